@@ -1,0 +1,127 @@
+"""The kinds an attribute of an op can have, by annotation, and the canonical form of each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from .dims import Dim, as_dim
+from .errors import AttributeMistake
+from .literal import Literal
+from .types import DType
+
+Pair = tuple[int, int]
+Padding = tuple[Pair, Pair]
+
+
+def is_int(value: object) -> bool:
+    """Whether ``value`` is an integer (bool is none)."""
+    return hasattr(value, "__index__") and not isinstance(value, bool)
+
+
+def integer(value: Any, what: str) -> int:
+    """An int; AttributeMistake for anything else."""
+    if not is_int(value):
+        raise AttributeMistake(f"{what} must be an int, got {value!r}")
+    return int(value.__index__())
+
+
+def number(value: Any, what: str) -> float:
+    """A float; AttributeMistake for anything but a real number."""
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise AttributeMistake(f"{what} must be a number, got {value!r}") from None
+
+
+def flag(value: Any, what: str) -> bool:
+    """A bool; AttributeMistake for anything else."""
+    if value not in (True, False):
+        raise AttributeMistake(f"{what} must be True or False, got {value!r}")
+    return bool(value)
+
+
+def pair(value: Any, what: str, least: int = 0) -> Pair:
+    """(rows, columns) from an int or a pair; AttributeMistake for anything else."""
+    items = tuple(value) if isinstance(value, Sequence) else (value, value)
+    if len(items) != 2 or not all(is_int(item) and item >= least for item in items):
+        raise AttributeMistake(
+            f"{what} must be an int or a pair of ints, at least {least}, got {value!r}",
+            fix=f"write {what}=2 or {what}=(2, 1), rows first",
+        )
+    return (int(items[0]), int(items[1]))
+
+
+def padding(value: Any, what: str) -> Padding:
+    """((top, bottom), (left, right)) from an int, (rows, columns) or two such pairs."""
+    try:
+        if isinstance(value, Sequence) and not isinstance(value, str):
+            rows, columns = value
+        else:
+            rows, columns = value, value
+        return (pair(rows, what), pair(columns, what))
+    except (AttributeMistake, ValueError):
+        raise AttributeMistake(
+            f"{what} must be an int, (rows, columns) or ((top, bottom), (left, right)), "
+            f"none negative, got {value!r}",
+            fix=f"write {what}=1, {what}=(1, 2) or {what}=((0, 1), (0, 1))",
+        ) from None
+
+
+def sequence(item: Callable[[Any, str], Any]) -> Callable[[Any, str], tuple[Any, ...]]:
+    """The kind of a tuple of ``item``; a single item counts as a tuple of one."""
+
+    def coerce(value: Any, what: str) -> tuple[Any, ...]:
+        several = isinstance(value, Sequence) and not isinstance(value, str)
+        return tuple(item(part, what) for part in (value if several else (value,)))
+
+    return coerce
+
+
+def optional(kind: Callable[[Any, str], Any]) -> Callable[[Any, str], Any]:
+    """The kind that also admits None."""
+    return lambda value, what: None if value is None else kind(value, what)
+
+
+def _dim(value: Any, what: str) -> Dim:
+    return value if is_int(value) else as_dim(value)
+
+
+def _text(value: Any, what: str) -> str:
+    if not isinstance(value, str):
+        raise AttributeMistake(f"{what} must be a string, got {value!r}")
+    return value
+
+
+def _graph(value: Any, what: str) -> Any:
+    from .graph import Graph
+
+    if not isinstance(value, Graph):
+        raise AttributeMistake(f"{what} must be a graph, got {value!r}")
+    return value
+
+
+def _literal(value: Any, what: str) -> Literal:
+    return value if isinstance(value, Literal) else Literal(value)
+
+
+_KINDS: dict[str, Callable[[Any, str], Any]] = {
+    "int": integer,
+    "float": number,
+    "bool": flag,
+    "str": _text,
+    "DType": lambda value, what: DType.of(value),
+    "Dim": _dim,
+    "Pair": pair,
+    "Padding": padding,
+    "Literal": _literal,
+    "Graph": _graph,
+}
+ATTRIBUTE_KINDS: dict[str, Callable[[Any, str], Any]] = {
+    **_KINDS,
+    **{f"{name} | None": optional(kind) for name, kind in _KINDS.items()},
+    **{f"tuple[{name}, ...]": sequence(kind) for name, kind in _KINDS.items()},
+    **{f"tuple[{name}, ...] | None": optional(sequence(kind)) for name, kind in _KINDS.items()},
+}
+# Kinds whose equal parts may be written as one number: padding=1 for ((1, 1), (1, 1)).
+COLLAPSIBLE = frozenset({"Pair", "Padding"})

@@ -1,0 +1,101 @@
+"""The errors cauce raises: one small hierarchy, each also a built-in a user would catch.
+
+A message has three parts: what is wrong (with the numbers in it), where (the layer path and the
+user's own line, with its text), and what to do about it.
+"""
+
+from __future__ import annotations
+
+from .location import Location
+
+
+class CauceError(Exception):
+    """Base of every error cauce raises on purpose.
+
+    Args:
+        what: the problem, with the numbers put in.
+        fix: a likely remedy, or None.
+        path: the layer path of the node concerned (``stage2.block1.conv1``), if known.
+        loc: where the user wrote that node, if known.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        fix: str | None = None,
+        path: str | None = None,
+        loc: Location | None = None,
+    ) -> None:
+        super().__init__(what)
+        self.what = what
+        self.fix = fix
+        self.path = path
+        self.loc = loc
+
+    def at(self, path: str | None, loc: Location | None) -> CauceError:
+        """Say where the error happened, unless that is known already; returns the error itself."""
+        self.path = self.path or path
+        self.loc = self.loc or loc
+        return self
+
+    def __str__(self) -> str:
+        lines = [self.what]
+        if self.path:
+            lines.append(f"  in layer: {self.path}")
+        if self.loc:
+            lines.append(self.loc.describe(indent="  "))
+        if self.fix:
+            lines.append(f"  fix: {self.fix}")
+        return "\n".join(lines)
+
+
+class ShapeError(CauceError, ValueError):
+    """Shapes that do not fit one another."""
+
+
+class TypeMismatch(CauceError, TypeError):
+    """A value of the wrong dtype or kind."""
+
+
+class AttributeMistake(CauceError, ValueError):
+    """An attribute of an op, or an argument of a function, with a value it cannot have."""
+
+
+class GraphError(CauceError, ValueError):
+    """A graph that is not well formed, or a request that names what the graph does not have."""
+
+
+class VerifyError(GraphError):
+    """What :func:`verify` found wrong in a graph."""
+
+
+class ParseError(CauceError, ValueError):
+    """Text that is not a graph; ``line`` and ``column`` count from 1."""
+
+    def __init__(self, what: str, line: int, column: int, text: str, fix: str | None = None):
+        super().__init__(what, fix=fix)
+        self.line = line
+        self.column = column
+        self.text = text
+
+    def __str__(self) -> str:
+        shown = f"line {self.line}, column {self.column}: {self.what}\n  {self.text}"
+        shown += "\n  " + " " * (self.column - 1) + "^"
+        return shown + (f"\n  fix: {self.fix}" if self.fix else "")
+
+
+class UnsupportedOp(CauceError, NotImplementedError):
+    """An op for which a backend, or autodiff, has no rule."""
+
+
+class CompileError(CauceError, RuntimeError):
+    """A backend could not compile a graph."""
+
+
+class ExportFailure(CauceError, RuntimeError):
+    """A graph could not be exported."""
+
+
+class MissingExtra(CauceError, ImportError):
+    """An optional dependency that is not installed; ``fix`` is the install command."""

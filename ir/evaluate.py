@@ -1,0 +1,172 @@
+"""The plain evaluator: runs a graph by the reference of every op, and so defines its meaning."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .dims import solve, substitute
+from .errors import CauceError, GraphError, ShapeError, TypeMismatch
+from .graph import Graph, Input, Node, Value
+from .op import Op
+from .types import Array, DType, TensorType
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+@dataclass
+class Evaluation:
+    """What a graph computed: outputs and updates by name, in the graph's order."""
+
+    outputs: dict[str, Array]
+    updates: dict[str, Array]
+
+
+def evaluate(
+    graph: Graph,
+    feeds: Mapping[str, object],
+    *,
+    bindings: Mapping[str, int] | None = None,
+    watch: Callable[[Value, Array], None] | None = None,
+) -> Evaluation:
+    """Run ``graph`` with the plain reference of every op.
+
+    Args:
+        graph: what to run.
+        feeds: an array for every input, by name.
+        bindings: sizes of symbols that the feeds do not tell (those of an outer graph).
+        watch: called with every value and its array, in order.
+
+    Raises:
+        GraphError: a missing or unknown feed.
+        ShapeError, TypeMismatch: a feed that does not fit its input.
+    """
+    arrays = check_feeds(graph.inputs, feeds, graph.name)
+    known = bind_symbols([value.type for value in graph.inputs], arrays, names=graph.inputs)
+    known = {**(bindings or {}), **known}
+    environment: dict[Value, Array] = dict(zip(graph.inputs, arrays))
+    for value, array in environment.items():
+        if watch is not None:
+            watch(value, array)
+    for node in graph.nodes:
+        results = evaluate_node(node, [environment[value] for value in node.operands], known)
+        environment.update(zip(node.results, results))
+        if watch is not None:
+            for value in node.results:
+                watch(value, environment[value])
+    return Evaluation(
+        {name: environment[value] for name, value in graph.outputs.items()},
+        {target.name: environment[value] for target, value in graph.updates.items()},
+    )
+
+
+def evaluate_node(
+    node: Node, operands: Sequence[Array], bindings: Mapping[str, int]
+) -> tuple[Array, ...]:
+    """The results of one node."""
+    try:
+        return evaluate_op(
+            node.op, operands, bindings, [value.type.dtype for value in node.results]
+        )
+    except CauceError as error:
+        error.at(node.path, node.loc)
+        raise
+
+
+def evaluate_op(
+    op: Op, operands: Sequence[Array], bindings: Mapping[str, int], dtypes: Sequence[DType]
+) -> tuple[Array, ...]:
+    """The results of an op by its reference, in the carriers of ``dtypes``.
+
+    NumPy's floating-point warnings are silenced: inf and NaN are values like any other here.
+    """
+    with np.errstate(all="ignore"):
+        results = op.bind(bindings).reference(*operands)
+    results = results if isinstance(results, tuple) else (results,)
+    return tuple(dtype.round(array) for dtype, array in zip(dtypes, results))
+
+
+def check_feeds(
+    inputs: Sequence[Input], feeds: Mapping[str, object], graph_name: str
+) -> list[Array]:
+    """The feeds as arrays in the order of ``inputs``, names, dtypes and ranks checked.
+
+    Raises:
+        GraphError: a missing or unknown name.
+        ShapeError: another number of dimensions.
+        TypeMismatch: another dtype (Python numbers and lists are converted).
+    """
+    names = [value.name for value in inputs]
+    unknown = [name for name in feeds if name not in names]
+    missing = [name for name in names if name not in feeds]
+    if unknown or missing:
+        problem = f"no value was given for {', '.join(missing)}" if missing else ""
+        surplus = f"{graph_name} has no input called {', '.join(unknown)}" if unknown else ""
+        raise GraphError(
+            "; ".join(filter(None, (problem, surplus))),
+            fix=f"{graph_name} takes {', '.join(str(v.name) + ': ' + str(v.type) for v in inputs)}",
+        )
+    return [check_feed(value, feeds[value.name]) for value in inputs]
+
+
+def check_feed(value: Input, feed: object) -> Array:
+    """One feed as an array with the dtype and the rank of its input."""
+    wanted = value.type.dtype
+    array = np.asarray(feed)
+    if not isinstance(feed, (np.ndarray, np.generic)):
+        array = array.astype(wanted.numpy)
+    if array.dtype != wanted.numpy:
+        raise TypeMismatch(
+            f"input {value.name} takes {value.type}, got an array of {array.dtype}",
+            fix=f"convert it: array.astype(np.{wanted.numpy.name})",
+            path=value.name,
+        )
+    if array.ndim != value.type.rank:
+        raise ShapeError(
+            f"input {value.name} takes {value.type} ({value.type.rank} dimensions), "
+            f"got an array of shape {array.shape} ({array.ndim} dimensions)",
+            fix="add a dimension with array[None] or drop one with array[0]",
+            path=value.name,
+        )
+    return array
+
+
+def bind_symbols(
+    types: Sequence[TensorType], arrays: Sequence[Array], names: Sequence[Value] = ()
+) -> dict[str, int]:
+    """The sizes of the symbols in ``types``, learnt from arrays of these types.
+
+    Raises:
+        ShapeError: an array whose shape contradicts its type, or another array.
+    """
+    bindings: dict[str, int] = {}
+    pending = [
+        (dim, size, position, axis)
+        for position, (type_, array) in enumerate(zip(types, arrays))
+        for axis, (dim, size) in enumerate(zip(type_.shape, array.shape))
+    ]
+    while pending:
+        undecided = []
+        for entry in pending:
+            dim, size, position, axis = entry
+            verdict = solve(dim, size, bindings)
+            if verdict is None:
+                undecided.append(entry)
+            elif not verdict:
+                name = names[position].name if names else f"{position}"
+                known = substitute(dim, bindings)
+                wanted = f"{dim}" if known == dim else f"{dim} = {known}"
+                raise ShapeError(
+                    f"input {name} is {types[position]}, got an array of shape "
+                    f"{arrays[position].shape}: dimension {axis} is {size}, not {wanted}",
+                    fix="feed arrays whose sizes agree with the types of the inputs",
+                    path=name,
+                )
+        if len(undecided) == len(pending):
+            break  # a product of two unknowns: the nodes' own checks decide
+        pending = undecided
+    return bindings

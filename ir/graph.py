@@ -1,0 +1,464 @@
+"""Graphs: typed values in SSA form, the nodes that compute them, inputs with roles, updates."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from .dims import symbols
+from .errors import CauceError, GraphError
+from .location import Location
+from .op import Op
+from .types import Array, TensorType
+
+if TYPE_CHECKING:
+    import networkx
+
+
+class Role(enum.Enum):
+    """What an input is for."""
+
+    DATA = "data"
+    PARAMETER = "parameter"
+    STATE = "state"
+    HYPERPARAMETER = "hyperparameter"
+
+
+class Value:
+    """A tensor in a graph: the result of a node, or an :class:`Input`.
+
+    Attributes:
+        name: unique in its graph; the part before ``~`` is the layer path.
+        type: dtype and shape.
+        node: the node whose result this is; None for an input.
+        users: the nodes that read it, one entry for each operand place.
+    """
+
+    __slots__ = ("name", "node", "type", "users")
+
+    def __init__(self, name: str, type: TensorType, node: Node | None = None) -> None:
+        self.name = name
+        self.type = type
+        self.node = node
+        self.users: list[Node] = []
+
+    @property
+    def path(self) -> str:
+        """The layer path: ``stage2.block1.conv1``."""
+        return self.name.partition("~")[0]
+
+    @property
+    def loc(self) -> Location | None:
+        """Where the user wrote the node that makes this value."""
+        return self.node.loc if self.node else None
+
+    def __repr__(self) -> str:
+        return f"<%{self.name}: {self.type}>"
+
+
+class Input(Value):
+    """A value that comes from outside, with a :class:`Role`."""
+
+    __slots__ = ("role",)
+
+    def __init__(self, name: str, type: TensorType, role: Role) -> None:
+        super().__init__(name, type)
+        self.role = role
+
+    def __repr__(self) -> str:
+        sigil = "%" if self.role is Role.DATA else "@"
+        return f"<{sigil}{self.name}: {self.type} {self.role.value}>"
+
+
+class Node:
+    """One application of an op. Nodes of a graph form a list in an order they can run in."""
+
+    __slots__ = ("_next", "_operands", "_prev", "graph", "loc", "op", "results")
+
+    def __init__(self, graph: Graph, op: Op, operands: tuple[Value, ...], loc: Location | None):
+        self.graph = graph
+        self.op = op
+        self.loc = loc
+        self.results: tuple[Value, ...] = ()
+        self._operands = operands
+        self._prev: Node | None = None
+        self._next: Node | None = None
+        for operand in operands:
+            operand.users.append(self)
+
+    @property
+    def operands(self) -> tuple[Value, ...]:
+        """The values the node reads."""
+        return self._operands
+
+    @operands.setter
+    def operands(self, operands: tuple[Value, ...]) -> None:
+        for operand in self._operands:
+            operand.users.remove(self)
+        self._operands = operands
+        for operand in operands:
+            operand.users.append(self)
+
+    @property
+    def result(self) -> Value:
+        """The only result.
+
+        Raises:
+            GraphError: the node has several.
+        """
+        if len(self.results) != 1:
+            raise GraphError(f"{self.op.name} has {len(self.results)} results, not one")
+        return self.results[0]
+
+    @property
+    def path(self) -> str:
+        """The layer path of the node."""
+        return self.results[0].path
+
+    def __repr__(self) -> str:
+        results = ", ".join(f"%{value.name}" for value in self.results)
+        operands = ", ".join(f"%{value.name}" for value in self.operands)
+        return f"<{results} = {self.op.name}({operands})>"
+
+
+class Graph:
+    """A network, or any other computation, as a list of nodes.
+
+    Attributes:
+        name: what the graph is called.
+        inputs: values from outside, in calling order.
+        outputs: values that leave, in order, each with its name.
+        updates: the new value of an input (a parameter or state) that is replaced in place when
+            the graph has run: an alias pair.
+    """
+
+    def __init__(self, name: str = "graph") -> None:
+        self.name = name
+        self.inputs: list[Input] = []
+        self.outputs: dict[str, Value] = {}
+        self.updates: dict[Input, Value] = {}
+        self._first: Node | None = None
+        self._last: Node | None = None
+        self._names: dict[str, int] = {}
+
+    # ---- reading -------------------------------------------------------------------------------
+
+    @property
+    def nodes(self) -> Iterator[Node]:
+        """The nodes in order; a node may be erased while it is the current one."""
+        node = self._first
+        while node is not None:
+            following = node._next
+            yield node
+            node = following
+
+    @property
+    def nodes_reversed(self) -> Iterator[Node]:
+        """The nodes, last first; a node may be erased while it is the current one."""
+        node = self._last
+        while node is not None:
+            preceding = node._prev
+            yield node
+            node = preceding
+
+    @property
+    def values(self) -> Iterator[Value]:
+        """All values: inputs, then results in order."""
+        yield from self.inputs
+        for node in self.nodes:
+            yield from node.results
+
+    def inputs_with(self, *roles: Role) -> list[Input]:
+        """The inputs that have one of the roles."""
+        return [value for value in self.inputs if value.role in roles]
+
+    def value(self, name: str) -> Value:
+        """The value called ``name``.
+
+        Raises:
+            GraphError: there is none.
+        """
+        for value in self.values:
+            if value.name == name:
+                return value
+        import difflib
+
+        near = difflib.get_close_matches(name, [value.name for value in self.values], n=3)
+        raise GraphError(
+            f"graph {self.name} has no value called {name!r}",
+            fix=f"did you mean {', '.join(near)}?" if near else "print the graph to see its values",
+        )
+
+    def symbols(self) -> frozenset[str]:
+        """The names of the dimension symbols in the types of the inputs."""
+        dims = (dim for value in self.inputs for dim in value.type.shape)
+        return frozenset().union(*(symbols(dim) for dim in dims))
+
+    def leaves(self, value: Value) -> bool:
+        """Whether ``value`` is an output or an update."""
+        outputs = any(output is value for output in self.outputs.values())
+        return outputs or any(update is value for update in self.updates.values())
+
+    # ---- writing -------------------------------------------------------------------------------
+
+    def unique_name(self, path: str, suffix: str = "") -> str:
+        """A value name that is free: ``path``, or ``path~suffix``, with a number where needed."""
+        base = f"{path}~{suffix}" if suffix else path
+        count = self._names.get(base)
+        if count is None:
+            self._names[base] = 1
+            return base
+        while True:
+            name = f"{base}{count}" if suffix else f"{base}~{count}"
+            count += 1
+            if name not in self._names:
+                self._names[base] = count
+                self._names[name] = 1
+                return name
+
+    def add_input(self, name: str, type: TensorType, role: Role = Role.DATA) -> Input:
+        """A new input.
+
+        Raises:
+            GraphError: the name is taken.
+        """
+        if name in self._names:
+            raise GraphError(
+                f"graph {self.name} has a value called {name!r} already",
+                fix="give each input and each layer a name of its own",
+            )
+        value = Input(self.unique_name(name), type, role)
+        self.inputs.append(value)
+        return value
+
+    def add_node(
+        self,
+        op: Op,
+        operands: Iterable[Value],
+        *,
+        path: str | None = None,
+        suffix: str = "",
+        names: tuple[str, ...] | None = None,
+        loc: Location | None = None,
+        before: Node | None = None,
+    ) -> Node:
+        """Add a node at the end, or before another, and infer the types of its results.
+
+        Args:
+            op: the op with its attributes.
+            operands: values of this graph.
+            path: the layer path; the op's name where None.
+            suffix: what tells apart several values with the same path (``grad``).
+            names: the exact names of the results, instead of path and suffix.
+            loc: where the user wrote it.
+            before: the node to insert before.
+
+        Raises:
+            GraphError: a wrong number of operands.
+            ShapeError, TypeMismatch: the operands do not fit the op.
+        """
+        operands = tuple(operands)
+        path = op.name if path is None else path
+        try:
+            check_arity(op, len(operands))
+            types = infer(op, *(value.type for value in operands))
+        except CauceError as error:
+            error.at(names[0].partition("~")[0] if names else path, loc)
+            raise
+        node = Node(self, op, operands, loc)
+        if names is None:
+            names = self._result_names(op, path, suffix)
+        else:
+            for name in names:
+                if name in self._names:
+                    raise GraphError(f"graph {self.name} has a value called {name!r} already")
+                self._names[name] = 1
+        node.results = tuple(Value(name, type_, node) for name, type_ in zip(names, types))
+        self._link(node, before)
+        return node
+
+    def _result_names(self, op: Op, path: str, suffix: str) -> tuple[str, ...]:
+        names = [self.unique_name(path, suffix)]
+        for result in op.results[1:]:
+            names.append(self.unique_name(path, f"{suffix}.{result}" if suffix else result))
+        return tuple(names)
+
+    def _link(self, node: Node, before: Node | None) -> None:
+        after = self._last if before is None else before._prev
+        node._prev, node._next = after, before
+        if after is None:
+            self._first = node
+        else:
+            after._next = node
+        if before is None:
+            self._last = node
+        else:
+            before._prev = node
+
+    def erase(self, node: Node) -> None:
+        """Remove a node that nothing reads.
+
+        Raises:
+            GraphError: something still reads one of its results.
+        """
+        for value in node.results:
+            if value.users or self.leaves(value):
+                raise GraphError(f"%{value.name} cannot be erased: it is still used")
+        node.operands = ()
+        if node._prev is None:
+            self._first = node._next
+        else:
+            node._prev._next = node._next
+        if node._next is None:
+            self._last = node._prev
+        else:
+            node._next._prev = node._prev
+        for value in node.results:
+            del self._names[value.name]
+
+    def replace(self, old: Value, new: Value) -> None:
+        """Let everything that reads ``old`` read ``new``: nodes, outputs and updates."""
+        for user in dict.fromkeys(old.users):
+            user.operands = tuple(new if value is old else value for value in user.operands)
+        for name, value in self.outputs.items():
+            if value is old:
+                self.outputs[name] = new
+        for target, value in self.updates.items():
+            if value is old:
+                self.updates[target] = new
+
+    def remove_input(self, value: Input) -> None:
+        """Remove an input that nothing reads.
+
+        Raises:
+            GraphError: something still reads it, or it is updated.
+        """
+        if value.users or value in self.updates or self.leaves(value):
+            raise GraphError(f"input {value.name} cannot be removed: it is still used")
+        self.inputs.remove(value)
+        del self._names[value.name]
+
+    def rename(self, value: Value, name: str) -> None:
+        """Give a value another name.
+
+        Raises:
+            GraphError: the name is taken.
+        """
+        if name in self._names:
+            raise GraphError(f"graph {self.name} has a value called {name!r} already")
+        del self._names[value.name]
+        self._names[name] = 1
+        value.name = name
+
+    # ---- whole graphs --------------------------------------------------------------------------
+
+    def copy(self, name: str | None = None) -> Graph:
+        """A copy that shares ops, types and constants, but no value or node."""
+        twin = Graph(self.name if name is None else name)
+        mapping: dict[Value, Value] = {
+            value: twin.add_input(value.name, value.type, value.role) for value in self.inputs
+        }
+        twin.inline(self, mapping, keep_names=True)
+        twin.outputs = {name: mapping[value] for name, value in self.outputs.items()}
+        for target, value in self.updates.items():
+            twin_target = mapping[target]
+            assert isinstance(twin_target, Input)
+            twin.updates[twin_target] = mapping[value]
+        return twin
+
+    def inline(
+        self,
+        body: Graph,
+        mapping: dict[Value, Value],
+        *,
+        before: Node | None = None,
+        keep_names: bool = False,
+    ) -> None:
+        """Copy the nodes of ``body`` into this graph; ``mapping`` gives its inputs, and is filled.
+
+        Names that are taken get a number; with ``keep_names`` a taken name is an error.
+        """
+        for node in body.nodes:
+            names = tuple(value.name for value in node.results)
+            if not keep_names:
+                names = tuple(
+                    self.unique_name(*value.name.partition("~")[::2]) for value in node.results
+                )
+                for name in names:
+                    del self._names[name]
+            twin = self.add_node(
+                node.op,
+                (mapping[value] for value in node.operands),
+                names=names,
+                loc=node.loc,
+                before=before,
+            )
+            mapping.update(zip(node.results, twin.results))
+
+    def constants(self) -> dict[str, Array]:
+        """The constants too large to be printed, by digest; the side file of the text form."""
+        from .text import large_constants
+
+        return large_constants(self)
+
+    def to_text(self, locations: bool = True) -> str:
+        """The text form; ``parse`` reads it back."""
+        from .text import print_graph
+
+        return print_graph(self, locations=locations)
+
+    def __str__(self) -> str:
+        return self.to_text()
+
+    def __repr__(self) -> str:
+        return f"<graph {self.name}: {sum(1 for _ in self.nodes)} nodes>"
+
+    def same_as(self, other: Graph) -> bool:
+        """Whether both graphs have the same text form, source locations aside."""
+        return self.to_text(locations=False) == other.to_text(locations=False)
+
+    def verify(self) -> None:
+        """Check everything that can be wrong; see :func:`cauce.ir.verify.verify`."""
+        from .verify import verify
+
+        verify(self)
+
+    def to_networkx(self) -> networkx.MultiDiGraph[Any]:
+        """The graph as networkx sees it: nodes are value names, edges go from operand to result.
+
+        Node attributes: ``type``, ``op`` (None for inputs) and ``role`` (None for results).
+        """
+        import networkx
+
+        graph: networkx.MultiDiGraph[Any] = networkx.MultiDiGraph(name=self.name)
+        for source in self.inputs:
+            graph.add_node(source.name, type=source.type, op=None, role=source.role)
+        for node in self.nodes:
+            for value in node.results:
+                graph.add_node(value.name, type=value.type, op=node.op, role=None)
+                for place, operand in enumerate(node.operands):
+                    graph.add_edge(operand.name, value.name, operand=place)
+        return graph
+
+
+def check_arity(op: Op, count: int) -> None:
+    """Whether ``op`` takes ``count`` operands.
+
+    Raises:
+        GraphError: it does not.
+    """
+    least, most = op.arity()
+    if count < least or (most is not None and count > most):
+        wanted = (
+            str(least) if most == least else f"{least} to {'any number' if most is None else most}"
+        )
+        raise GraphError(
+            f"{op.name} takes {wanted} operands ({', '.join(op.operands)}), got {count}"
+        )
+
+
+def infer(op: Op, *types: TensorType) -> tuple[TensorType, ...]:
+    """The result types of ``op``, always as a tuple."""
+    result = op.infer(*types)
+    return result if isinstance(result, tuple) else (result,)

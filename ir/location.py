@@ -1,0 +1,78 @@
+"""Where in the user's own source a node was written."""
+
+from __future__ import annotations
+
+import linecache
+import os
+import sys
+import sysconfig
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+_ROOT = Path(os.path.realpath(__file__)).parent.parent
+# The folders of the package itself: in a checkout they lie side by side below the root, in an
+# installed wheel they are all below cauce/. Frames from there are library frames and are cut.
+_LIBRARY = tuple(
+    str(_ROOT / folder) + os.sep
+    for folder in ("cauce", "ir", "passes", "frontends", "backends", "training")
+)
+_PYTHON = tuple(
+    {sysconfig.get_paths()[key] + os.sep for key in ("stdlib", "platstdlib", "purelib", "platlib")}
+)
+_is_library: dict[str, bool] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One line of the user's source: ``file`` as Python knows it, ``line`` from 1."""
+
+    file: str
+    line: int
+
+    def __str__(self) -> str:
+        return f"{os.path.basename(self.file)}:{self.line}"
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """The user's lines that led to a node, outermost first and innermost last."""
+
+    frames: tuple[Frame, ...]
+
+    def __str__(self) -> str:
+        """Innermost first, as the text form prints it: ``net.py:14 < net.py:31``."""
+        return " < ".join(str(frame) for frame in reversed(self.frames))
+
+    def describe(self, indent: str = "") -> str:
+        """The innermost line with its text, then the lines it was called from."""
+        lines = []
+        for depth, frame in enumerate(reversed(self.frames)):
+            text = linecache.getline(frame.file, frame.line).strip()
+            word = "at" if depth == 0 else "from"
+            lines.append(
+                f"{indent}{word} {frame.file}:{frame.line}" + (f": {text}" if text else "")
+            )
+        return "\n".join(lines)
+
+
+def is_library(file: str) -> bool:
+    """Whether ``file`` belongs to cauce, to Python or to an installed package."""
+    known = _is_library.get(file)
+    if known is None:
+        real = os.path.realpath(file)
+        known = real.startswith(_LIBRARY) or real.startswith(_PYTHON) or file.startswith("<frozen")
+        _is_library[file] = known
+    return known
+
+
+def here() -> Location | None:
+    """The user's frames on the call stack now; None where there is none."""
+    frames: list[Frame] = []
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        file = frame.f_code.co_filename
+        if not is_library(file):
+            frames.append(Frame(file, frame.f_lineno))
+        frame = frame.f_back
+    return Location(tuple(reversed(frames))) if frames else None

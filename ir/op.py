@@ -1,0 +1,225 @@
+"""What an op is: one class that holds its whole meaning, and the registry of all of them.
+
+An op is a frozen dataclass whose fields are its typed attributes. To define one, subclass
+:class:`Op`, give ``name``, ``operands`` and ``results``, and write the facets: ``infer``,
+``reference``, ``gradient`` and, for an op that is made of others, ``decompose``. The constructor
+brings each attribute into one canonical form by its annotation, so equal ops compare equal.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, TypeVar
+
+from .attributes import ATTRIBUTE_KINDS
+from .dims import Dim, DimExpr, product, substitute
+from .dims import symbols as dim_symbols
+from .errors import GraphError, UnsupportedOp
+from .types import Array, TensorType
+
+if TYPE_CHECKING:
+    from .graph import Value
+
+Types: TypeAlias = TensorType | tuple[TensorType, ...]
+Arrays: TypeAlias = Array | tuple[Array, ...]
+Values: TypeAlias = "Value | tuple[Value, ...]"
+Gradients: TypeAlias = "Sequence[Value | None]"
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one evaluation costs: floating-point operations and bytes read and written."""
+
+    flops: Dim
+    bytes: Dim
+
+
+class Op:
+    """Base class of all ops; the docstring of each gives its formula and its source.
+
+    Class variables:
+        name: the op's name in the text form.
+        operands: names of the operands; ``"bias?"`` is optional, ``"*xs"`` any number of them.
+        results: names of the results.
+        elementwise: whether each element of the result depends only on the elements of the
+            (broadcast) operands at the same place; such ops can be fused into one region.
+    """
+
+    name: ClassVar[str]
+    operands: ClassVar[tuple[str, ...]] = ("x",)
+    results: ClassVar[tuple[str, ...]] = ("y",)
+    elementwise: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):  # type: ignore[arg-type]
+            coerce = ATTRIBUTE_KINDS[str(field.type)]
+            object.__setattr__(self, field.name, coerce(getattr(self, field.name), field.name))
+        self.check()
+
+    def check(self) -> None:
+        """Check the attributes together, once each has its canonical form.
+
+        Raises:
+            AttributeMistake: values that cannot be.
+        """
+
+    def infer(self, *args: Any, **kwargs: Any) -> Types:
+        """The result types, from the operand types.
+
+        Raises:
+            ShapeError: shapes that do not fit.
+            TypeMismatch: a dtype the op does not take.
+        """
+        raise NotImplementedError
+
+    def reference(self, *args: Any, **kwargs: Any) -> Arrays:
+        """The results, from the operand arrays: short, obviously right, the oracle of everything.
+
+        Symbols in the attributes are replaced by sizes before this is called.
+        """
+        raise NotImplementedError
+
+    def gradient(self, *args: Any, **kwargs: Any) -> Gradients:
+        """Write the gradient of a node: ``gradient(b, node, *dys)``.
+
+        Args:
+            b: writes nodes into the graph of ``node``.
+            node: gives operands and results.
+            dys: the gradient of the loss by each result, or None where it is zero.
+
+        Returns:
+            One value for each operand, or None where it is zero or not defined (integers).
+
+        Raises:
+            UnsupportedOp: the op has no gradient rule.
+        """
+        if self.is_composite:
+            raise UnsupportedOp(f"{self.name} is differentiated through its decomposition")
+        raise UnsupportedOp(
+            f"{self.name} has no gradient rule",
+            fix=f"write {type(self).__name__}.gradient, or keep it out of the path to the loss",
+        )
+
+    def decompose(self, *args: Any, **kwargs: Any) -> Values:
+        """Write the op as others it is made of, for composites: ``decompose(b, *operands)``."""
+        raise UnsupportedOp(f"{self.name} is a primitive: it does not decompose")
+
+    def cost(self, operands: Sequence[TensorType], results: Sequence[TensorType]) -> Cost:
+        """FLOPs and bytes; one operation for each result element unless an op says otherwise."""
+        return Cost(product_sum(results), bytes_moved(operands, results))
+
+    @property
+    def is_composite(self) -> bool:
+        """Whether the op is made of others (has a ``decompose``)."""
+        return type(self).decompose is not Op.decompose
+
+    @property
+    def has_gradient(self) -> bool:
+        """Whether the op has a gradient, of its own or through its decomposition."""
+        return type(self).gradient is not Op.gradient or self.is_composite
+
+    @classmethod
+    def arity(cls) -> tuple[int, int | None]:
+        """The least and the greatest number of operands; None for no limit."""
+        least = sum(not operand.endswith("?") and operand[0] != "*" for operand in cls.operands)
+        many = any(operand[0] == "*" for operand in cls.operands)
+        return least, None if many else len(cls.operands)
+
+    def attributes(self) -> Iterator[tuple[str, Any]]:
+        """The attributes in order, each with its value."""
+        for field in dataclasses.fields(self):  # type: ignore[arg-type]
+            yield field.name, getattr(self, field.name)
+
+    def with_attributes(self: OpT, **changes: Any) -> OpT:
+        """The same op with some attributes changed."""
+        return dataclasses.replace(self, **changes)  # type: ignore[type-var]
+
+    def symbols(self) -> frozenset[str]:
+        """The names of the dimension symbols in the attributes."""
+        return frozenset().union(*(_symbols(value) for _, value in self.attributes()))
+
+    def bind(self: OpT, bindings: Mapping[str, int]) -> OpT:
+        """The op with symbols in its attributes replaced by sizes."""
+        if not self.symbols():
+            return self
+        return self.with_attributes(
+            **{name: _bind(value, bindings) for name, value in self.attributes()}
+        )
+
+
+OpT = TypeVar("OpT", bound=Op)
+
+
+def product_sum(types: Sequence[TensorType]) -> Dim:
+    """The number of elements of all ``types`` together."""
+    total: Dim = 0
+    for type_ in types:
+        total = total + product(type_.shape)
+    return total
+
+
+def bytes_moved(operands: Sequence[TensorType], results: Sequence[TensorType]) -> Dim:
+    """Bytes of all operands and results, each touched once."""
+    total: Dim = 0
+    for type_ in (*operands, *results):
+        total = total + type_.nbytes
+    return total
+
+
+def _symbols(value: object) -> frozenset[str]:
+    if isinstance(value, DimExpr):
+        return dim_symbols(value)
+    if isinstance(value, tuple):
+        return frozenset().union(*(_symbols(item) for item in value))
+    return frozenset()
+
+
+def _bind(value: object, bindings: Mapping[str, int]) -> object:
+    if isinstance(value, DimExpr):
+        return substitute(value, bindings)
+    if isinstance(value, tuple):
+        return tuple(_bind(item, bindings) for item in value)
+    return value
+
+
+_REGISTRY: dict[str, type[Op]] = {}
+
+
+def register(cls: type[OpT]) -> type[OpT]:
+    """Class decorator: make the op known by its name.
+
+    Raises:
+        GraphError: another op has that name.
+    """
+    known = _REGISTRY.get(cls.name)
+    if known is not None and known.__qualname__ != cls.__qualname__:
+        raise GraphError(
+            f"an op called {cls.name!r} is registered already ({known.__module__})",
+            fix="give the new op a name of its own",
+        )
+    _REGISTRY[cls.name] = cls
+    return cls
+
+
+def registry() -> Mapping[str, type[Op]]:
+    """All registered ops by name."""
+    return _REGISTRY
+
+
+def lookup(name: str) -> type[Op]:
+    """The op called ``name``.
+
+    Raises:
+        UnsupportedOp: there is none; the message names the nearest.
+    """
+    if name in _REGISTRY:
+        return _REGISTRY[name]
+    import difflib
+
+    near = difflib.get_close_matches(name, _REGISTRY, n=3)
+    raise UnsupportedOp(
+        f"there is no op called {name!r}",
+        fix=f"did you mean {', '.join(near)}?" if near else "see the op table in the README",
+    )

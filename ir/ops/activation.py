@@ -1,0 +1,169 @@
+"""Activations: relu and its kin, softmax."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..builder import Builder
+from ..errors import AttributeMistake
+from ..graph import Node, Value
+from ..op import Gradients, Op, register
+from ..types import Array, TensorType
+from .broadcast import need_float
+from .constant import scalar
+from .elementwise import (
+    Exp,
+    FloatUnary,
+    Greater,
+    GreaterEqual,
+    LessEqual,
+    LogicalAnd,
+    Mul,
+    Sub,
+    Where,
+)
+from .reduce import Sum, normalize_axis
+
+
+@register
+@dataclass(frozen=True)
+class Relu(FloatUnary):
+    """y = max(x, 0); the gradient at 0 is 0. ONNX Relu-14."""
+
+    name = "relu"
+
+    def reference(self, x: Array) -> Array:
+        return np.maximum(x, 0)
+
+    def gradient(self, b: Builder, node: Node, dy: Value) -> Gradients:
+        zero = scalar(b, 0, dy)
+        return (b(Where(), b(Greater(), node.result, zero), dy, zero),)
+
+
+@register
+@dataclass(frozen=True)
+class LeakyRelu(FloatUnary):
+    """y = x where x > 0, else negative_slope * x. ONNX LeakyRelu-16, PyTorch's default slope."""
+
+    negative_slope: float = 0.01
+
+    name = "leaky_relu"
+
+    def reference(self, x: Array) -> Array:
+        return np.where(x > 0, x, x * x.dtype.type(self.negative_slope))
+
+    def gradient(self, b: Builder, node: Node, dy: Value) -> Gradients:
+        x = node.operands[0]
+        leak = b(Mul(), dy, scalar(b, self.negative_slope, dy))
+        return (b(Where(), b(Greater(), x, scalar(b, 0, x)), dy, leak),)
+
+
+@register
+@dataclass(frozen=True)
+class Clip(FloatUnary):
+    """y = x held within [min, max]; the gradient is 1 within, bounds included. ONNX Clip-13."""
+
+    min: float | None = None
+    max: float | None = None
+
+    name = "clip"
+
+    def check(self) -> None:
+        if self.min is not None and self.max is not None and self.min > self.max:
+            raise AttributeMistake(f"clip: min {self.min} is above max {self.max}")
+
+    def reference(self, x: Array) -> Array:
+        return x.copy() if self.min is None and self.max is None else np.clip(x, self.min, self.max)
+
+    def gradient(self, b: Builder, node: Node, dy: Value) -> Gradients:
+        x = node.operands[0]
+        bounds = []
+        if self.min is not None:
+            bounds.append(b(GreaterEqual(), x, scalar(b, self.min, x)))
+        if self.max is not None:
+            bounds.append(b(LessEqual(), x, scalar(b, self.max, x)))
+        if not bounds:
+            return (dy,)
+        inside = bounds[0] if len(bounds) == 1 else b(LogicalAnd(), *bounds)
+        return (b(Where(), inside, dy, scalar(b, 0, dy)),)
+
+
+@register
+@dataclass(frozen=True)
+class Sigmoid(FloatUnary):
+    """y = 1 / (1 + e**-x), without overflow. ONNX Sigmoid-13."""
+
+    name = "sigmoid"
+
+    def reference(self, x: Array) -> Array:
+        small = np.exp(-np.abs(x))
+        return np.where(x >= 0, 1 / (1 + small), small / (1 + small)).astype(x.dtype)
+
+    def gradient(self, b: Builder, node: Node, dy: Value) -> Gradients:
+        y = node.result
+        return (b(Mul(), dy, b(Mul(), y, b(Sub(), scalar(b, 1, y), y))),)
+
+
+@register
+@dataclass(frozen=True)
+class Tanh(FloatUnary):
+    """y = tanh x. ONNX Tanh-13."""
+
+    name = "tanh"
+
+    def reference(self, x: Array) -> Array:
+        return np.tanh(x)
+
+    def gradient(self, b: Builder, node: Node, dy: Value) -> Gradients:
+        y = node.result
+        return (b(Mul(), dy, b(Sub(), scalar(b, 1, y), b(Mul(), y, y))),)
+
+
+class _AlongAxis(Op):
+    """Base of softmax and log_softmax."""
+
+    axis: int
+
+    def infer(self, x: TensorType) -> TensorType:
+        need_float(self.name, x)
+        normalize_axis(self.axis, x.rank, self.name)
+        return x
+
+
+@register
+@dataclass(frozen=True)
+class Softmax(_AlongAxis):
+    """y = e**(x - max x) / sum of the same, along one axis. ONNX Softmax-13."""
+
+    axis: int = -1
+
+    name = "softmax"
+
+    def reference(self, x: Array) -> Array:
+        powers = np.exp(x - x.max(axis=self.axis, keepdims=True))
+        return powers / powers.sum(axis=self.axis, keepdims=True)
+
+    def gradient(self, b: Builder, node: Node, dy: Value) -> Gradients:
+        y = node.result
+        mean = b(Sum((self.axis,), keepdims=True), b(Mul(), dy, y))
+        return (b(Mul(), y, b(Sub(), dy, mean)),)
+
+
+@register
+@dataclass(frozen=True)
+class LogSoftmax(_AlongAxis):
+    """y = x - max x - ln(sum of e**(x - max x)), along one axis. ONNX LogSoftmax-13."""
+
+    axis: int = -1
+
+    name = "log_softmax"
+
+    def reference(self, x: Array) -> Array:
+        shifted = x - x.max(axis=self.axis, keepdims=True)
+        return shifted - np.log(np.exp(shifted).sum(axis=self.axis, keepdims=True))
+
+    def gradient(self, b: Builder, node: Node, dy: Value) -> Gradients:
+        total = b(Sum((self.axis,), keepdims=True), dy)
+        return (b(Sub(), dy, b(Mul(), b(Exp(), node.result), total)),)

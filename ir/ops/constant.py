@@ -1,0 +1,69 @@
+"""Values that need no operand: constants, and dimensions as values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..builder import Builder
+from ..dims import Dim
+from ..graph import Node, Value
+from ..literal import Literal
+from ..op import Gradients, Op, register
+from ..types import Array, DType, TensorType
+
+
+@register
+@dataclass(frozen=True)
+class Constant(Op):
+    """A tensor that is part of the graph. ONNX Constant-13."""
+
+    value: Literal
+
+    name = "constant"
+    operands = ()
+
+    def infer(self) -> TensorType:
+        return self.value.type
+
+    def reference(self) -> Array:
+        return self.value.array
+
+    def gradient(self, b: Builder, node: Node, *dys: Value | None) -> Gradients:
+        return ()
+
+
+@register
+@dataclass(frozen=True)
+class DimSize(Op):
+    """A dimension as a value: ``y = size``, an i64 scalar. ONNX Shape-15 and Gather-13."""
+
+    size: Dim
+
+    name = "dim"
+    operands = ()
+
+    def infer(self) -> TensorType:
+        return TensorType(DType.I64, ())
+
+    def reference(self) -> Array:
+        return np.asarray(self.size, dtype=np.int64)
+
+    def gradient(self, b: Builder, node: Node, *dys: Value | None) -> Gradients:
+        return ()
+
+
+def scalar(b: Builder, value: float, like: Value | DType) -> Value:
+    """Write a constant scalar with the dtype of ``like``."""
+    dtype = like.type.dtype if isinstance(like, Value) else like
+    return b(Constant(Literal(value, dtype)))
+
+
+def size_as(b: Builder, size: Dim, dtype: DType) -> Value:
+    """Write a dimension as a scalar of ``dtype``: a constant where it is known."""
+    if isinstance(size, int):
+        return scalar(b, size, dtype)
+    from .elementwise import Cast
+
+    return b(Cast(dtype), b(DimSize(size)))

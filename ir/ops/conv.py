@@ -1,0 +1,273 @@
+"""Convolution in two dimensions and its two backward ops; each is bilinear, so together they
+close under differentiation.
+
+With output height H', kernel K, padding P, stride S, dilation D:
+``H' = floor((H + P_top + P_bottom - (D*(K - 1) + 1)) / S) + 1``. Dumoulin and Visin 2016,
+"A guide to convolution arithmetic for deep learning", section 2.4; ONNX Conv-11.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..attributes import Padding, Pair
+from ..builder import Builder
+from ..dims import Dim, sizes
+from ..errors import AttributeMistake, ShapeError
+from ..graph import Node, Value
+from ..op import Cost, Gradients, Op, bytes_moved, product_sum, register
+from ..types import Array, TensorType
+from .broadcast import need_float, same_dtype
+
+Window = tuple[slice, slice]
+
+
+def output_size(op: str, size: Dim, kernel: int, stride: int, pads: Pair, dilation: int) -> Dim:
+    """H' of the module's formula.
+
+    Raises:
+        ShapeError: the kernel is larger than the padded input.
+    """
+    extent = dilation * (kernel - 1) + 1
+    padded = size + pads[0] + pads[1]
+    if isinstance(padded, int) and padded < extent:
+        raise ShapeError(
+            f"{op}: a kernel of {kernel} (extent {extent} with dilation {dilation}) is larger than "
+            f"the padded input: {size} + {pads[0]} + {pads[1]} = {padded}",
+            fix="use a smaller kernel, more padding or a larger input",
+        )
+    return (padded - extent) // stride + 1
+
+
+def kernel_of(weight: Value) -> Pair:
+    """(K_h, K_w) of a weight [C_out, C/groups, K_h, K_w]."""
+    height, width = sizes(weight.type.shape[2:])
+    return (height, width)
+
+
+@dataclass(frozen=True)
+class ConvBase(Op):
+    """The attributes shared by convolution and its backward ops."""
+
+    stride: Pair = (1, 1)
+    padding: Padding = ((0, 0), (0, 0))
+    dilation: Pair = (1, 1)
+    groups: int = 1
+
+    def check(self) -> None:
+        for what in ("stride", "dilation"):
+            if min(getattr(self, what)) < 1:
+                raise AttributeMistake(f"{self.name}: {what} must be at least 1")
+        if self.groups < 1:
+            raise AttributeMistake(f"{self.name}: groups must be at least 1, got {self.groups}")
+
+    def geometry(self) -> tuple[Pair, Padding, Pair, int]:
+        """stride, padding, dilation and groups."""
+        return (self.stride, self.padding, self.dilation, self.groups)
+
+    def output_shape(self, x: TensorType, weight: TensorType) -> tuple[Dim, ...]:
+        """The shape of y for operands of these types, all of it checked."""
+        need_float(self.name, x, weight)
+        same_dtype(self.name, x, weight)
+        if x.rank != 4 or weight.rank != 4:
+            raise ShapeError(
+                f"{self.name} takes x [N, C, H, W] and weight [C_out, C/groups, K, K], "
+                f"got {x} and {weight}",
+                fix="add the missing dimensions, for example with reshape",
+            )
+        channels, (c_out, c_in, kh, kw) = x.shape[1], weight.shape
+        if not isinstance(kh, int) or not isinstance(kw, int):
+            raise ShapeError(f"{self.name}: the kernel size must be known, got {weight}")
+        if c_in * self.groups != channels:
+            raise ShapeError(
+                f"{self.name}: the input {x} has {channels} channels, the weight {weight} takes "
+                f"{c_in} * {self.groups} groups = {c_in * self.groups}",
+                fix="the weight must be [C_out, C/groups, K, K]",
+            )
+        if isinstance(c_out, int) and c_out % self.groups:
+            raise ShapeError(
+                f"{self.name}: {c_out} output channels do not divide into {self.groups} groups",
+                fix="use a multiple of groups",
+            )
+        height, width = (
+            output_size(self.name, *parts)
+            for parts in zip(x.shape[2:], (kh, kw), self.stride, self.padding, self.dilation)
+        )
+        return (x.shape[0], c_out, height, width)
+
+    def windows(self, kernel: Pair, out: Pair) -> list[tuple[int, int, Window]]:
+        """For each place (r, s) of the kernel, the part of the padded input that it meets."""
+        (sh, sw), (dh, dw) = self.stride, self.dilation
+        return [
+            (
+                r,
+                s,
+                (
+                    slice(r * dh, r * dh + sh * (out[0] - 1) + 1, sh),
+                    slice(s * dw, s * dw + sw * (out[1] - 1) + 1, sw),
+                ),
+            )
+            for r in range(kernel[0])
+            for s in range(kernel[1])
+        ]
+
+    def grouped(self, array: Array, axis: int) -> Array:
+        """``array`` with the channel axis split into (groups, channels of a group)."""
+        shape = array.shape
+        return array.reshape(*shape[:axis], self.groups, -1, *shape[axis + 1 :])
+
+    def padded(self, x: Array) -> Array:
+        """x with its borders of zeros."""
+        return np.pad(x, ((0, 0), (0, 0), *self.padding))
+
+
+@register
+@dataclass(frozen=True)
+class Conv2d(ConvBase):
+    """y[n,o,i,j] = bias[o] + sum over c, r, s of weight[o,c,r,s] * x[n, c, i*S + r*D - P, ...].
+
+    Cross-correlation over zero-padded x [N, C, H, W] with weight [C_out, C/groups, K, K].
+    ONNX Conv-11.
+    """
+
+    name = "conv2d"
+    operands = ("x", "weight", "bias?")
+
+    def infer(
+        self, x: TensorType, weight: TensorType, bias: TensorType | None = None
+    ) -> TensorType:
+        shape = self.output_shape(x, weight)
+        if bias is not None:
+            same_dtype(self.name, x, bias)
+            if bias.shape != weight.shape[:1]:
+                raise ShapeError(
+                    f"conv2d: the bias is {bias}, but there are {weight.shape[0]} output channels"
+                )
+        return x.with_shape(shape)
+
+    def reference(self, x: Array, weight: Array, bias: Array | None = None) -> Array:
+        out = sizes(self.output_shape(TensorType.of(x), TensorType.of(weight)))
+        y = np.zeros((out[0], self.groups, weight.shape[0] // self.groups, *out[2:]), x.dtype)
+        xs, ws = self.grouped(self.padded(x), 1), self.grouped(weight, 0)
+        for r, s, (rows, columns) in self.windows(weight.shape[2:], y.shape[3:]):
+            y += np.einsum("ngcij,goc->ngoij", xs[..., rows, columns], ws[..., r, s])
+        y = y.reshape(out)
+        return y if bias is None else y + bias[:, None, None]
+
+    def gradient(self, b: Builder, node: Node, dy: Value) -> Gradients:
+        from .reduce import Sum
+
+        x, weight = node.operands[:2]
+        size, kernel = x.type.shape[2:], kernel_of(weight)
+        dx = b(Conv2dBackwardData(*self.geometry(), size=size), dy, weight)
+        dw = b(Conv2dBackwardWeight(*self.geometry(), kernel=kernel), x, dy)
+        return (dx, dw, b(Sum((0, 2, 3)), dy))[: len(node.operands)]
+
+    def cost(self, operands: Sequence[TensorType], results: Sequence[TensorType]) -> Cost:
+        _, per_output, kh, kw = operands[1].shape
+        flops = 2 * product_sum(results) * per_output * kh * kw
+        bias = product_sum(results) if len(operands) == 3 else 0
+        return Cost(flops + bias, bytes_moved(operands, results))
+
+
+@register
+@dataclass(frozen=True)
+class Conv2dBackwardData(ConvBase):
+    """dx[n, c, a, b] = sum of dy[n, o, i, j] * weight[o, c, r, s] where a = i*S + r*D - P.
+
+    The transpose of conv2d in x, and so a transposed convolution; ``size`` is (H, W) of x.
+    """
+
+    size: tuple[Dim, ...] = ()
+
+    name = "conv2d_backward_data"
+    operands = ("dy", "weight")
+    results = ("dx",)
+
+    def infer(self, dy: TensorType, weight: TensorType) -> TensorType:
+        if len(self.size) != 2 or dy.rank != 4 or weight.rank != 4:
+            raise ShapeError(f"{self.name} takes dy [N, C, H, W], a weight and (H, W) of x")
+        x = dy.with_shape((dy.shape[0], weight.shape[1] * self.groups, *self.size))
+        wanted = self.output_shape(x, weight)
+        if wanted != dy.shape:
+            raise ShapeError(
+                f"{self.name}: a convolution of {x} gives {x.with_shape(wanted)}, dy is {dy}"
+            )
+        return x
+
+    def reference(self, dy: Array, weight: Array) -> Array:
+        (top, _), (left, _) = self.padding
+        height, width = sizes(self.size)
+        channels = weight.shape[1] * self.groups
+        blank = np.zeros((dy.shape[0], channels, height, width), dy.dtype)
+        dx = self.padded(blank)
+        dxs, dys, ws = self.grouped(dx, 1), self.grouped(dy, 1), self.grouped(weight, 0)
+        for r, s, (rows, columns) in self.windows(weight.shape[2:], dy.shape[2:]):
+            dxs[..., rows, columns] += np.einsum("ngoij,goc->ngcij", dys, ws[..., r, s])
+        return dx[:, :, top : top + height, left : left + width]
+
+    def gradient(self, b: Builder, node: Node, dx: Value) -> Gradients:
+        dy, weight = node.operands
+        kernel = kernel_of(weight)
+        return (
+            b(Conv2d(*self.geometry()), dx, weight),
+            b(Conv2dBackwardWeight(*self.geometry(), kernel=kernel), dx, dy),
+        )
+
+    def cost(self, operands: Sequence[TensorType], results: Sequence[TensorType]) -> Cost:
+        _, per_output, kh, kw = operands[1].shape
+        flops = 2 * operands[0].size * per_output * kh * kw
+        return Cost(flops, bytes_moved(operands, results))
+
+
+@register
+@dataclass(frozen=True)
+class Conv2dBackwardWeight(ConvBase):
+    """dweight[o, c, r, s] = sum over n, i, j of dy[n, o, i, j] * x[n, c, i*S + r*D - P, ...].
+
+    The transpose of conv2d in the weight; ``kernel`` is (K_h, K_w).
+    """
+
+    kernel: Pair = (1, 1)
+
+    name = "conv2d_backward_weight"
+    operands = ("x", "dy")
+    results = ("dweight",)
+
+    def infer(self, x: TensorType, dy: TensorType) -> TensorType:
+        if x.rank != 4 or dy.rank != 4:
+            raise ShapeError(f"{self.name} takes x and dy [N, C, H, W], got {x} and {dy}")
+        channels = x.shape[1]
+        if isinstance(channels, int) and channels % self.groups:
+            raise ShapeError(f"{self.name}: {channels} channels, {self.groups} groups")
+        weight = x.with_shape((dy.shape[1], channels // self.groups, *self.kernel))
+        wanted = self.output_shape(x, weight)
+        if wanted != dy.shape:
+            raise ShapeError(
+                f"{self.name}: a convolution of {x} gives {x.with_shape(wanted)}, dy is {dy}"
+            )
+        return weight
+
+    def reference(self, x: Array, dy: Array) -> Array:
+        c_out, c_in = dy.shape[1], x.shape[1] // self.groups
+        dw = np.zeros((self.groups, c_out // self.groups, c_in, *self.kernel), x.dtype)
+        xs, dys = self.grouped(self.padded(x), 1), self.grouped(dy, 1)
+        for r, s, (rows, columns) in self.windows(self.kernel, dy.shape[2:]):
+            dw[..., r, s] = np.einsum("ngcij,ngoij->goc", xs[..., rows, columns], dys)
+        return dw.reshape(c_out, c_in, *self.kernel)
+
+    def gradient(self, b: Builder, node: Node, dweight: Value) -> Gradients:
+        x, dy = node.operands
+        size = x.type.shape[2:]
+        return (
+            b(Conv2dBackwardData(*self.geometry(), size=size), dy, dweight),
+            b(Conv2d(*self.geometry()), x, dweight),
+        )
+
+    def cost(self, operands: Sequence[TensorType], results: Sequence[TensorType]) -> Cost:
+        _, per_output, kh, kw = results[0].shape
+        flops = 2 * operands[1].size * per_output * kh * kw
+        return Cost(flops, bytes_moved(operands, results))

@@ -1,0 +1,442 @@
+"""Elementwise arithmetic, comparisons, choice and conversion, with broadcasting."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from ..builder import Builder
+from ..errors import TypeMismatch
+from ..graph import Node, Value
+from ..op import Gradients, Op, register
+from ..types import Array, DType, TensorType
+from .broadcast import broadcast, need_float, need_number, same_dtype, sum_to
+from .constant import scalar
+
+
+class Binary(Op):
+    """Base of ops with two broadcast operands of one dtype."""
+
+    operands = ("x", "y")
+    results = ("z",)
+    elementwise = True
+
+    def infer(self, x: TensorType, y: TensorType) -> TensorType:
+        need_number(self.name, x, y)
+        return TensorType(same_dtype(self.name, x, y), broadcast(x.shape, y.shape))
+
+
+class FloatBinary(Binary):
+    """Base of binary ops for floating-point values only."""
+
+    def infer(self, x: TensorType, y: TensorType) -> TensorType:
+        need_float(self.name, x, y)
+        return super().infer(x, y)
+
+
+class FloatUnary(Op):
+    """Base of ops with one floating-point operand."""
+
+    elementwise = True
+
+    def infer(self, x: TensorType) -> TensorType:
+        need_float(self.name, x)
+        return x
+
+
+def _fit(b: Builder, node: Node, *grads: Value) -> tuple[Value, ...]:
+    """Undo the broadcast of each operand of ``node`` in its gradient."""
+    return tuple(sum_to(b, grad, x.type.shape) for grad, x in zip(grads, node.operands))
+
+
+@register
+@dataclass(frozen=True)
+class Add(Binary):
+    """z = x + y. ONNX Add-14."""
+
+    name = "add"
+
+    def reference(self, x: Array, y: Array) -> Array:
+        return x + y
+
+    def gradient(self, b: Builder, node: Node, dz: Value) -> Gradients:
+        return _fit(b, node, dz, dz)
+
+
+@register
+@dataclass(frozen=True)
+class Sub(Binary):
+    """z = x - y. ONNX Sub-14."""
+
+    name = "sub"
+
+    def reference(self, x: Array, y: Array) -> Array:
+        return x - y
+
+    def gradient(self, b: Builder, node: Node, dz: Value) -> Gradients:
+        return _fit(b, node, dz, b(Neg(), dz))
+
+
+@register
+@dataclass(frozen=True)
+class Mul(Binary):
+    """z = x * y. ONNX Mul-14."""
+
+    name = "mul"
+
+    def reference(self, x: Array, y: Array) -> Array:
+        return x * y
+
+    def gradient(self, b: Builder, node: Node, dz: Value) -> Gradients:
+        x, y = node.operands
+        return _fit(b, node, b(Mul(), dz, y), b(Mul(), dz, x))
+
+
+@register
+@dataclass(frozen=True)
+class Div(FloatBinary):
+    """z = x / y. ONNX Div-14."""
+
+    name = "div"
+
+    def reference(self, x: Array, y: Array) -> Array:
+        return x / y
+
+    def gradient(self, b: Builder, node: Node, dz: Value) -> Gradients:
+        _, y = node.operands
+        dx = b(Div(), dz, y)
+        return _fit(b, node, dx, b(Neg(), b(Mul(), dx, node.result)))
+
+
+@register
+@dataclass(frozen=True)
+class Pow(FloatBinary):
+    """z = x ** y. ONNX Pow-15.
+
+    dx = dz * y * x**(y - 1), which is 0 where y = 0; dy = dz * z * log x, which is 0 where x = 0
+    and y >= 0 (as in PyTorch).
+    """
+
+    name = "pow"
+
+    def reference(self, x: Array, y: Array) -> Array:
+        return np.power(x, y)
+
+    def gradient(self, b: Builder, node: Node, dz: Value) -> Gradients:
+        x, y = node.operands
+        zero, one = scalar(b, 0, x), scalar(b, 1, x)
+        slope = b(Mul(), y, b(Pow(), x, b(Sub(), y, one)))
+        dx = b(Mul(), dz, b(Where(), b(Equal(), y, zero), zero, slope))
+        vanishes = b(LogicalAnd(), b(Equal(), x, zero), b(GreaterEqual(), y, zero))
+        log_x = b(Log(), b(Where(), vanishes, one, x))
+        return _fit(b, node, dx, b(Mul(), dz, b(Mul(), node.result, log_x)))
+
+
+class _Extremum(Binary):
+    """Base of maximum and minimum; at ties each operand gets half of the gradient (PyTorch)."""
+
+    def gradient(self, b: Builder, node: Node, dz: Value) -> Gradients:
+        x, y = node.operands
+        zero = scalar(b, 0, dz)
+        tie = b(Equal(), x, y)
+        half = b(Mul(), dz, scalar(b, 0.5, dz))
+
+        def share(operand: Value) -> Value:
+            chosen = b(Equal(), operand, node.result)
+            return b(Where(), tie, half, b(Where(), chosen, dz, zero))
+
+        return _fit(b, node, share(x), share(y))
+
+
+@register
+@dataclass(frozen=True)
+class Maximum(_Extremum):
+    """z = max(x, y), NaN where either is. ONNX Max-13."""
+
+    name = "maximum"
+
+    def reference(self, x: Array, y: Array) -> Array:
+        return np.maximum(x, y)
+
+
+@register
+@dataclass(frozen=True)
+class Minimum(_Extremum):
+    """z = min(x, y), NaN where either is. ONNX Min-13."""
+
+    name = "minimum"
+
+    def reference(self, x: Array, y: Array) -> Array:
+        return np.minimum(x, y)
+
+
+@register
+@dataclass(frozen=True)
+class Neg(Op):
+    """y = -x. ONNX Neg-13."""
+
+    name = "neg"
+    elementwise = True
+
+    def infer(self, x: TensorType) -> TensorType:
+        need_number(self.name, x)
+        return x
+
+    def reference(self, x: Array) -> Array:
+        return -x
+
+    def gradient(self, b: Builder, node: Node, dy: Value) -> Gradients:
+        return (b(Neg(), dy),)
+
+
+@register
+@dataclass(frozen=True)
+class Abs(Op):
+    """y = |x|; the gradient at 0 is 0. ONNX Abs-13."""
+
+    name = "abs"
+    elementwise = True
+
+    def infer(self, x: TensorType) -> TensorType:
+        need_number(self.name, x)
+        return x
+
+    def reference(self, x: Array) -> Array:
+        return np.abs(x)
+
+    def gradient(self, b: Builder, node: Node, dy: Value) -> Gradients:
+        return (b(Mul(), dy, b(Sign(), node.operands[0])),)
+
+
+@register
+@dataclass(frozen=True)
+class Sign(Op):
+    """y = -1, 0 or 1, the sign of x; its gradient is 0. ONNX Sign-13."""
+
+    name = "sign"
+    elementwise = True
+
+    def infer(self, x: TensorType) -> TensorType:
+        need_number(self.name, x)
+        return x
+
+    def reference(self, x: Array) -> Array:
+        return np.sign(x)
+
+    def gradient(self, b: Builder, node: Node, dy: Value) -> Gradients:
+        return (None,)
+
+
+@register
+@dataclass(frozen=True)
+class Exp(FloatUnary):
+    """y = e**x. ONNX Exp-13."""
+
+    name = "exp"
+
+    def reference(self, x: Array) -> Array:
+        return np.exp(x)
+
+    def gradient(self, b: Builder, node: Node, dy: Value) -> Gradients:
+        return (b(Mul(), dy, node.result),)
+
+
+@register
+@dataclass(frozen=True)
+class Log(FloatUnary):
+    """y = ln x. ONNX Log-13."""
+
+    name = "log"
+
+    def reference(self, x: Array) -> Array:
+        return np.log(x)
+
+    def gradient(self, b: Builder, node: Node, dy: Value) -> Gradients:
+        return (b(Div(), dy, node.operands[0]),)
+
+
+@register
+@dataclass(frozen=True)
+class Sqrt(FloatUnary):
+    """y = square root of x. ONNX Sqrt-13."""
+
+    name = "sqrt"
+
+    def reference(self, x: Array) -> Array:
+        return np.sqrt(x)
+
+    def gradient(self, b: Builder, node: Node, dy: Value) -> Gradients:
+        return (b(Div(), b(Mul(), dy, scalar(b, 0.5, dy)), node.result),)
+
+
+class Comparison(Op):
+    """Base of comparisons: bool results, no gradient."""
+
+    operands = ("x", "y")
+    results = ("z",)
+    elementwise = True
+
+    def infer(self, x: TensorType, y: TensorType) -> TensorType:
+        need_number(self.name, x, y)
+        same_dtype(self.name, x, y)
+        return TensorType(DType.BOOL, broadcast(x.shape, y.shape))
+
+    def gradient(self, b: Builder, node: Node, dz: Value) -> Gradients:
+        return (None, None)
+
+
+@register
+@dataclass(frozen=True)
+class Equal(Comparison):
+    """z = x == y. ONNX Equal-13."""
+
+    name = "equal"
+
+    def reference(self, x: Array, y: Array) -> Array:
+        return np.equal(x, y)
+
+
+@register
+@dataclass(frozen=True)
+class Less(Comparison):
+    """z = x < y. ONNX Less-13."""
+
+    name = "less"
+
+    def reference(self, x: Array, y: Array) -> Array:
+        return np.less(x, y)
+
+
+@register
+@dataclass(frozen=True)
+class LessEqual(Comparison):
+    """z = x <= y. ONNX LessOrEqual-16."""
+
+    name = "less_equal"
+
+    def reference(self, x: Array, y: Array) -> Array:
+        return np.less_equal(x, y)
+
+
+@register
+@dataclass(frozen=True)
+class Greater(Comparison):
+    """z = x > y. ONNX Greater-13."""
+
+    name = "greater"
+
+    def reference(self, x: Array, y: Array) -> Array:
+        return np.greater(x, y)
+
+
+@register
+@dataclass(frozen=True)
+class GreaterEqual(Comparison):
+    """z = x >= y. ONNX GreaterOrEqual-16."""
+
+    name = "greater_equal"
+
+    def reference(self, x: Array, y: Array) -> Array:
+        return np.greater_equal(x, y)
+
+
+class Logical(Op):
+    """Base of ops on bool."""
+
+    elementwise = True
+    operands: ClassVar[tuple[str, ...]] = ("x", "y")
+    results = ("z",)
+
+    def infer(self, *types: TensorType) -> TensorType:
+        for type_ in types:
+            if type_.dtype is not DType.BOOL:
+                raise TypeMismatch(f"{self.name} takes bool, got {type_}", fix="compare first")
+        return TensorType(DType.BOOL, broadcast(*(type_.shape for type_ in types)))
+
+    def gradient(self, b: Builder, node: Node, dz: Value) -> Gradients:
+        return (None,) * len(node.operands)
+
+
+@register
+@dataclass(frozen=True)
+class LogicalAnd(Logical):
+    """z = x and y. ONNX And-7."""
+
+    name = "logical_and"
+
+    def reference(self, x: Array, y: Array) -> Array:
+        return np.logical_and(x, y)
+
+
+@register
+@dataclass(frozen=True)
+class LogicalOr(Logical):
+    """z = x or y. ONNX Or-7."""
+
+    name = "logical_or"
+
+    def reference(self, x: Array, y: Array) -> Array:
+        return np.logical_or(x, y)
+
+
+@register
+@dataclass(frozen=True)
+class LogicalNot(Logical):
+    """z = not x. ONNX Not-1."""
+
+    name = "logical_not"
+    operands = ("x",)
+
+    def reference(self, x: Array) -> Array:
+        return np.logical_not(x)
+
+
+@register
+@dataclass(frozen=True)
+class Where(Op):
+    """z = x where condition, else y. ONNX Where-16."""
+
+    name = "where"
+    operands = ("condition", "x", "y")
+    results = ("z",)
+    elementwise = True
+
+    def infer(self, condition: TensorType, x: TensorType, y: TensorType) -> TensorType:
+        if condition.dtype is not DType.BOOL:
+            raise TypeMismatch(f"where: the condition must be bool, got {condition}")
+        shape = broadcast(condition.shape, x.shape, y.shape)
+        return TensorType(same_dtype(self.name, x, y), shape)
+
+    def reference(self, condition: Array, x: Array, y: Array) -> Array:
+        return np.where(condition, x, y)
+
+    def gradient(self, b: Builder, node: Node, dz: Value) -> Gradients:
+        condition = node.operands[0]
+        zero = scalar(b, 0, dz)
+        dx = sum_to(b, b(Where(), condition, dz, zero), node.operands[1].type.shape)
+        dy = sum_to(b, b(Where(), condition, zero, dz), node.operands[2].type.shape)
+        return (None, dx, dy)
+
+
+@register
+@dataclass(frozen=True)
+class Cast(Op):
+    """y = x as another dtype; floats become ints by truncation towards zero. ONNX Cast-13."""
+
+    to: DType
+
+    name = "cast"
+    elementwise = True
+
+    def infer(self, x: TensorType) -> TensorType:
+        return x.with_dtype(self.to)
+
+    def reference(self, x: Array) -> Array:
+        return x.astype(self.to.numpy)
+
+    def gradient(self, b: Builder, node: Node, dy: Value) -> Gradients:
+        source = node.operands[0].type.dtype
+        differentiable = self.to.is_float and source.is_float
+        return (b(Cast(source), dy) if differentiable else None,)

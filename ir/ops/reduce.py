@@ -1,0 +1,195 @@
+"""Reductions over axes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..builder import Builder
+from ..dims import Dim, product
+from ..errors import AttributeMistake
+from ..graph import Node, Value
+from ..op import Cost, Gradients, Op, Values, bytes_moved, product_sum, register
+from ..types import Array, DType, TensorType
+from .broadcast import need_float, need_number
+from .constant import scalar, size_as
+from .elementwise import Cast, Div, Equal, Mul, Sub
+
+
+def normalize_axis(axis: int, rank: int, op: str) -> int:
+    """``axis`` counted from 0.
+
+    Raises:
+        AttributeMistake: there is no such axis.
+    """
+    if not -rank <= axis < rank:
+        raise AttributeMistake(
+            f"{op}: axis {axis} is out of range for {rank} dimensions",
+            fix=f"use an axis from {-rank} to {rank - 1}",
+        )
+    return axis % rank
+
+
+def normalize_axes(axes: tuple[int, ...] | None, rank: int, op: str) -> tuple[int, ...]:
+    """``axes`` counted from 0 and sorted; all axes for None.
+
+    Raises:
+        AttributeMistake: an axis out of range, or given twice.
+    """
+    if axes is None:
+        return tuple(range(rank))
+    found = sorted(normalize_axis(axis, rank, op) for axis in axes)
+    if len(set(found)) < len(found):
+        raise AttributeMistake(f"{op}: axes {list(axes)} name an axis twice")
+    return tuple(found)
+
+
+@dataclass(frozen=True)
+class Reduction(Op):
+    """Base of reductions: over all axes where ``axes`` is None."""
+
+    axes: tuple[int, ...] | None = None
+    keepdims: bool = False
+
+    def infer(self, x: TensorType) -> TensorType:
+        need_number(self.name, x)
+        return x.with_shape(self.reduced_shape(x))
+
+    def reduced_shape(self, x: TensorType) -> tuple[Dim, ...]:
+        """The shape of the result for an operand of type ``x``."""
+        axes = normalize_axes(self.axes, x.rank, self.name)
+        if self.keepdims:
+            return tuple(1 if i in axes else dim for i, dim in enumerate(x.shape))
+        return tuple(dim for i, dim in enumerate(x.shape) if i not in axes)
+
+    def count(self, x: TensorType) -> Dim:
+        """How many elements of ``x`` make one element of the result."""
+        return product(tuple(x.shape[i] for i in normalize_axes(self.axes, x.rank, self.name)))
+
+    def spread(self, b: Builder, value: Value, x: TensorType) -> Value:
+        """Write ``value``, shaped like the result, reshaped to broadcast against ``x``."""
+        from .shape import Reshape
+
+        axes = normalize_axes(self.axes, x.rank, self.name)
+        shape = tuple(1 if i in axes else dim for i, dim in enumerate(x.shape))
+        return value if value.type.shape == shape else b(Reshape(shape), value)
+
+    def cost(self, operands: Sequence[TensorType], results: Sequence[TensorType]) -> Cost:
+        return Cost(product_sum(operands), bytes_moved(operands, results))
+
+
+@register
+@dataclass(frozen=True)
+class Sum(Reduction):
+    """y = sum of x over axes. ONNX ReduceSum-13."""
+
+    name = "sum"
+
+    def reference(self, x: Array) -> Array:
+        return x.sum(axis=self.axes, keepdims=self.keepdims, dtype=x.dtype)
+
+    def gradient(self, b: Builder, node: Node, dy: Value) -> Gradients:
+        from .shape import Expand
+
+        x = node.operands[0].type
+        return (b(Expand(x.shape), self.spread(b, dy, x)),)
+
+
+@register
+@dataclass(frozen=True)
+class Mean(Reduction):
+    """y = sum of x over axes / number of its terms. ONNX ReduceMean-18."""
+
+    name = "mean"
+
+    def infer(self, x: TensorType) -> TensorType:
+        need_float(self.name, x)
+        return super().infer(x)
+
+    def reference(self, x: Array) -> Array:
+        return x.mean(axis=self.axes, keepdims=self.keepdims)
+
+    def gradient(self, b: Builder, node: Node, dy: Value) -> Gradients:
+        from .shape import Expand
+
+        x = node.operands[0].type
+        share = b(Div(), dy, size_as(b, self.count(x), x.dtype))
+        return (b(Expand(x.shape), self.spread(b, share, x)),)
+
+
+@register
+@dataclass(frozen=True)
+class Max(Reduction):
+    """y = greatest x over axes; equal ones share the gradient, as in PyTorch. ONNX ReduceMax-18."""
+
+    name = "max"
+
+    def reference(self, x: Array) -> Array:
+        return x.max(axis=self.axes, keepdims=self.keepdims)
+
+    def gradient(self, b: Builder, node: Node, dy: Value) -> Gradients:
+        x = node.operands[0]
+        wide = Sum(self.axes, keepdims=True)
+        greatest = b(Equal(), x, self.spread(b, node.result, x.type))
+        chosen = b(Cast(x.type.dtype), greatest)
+        share = b(Div(), self.spread(b, dy, x.type), b(wide, chosen))
+        return (b(Mul(), chosen, share),)
+
+
+@register
+@dataclass(frozen=True)
+class Variance(Reduction):
+    """y = mean of (x - mean x)**2 over axes, or with n - correction in place of n.
+
+    The default is the biased variance; ``correction=1`` gives the unbiased one. Computed in two
+    passes, never as E[x**2] - E[x]**2.
+    """
+
+    correction: int = 0
+
+    name = "variance"
+
+    def infer(self, x: TensorType) -> TensorType:
+        need_float(self.name, x)
+        return super().infer(x)
+
+    def reference(self, x: Array) -> Array:
+        return x.var(axis=self.axes, keepdims=self.keepdims, ddof=self.correction)
+
+    def decompose(self, b: Builder, *operands: Value) -> Values:
+        (x,) = operands
+        centred = b(Sub(), x, b(Mean(self.axes, keepdims=True), x))
+        squares = b(Sum(self.axes, self.keepdims), b(Mul(), centred, centred))
+        return b(Div(), squares, size_as(b, self.count(x.type) - self.correction, x.type.dtype))
+
+
+@register
+@dataclass(frozen=True)
+class ArgMax(Op):
+    """y = index of the first greatest x along one axis, as i64. ONNX ArgMax-13."""
+
+    axis: int = -1
+    keepdims: bool = False
+
+    name = "argmax"
+
+    def infer(self, x: TensorType) -> TensorType:
+        need_number(self.name, x)
+        shape = Reduction((self.axis,), self.keepdims).reduced_shape(x)
+        return TensorType(DType.I64, shape)
+
+    def reference(self, x: Array) -> Array:
+        return np.argmax(x, axis=self.axis, keepdims=self.keepdims)
+
+    def gradient(self, b: Builder, node: Node, dy: Value) -> Gradients:
+        return (None,)
+
+
+def variance_scale(b: Builder, variance: Value, epsilon: float) -> Value:
+    """Write 1 / sqrt(variance + epsilon)."""
+    from .elementwise import Add, Sqrt
+
+    root = b(Sqrt(), b(Add(), variance, scalar(b, epsilon, variance)))
+    return b(Div(), scalar(b, 1, root), root)

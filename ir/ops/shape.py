@@ -1,0 +1,391 @@
+"""Ops that move data without computing: reshape, transpose, concat, slice, pad, gather, expand."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..attributes import Pair
+from ..builder import Builder
+from ..dims import Dim, divide_exactly, product, sizes
+from ..errors import AttributeMistake, ShapeError, TypeMismatch
+from ..graph import Node, Value
+from ..op import Gradients, Op, Values, register
+from ..types import Array, DType, TensorType
+from .broadcast import broadcast, same_dtype, sum_to
+from .reduce import normalize_axis
+
+
+@register
+@dataclass(frozen=True)
+class Reshape(Op):
+    """y = x with another shape, elements in row order. ONNX Reshape-14 with a full shape."""
+
+    shape: tuple[Dim, ...]
+
+    name = "reshape"
+
+    def infer(self, x: TensorType) -> TensorType:
+        if product(self.shape) != x.size:
+            wanted = ",".join(map(str, self.shape))
+            raise ShapeError(
+                f"{x} has {x.size} elements, the shape [{wanted}] has {product(self.shape)}",
+                fix="give a shape with as many elements; -1 stands for what is left over",
+            )
+        return x.with_shape(self.shape)
+
+    def reference(self, x: Array) -> Array:
+        return x.reshape(sizes(self.shape))
+
+    def gradient(self, b: Builder, node: Node, dy: Value) -> Gradients:
+        return (b(Reshape(node.operands[0].type.shape), dy),)
+
+
+def complete_shape(x: TensorType, shape: tuple[Dim, ...]) -> tuple[Dim, ...]:
+    """``shape`` with one -1 replaced by what is left of the elements of ``x``.
+
+    Raises:
+        ShapeError: several -1, or no whole number is left.
+    """
+    unknown = [i for i, dim in enumerate(shape) if dim == -1]
+    if not unknown:
+        return shape
+    rest = product(tuple(dim for dim in shape if dim != -1))
+    left = divide_exactly(x.size, rest)
+    if len(unknown) > 1 or left is None:
+        raise ShapeError(
+            f"cannot reshape {x} ({x.size} elements) to [{','.join(map(str, shape))}]",
+            fix="use at most one -1, and sizes whose product divides the number of elements",
+        )
+    return tuple(left if dim == -1 else dim for dim in shape)
+
+
+@register
+@dataclass(frozen=True)
+class Flatten(Op):
+    """y = x with the dimensions from start_dim to end_dim made one, as in PyTorch.
+
+    With the default, [N, C, H, W] becomes [N, C*H*W]: ONNX Flatten-13 with axis 1.
+    """
+
+    start_dim: int = 1
+    end_dim: int = -1
+
+    name = "flatten"
+
+    def infer(self, x: TensorType) -> TensorType:
+        start = normalize_axis(self.start_dim, x.rank, self.name)
+        end = normalize_axis(self.end_dim, x.rank, self.name)
+        if start > end:
+            raise AttributeMistake(f"flatten: start_dim {start} comes after end_dim {end}")
+        merged = product(x.shape[start : end + 1])
+        return x.with_shape((*x.shape[:start], merged, *x.shape[end + 1 :]))
+
+    def reference(self, x: Array) -> Array:
+        start, end = self.start_dim % x.ndim, self.end_dim % x.ndim
+        return x.reshape(
+            *x.shape[:start], int(np.prod(x.shape[start : end + 1])), *x.shape[end + 1 :]
+        )
+
+    def decompose(self, b: Builder, *operands: Value) -> Values:
+        (x,) = operands
+        return b(Reshape(self.infer(x.type).shape), x)
+
+
+@register
+@dataclass(frozen=True)
+class Transpose(Op):
+    """y[i_perm[0], i_perm[1], ...] = x[i_0, i_1, ...]. ONNX Transpose-13."""
+
+    perm: tuple[int, ...]
+
+    name = "transpose"
+
+    def infer(self, x: TensorType) -> TensorType:
+        if sorted(self.perm) != list(range(x.rank)):
+            raise AttributeMistake(
+                f"transpose: perm {list(self.perm)} is no order of the {x.rank} dimensions of {x}"
+            )
+        return x.with_shape(x.shape[axis] for axis in self.perm)
+
+    def reference(self, x: Array) -> Array:
+        return np.transpose(x, self.perm)
+
+    def gradient(self, b: Builder, node: Node, dy: Value) -> Gradients:
+        return (b(Transpose(tuple(self.perm.index(i) for i in range(len(self.perm)))), dy),)
+
+
+@register
+@dataclass(frozen=True)
+class Concat(Op):
+    """y = the operands side by side along one axis. ONNX Concat-13."""
+
+    axis: int
+
+    name = "concat"
+    operands = ("x", "*xs")
+
+    def infer(self, *xs: TensorType) -> TensorType:
+        same_dtype(self.name, *xs)
+        axis = normalize_axis(self.axis, xs[0].rank, self.name)
+        total: Dim = 0
+        for x in xs:
+            others = [(a, b) for i, (a, b) in enumerate(zip(x.shape, xs[0].shape)) if i != axis]
+            if x.rank != xs[0].rank or any(a != b for a, b in others):
+                raise ShapeError(
+                    f"concat along axis {axis}: {x} and {xs[0]} differ elsewhere",
+                    fix="all dimensions but the one along the axis must be equal",
+                )
+            total = total + x.shape[axis]
+        return xs[0].with_shape(total if i == axis else dim for i, dim in enumerate(xs[0].shape))
+
+    def reference(self, *xs: Array) -> Array:
+        return np.concatenate(xs, axis=self.axis)
+
+    def gradient(self, b: Builder, node: Node, dy: Value) -> Gradients:
+        grads = []
+        start: Dim = 0
+        for x in node.operands:
+            stop = start + x.type.shape[self.axis]
+            grads.append(b(Slice((self.axis,), (start,), (stop,)), dy))
+            start = stop
+        return grads
+
+
+@register
+@dataclass(frozen=True)
+class Slice(Op):
+    """y = x[start:stop:step] along each of some axes, bounds counted from 0. ONNX Slice-13."""
+
+    axes: tuple[int, ...]
+    starts: tuple[Dim, ...]
+    stops: tuple[Dim, ...]
+    steps: tuple[int, ...] | None = None
+
+    name = "slice"
+
+    def check(self) -> None:
+        counts = {len(self.axes), len(self.starts), len(self.stops)}
+        if len(counts) > 1 or (self.steps is not None and len(self.steps) not in counts):
+            raise AttributeMistake("slice: axes, starts, stops and steps must be equally many")
+        if self.steps is not None and min(self.steps, default=1) < 1:
+            raise AttributeMistake(f"slice: steps must be at least 1, got {list(self.steps)}")
+        if self.steps is not None and all(step == 1 for step in self.steps):
+            object.__setattr__(self, "steps", None)
+
+    def bounds(self, rank: int) -> list[tuple[int, Dim, Dim, int]]:
+        """(axis, start, stop, step) of each sliced axis."""
+        steps = self.steps or (1,) * len(self.axes)
+        axes = (normalize_axis(axis, rank, self.name) for axis in self.axes)
+        return list(zip(axes, self.starts, self.stops, steps))
+
+    def infer(self, x: TensorType) -> TensorType:
+        shape = list(x.shape)
+        for axis, start, stop, step in self.bounds(x.rank):
+            size = x.shape[axis]
+            known = [bound for bound in (start, stop, size) if isinstance(bound, int)]
+            if (
+                any(bound < 0 for bound in known)
+                or (isinstance(start, int) and isinstance(stop, int) and start > stop)
+                or (isinstance(stop, int) and isinstance(size, int) and stop > size)
+            ):
+                raise ShapeError(
+                    f"slice [{start}:{stop}] along axis {axis} of {x}, which has size {size}",
+                    fix="bounds count from 0, start <= stop <= size",
+                )
+            shape[axis] = (stop - start + (step - 1)) // step
+        return x.with_shape(shape)
+
+    def reference(self, x: Array) -> Array:
+        index: list[slice] = [slice(None)] * x.ndim
+        for axis, start, stop, step in self.bounds(x.ndim):
+            index[axis] = slice(*sizes((start, stop)), step)
+        return x[tuple(index)]
+
+    def gradient(self, b: Builder, node: Node, dy: Value) -> Gradients:
+        shape = node.operands[0].type.shape
+        return (b(SliceBackward(shape, self.axes, self.starts, self.stops, self.steps), dy),)
+
+
+@register
+@dataclass(frozen=True)
+class SliceBackward(Op):
+    """dx = zeros of ``shape`` with dy at the sliced places: the transpose of slice."""
+
+    shape: tuple[Dim, ...]
+    axes: tuple[int, ...]
+    starts: tuple[Dim, ...]
+    stops: tuple[Dim, ...]
+    steps: tuple[int, ...] | None = None
+
+    name = "slice_backward"
+    operands = ("dy",)
+    results = ("dx",)
+
+    def slice(self) -> Slice:
+        """The slice whose transpose this is."""
+        return Slice(self.axes, self.starts, self.stops, self.steps)
+
+    def infer(self, dy: TensorType) -> TensorType:
+        wanted = self.slice().infer(dy.with_shape(self.shape))
+        if wanted.shape != dy.shape:
+            raise ShapeError(f"slice_backward: the slice gives {wanted}, dy is {dy}")
+        return dy.with_shape(self.shape)
+
+    def reference(self, dy: Array) -> Array:
+        dx = np.zeros(sizes(self.shape), dy.dtype)
+        self.slice().reference(dx)[...] = dy
+        return dx
+
+    def gradient(self, b: Builder, node: Node, dx: Value) -> Gradients:
+        return (b(self.slice(), dx),)
+
+
+@register
+@dataclass(frozen=True)
+class Pad(Op):
+    """y = x with constant borders; ``pads`` are (before, after) of every axis. ONNX Pad-18."""
+
+    pads: tuple[Pair, ...]
+    value: float = 0.0
+
+    name = "pad"
+
+    def infer(self, x: TensorType) -> TensorType:
+        if len(self.pads) != x.rank:
+            raise ShapeError(
+                f"pad: {len(self.pads)} pairs of borders for {x}, which has {x.rank} dimensions",
+                fix="give (before, after) for every dimension",
+            )
+        return x.with_shape(
+            before + dim + after for dim, (before, after) in zip(x.shape, self.pads)
+        )
+
+    def reference(self, x: Array) -> Array:
+        return np.pad(x, self.pads, constant_values=x.dtype.type(self.value))
+
+    def gradient(self, b: Builder, node: Node, dy: Value) -> Gradients:
+        shape = node.operands[0].type.shape
+        axes = tuple(i for i, borders in enumerate(self.pads) if borders != (0, 0))
+        starts = tuple(self.pads[i][0] for i in axes)
+        stops = tuple(self.pads[i][0] + shape[i] for i in axes)
+        return (b(Slice(axes, starts, stops), dy) if axes else dy,)
+
+
+@register
+@dataclass(frozen=True)
+class Gather(Op):
+    """y = rows of x along one axis, chosen by indices: NumPy's ``take``. ONNX Gather-13."""
+
+    axis: int = 0
+
+    name = "gather"
+    operands = ("x", "indices")
+
+    def infer(self, x: TensorType, indices: TensorType) -> TensorType:
+        need_indices(self.name, indices)
+        axis = normalize_axis(self.axis, x.rank, self.name)
+        return x.with_shape((*x.shape[:axis], *indices.shape, *x.shape[axis + 1 :]))
+
+    def reference(self, x: Array, indices: Array) -> Array:
+        check_indices(self.name, indices, x.shape[self.axis])
+        return np.take(x, indices, axis=self.axis)
+
+    def gradient(self, b: Builder, node: Node, dy: Value) -> Gradients:
+        x, indices = node.operands
+        axis = normalize_axis(self.axis, x.type.rank, self.name)
+        return (b(GatherBackward(x.type.shape[axis], axis), dy, indices), None)
+
+
+@register
+@dataclass(frozen=True)
+class GatherBackward(Op):
+    """dx = zeros with every row of dy added at its index: the transpose of gather."""
+
+    size: Dim
+    axis: int = 0
+
+    name = "gather_backward"
+    operands = ("dy", "indices")
+    results = ("dx",)
+
+    def infer(self, dy: TensorType, indices: TensorType) -> TensorType:
+        need_indices(self.name, indices)
+        axis = normalize_axis(self.axis, dy.rank - indices.rank + 1, self.name)
+        if dy.shape[axis : axis + indices.rank] != indices.shape:
+            raise ShapeError(f"gather_backward: {dy} has no {indices} at axis {axis}")
+        return dy.with_shape((*dy.shape[:axis], self.size, *dy.shape[axis + indices.rank :]))
+
+    def reference(self, dy: Array, indices: Array) -> Array:
+        axis = self.axis % (dy.ndim - indices.ndim + 1)
+        tail = dy.shape[axis + indices.ndim :]
+        dx = np.zeros((*dy.shape[:axis], *sizes((self.size,)), *tail), dy.dtype)
+        rows = np.moveaxis(dx, axis, 0)
+        lead = tuple(range(axis, axis + indices.ndim))
+        np.add.at(rows, indices, np.moveaxis(dy, lead, range(indices.ndim)))
+        return dx
+
+    def gradient(self, b: Builder, node: Node, dx: Value) -> Gradients:
+        return (b(Gather(self.axis), dx, node.operands[1]), None)
+
+
+def need_indices(op: str, indices: TensorType) -> None:
+    """Raise TypeMismatch unless ``indices`` are integers."""
+    if not indices.dtype.is_integer:
+        raise TypeMismatch(f"{op} takes integer indices, got {indices}", fix="cast them to i64")
+
+
+def check_indices(op: str, indices: Array, size: int) -> None:
+    """Raise ShapeError unless every index lies within 0 .. size - 1."""
+    if indices.size and not (indices.min() >= 0 and indices.max() < size):
+        wrong = indices[(indices < 0) | (indices >= size)].ravel()[0]
+        raise ShapeError(
+            f"{op}: index {wrong} is out of range for size {size}",
+            fix=f"indices (class labels too) run from 0 to {size - 1}",
+        )
+
+
+@register
+@dataclass(frozen=True)
+class Expand(Op):
+    """y = x broadcast to ``shape``. ONNX Expand-13."""
+
+    shape: tuple[Dim, ...]
+
+    name = "expand"
+
+    def infer(self, x: TensorType) -> TensorType:
+        if broadcast(x.shape, self.shape) != self.shape:
+            wanted = ",".join(map(str, self.shape))
+            raise ShapeError(f"{x} cannot be expanded to [{wanted}]")
+        return x.with_shape(self.shape)
+
+    def reference(self, x: Array) -> Array:
+        return np.broadcast_to(x, sizes(self.shape)).copy()
+
+    def gradient(self, b: Builder, node: Node, dy: Value) -> Gradients:
+        return (sum_to(b, dy, node.operands[0].type.shape),)
+
+
+@register
+@dataclass(frozen=True)
+class OneHot(Op):
+    """y[..., k] = 1 where x = k, else 0, for k below ``depth``. ONNX OneHot-11."""
+
+    depth: int
+    dtype: DType = DType.F32
+
+    name = "one_hot"
+    operands = ("indices",)
+
+    def infer(self, indices: TensorType) -> TensorType:
+        need_indices(self.name, indices)
+        return TensorType(self.dtype, (*indices.shape, self.depth))
+
+    def reference(self, indices: Array) -> Array:
+        check_indices(self.name, indices, self.depth)
+        return (indices[..., None] == np.arange(self.depth)).astype(self.dtype.numpy)
+
+    def gradient(self, b: Builder, node: Node, dy: Value) -> Gradients:
+        return (None,)

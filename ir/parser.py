@@ -1,0 +1,417 @@
+"""Reads the text form of a graph; :mod:`cauce.ir.text` writes it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from collections.abc import Mapping
+from typing import Any, NamedTuple, NoReturn
+
+import numpy as np
+
+from .dims import parse_dim
+from .errors import CauceError, ParseError
+from .graph import Graph, Role, Value
+from .literal import Literal
+from .location import Frame, Location
+from .op import Op, lookup
+from .text import NAME
+from .types import Array, DType, TensorType
+from .verify import verify
+
+_TOKEN = re.compile(
+    rf"""(?P<space>[ \t\r]+|\#[^\n]*)
+    |(?P<newline>\n)
+    |(?P<value>[%@](?:{NAME}|"(?:[^"\\]|\\.)*"))
+    |(?P<string>"(?:[^"\\]|\\.)*")
+    |(?P<float>\d+\.\d*(?:[eE][+-]?\d+)?|\d+[eE][+-]?\d+)
+    |(?P<int>\d+)
+    |(?P<word>[A-Za-z_][A-Za-z0-9_.~-]*[A-Za-z0-9_]|[A-Za-z_])
+    |(?P<mark>->|//|[-()\[\]{{}}=:,<+*])
+    """,
+    re.VERBOSE,
+)
+_DTYPES = {dtype.value: dtype for dtype in DType}
+
+
+class _Token(NamedTuple):
+    kind: str
+    text: str
+    start: int
+    end: int
+
+
+def parse(text: str, constants: Mapping[str, Array] | None = None) -> Graph:
+    """The graph that ``text`` describes, verified.
+
+    Args:
+        text: a graph in the text form, as ``str(graph)`` gives.
+        constants: the arrays of large constants by digest, as ``graph.constants()`` gives.
+
+    Raises:
+        ParseError: text that is not a graph, with line and column; also shapes that do not fit.
+    """
+    parser = _Parser(text, constants or {})
+    graph = parser.graph()
+    parser.expect("end")
+    verify(graph)
+    return graph
+
+
+class _Parser:
+    def __init__(self, text: str, constants: Mapping[str, Array]) -> None:
+        self.text = text
+        self.constants = constants
+        self.tokens = self._tokenize()
+        self.at = 0
+
+    # ---- tokens --------------------------------------------------------------------------------
+
+    def _tokenize(self) -> list[_Token]:
+        tokens = []
+        position = 0
+        while position < len(self.text):
+            match = _TOKEN.match(self.text, position)
+            if match is None:
+                self.fail(f"unexpected character {self.text[position]!r}", position)
+            kind = match.lastgroup or ""
+            if kind not in ("space", "newline"):
+                tokens.append(_Token(kind, match.group(), *match.span()))
+            position = match.end()
+        return [*tokens, _Token("end", "", position, position)]
+
+    def fail(self, what: str, position: int | None = None, fix: str | None = None) -> NoReturn:
+        position = self.token.start if position is None else position
+        line = self.text.count("\n", 0, position) + 1
+        start = self.text.rfind("\n", 0, position) + 1
+        shown = self.text[start:].partition("\n")[0]
+        raise ParseError(what, line, position - start + 1, shown, fix)
+
+    @property
+    def token(self) -> _Token:
+        return self.tokens[self.at]
+
+    def accept(self, text: str) -> bool:
+        if self.token.text == text and self.token.kind in ("mark", "word"):
+            self.at += 1
+            return True
+        return False
+
+    def expect(self, what: str) -> _Token:
+        token = self.token
+        if what not in (token.kind, token.text) or (token.kind == "string") != (what == "string"):
+            found = "the end of the text" if token.kind == "end" else repr(token.text)
+            self.fail(f"expected {what!r}, found {found}")
+        self.at += 1
+        return token
+
+    def name(self) -> str:
+        token = self.token
+        if token.kind == "string":
+            return str(json.loads(self.expect("string").text))
+        if token.kind not in ("word", "int"):
+            self.fail(f"expected a name, found {token.text!r}")
+        # Names may hold marks and digits (layer-1/conv) that the tokenizer splits.
+        match = re.compile(NAME).match(self.text, token.start)
+        assert match is not None
+        while self.token.start < match.end():
+            self.at += 1
+        return match.group()
+
+    # ---- graphs --------------------------------------------------------------------------------
+
+    def graph(self) -> Graph:
+        self.expect("graph")
+        graph = Graph(self.name())
+        scope: dict[str, Value] = {}
+        self.expect("(")
+        while not self.accept(")"):
+            self._input(graph, scope, Role.DATA)
+            if self.token.text != ")":
+                self.expect(",")
+        self.expect("->")
+        start = self.token.start
+        declared = self._types_in_parentheses() if self.token.text == "(" else [self.type()]
+        self.expect("{")
+        while self.token.kind == "value":
+            if self.tokens[self.at + 1].text == ":":
+                self._input(graph, scope, None)
+            else:
+                self._node(graph, scope)
+        self._return(graph, scope)
+        actual = [value.type for value in graph.outputs.values()]
+        if declared != actual:
+            shown = ", ".join(map(str, actual))
+            self.fail(f"graph {graph.name} returns ({shown}), not what its header says", start)
+        while self.accept("update"):
+            self._update(graph, scope)
+        self.expect("}")
+        return graph
+
+    def _types_in_parentheses(self) -> list[TensorType]:
+        self.expect("(")
+        types = []
+        while not self.accept(")"):
+            types.append(self.type())
+            if self.token.text != ")":
+                self.expect(",")
+        return types
+
+    def _input(self, graph: Graph, scope: dict[str, Value], role: Role | None) -> None:
+        token = self.expect("value")
+        if (token.text[0] == "%") != (role is Role.DATA):
+            self.fail("data inputs start with %, all others with @", token.start)
+        self.expect(":")
+        type_ = self.type()
+        if role is None:
+            word = self.token
+            roles = {role.value: role for role in Role if role is not Role.DATA}
+            if word.text not in roles:
+                self.fail(f"expected one of {', '.join(roles)}, found {word.text!r}")
+            self.at += 1
+            role = roles[word.text]
+        with self._located(token.start):
+            scope[_key_of(token)] = graph.add_input(_name_of(token), type_, role)
+
+    def _node(self, graph: Graph, scope: dict[str, Value]) -> None:
+        start = self.token.start
+        names = [self._new_value(scope)]
+        while self.accept(","):
+            names.append(self._new_value(scope))
+        self.expect("=")
+        op_token = self.token
+        with self._located(op_token.start):
+            cls = lookup(self.expect("word").text)
+        operands = []
+        self.expect("(")
+        while not self.accept(")"):
+            operands.append(self._value(scope))
+            if self.token.text != ")":
+                self.expect(",")
+        op = self._op(cls, op_token)
+        self.expect(":")
+        type_start = self.token.start
+        types = [self.type()]
+        while self.accept(","):
+            types.append(self.type())
+        loc = self._location() if self.accept("loc") else None
+        if len(names) != len(cls.results):
+            self.fail(f"{cls.name} has {len(cls.results)} results, not {len(names)}", start)
+        with self._located(op_token.start):
+            node = graph.add_node(op, operands, names=tuple(names), loc=loc)
+        for value, declared in zip(node.results, types):
+            if value.type != declared:
+                self.fail(f"{cls.name} gives {value.type}, the text says {declared}", type_start)
+        if len(types) != len(names):
+            self.fail(f"{len(names)} results, but {len(types)} types", type_start)
+        scope.update({f"%{value.name}": value for value in node.results})
+
+    def _new_value(self, scope: dict[str, Value]) -> str:
+        token = self.expect("value")
+        if token.text[0] != "%":
+            self.fail("results start with %", token.start)
+        if _key_of(token) in scope:
+            self.fail(f"{token.text} is defined already", token.start)
+        return _name_of(token)
+
+    def _value(self, scope: dict[str, Value]) -> Value:
+        token = self.expect("value")
+        value = scope.get(_key_of(token))
+        if value is None:
+            self.fail(f"{token.text} is not defined before it is used", token.start)
+        return value
+
+    def _op(self, cls: type[Op], token: _Token) -> Op:
+        known = {field.name: field for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
+        attributes: dict[str, Any] = {}
+        while self.token.kind == "word":
+            word = self.expect("word")
+            if word.text not in known:
+                names = ", ".join(known) or "none"
+                self.fail(f"{cls.name} has no attribute {word.text!r}; it has {names}", word.start)
+            if word.text in attributes:
+                self.fail(f"attribute {word.text} is given twice", word.start)
+            self.expect("=")
+            attributes[word.text] = self.attribute()
+        missing = [
+            name
+            for name, field in known.items()
+            if field.default is dataclasses.MISSING and name not in attributes
+        ]
+        if missing:
+            self.fail(f"{cls.name} needs the attribute {', '.join(missing)}", token.start)
+        with self._located(token.start):
+            return cls(**attributes)
+
+    def _return(self, graph: Graph, scope: dict[str, Value]) -> None:
+        self.expect("return")
+        while self.token.text not in ("update", "}"):
+            start = self.token.start
+            if self.token.kind == "value":
+                value = self._value(scope)
+                name = value.name
+            else:
+                name = self.name()
+                self.expect("=")
+                value = self._value(scope)
+            if name in graph.outputs:
+                self.fail(f"two outputs are called {name!r}", start)
+            graph.outputs[name] = value
+            if not self.accept(","):
+                break
+
+    def _update(self, graph: Graph, scope: dict[str, Value]) -> None:
+        start = self.token.start
+        target = self._value(scope)
+        self.expect("=")
+        value = self._value(scope)
+        inputs = [candidate for candidate in graph.inputs if candidate is target]
+        if not inputs:
+            self.fail("only an input (@name) can be updated", start)
+        graph.updates[inputs[0]] = value
+
+    # ---- parts ---------------------------------------------------------------------------------
+
+    def type(self) -> TensorType:
+        token = self.expect("word")
+        if token.text not in _DTYPES:
+            self.fail(
+                f"{token.text!r} is not a dtype; use one of {', '.join(_DTYPES)}", token.start
+            )
+        opening = self.expect("[")
+        end = self.text.find("]", opening.end)
+        if end < 0:
+            self.fail("this [ is never closed", opening.start)
+        while self.token.start < end:
+            self.at += 1
+        inside = self.text[opening.end : end]
+        self.expect("]")
+        with self._located(opening.end):
+            dims = tuple(parse_dim(part) for part in inside.split(",")) if inside.strip() else ()
+        return TensorType(_DTYPES[token.text], dims)
+
+    def _location(self) -> Location:
+        self.expect("(")
+        frames = []
+        while True:
+            token = self.token
+            if token.kind == "string":
+                file = str(json.loads(self.expect("string").text))
+            else:
+                match = re.compile(r"[A-Za-z0-9_.-]+").match(self.text, token.start)
+                if match is None:
+                    self.fail("expected a file name", token.start)
+                file = match.group()
+                while self.token.start < match.end():
+                    self.at += 1
+            self.expect(":")
+            frames.append(Frame(file, int(self.expect("int").text)))
+            if not self.accept("<"):
+                break
+        self.expect(")")
+        return Location(tuple(reversed(frames)))
+
+    def attribute(self) -> Any:
+        token = self.token
+        if token.kind == "string":
+            return json.loads(self.expect("string").text)
+        if token.text == "[":
+            return self._list()
+        if token.text == "graph":
+            return self.graph()
+        if token.text in ("dense", "digest") and self.tokens[self.at + 1].text == "(":
+            return self._literal()
+        words = {"true": True, "false": False, "none": None, **_DTYPES}
+        if token.text in words:
+            self.at += 1
+            return words[token.text]
+        return self._number_or_dim()
+
+    def _list(self) -> tuple[Any, ...]:
+        self.expect("[")
+        items = []
+        while not self.accept("]"):
+            items.append(self.attribute())
+            if self.token.text != "]":
+                self.expect(",")
+        return tuple(items)
+
+    def _number_or_dim(self) -> Any:
+        start = self.at
+        negative = self.accept("-")
+        if self.token.kind == "float" or self.token.text in ("inf", "nan"):
+            value = float(self.token.text)
+            self.at += 1
+            return -value if negative else value
+        self.at = start
+        self._skip_expression()
+        begin, end = self.tokens[start].start, self.tokens[self.at - 1].end
+        with self._located(begin):
+            return parse_dim(self.text[begin:end])
+
+    def _skip_expression(self) -> None:
+        while True:
+            self.accept("-")
+            if self.accept("("):
+                self._skip_expression()
+                self.expect(")")
+            elif self.token.kind in ("int", "word"):
+                self.at += 1
+            else:
+                self.fail(f"expected a value, found {self.token.text!r}")
+            if self.token.text not in ("+", "-", "*", "//"):
+                return
+            self.at += 1
+
+    def _literal(self) -> Literal:
+        form = self.expect("word")
+        self.expect("(")
+        type_ = self.type()
+        self.expect(",")
+        if form.text == "digest":
+            token = self.expect("string")
+            digest = json.loads(token.text)
+            if digest not in self.constants:
+                fix = "pass the arrays of large constants: parse(text, graph.constants())"
+                self.fail(f"the constant {digest} was not given", token.start, fix)
+            literal = Literal(self.constants[digest], type_.dtype)
+        else:
+            start = self.token.start
+            elements = self._list()
+            try:
+                array = np.array(elements, dtype=type_.dtype.numpy).reshape(type_.shape)  # type: ignore[arg-type]
+            except (ValueError, TypeError, OverflowError) as error:
+                self.fail(f"these elements do not make a {type_}: {error}", start)
+            literal = Literal(array, type_.dtype)
+        if literal.type != type_:
+            self.fail(f"the constant is {literal.type}, the text says {type_}", form.start)
+        self.expect(")")
+        return literal
+
+    def _located(self, position: int) -> _Located:
+        return _Located(self, position)
+
+
+class _Located:
+    """Turns an error raised within the block into a ParseError at ``position``."""
+
+    def __init__(self, parser: _Parser, position: int) -> None:
+        self.parser = parser
+        self.position = position
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: object, traceback: object) -> None:
+        if isinstance(error, CauceError) and not isinstance(error, ParseError):
+            self.parser.fail(error.what, self.position, error.fix)
+
+
+def _name_of(token: _Token) -> str:
+    name = token.text[1:]
+    return str(json.loads(name)) if name.startswith('"') else name
+
+
+def _key_of(token: _Token) -> str:
+    return token.text[0] + _name_of(token)

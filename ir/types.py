@@ -1,0 +1,161 @@
+"""Element types and tensor types."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from .dims import Dim, as_dim, product, substitute
+from .errors import TypeMismatch
+
+Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
+
+
+class DType(enum.Enum):
+    """ONNX's numeric element types and bool, by the short names that LLVM and the text form use."""
+
+    BOOL = "bool"
+    I8 = "i8"
+    I16 = "i16"
+    I32 = "i32"
+    I64 = "i64"
+    U8 = "u8"
+    U16 = "u16"
+    U32 = "u32"
+    U64 = "u64"
+    F16 = "f16"
+    BF16 = "bf16"
+    F32 = "f32"
+    F64 = "f64"
+
+    def __str__(self) -> str:
+        return self.value
+
+    def __repr__(self) -> str:
+        return f"DType.{self.name}"
+
+    @property
+    def is_float(self) -> bool:
+        """Whether this is a floating-point type."""
+        return self in _FLOATS
+
+    @property
+    def is_integer(self) -> bool:
+        """Whether this is a signed or unsigned integer type; bool is neither."""
+        return self is not DType.BOOL and not self.is_float
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes of one element."""
+        return 2 if self is DType.BF16 else self.numpy.itemsize
+
+    @property
+    def numpy(self) -> np.dtype[Any]:
+        """The NumPy type that carries the values.
+
+        NumPy has no bfloat16: its values are carried in float32 arrays, rounded by
+        :meth:`round` after every op, which gives what a bfloat16 unit with float32 arithmetic does.
+        """
+        return _NUMPY[self]
+
+    def round(self, array: Array) -> Array:
+        """``array`` in this type's NumPy carrier, rounded to the values the type has."""
+        array = np.asarray(array, dtype=self.numpy)
+        if self is not DType.BF16:
+            return array
+        bits = array.view(np.uint32)
+        # Round to nearest, ties to even, on the upper 16 bits; NaN keeps a set mantissa bit.
+        rounded = bits + (np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1)))
+        rounded = np.where(np.isnan(array), bits | np.uint32(0x00400000), rounded)
+        return (rounded & np.uint32(0xFFFF0000)).view(np.float32)
+
+    @staticmethod
+    def of(value: object) -> DType:
+        """The dtype that ``value`` names: ``"f32"``, ``"float32"``, ``np.float32``, a DType.
+
+        Raises:
+            TypeMismatch: cauce has no such type.
+        """
+        if isinstance(value, DType):
+            return value
+        if isinstance(value, str):
+            if value in _BY_NAME:
+                return _BY_NAME[value]
+            if value == "bfloat16":
+                return DType.BF16
+        try:
+            return _BY_NUMPY[np.dtype(value)]  # type: ignore[call-overload]
+        except (TypeError, KeyError):
+            names = ", ".join(_BY_NAME)
+            raise TypeMismatch(f"{value!r} is not a dtype", fix=f"use one of {names}") from None
+
+
+_FLOATS = frozenset({DType.F16, DType.BF16, DType.F32, DType.F64})
+_BY_NAME = {dtype.value: dtype for dtype in DType}
+_BY_NUMPY: dict[np.dtype[Any], DType] = {
+    np.dtype(np.bool_): DType.BOOL,
+    np.dtype(np.int8): DType.I8,
+    np.dtype(np.int16): DType.I16,
+    np.dtype(np.int32): DType.I32,
+    np.dtype(np.int64): DType.I64,
+    np.dtype(np.uint8): DType.U8,
+    np.dtype(np.uint16): DType.U16,
+    np.dtype(np.uint32): DType.U32,
+    np.dtype(np.uint64): DType.U64,
+    np.dtype(np.float16): DType.F16,
+    np.dtype(np.float32): DType.F32,
+    np.dtype(np.float64): DType.F64,
+}
+_NUMPY = {dtype: numpy for numpy, dtype in _BY_NUMPY.items()} | {DType.BF16: np.dtype(np.float32)}
+
+
+@dataclass(frozen=True)
+class TensorType:
+    """A dtype and a shape, printed as ``f32[N,64,56,56]``; a scalar is ``f32[]``."""
+
+    dtype: DType
+    shape: tuple[Dim, ...]
+
+    @staticmethod
+    def make(dtype: object, shape: Iterable[object]) -> TensorType:
+        """A type from what a user may write, such as ``("float32", ("N", 3, 32, 32))``."""
+        return TensorType(DType.of(dtype), tuple(as_dim(dim) for dim in shape))
+
+    @staticmethod
+    def of(array: Array) -> TensorType:
+        """The type of a NumPy array."""
+        return TensorType(DType.of(array.dtype), array.shape)
+
+    @property
+    def rank(self) -> int:
+        """The number of dimensions."""
+        return len(self.shape)
+
+    @property
+    def size(self) -> Dim:
+        """The number of elements."""
+        return product(self.shape)
+
+    @property
+    def nbytes(self) -> Dim:
+        """Bytes of all elements."""
+        return self.size * self.dtype.itemsize
+
+    def with_shape(self, shape: Iterable[Dim]) -> TensorType:
+        """The same dtype with another shape."""
+        return TensorType(self.dtype, tuple(shape))
+
+    def with_dtype(self, dtype: DType) -> TensorType:
+        """The same shape with another dtype."""
+        return TensorType(dtype, self.shape)
+
+    def bind(self, bindings: Mapping[str, int]) -> TensorType:
+        """The type with the bound symbols replaced by their sizes."""
+        return TensorType(self.dtype, tuple(substitute(dim, bindings) for dim in self.shape))
+
+    def __str__(self) -> str:
+        return f"{self.dtype}[{','.join(str(dim) for dim in self.shape)}]"
