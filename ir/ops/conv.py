@@ -164,7 +164,7 @@ class Conv2d(ConvBase):
         size, kernel = x.type.shape[2:], kernel_of(weight)
         dx = b(Conv2dBackwardData(*self.geometry(), size=size), dy, weight)
         dw = b(Conv2dBackwardWeight(*self.geometry(), kernel=kernel), x, dy)
-        return (dx, dw, b(Sum((0, 2, 3)), dy))[: len(node.operands)]
+        return (dx, dw) if len(node.operands) == 2 else (dx, dw, b(Sum((0, 2, 3)), dy))
 
     def cost(self, operands: Sequence[TensorType], results: Sequence[TensorType]) -> Cost:
         _, per_output, kh, kw = operands[1].shape

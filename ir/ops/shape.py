@@ -200,7 +200,8 @@ class Slice(Op):
     def reference(self, x: Array) -> Array:
         index: list[slice] = [slice(None)] * x.ndim
         for axis, start, stop, step in self.bounds(x.ndim):
-            index[axis] = slice(*sizes((start, stop)), step)
+            first, end = sizes((start, stop))
+            index[axis] = slice(first, end, step)
         return x[tuple(index)]
 
     def gradient(self, b: Builder, node: Node, dy: Value) -> Gradients:

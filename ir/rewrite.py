@@ -1,0 +1,252 @@
+"""The rewriting engine: rules of pattern, check and replacement, applied until none fires.
+
+A rule's docstring is its equation. Patterns look like the expression they match:
+
+>>> from cauce.ir.ops.elementwise import Neg
+>>> pattern = OpPattern(Neg, OpPattern(Neg, Var("x")))
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import ClassVar, TypeAlias, TypeVar
+
+from .builder import Builder
+from .errors import CompileError
+from .graph import Graph, Node, Value
+from .op import Op, Values
+
+OpT = TypeVar("OpT", bound=Op)
+
+
+@dataclass
+class Match:
+    """What a pattern matched: values by variable name, nodes by pattern name, and the root."""
+
+    root: Node
+    values: dict[str, Value] = field(default_factory=dict)
+    nodes: dict[str, Node] = field(default_factory=dict)
+
+    def __getitem__(self, name: str) -> Value:
+        return self.values[name]
+
+    def op(self, name: str, cls: type[OpT]) -> OpT:
+        """The op that the pattern called ``name`` matched."""
+        op = self.nodes[name].op
+        assert isinstance(op, cls)
+        return op
+
+
+@dataclass(frozen=True)
+class Var:
+    """Matches any value; the same name twice means the same value."""
+
+    name: str
+
+    def match(self, value: Value, match: Match) -> bool:
+        return match.values.setdefault(self.name, value) is value
+
+
+class OpPattern:
+    """Matches the result of a node with a given op.
+
+    Args:
+        cls: the class of the op.
+        operands: a pattern for each operand; ``rest`` takes those that are left.
+        name: under which the node is found in the match.
+        rest: the variable prefix for operands beyond the patterns (``bias0``, ``bias1``, ...).
+        commutative: whether two operands may come in either order.
+    """
+
+    def __init__(
+        self,
+        cls: type[Op],
+        *operands: Pattern,
+        name: str | None = None,
+        rest: str | None = None,
+        commutative: bool = False,
+    ) -> None:
+        self.cls = cls
+        self.operands = operands
+        self.name = name
+        self.rest = rest
+        self.commutative = commutative
+
+    def match(self, value: Value, match: Match) -> bool:
+        return value.node is not None and self.match_node(value.node, match)
+
+    def match_node(self, node: Node, match: Match) -> bool:
+        """Whether ``node`` matches; fills ``match``."""
+        operands = node.operands
+        if type(node.op) is not self.cls or len(operands) < len(self.operands):
+            return False
+        if len(operands) > len(self.operands) and self.rest is None:
+            return False
+        orders = [operands]
+        if self.commutative:
+            orders.append(operands[::-1])
+        for order in orders:
+            trial = Match(match.root, dict(match.values), dict(match.nodes))
+            if all(pattern.match(value, trial) for pattern, value in zip(self.operands, order)):
+                match.values, match.nodes = trial.values, trial.nodes
+                if self.name:
+                    match.nodes[self.name] = node
+                for i, value in enumerate(order[len(self.operands) :]):
+                    match.values[f"{self.rest}{i}"] = value
+                return True
+        return False
+
+
+Pattern: TypeAlias = Var | OpPattern
+
+
+class Rule:
+    """Base of rewrite rules; the docstring is the equation.
+
+    Class variables:
+        pattern: what to look for.
+        alone: names of matched nodes that must have no other reader than the match.
+    """
+
+    pattern: ClassVar[OpPattern]
+    alone: ClassVar[tuple[str, ...]] = ()
+
+    def check(self, match: Match) -> str | None:
+        """Why the rule must not be applied here; None where it may."""
+        return None
+
+    def replace(self, b: Builder, match: Match) -> Values:
+        """Write what takes the place of the root; one value for each of its results."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Event:
+    """A rule that matched: it fired, or refused with a reason."""
+
+    rule: str
+    path: str
+    refused: str | None
+
+
+_watchers: ContextVar[tuple[Callable[[Event], object], ...]] = ContextVar("watchers", default=())
+
+
+@contextmanager
+def watching(watcher: Callable[[Event], object]) -> Iterator[None]:
+    """Within the block, ``watcher`` is called for every rule that matches."""
+    token = _watchers.set((*_watchers.get(), watcher))
+    try:
+        yield
+    finally:
+        _watchers.reset(token)
+
+
+def apply_rules(graph: Graph, rules: Sequence[Rule], limit: int = 100_000) -> bool:
+    """Apply ``rules`` anywhere in ``graph`` until none fires; returns whether one did.
+
+    Raises:
+        CompileError: rules that undo one another (more than ``limit`` applications).
+    """
+    by_op: dict[type[Op], list[Rule]] = {}
+    for rule in rules:
+        by_op.setdefault(rule.pattern.cls, []).append(rule)
+    work = dict.fromkeys(graph.nodes_reversed)
+    fired: Counter[str] = Counter()
+    while work:
+        node, _ = work.popitem()
+        if node.graph is not graph or not node.results:
+            continue
+        for rule in by_op.get(type(node.op), ()):
+            touched = _apply(rule, node)
+            if touched is None:
+                continue
+            work.update(dict.fromkeys(touched))
+            fired[type(rule).__name__] += 1
+            if sum(fired.values()) > limit:
+                raise CompileError(f"the rules do not come to an end; they fired {dict(fired)}")
+            break
+    return bool(fired)
+
+
+def _apply(rule: Rule, node: Node) -> list[Node] | None:
+    """Apply one rule at one node; returns the nodes to look at again, or None."""
+    match = Match(node)
+    if not rule.pattern.match_node(node, match):
+        return None
+    refused = rule.check(match)
+    for name in rule.alone:
+        inner = match.nodes[name]
+        if refused is None and inner is not node and not _only_reader(inner):
+            refused = f"%{inner.results[0].name} has other readers"
+    event = Event(type(rule).__name__, node.path, refused)
+    for watcher in _watchers.get():
+        watcher(event)
+    if refused is not None:
+        return None
+    readers = [user for value in node.results for user in value.users]
+    suppliers = [value.node for value in node.operands if value.node is not None]
+    first = node._prev
+    values = rule.replace(Builder.like(node, before=node), match)
+    fresh = []
+    cursor = node._prev
+    while cursor is not None and cursor is not first:
+        fresh.append(cursor)
+        cursor = cursor._prev
+    substitute(node, values if isinstance(values, tuple) else (values,))
+    alive = [n for n in (*readers, *suppliers, *fresh) if n.graph is not None and n.results]
+    return alive
+
+
+def _only_reader(node: Node) -> bool:
+    readers = sum(len(value.users) for value in node.results)
+    return readers == 1 and not any(node.graph.leaves(value) for value in node.results)
+
+
+def substitute(node: Node, values: Sequence[Value]) -> None:
+    """Put ``values`` in the place of the results of ``node``, and erase what is then unread.
+
+    A value that a node makes takes over the name of the result it replaces, so that layer names
+    survive rewriting.
+
+    Raises:
+        CompileError: a value of another type than the result it replaces.
+    """
+    graph = node.graph
+    for old, new in zip(node.results, values, strict=True):
+        if old.type != new.type:
+            raise CompileError(
+                f"%{old.name} is {old.type}, it cannot be replaced by %{new.name}: {new.type}",
+                path=node.path,
+                loc=node.loc,
+            )
+        graph.replace(old, new)
+    names = [value.name for value in node.results]
+    erase_unread(node)
+    for name, new in zip(names, values):
+        if new.node is not None and "~" in new.name and name not in graph._names:
+            graph.rename(new, name)
+
+
+def erase_unread(node: Node) -> None:
+    """Erase ``node`` where nothing reads it, and then what it alone read."""
+    pending = [node]
+    while pending:
+        node = pending.pop()
+        graph = node.graph
+        if not node.results or any(v.users or graph.leaves(v) for v in node.results):
+            continue
+        suppliers = [value.node for value in node.operands if value.node is not None]
+        graph.erase(node)
+        node.results = ()
+        pending += suppliers
+
+
+def decompose(node: Node) -> None:
+    """Replace a composite node by the ops it is made of."""
+    values = node.op.decompose(Builder.like(node, before=node), *node.operands)
+    substitute(node, values if isinstance(values, tuple) else (values,))

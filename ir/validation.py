@@ -1,0 +1,96 @@
+"""Translation validation: the reference is run before and after each pass, on random inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from .errors import CompileError
+from .evaluate import evaluate
+from .graph import Graph, Input, Role
+from .pass_manager import Instrument, Pass
+from .types import Array
+
+Feeds = dict[str, Array]
+
+
+def random_feeds(graph: Graph, sizes: Mapping[str, int] | None = None, seed: int = 0) -> Feeds:
+    """Random arrays for every input of ``graph``.
+
+    Floats: data and parameters are normal, state (running variances, say) lies in 0.5..1.5 and
+    hyperparameters are 0.1. Integers and bools are 0 or 1, which every class index may be.
+
+    Args:
+        graph: whose inputs to feed.
+        sizes: the sizes of symbols; 2 for those not given.
+        seed: of the random generator.
+    """
+    rng = np.random.default_rng(seed)
+    bindings = dict.fromkeys(graph.symbols(), 2) | dict(sizes or {})
+    return {value.name: _random(value, bindings, rng) for value in graph.inputs}
+
+
+def _random(value: Input, bindings: Mapping[str, int], rng: np.random.Generator) -> Array:
+    dtype = value.type.dtype
+    shape = tuple(int(dim) for dim in value.type.bind(bindings).shape)  # type: ignore[arg-type]
+    if not dtype.is_float:
+        return rng.integers(0, 2, shape).astype(dtype.numpy)
+    if value.role is Role.HYPERPARAMETER:
+        return dtype.round(np.full(shape, 0.1))
+    if value.role is Role.STATE:
+        return dtype.round(rng.uniform(0.5, 1.5, shape))
+    return dtype.round(rng.standard_normal(shape))
+
+
+def difference(left: Array, right: Array) -> float:
+    """max|left - right| / max|right|, with equal infinities and NaNs taken as equal."""
+    if left.shape != right.shape or left.dtype != right.dtype:
+        return float("inf")
+    if not left.size:
+        return 0.0
+    if left.dtype.kind in "biu":
+        return 0.0 if np.array_equal(left, right) else float("inf")
+    same = (left == right) | (np.isnan(left) & np.isnan(right))
+    if same.all():
+        return 0.0
+    gap = np.abs(left - right)[~same].max()
+    scale = np.abs(right[np.isfinite(right)]).max(initial=0.0)
+    return float("inf") if not np.isfinite(gap) else float(gap / scale if scale else gap)
+
+
+@dataclass
+class TranslationValidation(Instrument):
+    """Raises CompileError when a pass changes what a graph computes.
+
+    Args:
+        feeds: gives arrays for the inputs of a graph; :func:`random_feeds` by default.
+        tolerance: the largest relative difference allowed for each dtype width.
+    """
+
+    feeds: Callable[[Graph], Feeds] = random_feeds
+    tolerance: Mapping[int, float] = field(default_factory=lambda: {8: 1e-9, 4: 1e-4, 2: 5e-2})
+    _before: dict[str, Array] = field(default_factory=dict)
+    _inputs: Feeds = field(default_factory=dict)
+
+    def before(self, pass_: Pass, graph: Graph) -> None:
+        self._inputs = self.feeds(graph)
+        self._before = self._results(graph)
+
+    def after(self, pass_: Pass, graph: Graph, changed: bool) -> None:
+        after = self._results(graph)
+        if after.keys() != self._before.keys():
+            raise CompileError(f"pass {pass_.name} changed the outputs of {graph.name}")
+        for name, array in after.items():
+            gap = difference(array, self._before[name])
+            if gap > self.tolerance.get(array.dtype.itemsize, 0.0):
+                raise CompileError(
+                    f"pass {pass_.name} changed output {name}: by {gap:.2e} relative"
+                )
+
+    def _results(self, graph: Graph) -> dict[str, Array]:
+        known = {value.name for value in graph.inputs}
+        result = evaluate(graph, {k: v for k, v in self._inputs.items() if k in known})
+        updates = {f"update {name}": array for name, array in result.updates.items()}
+        return {**result.outputs, **updates}
