@@ -1,0 +1,66 @@
+# Every target makes the virtual environment it needs, once: a machine with Python >= 3.11, make
+# and a package registry is enough. `make help` lists the targets.
+
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+PYTEST_ARGS ?=
+
+# The tests run in two processes, so each keeps to one thread of BLAS.
+WORKERS ?= 2
+PYTEST = $(PY) -m pytest -q -n $(WORKERS) --dist worksteal $(PYTEST_ARGS)
+test test-slow test-all: export OPENBLAS_NUM_THREADS = 1
+test-slow test-all: export CAUCE_HYPOTHESIS = thorough
+
+.NOTPARALLEL:
+.DELETE_ON_ERROR:
+.PHONY: help test test-slow test-all lint format types demo clean
+
+help:
+	@echo "make test       the fast tier of the tests"
+	@echo "make test-slow  the tests marked slow, and only these"
+	@echo "make test-all   all tests, with many more generated cases"
+	@echo "make lint       ruff: rules and format"
+	@echo "make format     rewrite the sources in ruff's format"
+	@echo "make types      mypy, strict"
+	@echo "make demo       train a residual network on digits, export it, compare with ONNX Runtime"
+	@echo "make clean      remove the virtual environment, builds and caches"
+
+# A stamp for each set of extras: installed again when pyproject.toml changes.
+$(VENV)/.created:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "cauce needs Python 3.11 or newer: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.installed-%: pyproject.toml $(VENV)/.created
+	$(PY) -m pip install --quiet --disable-pip-version-check --editable '.[$*]'
+	@touch $@
+
+test: $(VENV)/.installed-dev
+	$(PYTEST) -m "not slow"
+
+test-slow: $(VENV)/.installed-dev
+	$(PYTEST) -m slow
+
+test-all: $(VENV)/.installed-dev
+	$(PYTEST)
+
+# Ruff does not follow the links in cauce/, so it sees every file once; mypy follows them.
+lint: $(VENV)/.installed-dev
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+
+format: $(VENV)/.installed-dev
+	$(PY) -m ruff check --fix .
+	$(PY) -m ruff format .
+
+types: $(VENV)/.installed-dev
+	$(PY) -m mypy -p cauce
+
+demo: $(VENV)/.installed-demo
+	$(PY) examples/demo.py
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
