@@ -85,6 +85,10 @@ class ParseError(CauceError, ValueError):
         return shown + (f"\n  fix: {self.fix}" if self.fix else "")
 
 
+class DataError(CauceError, ValueError):
+    """A data set, or a file of data, that is not what it should be."""
+
+
 class UnsupportedOp(CauceError, NotImplementedError):
     """An op for which a backend, or autodiff, has no rule."""
 

@@ -1,0 +1,262 @@
+"""Data sets of labelled images, and seeded batches of them.
+
+Readers make a :class:`Dataset`; each file format has a module of its own (``idx.py``).
+
+Nothing here depends on state that a program carries along: a split follows from its seed, the
+order of a batch from the seed and the epoch. A run that is resumed at batch ``k`` of epoch ``e``
+sees what the first run would have seen.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import overload
+
+import numpy as np
+
+from ..ir.errors import AttributeMistake, DataError, MissingExtra
+from ..ir.types import Array
+from .idx import read_idx
+
+# Each use of a seed draws from a stream of its own.
+_SPLIT, _BATCHES = 0, 1
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Images with their labels, read-only.
+
+    Attributes:
+        images: [N, C, H, W], of any dtype.
+        labels: [N], the index of each image's class; kept as int64.
+        classes: the names of the classes.
+
+    Raises:
+        DataError: no images, other ranks, lengths that differ, or labels without a class.
+    """
+
+    images: Array
+    labels: Array
+    classes: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        images, labels = np.asarray(self.images), np.asarray(self.labels)
+        if images.ndim != 4:
+            raise DataError(
+                f"images are [N, C, H, W], got an array of shape {images.shape}",
+                fix="add a channel axis to grey images with images[:, None]",
+            )
+        if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer):
+            raise DataError(
+                f"labels are [N] integers, got {labels.dtype} of shape {labels.shape}",
+                fix="turn one-hot labels into indices with labels.argmax(axis=1)",
+            )
+        if len(images) != len(labels):
+            raise DataError(
+                f"there are {len(images)} images and {len(labels)} labels",
+                fix="give one label for each image",
+            )
+        if images.size == 0:
+            raise DataError(
+                f"a data set without a pixel: the images have shape {images.shape}",
+                fix="select or load at least one image",
+            )
+        classes = tuple(self.classes)
+        if labels.min() < 0 or labels.max() >= len(classes):
+            raise DataError(
+                f"labels run from {labels.min()} to {labels.max()}, "
+                f"but there are {len(classes)} classes",
+                fix="name every class, and count labels from 0",
+            )
+        object.__setattr__(self, "images", _read_only(images))
+        object.__setattr__(self, "labels", _read_only(labels.astype(np.int64, copy=False)))
+        object.__setattr__(self, "classes", classes)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @overload
+    def __getitem__(self, key: int | np.integer) -> tuple[Array, int]: ...
+
+    @overload
+    def __getitem__(self, key: slice | Array | Sequence[int]) -> Dataset: ...
+
+    def __getitem__(
+        self, key: int | np.integer | slice | Array | Sequence[int]
+    ) -> tuple[Array, int] | Dataset:
+        """One image [C, H, W] and its label by an index; a data set by a slice, indices or mask."""
+        if isinstance(key, (int, np.integer)):
+            return self.images[key], int(self.labels[key])
+        return Dataset(self.images[key], self.labels[key], self.classes)
+
+    def __repr__(self) -> str:
+        size = " x ".join(map(str, self.images.shape[1:]))
+        return (
+            f"Dataset({len(self)} images of {size}, {self.images.dtype}, "
+            f"{len(self.classes)} classes)"
+        )
+
+    def split(self, fraction: float, seed: int, stratified: bool = True) -> tuple[Dataset, Dataset]:
+        """Two data sets: what is left, and a random part of round(fraction * N) images.
+
+        Both keep the order of the images. Stratified, the part holds ``fraction`` of each class,
+        rounded down or up. The split depends on the seed alone: ``train, test = data.split(0.2,
+        seed=0)`` is the same on every machine.
+
+        Raises:
+            AttributeMistake: a fraction outside 0..1, or one that leaves either side empty.
+        """
+        size = round(fraction * len(self)) if 0 < fraction < 1 else 0
+        if not 0 < size < len(self):
+            raise AttributeMistake(
+                f"a fraction of {fraction} splits {len(self)} images into "
+                f"{len(self) - size} and {size}",
+                fix="choose a fraction between 0 and 1 that leaves images on both sides",
+            )
+        order = _permutation(len(self), seed, _SPLIT)
+        chosen = order[:size]
+        if stratified:
+            quota = fraction * np.bincount(self.labels)
+            counts = np.floor(quota).astype(int)
+            by_remainder = np.argsort(counts - quota, kind="stable")
+            counts[by_remainder[: size - counts.sum()]] += 1
+            of_class = self.labels[order]
+            chosen = np.concatenate([order[of_class == k][:n] for k, n in enumerate(counts)])
+        mask = np.zeros(len(self), bool)
+        mask[chosen] = True
+        return self[~mask], self[mask]
+
+
+def batch_count(dataset: Dataset, batch_size: int, *, drop_last: bool = False) -> int:
+    """How many batches an epoch has.
+
+    Raises:
+        AttributeMistake: a batch size below 1, or one of which not a single batch can be filled.
+    """
+    if batch_size < 1:
+        raise AttributeMistake(f"a batch of {batch_size} images", fix="choose a batch size >= 1")
+    if drop_last and len(dataset) < batch_size:
+        raise AttributeMistake(
+            f"{len(dataset)} images do not fill one batch of {batch_size}, "
+            "and drop_last drops the batch that is not full",
+            fix="choose a smaller batch size, or drop_last=False",
+        )
+    return len(dataset) // batch_size if drop_last else -(-len(dataset) // batch_size)
+
+
+def batches(
+    dataset: Dataset,
+    batch_size: int,
+    *,
+    seed: int,
+    epoch: int,
+    shuffle: bool = True,
+    drop_last: bool = False,
+    start: int = 0,
+) -> Iterator[tuple[Array, Array]]:
+    """The batches of one epoch, as (images [B, C, H, W], labels [B]).
+
+    Args:
+        dataset: where the images come from.
+        batch_size: B; the last batch may be smaller.
+        seed: with ``epoch``, decides the order; nothing else does.
+        epoch: the number of the epoch, from 0.
+        shuffle: False keeps the order of the data set.
+        drop_last: leave out a last batch that is smaller.
+        start: the batch to begin with, for a run that is resumed within an epoch.
+
+    Raises:
+        AttributeMistake: see :func:`batch_count`; a start beyond the end; a negative seed or epoch.
+    """
+    count = batch_count(dataset, batch_size, drop_last=drop_last)
+    if not 0 <= start <= count:
+        raise AttributeMistake(
+            f"cannot start at batch {start}: the epoch has {count}", fix=f"start within 0..{count}"
+        )
+    size = len(dataset)
+    order = _permutation(size, seed, _BATCHES, epoch) if shuffle else np.arange(size)
+    chunks = (order[k * batch_size : (k + 1) * batch_size] for k in range(start, count))
+    return ((dataset.images[chunk], dataset.labels[chunk]) for chunk in chunks)
+
+
+def load_digits(test_fraction: float = 0.2, seed: int = 0) -> tuple[Dataset, Dataset]:
+    """The 1797 handwritten digits that scikit-learn ships, as (train, test).
+
+    Images are f32 [N, 1, 8, 8] from 0 to 1. The split is stratified, and fixed by ``seed``.
+    Source: E. Alpaydin, C. Kaynak, "Optical Recognition of Handwritten Digits", UCI Machine
+    Learning Repository, 1998 (its test set).
+
+    Raises:
+        MissingExtra: scikit-learn is not installed.
+    """
+    try:
+        from sklearn import datasets
+    except ImportError as error:
+        raise MissingExtra(
+            "the digits come with scikit-learn, which is not installed",
+            fix="pip install 'cauce[demo]'",
+        ) from error
+    digits = datasets.load_digits()
+    images = (digits.images / 16).astype(np.float32)[:, None]
+    return Dataset(images, digits.target, tuple(map(str, digits.target_names))).split(
+        test_fraction, seed
+    )
+
+
+def load_idx(
+    images_path: str | os.PathLike[str],
+    labels_path: str | os.PathLike[str],
+    classes: Sequence[str] | None = None,
+) -> Dataset:
+    """Grey images and their labels from two IDX files, plain or gzip: MNIST and its kin.
+
+    Args:
+        images_path: bytes [N, H, W]; become f32 [N, 1, H, W] from 0 to 1.
+        labels_path: bytes [N].
+        classes: the names of the classes; the numbers up to the greatest label where None.
+
+    Raises:
+        DataError: files in another format, truncated, of another rank or dtype, or of different
+            lengths.
+    """
+    pixels = _bytes_of_rank(read_idx(images_path), 3, images_path, "images [N, H, W]")
+    labels = _bytes_of_rank(read_idx(labels_path), 1, labels_path, "labels [N]")
+    if len(pixels) != len(labels):
+        raise DataError(
+            f"{images_path} holds {len(pixels)} images, {labels_path} {len(labels)} labels",
+            fix="give the two files of the same set: both for training, or both for testing",
+        )
+    images = np.divide(pixels, 255, dtype=np.float32)[:, None]
+    names = classes if classes is not None else map(str, range(int(labels.max(initial=0)) + 1))
+    return Dataset(images, labels, tuple(names))
+
+
+def _bytes_of_rank(array: Array, rank: int, path: str | os.PathLike[str], wanted: str) -> Array:
+    if array.dtype != np.uint8 or array.ndim != rank:
+        raise DataError(
+            f"{path} holds {array.dtype} of shape {array.shape}, not bytes that are {wanted}",
+            fix="check that the images and the labels are not swapped",
+        )
+    return array
+
+
+def _read_only(array: Array) -> Array:
+    view = array.view()
+    view.flags.writeable = False
+    return view
+
+
+def _permutation(size: int, seed: int, *stream: int) -> Array:
+    """A permutation of ``size`` that depends on the seed and the stream alone.
+
+    Sorted by raw bits: NumPy promises that these never change, and does not promise it of
+    ``Generator.permutation`` (NEP 19).
+    """
+    if min(seed, *stream) < 0:
+        raise AttributeMistake(
+            f"a negative seed or epoch: {min(seed, *stream)}", fix="count from 0"
+        )
+    bits = np.random.PCG64(np.random.SeedSequence(seed, spawn_key=stream)).random_raw(size)
+    return np.argsort(bits, kind="stable")
