@@ -1,0 +1,1 @@
+"""Backends: what a graph becomes. They share the run-time contract of ``contract.py``."""

@@ -1,0 +1,87 @@
+"""The table of NumPy kernels: one function an op, called with the op and its operand arrays.
+
+An op whose plain reference is already one vectorised NumPy expression runs by that reference, and
+says so here; every other primitive has a fast function of its own in this folder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeAlias, TypeVar
+
+from ...ir import Op
+from ...ir.op import Arrays
+from ...ir.ops import activation, constant, elementwise, linear, reduce, shape
+
+Kernel: TypeAlias = Callable[..., Arrays]
+KernelT = TypeVar("KernelT", bound=Kernel)
+
+KERNELS: dict[type[Op], Kernel] = {}
+
+
+def kernel(cls: type[Op]) -> Callable[[KernelT], KernelT]:
+    """Decorator: the function runs ops of class ``cls``: ``function(op, *operands)``."""
+
+    def add(function: KernelT) -> KernelT:
+        KERNELS[cls] = function
+        return function
+
+    return add
+
+
+def by_reference(op: Op, *operands: Any) -> Arrays:
+    """Runs an op by its plain reference."""
+    return op.reference(*operands)
+
+
+_VECTORISED: tuple[type[Op], ...] = (
+    constant.Constant,
+    constant.DimSize,
+    elementwise.Add,
+    elementwise.Sub,
+    elementwise.Mul,
+    elementwise.Div,
+    elementwise.Pow,
+    elementwise.Maximum,
+    elementwise.Minimum,
+    elementwise.Neg,
+    elementwise.Abs,
+    elementwise.Sign,
+    elementwise.Exp,
+    elementwise.Log,
+    elementwise.Sqrt,
+    elementwise.Equal,
+    elementwise.Less,
+    elementwise.LessEqual,
+    elementwise.Greater,
+    elementwise.GreaterEqual,
+    elementwise.LogicalAnd,
+    elementwise.LogicalOr,
+    elementwise.LogicalNot,
+    elementwise.Where,
+    elementwise.Cast,
+    activation.Relu,
+    activation.LeakyRelu,
+    activation.Clip,
+    activation.Sigmoid,
+    activation.Tanh,
+    activation.Softmax,
+    activation.LogSoftmax,
+    reduce.Sum,
+    reduce.Mean,
+    reduce.Max,
+    reduce.ArgMax,
+    shape.Reshape,
+    shape.Transpose,
+    shape.Concat,
+    shape.Slice,
+    shape.SliceBackward,
+    shape.Pad,
+    shape.Gather,
+    shape.GatherBackward,
+    shape.Expand,
+    shape.OneHot,
+    linear.MatMul,
+    linear.Linear,
+)
+KERNELS.update(dict.fromkeys(_VECTORISED, by_reference))

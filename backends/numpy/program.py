@@ -1,0 +1,212 @@
+"""Programs of the NumPy backend: the nodes in order, each run by its kernel."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ...ir import Array, Graph, Input, Node, Op
+from ...ir.dims import substitute
+from ...ir.errors import CauceError, GraphError, UnsupportedOp
+from ...ir.evaluate import check_feed
+from ...ir.rewrite import decompose
+from ..contract import Dims, NodeTime, Program, State, check_shape
+from ..split import split, updated_inputs
+from .kernels import KERNELS, Kernel
+
+Slots = list[Array | None]
+
+
+def lower(graph: Graph) -> Graph:
+    """A copy of ``graph`` in which every op has a NumPy kernel: others are decomposed.
+
+    Raises:
+        UnsupportedOp: a primitive without a kernel.
+    """
+    graph = graph.copy()
+    pending = [node for node in graph.nodes if type(node.op) not in KERNELS]
+    while pending:
+        for node in pending:
+            if not node.op.is_composite:
+                raise UnsupportedOp(
+                    f"the numpy backend has no kernel for {node.op.name}",
+                    fix=f"add one in backends/numpy: @kernel({type(node.op).__name__})",
+                    path=node.path,
+                    loc=node.loc,
+                )
+            decompose(node)
+        pending = [node for node in graph.nodes if type(node.op) not in KERNELS]
+    return graph
+
+
+@dataclass(frozen=True)
+class Step:
+    """One node to run; operands and results are slots, ``free`` those not read any more."""
+
+    node: Node
+    kernel: Kernel
+    operands: tuple[int, ...]
+    results: tuple[int, ...]
+    free: tuple[int, ...]
+
+
+class Schedule:
+    """A graph as steps over numbered slots; inputs take the first slots, in order."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        number = {value: slot for slot, value in enumerate(graph.values)}
+        self.count = len(number)
+        self.outputs = [number[value] for value in graph.outputs.values()]
+        self.updates = [(target, number[value]) for target, value in graph.updates.items()]
+        kept = {*range(len(graph.inputs)), *self.outputs, *(slot for _, slot in self.updates)}
+        steps: list[Step] = []
+        for node in graph.nodes_reversed:
+            operands = tuple(number[value] for value in node.operands)
+            results = tuple(number[value] for value in node.results)
+            free = tuple({*operands, *results} - kept)
+            kept.update(free)
+            steps.append(Step(node, KERNELS[type(node.op)], operands, results, free))
+        self.steps = steps[::-1]
+        self._ops: dict[tuple[tuple[str, int], ...], list[Op]] = {}
+
+    def ops(self, dims: Dims) -> list[Op]:
+        """The op of each step with its symbols bound, kept for sizes seen before."""
+        key = tuple(sorted(dims.items()))
+        if key not in self._ops:
+            self._ops[key] = [step.node.op.bind(dims) for step in self.steps]
+        return self._ops[key]
+
+    def run(self, slots: Slots, dims: Dims, profile: list[NodeTime] | None = None) -> None:
+        """Fill ``slots``, whose first ones hold the inputs; only what leaves is kept."""
+        with np.errstate(all="ignore"):
+            for step, op in zip(self.steps, self.ops(dims)):
+                start = time.perf_counter()
+                operands = [slots[slot] for slot in step.operands]
+                try:
+                    results = step.kernel(op, *operands)
+                except CauceError as error:
+                    error.at(step.node.path, step.node.loc)
+                    raise
+                results = results if isinstance(results, tuple) else (results,)
+                for slot, value, array in zip(step.results, step.node.results, results):
+                    slots[slot] = value.type.dtype.round(array)
+                for slot in step.free:
+                    slots[slot] = None
+                if profile is not None:
+                    profile.append(_row(step.node, time.perf_counter() - start, dims))
+
+
+def _row(node: Node, seconds: float, dims: Dims) -> NodeTime:
+    cost = node.op.cost([v.type for v in node.operands], [v.type for v in node.results])
+    flops, moved = substitute(cost.flops, dims), substitute(cost.bytes, dims)
+    assert isinstance(flops, int) and isinstance(moved, int)
+    return NodeTime(node.path, node.op.name, seconds, flops, moved)
+
+
+class NumpyState(State):
+    """State as NumPy arrays, one for each updated input."""
+
+    def __init__(self, inputs: Sequence[Input], values: Mapping[str, Array]) -> None:
+        self._inputs = {value.name: value for value in inputs}
+        self.arrays = {name: np.array(values[name]) for name in self._inputs}
+
+    def read(self) -> dict[str, Array]:
+        return {name: array.copy() for name, array in self.arrays.items()}
+
+    def write(self, values: Mapping[str, Array]) -> None:
+        checked = {}
+        for name, array in values.items():
+            if name not in self._inputs:
+                raise GraphError(f"the state has no array called {name!r}")
+            checked[name] = check_feed(self._inputs[name], array)
+            check_shape(self._inputs[name], checked[name])
+        for name, array in checked.items():
+            self.arrays[name][...] = array
+
+
+class NumpyProgram(Program):
+    """A graph run by NumPy kernels.
+
+    Args:
+        graph: what to run; it is left as it is.
+
+    Raises:
+        UnsupportedOp: a primitive without a kernel.
+    """
+
+    backend = "numpy"
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self._parts = split(lower(graph))
+        self._prepare = Schedule(self._parts.prepare)
+        self._main = Schedule(self._parts.main)
+        self._updated = updated_inputs(graph)
+
+    def prepare(self, parameters: Mapping[str, Array]) -> dict[str, Array]:
+        inputs = self._parts.prepare.inputs
+        slots: Slots = [np.array(parameters[value.name]) for value in inputs]
+        slots += [None] * (self._prepare.count - len(inputs))
+        self._prepare.run(slots, {})
+        packed = {}
+        for name, slot in zip(self._parts.prepare.outputs, self._prepare.outputs):
+            array = slots[slot]
+            assert array is not None
+            packed[name] = array
+        return packed
+
+    def new_state(self, values: Mapping[str, Array]) -> NumpyState:
+        return NumpyState(self._updated, values)
+
+    def new_arena(self, dims: Dims) -> Slots:
+        return [None] * self._main.count
+
+    def main(
+        self,
+        dims: Dims,
+        packed: Mapping[str, Array],
+        state: State | None,
+        arena: Slots,
+        inputs: Sequence[Array],
+        outputs: Sequence[Array | None],
+        profile: list[NodeTime] | None = None,
+    ) -> list[Array]:
+        assert state is None or isinstance(state, NumpyState)
+        called = iter(inputs)
+        held = state.arrays if state is not None else {}
+        for slot, value in enumerate(self._parts.main.inputs):
+            if value.name in held:
+                arena[slot] = held[value.name]
+            elif value.name in packed:
+                arena[slot] = packed[value.name]
+            else:
+                arena[slot] = next(called)
+        foreign = {id(array) for array in arena if array is not None}
+        self._main.run(arena, dims, profile)
+        results = []
+        for slot, out in zip(self._main.outputs, outputs):
+            array = arena[slot]
+            assert array is not None
+            if out is not None:
+                out[...] = array
+                array = out
+            elif id(array) in foreign or not (array.flags.owndata and array.flags.writeable):
+                array = array.copy()  # a view of what is not the caller's, or an output twice
+            foreign.add(id(array))
+            results.append(array)
+        # All reads are done: the new values take their places.
+        fresh = {target.name: _own(arena[slot], held) for target, slot in self._main.updates}
+        for name, array in fresh.items():
+            held[name][...] = array
+        return results
+
+
+def _own(array: Array | None, held: Mapping[str, Array]) -> Array:
+    """``array``, copied where it might be a view of a state array that is written before it."""
+    assert array is not None
+    owned = array.flags.owndata and all(array is not other for other in held.values())
+    return array if owned else array.copy()

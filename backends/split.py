@@ -1,0 +1,95 @@
+"""Splits a graph into what depends on fixed parameters alone, run once, and the rest."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..ir import Graph, Input, Role, Value
+
+
+@dataclass
+class Split:
+    """The two halves of a graph.
+
+    Attributes:
+        prepare: fixed parameters in, packed values out (folded weights, say).
+        main: packed values, state, hyperparameters and data in; outputs and updates out.
+        packed: the inputs of ``main`` that ``prepare`` gives, by the name of its output.
+    """
+
+    prepare: Graph
+    main: Graph
+    packed: list[str]
+
+
+def fixed_inputs(graph: Graph) -> list[Input]:
+    """Parameters and state that no update replaces: their values hold from call to call."""
+    inputs = graph.inputs_with(Role.PARAMETER, Role.STATE)
+    return [value for value in inputs if value not in graph.updates]
+
+
+def updated_inputs(graph: Graph) -> list[Input]:
+    """Parameters and state that the graph replaces in place: the backend's ``State``."""
+    return [value for value in graph.inputs if value in graph.updates]
+
+
+def call_inputs(graph: Graph) -> list[Input]:
+    """What a caller gives each time: data and hyperparameters."""
+    return graph.inputs_with(Role.DATA, Role.HYPERPARAMETER)
+
+
+def split(graph: Graph) -> Split:
+    """Split ``graph``, which is left as it is."""
+    early = _early_values(graph)
+    prepare = Graph(f"{graph.name}.prepare")
+    before: dict[Value, Value] = {
+        value: prepare.add_input(value.name, value.type, value.role)
+        for value in fixed_inputs(graph)
+    }
+    main = Graph(graph.name)
+    after: dict[Value, Value] = {}
+    for source in graph.inputs:
+        if source not in before:
+            after[source] = main.add_input(source.name, source.type, source.role)
+    packed: list[str] = []
+
+    def cross(value: Value) -> Value:
+        """The value in ``main``: packed where ``prepare`` computes it."""
+        if value not in after:
+            prepare.outputs[value.name] = before[value]
+            packed.append(value.name)
+            after[value] = main.add_input(value.name, value.type, Role.PARAMETER)
+        return after[value]
+
+    for node in graph.nodes:
+        names = tuple(value.name for value in node.results)
+        constant = not node.operands
+        shared = constant and any(user.results[0] in early for user in node.results[0].users)
+        if shared or node.results[0] in early:
+            operands = [before[value] for value in node.operands]
+            twin = prepare.add_node(node.op, operands, names=names, loc=node.loc)
+            before.update(zip(node.results, twin.results))
+        if constant or node.results[0] not in early:
+            operands = [cross(value) for value in node.operands]
+            twin = main.add_node(node.op, operands, names=names, loc=node.loc)
+            after.update(zip(node.results, twin.results))
+    main.outputs = {name: cross(value) for name, value in graph.outputs.items()}
+    for target, value in graph.updates.items():
+        place = after[target]
+        assert isinstance(place, Input)
+        main.updates[place] = cross(value)
+    return Split(prepare, main, packed)
+
+
+def _early_values(graph: Graph) -> set[Value]:
+    """Values that depend on fixed parameters and constants alone, and on no dimension."""
+    early: set[Value] = set(fixed_inputs(graph))
+    for node in graph.nodes:
+        known = all(value in early or _is_constant(value) for value in node.operands)
+        if known and any(value in early for value in node.operands) and not node.op.symbols():
+            early.update(node.results)
+    return early
+
+
+def _is_constant(value: Value) -> bool:
+    return value.node is not None and not value.node.operands and not value.node.op.symbols()

@@ -1,0 +1,189 @@
+"""The run-time contract, proved in each backend by a two-layer training step.
+
+The step is written by hand in the text form: two linear layers, a squared error, gradients and
+plain SGD, with the parameters as state, the learning rate as an input and the batch as a symbol.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+import cauce
+from cauce.backends.contract import Executable, Program
+from cauce.backends.numpy import NumpyProgram
+from cauce.ir import Array, Graph, evaluate
+from cauce.ir.errors import GraphError, ShapeError, TypeMismatch
+
+STEP = """
+graph step(%x: f32[N,3], %target: f32[N,2]) -> (f32[], f32[4,3]) {
+  @first.weight: f32[4,3] parameter
+  @second.weight: f32[2,4] parameter
+  @scale: f32[4] parameter
+  @count: i64[] state
+  @lr: f32[] hyperparameter
+  %first = linear(%x, @first.weight) : f32[N,4]
+  %scaled = mul(%first, @scale) : f32[N,4]
+  %relu = relu(%scaled) : f32[N,4]
+  %second = linear(%relu, @second.weight) : f32[N,2]
+  %error = sub(%second, %target) : f32[N,2]
+  %square = mul(%error, %error) : f32[N,2]
+  %loss = mean(%square) : f32[]
+  %half = constant() value=dense(f32[], [2.0]) : f32[]
+  %size = dim() size=2*N : i64[]
+  %terms = cast(%size) to=f32 : f32[]
+  %slope = div(%half, %terms) : f32[]
+  %derror = mul(%error, %slope) : f32[N,2]
+  %drelu = matmul(%derror, @second.weight) : f32[N,4]
+  %zero = constant() value=dense(f32[], [0.0]) : f32[]
+  %on = greater(%scaled, %zero) : bool[N,4]
+  %dscaled = where(%on, %drelu, %zero) : f32[N,4]
+  %dfirst = mul(%dscaled, @scale) : f32[N,4]
+  %dfirst.t = transpose(%dfirst) perm=[1, 0] : f32[4,N]
+  %derror.t = transpose(%derror) perm=[1, 0] : f32[2,N]
+  %dw1 = matmul(%dfirst.t, %x) : f32[4,3]
+  %dw2 = matmul(%derror.t, %relu) : f32[2,4]
+  %s1 = mul(%dw1, @lr) : f32[4,3]
+  %s2 = mul(%dw2, @lr) : f32[2,4]
+  %new1 = sub(@first.weight, %s1) : f32[4,3]
+  %new2 = sub(@second.weight, %s2) : f32[2,4]
+  %one = constant() value=dense(i64[], [1]) : i64[]
+  %next = add(@count, %one) : i64[]
+  return loss=%loss, gradient=%dw1
+  update @first.weight = %new1
+  update @second.weight = %new2
+  update @count = %next
+}
+"""
+PROGRAMS: dict[str, Callable[[Graph], Program]] = {"numpy": NumpyProgram}
+
+
+@pytest.fixture(params=PROGRAMS)
+def step(request: pytest.FixtureRequest) -> Executable:
+    program = PROGRAMS[request.param](cauce.parse(STEP))
+    return Executable(program, {"scale": np.array([1, 2, 0.5, 1], np.float32)})
+
+
+def start(seed: int = 0) -> dict[str, Array]:
+    rng = np.random.default_rng(seed)
+    return {
+        "first.weight": rng.standard_normal((4, 3)).astype(np.float32),
+        "second.weight": rng.standard_normal((2, 4)).astype(np.float32),
+        "count": np.asarray(0, np.int64),
+    }
+
+
+def batch(size: int, seed: int = 1) -> dict[str, Array]:
+    rng = np.random.default_rng(seed)
+    return {
+        "x": rng.standard_normal((size, 3)).astype(np.float32),
+        "target": rng.standard_normal((size, 2)).astype(np.float32),
+    }
+
+
+def test_steps_agree_with_the_reference_for_any_batch_and_rate(step: Executable) -> None:
+    graph = cauce.parse(STEP)
+    scale = np.array([1, 2, 0.5, 1], np.float32)
+    held = start()
+    state = step.new_state(held)
+    for i, (size, rate) in enumerate([(8, 0.1), (8, 0.05), (3, 0.2), (1, 0.1), (16, 0.01)]):
+        feeds = {**batch(size, seed=i), "lr": np.float32(rate)}
+        expected = evaluate(graph, {**feeds, **held, "scale": scale})
+        loss, gradient = step(state=state, **feeds)
+        np.testing.assert_allclose(loss, expected.outputs["loss"], rtol=1e-5)
+        np.testing.assert_allclose(gradient, expected.outputs["gradient"], rtol=1e-4, atol=1e-6)
+        held = expected.updates
+        after = state.read()
+        assert after["count"] == i + 1
+        np.testing.assert_allclose(
+            after["first.weight"], held["first.weight"], rtol=1e-5, atol=1e-6
+        )
+
+
+def test_new_fixed_parameters_need_no_recompile(step: Executable) -> None:
+    feeds = {**batch(5), "lr": np.float32(0.1)}
+    before = step(**feeds, state=step.new_state(start()))[0]
+    program = step.program
+    step.load_state_dict({"scale": np.zeros(4, np.float32)})
+    assert step.program is program
+    after = step(**feeds, state=step.new_state(start()))[0]
+    np.testing.assert_allclose(after, np.mean(feeds["target"] ** 2), rtol=1e-5)
+    assert before != after
+
+
+def test_inputs_stay_as_they_are_and_outputs_are_the_callers(step: Executable) -> None:
+    feeds = batch(4)
+    copies = {name: array.copy() for name, array in feeds.items()}
+    state = step.new_state(values := start())
+    first = step(**feeds, lr=0.1, state=state)[1]
+    kept = first.copy()
+    step(**feeds, lr=0.1, state=state)
+    first_after = first.copy()
+    first[...] = 0
+    np.testing.assert_array_equal(kept, first_after)
+    assert all(np.array_equal(copies[name], feeds[name]) for name in feeds)
+    np.testing.assert_array_equal(values["first.weight"], start()["first.weight"])
+
+
+def test_state_reads_are_copies_and_writes_are_checked(step: Executable) -> None:
+    state = step.new_state(start())
+    read = state.read()
+    read["first.weight"][...] = 7
+    assert not np.any(state.read()["first.weight"] == 7)
+    state.write({"first.weight": np.ones((4, 3), np.float32)})
+    assert np.all(state.read()["first.weight"] == 1)
+    with pytest.raises(GraphError, match="no array called 'third'"):
+        state.write({"third": np.ones(3, np.float32)})
+    with pytest.raises(ShapeError, match=r"first.weight is f32\[4,3\]"):
+        state.write({"first.weight": np.ones((3, 4), np.float32)})
+
+
+def test_out_is_written_and_checked(step: Executable) -> None:
+    loss, gradient = np.zeros((), np.float32), np.zeros((4, 3), np.float32)
+    given = step(**batch(4), lr=0.1, state=step.new_state(start()), out=[loss, gradient])
+    assert given[0] is loss and given[1] is gradient and loss > 0 and gradient.any()
+    with pytest.raises(ShapeError, match="gradient must be"):
+        wrong = [loss, np.zeros((3, 4), np.float32)]
+        step(**batch(4), lr=0.1, state=step.new_state(start()), out=wrong)
+
+
+def test_calls_are_checked(step: Executable) -> None:
+    state = step.new_state(start())
+    with pytest.raises(GraphError, match="pass it as state="):
+        step(**batch(4), lr=0.1)
+    with pytest.raises(GraphError, match="no value was given for target"):
+        step(batch(4)["x"], lr=0.1, state=state)
+    with pytest.raises(ShapeError, match="dimension 0 is 3, not N = 4"):
+        step(batch(4)["x"], batch(3)["target"], 0.1, state=state)
+    with pytest.raises(TypeMismatch, match="astype"):
+        step(batch(4)["x"].astype(np.float64), batch(4)["target"], 0.1, state=state)
+    with pytest.raises(GraphError, match="given by position and by name"):
+        step(batch(4)["x"], batch(4)["target"], x=batch(4)["x"], lr=0.1, state=state)
+    with pytest.raises(GraphError, match="no value for the parameters scale"):
+        step.load_state_dict({})
+
+
+def test_profile_has_a_row_for_each_node(step: Executable) -> None:
+    rows = step.profile(**batch(8), lr=0.1, state=step.new_state(start()))
+    linear = {row.path: row for row in rows}["second"]
+    assert linear.flops == 2 * 8 * 4 * 2
+    assert all(row.seconds >= 0 for row in rows)
+
+
+def test_several_threads_may_call_with_states_of_their_own(step: Executable) -> None:
+    expected = step(**batch(6), lr=0.1, state=step.new_state(start()))[0]
+    losses: list[Array] = []
+
+    def work() -> None:
+        for _ in range(20):
+            losses.append(step(**batch(6), lr=0.1, state=step.new_state(start()))[0])
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(losses) == 80 and all(loss == expected for loss in losses)
