@@ -177,8 +177,8 @@ class ArgMax(Op):
 
     def infer(self, x: TensorType) -> TensorType:
         need_number(self.name, x)
-        shape = Reduction((self.axis,), self.keepdims).reduced_shape(x)
-        return TensorType(DType.I64, shape)
+        axis = normalize_axis(self.axis, x.rank, self.name)
+        return TensorType(DType.I64, Max((axis,), self.keepdims).reduced_shape(x))
 
     def reference(self, x: Array) -> Array:
         return np.argmax(x, axis=self.axis, keepdims=self.keepdims)

@@ -202,7 +202,7 @@ class Slice(Op):
         for axis, start, stop, step in self.bounds(x.ndim):
             first, end = sizes((start, stop))
             index[axis] = slice(first, end, step)
-        return x[tuple(index)]
+        return x[(*index, ...)]  # the ellipsis keeps a scalar an array
 
     def gradient(self, b: Builder, node: Node, dy: Value) -> Gradients:
         shape = node.operands[0].type.shape
@@ -264,6 +264,8 @@ class Pad(Op):
         )
 
     def reference(self, x: Array) -> Array:
+        if not self.pads:
+            return x  # np.pad takes no scalar
         return np.pad(x, self.pads, constant_values=x.dtype.type(self.value))
 
     def gradient(self, b: Builder, node: Node, dy: Value) -> Gradients:

@@ -123,6 +123,12 @@ class Draw:
         steps = self.rng.permutation(count) - count / 2 + self.rng.uniform(0, 0.5, count)
         return (2 * gap * steps).reshape(tuple(shape))
 
+    def apart(self, *shapes: Sequence[int], gap: float = 0.1) -> tuple[Array, ...]:
+        """Several arrays of which any two elements are at least ``gap`` apart."""
+        counts = [int(np.prod(shape)) for shape in shapes]
+        pool = np.split(self.distinct((sum(counts),), gap), np.cumsum(counts)[:-1])
+        return tuple(part.reshape(tuple(shape)) for part, shape in zip(pool, shapes))
+
     def integers(self, shape: Sequence[int], low: int, high: int, dtype: str = "int64") -> Array:
         """Integers, both bounds included."""
         return self.rng.integers(low, high, tuple(shape), dtype=dtype, endpoint=True)
