@@ -1,4 +1,4 @@
-"""Data sets: splits and batches that follow from their seeds, and readers that check their files."""
+"""Data sets: splits and batches follow from their seeds, and readers check their files."""
 
 from __future__ import annotations
 
