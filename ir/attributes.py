@@ -124,4 +124,4 @@ ATTRIBUTE_KINDS: dict[str, Callable[[Any, str], Any]] = {
     **{f"tuple[{name}, ...] | None": optional(sequence(kind)) for name, kind in _KINDS.items()},
 }
 # Kinds whose equal parts may be written as one number: padding=1 for ((1, 1), (1, 1)).
-COLLAPSIBLE = frozenset({"Pair", "Padding"})
+COLLAPSIBLE = frozenset({"Pair", "Pair | None", "Padding"})

@@ -1,5 +1,27 @@
 """All ops, one file a family; importing this package registers them."""
 
-from . import activation, constant, conv, elementwise, fused, linear, reduce, shape
+from . import (
+    activation,
+    adaptive_pool,
+    constant,
+    conv,
+    elementwise,
+    fused,
+    linear,
+    pool,
+    reduce,
+    shape,
+)
 
-__all__ = ["activation", "constant", "conv", "elementwise", "fused", "linear", "reduce", "shape"]
+__all__ = [
+    "activation",
+    "adaptive_pool",
+    "constant",
+    "conv",
+    "elementwise",
+    "fused",
+    "linear",
+    "pool",
+    "reduce",
+    "shape",
+]

@@ -1,0 +1,112 @@
+"""Adaptive pooling: as many windows as the output has cells, whatever the size of the input.
+
+With k windows over H rows, window i holds the rows floor(i*H/k) to ceil((i + 1)*H/k) - 1. Windows
+cover the input; neighbours share a row where k does not divide i*H. PyTorch AdaptiveMaxPool2d
+and AdaptiveAvgPool2d; ONNX has no such op.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..attributes import Pair
+from ..builder import Builder
+from ..dims import Dim, ceil_div
+from ..errors import AttributeMistake
+from ..graph import Node, Value
+from ..op import Gradients, register
+from .pool import Average, AverageBackward, Maximum, MaximumBackward, MaximumSelect, Pooling
+
+
+@dataclass(frozen=True)
+class AdaptiveWindows(Pooling):
+    """The windows of the module's formula; ``output_size`` is (H', W') of y."""
+
+    output_size: Pair
+
+    def check(self) -> None:
+        if min(self.output_size) < 1:
+            raise AttributeMistake(
+                f"{self.name}: output_size must be at least 1, got {self.output_size}"
+            )
+
+    def count(self, axis: int, size: Dim) -> Dim:
+        return self.output_size[axis]
+
+    def bounds(self, axis: int, size: Dim) -> list[tuple[Dim, Dim]]:
+        """The first cell of each window along an axis, and the one after its last."""
+        k = self.output_size[axis]
+        return [(i * size // k, ceil_div((i + 1) * size, k)) for i in range(k)]
+
+    def cells(self, axis: int, size: Dim) -> Dim:
+        total: Dim = 0
+        for start, stop in self.bounds(axis, size):
+            total = total + stop - start
+        return total
+
+    def spans(self, axis: int, size: int) -> list[slice]:
+        return [slice(*bounds) for bounds in self.bounds(axis, size)]
+
+
+@register
+@dataclass(frozen=True)
+class AdaptiveMaxPool2d(Maximum, AdaptiveWindows):
+    """y[n,c,i,j] = max of x[n,c,a,b] over the cells (a, b) of window (i, j); NaN wins.
+
+    Of equal maxima the first in row order takes the gradient.
+    """
+
+    name = "adaptive_max_pool2d"
+
+    def gradient(self, b: Builder, node: Node, dy: Value) -> Gradients:
+        return (b(self.sibling(AdaptiveMaxPool2dBackward), node.operands[0], dy),)
+
+
+@register
+@dataclass(frozen=True)
+class AdaptiveMaxPool2dBackward(MaximumBackward, AdaptiveWindows):
+    """dx[n,c,a,b] = sum of dy[n,c,i,j] over the windows of x whose first maximum is at (a, b)."""
+
+    name = "adaptive_max_pool2d_backward"
+
+    def gradient(self, b: Builder, node: Node, dx: Value) -> Gradients:
+        return (None, b(self.sibling(AdaptiveMaxPool2dSelect), node.operands[0], dx))
+
+
+@register
+@dataclass(frozen=True)
+class AdaptiveMaxPool2dSelect(MaximumSelect, AdaptiveWindows):
+    """y[n,c,i,j] = g[n,c,a,b] where the first maximum of window (i, j) of x is at (a, b)."""
+
+    name = "adaptive_max_pool2d_select"
+
+    def gradient(self, b: Builder, node: Node, dy: Value) -> Gradients:
+        return (None, b(self.sibling(AdaptiveMaxPool2dBackward), node.operands[0], dy))
+
+
+@register
+@dataclass(frozen=True)
+class AdaptiveAvgPool2d(Average, AdaptiveWindows):
+    """y[n,c,i,j] = mean of x[n,c,a,b] over the cells (a, b) of window (i, j)."""
+
+    name = "adaptive_avg_pool2d"
+
+    def gradient(self, b: Builder, node: Node, dy: Value) -> Gradients:
+        size = node.operands[0].type.shape[2:]
+        return (b(self.sibling(AdaptiveAvgPool2dBackward, size=size), dy),)
+
+
+@register
+@dataclass(frozen=True)
+class AdaptiveAvgPool2dBackward(AverageBackward, AdaptiveWindows):
+    """dx[n,c,a,b] = sum of dy[n,c,i,j] / number of cells over the windows that hold (a, b).
+
+    ``size`` is (H, W) of x.
+    """
+
+    size: tuple[Dim, ...] = ()
+
+    name = "adaptive_avg_pool2d_backward"
+
+    def gradient(self, b: Builder, node: Node, dx: Value) -> Gradients:
+        return (b(self.sibling(AdaptiveAvgPool2d), dx),)
