@@ -8,9 +8,13 @@ from . import (
     elementwise,
     fused,
     linear,
+    loss,
+    normalize,
     pool,
+    random,
     reduce,
     shape,
+    update,
 )
 
 __all__ = [
@@ -21,7 +25,11 @@ __all__ = [
     "elementwise",
     "fused",
     "linear",
+    "loss",
+    "normalize",
     "pool",
+    "random",
     "reduce",
     "shape",
+    "update",
 ]

@@ -1,0 +1,330 @@
+"""Losses: composites whose decompositions are stable and differentiable.
+
+Names, argument order and defaults are those of ``torch.nn.functional``. ``reduction`` is "mean",
+"sum" or "none".
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from ..builder import Builder
+from ..dims import sizes
+from ..errors import AttributeMistake, ShapeError, TypeMismatch
+from ..graph import Value
+from ..op import Cost, Op, Values, bytes_moved, register
+from ..types import Array, DType, TensorType
+from .activation import LogSoftmax
+from .broadcast import need_float, same_dtype
+from .constant import scalar, size_as
+from .elementwise import (
+    Abs,
+    Add,
+    Cast,
+    Div,
+    Equal,
+    Exp,
+    LessEqual,
+    Log,
+    Maximum,
+    Mul,
+    Neg,
+    Sub,
+    Where,
+)
+from .reduce import Mean, Sum
+from .shape import OneHot, Transpose
+
+REDUCTIONS = ("mean", "sum", "none")
+# The least logarithm in binary_cross_entropy, as in PyTorch.
+LOG_FLOOR = -100.0
+
+
+@dataclass(frozen=True)
+class Loss(Op):
+    """Base of losses: the last step, from the loss of each element to the result, and the cost."""
+
+    reduction: str = "mean"
+
+    results = ("loss",)
+    flops_per_element: ClassVar[int]
+
+    def check(self) -> None:
+        if self.reduction not in REDUCTIONS:
+            raise AttributeMistake(
+                f"{self.name}: there is no reduction {self.reduction!r}",
+                fix=f"use one of {', '.join(REDUCTIONS)}",
+            )
+
+    def reduced(self, losses: TensorType) -> TensorType:
+        """The type of the result."""
+        return losses if self.reduction == "none" else losses.with_shape(())
+
+    def reduce(self, losses: Array) -> Array:
+        """The result from the losses of the elements."""
+        if self.reduction == "none":
+            return losses
+        return self.mean(losses) if self.reduction == "mean" else losses.sum()
+
+    def write_reduced(self, b: Builder, losses: Value) -> Value:
+        """Write the result from the losses of the elements."""
+        if self.reduction == "none":
+            return losses
+        return self.write_mean(b, losses) if self.reduction == "mean" else b(Sum(), losses)
+
+    def mean(self, losses: Array) -> Array:
+        """The mean that reduction="mean" stands for."""
+        return losses.mean()
+
+    def write_mean(self, b: Builder, losses: Value) -> Value:
+        """Write :meth:`mean`."""
+        return b(Mean(), losses)
+
+    def cost(self, operands: Sequence[TensorType], results: Sequence[TensorType]) -> Cost:
+        flops = self.flops_per_element * operands[0].size
+        return Cost(flops, bytes_moved(operands, results))
+
+
+class PairLoss(Loss):
+    """Base of losses of two floating-point tensors with one shape."""
+
+    def infer(self, x: TensorType, target: TensorType) -> TensorType:
+        need_float(self.name, x, target)
+        same_dtype(self.name, x, target)
+        if x.shape != target.shape:
+            raise ShapeError(
+                f"{self.name}: {self.operands[0]} is {x}, target is {target}",
+                fix="reshape one of them: the shapes must be equal, nothing is broadcast",
+            )
+        return self.reduced(x)
+
+
+class ClassLoss(Loss):
+    """Base of losses of logits [N, C, ...] against class indices or class probabilities."""
+
+    operands = ("logits", "target")
+
+    def infer(self, logits: TensorType, target: TensorType) -> TensorType:
+        need_float(self.name, logits)
+        if logits.rank < 2:
+            raise ShapeError(
+                f"{self.name} takes logits [N, C, ...], got {logits}",
+                fix="add the batch dimension with reshape",
+            )
+        each = logits.with_shape((logits.shape[0], *logits.shape[2:]))
+        indices = each.with_dtype(DType.I64)
+        if target.dtype is DType.BOOL:
+            raise TypeMismatch(f"{self.name}: the target is {target}", fix="cast it to i64 or f32")
+        if target.dtype.is_float:
+            same_dtype(self.name, logits, target)
+        elif not isinstance(logits.shape[1], int):
+            raise ShapeError(f"{self.name}: the number of classes must be known, got {logits}")
+        if target.shape != (logits.shape if target.dtype.is_float else each.shape):
+            raise ShapeError(
+                f"{self.name}: the logits are {logits}, the target is {target}",
+                fix=f"give class indices {indices}, or class probabilities {logits}",
+            )
+        return self.reduced(each)
+
+    def check_labels(self, target: Array, classes: int) -> None:
+        """Raise ShapeError unless every label lies within 0 .. classes - 1."""
+        wrong = target[(target < 0) | (target >= classes)]
+        if wrong.size:
+            raise ShapeError(
+                f"{self.name}: label {wrong[0]} is out of range for {classes} classes",
+                fix=f"labels run from 0 to {classes - 1}: check the labels, or give the network "
+                f"more classes",
+            )
+
+    def picked(self, values: Array, target: Array) -> Array:
+        """values[n, target[n], ...], for class indices."""
+        self.check_labels(target, values.shape[1])
+        indices = np.expand_dims(target.astype(np.int64), 1)
+        return np.take_along_axis(values, indices, axis=1)[:, 0]
+
+
+def log_probabilities(logits: Array) -> Array:
+    """Logarithms of the softmax over axis 1."""
+    return logits - np.logaddexp.reduce(logits, axis=1, keepdims=True)
+
+
+def write_picked(b: Builder, values: Value, target: Value) -> Value:
+    """Write values[n, target[n], ...], for class indices."""
+    (classes,) = sizes(values.type.shape[1:2])
+    chosen = b(OneHot(classes, values.type.dtype), target)
+    if values.type.rank > 2:
+        last = values.type.rank - 1
+        chosen = b(Transpose((0, last, *range(1, last))), chosen)
+    # A choice, not a product: 0 * -inf would be NaN.
+    kept = b(Where(), b(Cast(DType.BOOL), chosen), values, scalar(b, 0, values))
+    return b(Sum((1,)), kept)
+
+
+@register
+@dataclass(frozen=True)
+class CrossEntropy(ClassLoss):
+    """loss = -sum over classes c (axis 1) of t_c * log_softmax(logits)_c.
+
+    Targets are class indices [N, ...] of any integer dtype, with t one-hot, or probabilities t
+    shaped like the logits. Label smoothing replaces t by (1 - s) * t + s / C (Szegedy et al.
+    2016, section 7). The mean is over samples and positions. ONNX SoftmaxCrossEntropyLoss-13.
+    """
+
+    label_smoothing: float = 0.0
+
+    name = "cross_entropy"
+    flops_per_element = 5
+
+    def check(self) -> None:
+        super().check()
+        if not 0 <= self.label_smoothing <= 1:
+            raise AttributeMistake(
+                f"cross_entropy: label_smoothing is {self.label_smoothing}",
+                fix="use a number from 0 to 1",
+            )
+
+    def reference(self, logits: Array, target: Array) -> Array:
+        logs = log_probabilities(logits)
+        if target.dtype.kind == "f":
+            likelihood = (target * logs).sum(axis=1)
+        else:
+            likelihood = self.picked(logs, target)
+        if self.label_smoothing:
+            s = self.label_smoothing
+            likelihood = (1 - s) * likelihood + s * logs.mean(axis=1)
+        return self.reduce(-likelihood)
+
+    def decompose(self, b: Builder, *operands: Value) -> Values:
+        logits, target = operands
+        logs = b(LogSoftmax(1), logits)
+        if target.type.dtype.is_float:
+            likelihood = b(Sum((1,)), b(Mul(), target, logs))
+        else:
+            likelihood = write_picked(b, logs, target)
+        if self.label_smoothing:
+            kept = b(Mul(), likelihood, scalar(b, 1 - self.label_smoothing, logits))
+            even = b(Mul(), b(Mean((1,)), logs), scalar(b, self.label_smoothing, logits))
+            likelihood = b(Add(), kept, even)
+        return self.write_reduced(b, b(Neg(), likelihood))
+
+
+@register
+@dataclass(frozen=True)
+class KLDivergence(ClassLoss):
+    """loss = sum over classes c (axis 1) of t_c * (log t_c - log_softmax(logits)_c).
+
+    Kullback and Leibler 1951, with 0 log 0 = 0, and with logits rather than log probabilities.
+    Targets are probabilities t shaped like the logits, or class indices [N, ...] with t one-hot.
+    The mean is the sum divided by N, as the divergence is defined: PyTorch's "batchmean".
+    """
+
+    name = "kl_divergence"
+    flops_per_element = 7
+
+    def mean(self, losses: Array) -> Array:
+        return losses.sum() / losses.dtype.type(len(losses))
+
+    def write_mean(self, b: Builder, losses: Value) -> Value:
+        return b(Div(), b(Sum(), losses), size_as(b, losses.type.shape[0], losses.type.dtype))
+
+    def reference(self, logits: Array, target: Array) -> Array:
+        logs = log_probabilities(logits)
+        if target.dtype.kind != "f":
+            return self.reduce(-self.picked(logs, target))
+        terms = np.where(target == 0, 0, target * (np.log(target) - logs))
+        return self.reduce(terms.sum(axis=1))
+
+    def decompose(self, b: Builder, *operands: Value) -> Values:
+        logits, target = operands
+        logs = b(LogSoftmax(1), logits)
+        if not target.type.dtype.is_float:
+            return self.write_reduced(b, b(Neg(), write_picked(b, logs, target)))
+        zero, one = scalar(b, 0, target), scalar(b, 1, target)
+        # Both choices are needed: the inner one keeps 1/0 out of the logarithm's gradient, the
+        # outer one 0 * inf out of the product's.
+        absent = b(Equal(), target, zero)
+        log_target = b(Log(), b(Where(), absent, one, target))
+        ratio = b(Where(), absent, zero, b(Sub(), log_target, logs))
+        return self.write_reduced(b, b(Sum((1,)), b(Mul(), target, ratio)))
+
+
+@register
+@dataclass(frozen=True)
+class BinaryCrossEntropy(PairLoss):
+    """loss = -(t * log p + (1 - t) * log(1 - p)), every logarithm at least -100, as in PyTorch.
+
+    Where a logarithm is held at -100 its gradient is 0, as behind a sigmoid that has saturated.
+    Better from the start: binary_cross_entropy_with_logits.
+    """
+
+    name = "binary_cross_entropy"
+    operands = ("probabilities", "target")
+    flops_per_element = 8
+
+    def reference(self, probabilities: Array, target: Array) -> Array:
+        yes = np.maximum(np.log(probabilities), LOG_FLOOR)
+        no = np.maximum(np.log(1 - probabilities), LOG_FLOOR)
+        return self.reduce(-(target * yes + (1 - target) * no))
+
+    def decompose(self, b: Builder, *operands: Value) -> Values:
+        probabilities, target = operands
+        one = scalar(b, 1, target)
+        yes = b(Mul(), target, write_floored_log(b, probabilities))
+        other = write_floored_log(b, b(Sub(), one, probabilities))
+        no = b(Mul(), b(Sub(), one, target), other)
+        return self.write_reduced(b, b(Neg(), b(Add(), yes, no)))
+
+
+def write_floored_log(b: Builder, x: Value) -> Value:
+    """Write max(log x, -100) with the gradient 0, never NaN, where x is 0.
+
+    A negative x gives NaN: logits taken for probabilities show.
+    """
+    floored = b(LessEqual(), b(Abs(), x), scalar(b, math.exp(LOG_FLOOR), x))
+    log = b(Log(), b(Where(), floored, scalar(b, 1, x), x))
+    return b(Where(), floored, scalar(b, LOG_FLOOR, x), log)
+
+
+@register
+@dataclass(frozen=True)
+class BinaryCrossEntropyWithLogits(PairLoss):
+    """loss = max(x, 0) - x * t + log(1 + e**-|x|), which is binary_cross_entropy(sigmoid(x), t)."""
+
+    name = "binary_cross_entropy_with_logits"
+    operands = ("logits", "target")
+    flops_per_element = 7
+
+    def reference(self, logits: Array, target: Array) -> Array:
+        return self.reduce(np.logaddexp(0, logits) - logits * target)
+
+    def decompose(self, b: Builder, *operands: Value) -> Values:
+        logits, target = operands
+        # At 0 the maximum passes on half of the gradient and the absolute value none: together
+        # sigmoid(0), so the kinks cancel.
+        above = b(Maximum(), logits, scalar(b, 0, logits))
+        power = b(Exp(), b(Neg(), b(Abs(), logits)))
+        rest = b(Log(), b(Add(), power, scalar(b, 1, logits)))
+        return self.write_reduced(b, b(Add(), b(Sub(), above, b(Mul(), logits, target)), rest))
+
+
+@register
+@dataclass(frozen=True)
+class MSELoss(PairLoss):
+    """loss = (x - target)**2."""
+
+    name = "mse_loss"
+    operands = ("x", "target")
+    flops_per_element = 3
+
+    def reference(self, x: Array, target: Array) -> Array:
+        return self.reduce((x - target) ** 2)
+
+    def decompose(self, b: Builder, *operands: Value) -> Values:
+        x, target = operands
+        difference = b(Sub(), x, target)
+        return self.write_reduced(b, b(Mul(), difference, difference))

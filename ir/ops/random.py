@@ -1,0 +1,154 @@
+"""Random numbers as functions of a key and a logical index, and dropout, which consumes them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..builder import Builder
+from ..dims import Dim, sizes
+from ..errors import AttributeMistake, ShapeError, TypeMismatch
+from ..graph import Node, Value
+from ..op import Gradients, Op, Values, register
+from ..types import Array, DType, TensorType
+from .broadcast import need_float, same_dtype
+from .constant import scalar
+from .elementwise import Less, Mul, Where
+
+ROUNDS = 10
+# The multipliers of a round, and by what the key words grow between rounds (the golden ratio
+# and sqrt(3) - 1): Salmon et al. 2011, section 3.3.
+MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
+WEYL = (0x9E3779B9, 0xBB67AE85)
+# A draw uses the upper 24 bits of a word: what the mantissa of f32 holds.
+DRAW_BITS = 24
+
+
+def philox(counter: Array, key: Array) -> Array:
+    """The four random words of each counter: Philox 4x32-10.
+
+    Salmon, Moraes, Dror and Shaw 2011, "Parallel random numbers: as easy as 1, 2, 3",
+    section 3.3.
+
+    Args:
+        counter: u32[..., 4].
+        key: u32[2].
+    """
+    words = [counter[..., i].astype(np.uint64) for i in range(4)]
+    low = np.uint64(0xFFFFFFFF)
+    key_words = [int(word) for word in key]
+    for _ in range(ROUNDS):
+        product0, product1 = (words[2 * i] * np.uint64(MULTIPLIERS[i]) for i in range(2))
+        words = [
+            (product1 >> np.uint64(32)) ^ words[1] ^ np.uint64(key_words[0]),
+            product1 & low,
+            (product0 >> np.uint64(32)) ^ words[3] ^ np.uint64(key_words[1]),
+            product0 & low,
+        ]
+        key_words = [(word + weyl) % 2**32 for word, weyl in zip(key_words, WEYL)]
+    return np.stack(words, axis=-1).astype(np.uint32)
+
+
+@register
+@dataclass(frozen=True)
+class RandomUniform(Op):
+    """y = numbers in [0, 1), each a function of ``key``, ``stream`` and its own logical index.
+
+    With n the index along dimension 0, c the index along dimension 1 and p the flat index over
+    the dimensions after them, an element is word p % 4 of Philox 4x32-10 with the counter
+    (p // 4, c, n, stream), and the number is (word >> 8) * 2**-24. A shape of rank 2 has no
+    c: it is [n, p]; rank 1 has neither: it is [p]. So a draw depends neither on the layout in
+    memory nor on the size of the batch. ``key`` is u32[2]: (seed, step).
+
+    Raises:
+        AttributeMistake: a dtype that does not hold 24 bits, a stream that is no u32.
+    """
+
+    shape: tuple[Dim, ...]
+    stream: int
+    dtype: DType = DType.F32
+
+    name = "random_uniform"
+    operands = ("key",)
+
+    def check(self) -> None:
+        if not 0 <= self.stream < 2**32:
+            raise AttributeMistake(
+                f"random_uniform: the stream must be a u32, got {self.stream}",
+                fix="number the streams from 0",
+            )
+        if self.dtype not in (DType.F32, DType.F64):
+            raise AttributeMistake(
+                f"random_uniform draws {DRAW_BITS} bits, which {self.dtype} does not hold",
+                fix="draw in f32 and cast",
+            )
+
+    def infer(self, key: TensorType) -> TensorType:
+        if key != TensorType(DType.U32, (2,)):
+            raise TypeMismatch(
+                f"random_uniform takes a key u32[2], got {key}", fix="make it of (seed, step)"
+            )
+        return TensorType(self.dtype, self.shape)
+
+    def reference(self, key: Array) -> Array:
+        shape = sizes(self.shape)
+        batch = shape[0] if len(shape) >= 2 else 1
+        channels = shape[1] if len(shape) >= 3 else 1
+        pixels = int(np.prod(shape[min(len(shape) - 1, 2) :])) if shape else 1
+        blocks = -(-pixels // 4)
+        counter = np.empty((batch, channels, blocks, 4), np.uint32)
+        counter[..., 0] = np.arange(blocks)
+        counter[..., 1] = np.arange(channels)[:, None]
+        counter[..., 2] = np.arange(batch)[:, None, None]
+        counter[..., 3] = self.stream
+        words = philox(counter, key).reshape(batch, channels, blocks * 4)[..., :pixels]
+        draws = (words >> np.uint32(32 - DRAW_BITS)).astype(self.dtype.numpy)
+        return draws.reshape(shape) * self.dtype.numpy.type(2.0**-DRAW_BITS)
+
+    def gradient(self, b: Builder, node: Node, dy: Value) -> Gradients:
+        return (None,)
+
+
+@register
+@dataclass(frozen=True)
+class Dropout(Op):
+    """y = 0 where uniform < p, else x / (1 - p); all zeros where p = 1, as in PyTorch.
+
+    ``uniform`` has the shape of x and holds numbers in [0, 1). Srivastava et al. 2014, scaled
+    while training, so that inference is the identity. ONNX Dropout-13 with the draws made
+    explicit.
+    """
+
+    p: float = 0.5
+
+    name = "dropout"
+    operands = ("x", "uniform")
+    elementwise = True
+
+    def check(self) -> None:
+        if not 0 <= self.p <= 1:
+            raise AttributeMistake(
+                f"dropout: p is the probability of a zero, got {self.p}", fix="use 0 <= p <= 1"
+            )
+
+    def infer(self, x: TensorType, uniform: TensorType) -> TensorType:
+        need_float(self.name, x, uniform)
+        same_dtype(self.name, x, uniform)
+        if uniform.shape != x.shape:
+            raise ShapeError(
+                f"dropout: x is {x}, the draws are {uniform}",
+                fix="draw one number for every element of x",
+            )
+        return x
+
+    def reference(self, x: Array, uniform: Array) -> Array:
+        if self.p == 1:
+            return np.zeros_like(x)
+        return np.where(uniform < self.p, 0, x / (1 - self.p))
+
+    def decompose(self, b: Builder, *operands: Value) -> Values:
+        x, uniform = operands
+        dropped = b(Less(), uniform, scalar(b, self.p, x))
+        scale = 1 / (1 - self.p) if self.p < 1 else 0.0
+        return b(Where(), dropped, scalar(b, 0, x), b(Mul(), x, scalar(b, scale, x)))

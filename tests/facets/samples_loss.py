@@ -1,0 +1,51 @@
+"""Samples of losses."""
+
+from __future__ import annotations
+
+from cauce.ir.ops.loss import (
+    BinaryCrossEntropy,
+    BinaryCrossEntropyWithLogits,
+    CrossEntropy,
+    KLDivergence,
+    MSELoss,
+)
+
+from .sample import Draw, Sample, samples
+
+
+def reduction(draw: Draw) -> str:
+    return draw.choice("mean", "sum", "none")
+
+
+@samples(CrossEntropy)
+def cross_entropy(draw: Draw) -> Sample:
+    op = CrossEntropy(reduction(draw), draw.choice(0.0, 0.1, 1.0))
+    return against_classes(draw, op)
+
+
+@samples(KLDivergence)
+def kl_divergence(draw: Draw) -> Sample:
+    return against_classes(draw, KLDivergence(reduction(draw)))
+
+
+def against_classes(draw: Draw, op: CrossEntropy | KLDivergence) -> Sample:
+    logits = draw.normal(draw.shape(2, 4))
+    if draw.flag():
+        return Sample(op, (logits, draw.probabilities(logits.shape, axis=1)), (0, 1))
+    n, classes, *rest = logits.shape
+    labels = draw.integers((n, *rest), 0, classes - 1, draw.choice("int64", "int32", "uint8"))
+    return Sample(op, (logits, labels), (0,))
+
+
+@samples(BinaryCrossEntropy)
+def binary_cross_entropy(draw: Draw) -> Sample:
+    shape = draw.shape(0, 4)
+    operands = (draw.uniform(shape, 0.05, 0.95), draw.uniform(shape))
+    return Sample(BinaryCrossEntropy(reduction(draw)), operands, (0, 1))
+
+
+@samples(BinaryCrossEntropyWithLogits, MSELoss)
+def pair(draw: Draw) -> Sample:
+    shape = draw.shape(0, 4)
+    operands = (2 * draw.normal(shape), draw.uniform(shape))
+    return Sample(draw.op(reduction(draw)), operands, (0, 1))
