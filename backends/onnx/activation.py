@@ -1,0 +1,37 @@
+"""Export of activations."""
+
+from __future__ import annotations
+
+from ...ir import DType, Node
+from ...ir.ops.activation import Clip, LeakyRelu, LogSoftmax, Relu, Sigmoid, Softmax, Tanh
+from .rules import exports, exports_as
+from .writer import Writer
+
+exports_as({Relu: "Relu", Sigmoid: "Sigmoid", Tanh: "Tanh"})
+
+
+@exports(LeakyRelu)
+def _leaky_relu(w: Writer, op: LeakyRelu, node: Node, x: str) -> str:
+    dtype = node.operands[0].type.dtype
+    if dtype is not DType.F64:
+        return w("LeakyRelu", x, alpha=op.negative_slope)
+    # The attribute alpha is a float32, which would round the slope.
+    slope, zero = w.constant(op.negative_slope, dtype), w.constant(0, dtype)
+    return w("Where", w("Greater", x, zero), x, w("Mul", x, slope))
+
+
+@exports(Clip)
+def _clip(w: Writer, op: Clip, node: Node, x: str) -> str:
+    dtype = node.operands[0].type.dtype
+    least, most = ("" if end is None else w.constant(end, dtype) for end in (op.min, op.max))
+    return w("Clip", x, least, most)
+
+
+@exports(Softmax)
+def _softmax(w: Writer, op: Softmax, node: Node, x: str) -> str:
+    return w("Softmax", x, axis=op.axis)
+
+
+@exports(LogSoftmax)
+def _log_softmax(w: Writer, op: LogSoftmax, node: Node, x: str) -> str:
+    return w("LogSoftmax", x, axis=op.axis)

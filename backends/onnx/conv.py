@@ -1,0 +1,129 @@
+"""Export of convolution and its backward ops."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...ir import Dim, Node
+from ...ir.attributes import Padding, Pair
+from ...ir.dims import sizes
+from ...ir.ops.conv import Conv2d, Conv2dBackwardData, Conv2dBackwardWeight
+from .rules import exports
+from .writer import Writer
+
+
+def pads_of(pads: Padding) -> list[int]:
+    """((top, bottom), (left, right)) in ONNX's order: top, left, bottom, right."""
+    return [pads[0][0], pads[1][0], pads[0][1], pads[1][1]]
+
+
+@exports(Conv2d)
+def _conv2d(w: Writer, op: Conv2d, node: Node, x: str, weight: str, bias: str = "") -> str:
+    return w(
+        "Conv",
+        x,
+        weight,
+        bias,
+        kernel_shape=sizes(node.operands[1].type.shape[2:]),
+        strides=op.stride,
+        pads=pads_of(op.padding),
+        dilations=op.dilation,
+        group=op.groups,
+    )
+
+
+@exports(Conv2dBackwardData)
+def _backward_data(w: Writer, op: Conv2dBackwardData, node: Node, dy: str, weight: str) -> str:
+    return transposed_conv(
+        w,
+        dy,
+        weight,
+        kernel=sizes(node.operands[1].type.shape[2:]),
+        stride=op.stride,
+        padding=op.padding,
+        dilation=op.dilation,
+        groups=op.groups,
+        size=op.size,
+    )
+
+
+def transposed_conv(
+    w: Writer,
+    dy: str,
+    weight: str,
+    *,
+    kernel: tuple[int, ...],
+    stride: Pair,
+    padding: Padding,
+    size: tuple[Dim, ...],
+    dilation: Pair = (1, 1),
+    groups: int = 1,
+) -> str:
+    """The transpose of a convolution of x [N, C, *size].
+
+    ConvTranspose gives S*(H' - 1) + E + output_padding rows less the pads, where E is the extent
+    of the kernel, so the output padding is what the stride left over: (H + P_top + P_bottom - E)
+    mod S. Where that depends on a size known only at run time, the most that it can be is written,
+    and the rows that are too many are sliced off.
+    """
+    attributes: dict[str, Any] = {
+        "kernel_shape": kernel,
+        "strides": stride,
+        "dilations": dilation,
+        "group": groups,
+    }
+    left = [
+        _remainder(length + sum(pads) - (d * (k - 1) + 1), s)
+        for length, pads, d, k, s in zip(size, padding, dilation, kernel, stride)
+    ]
+    known = [rest for rest in left if rest is not None]
+    if len(known) == len(left):
+        pads = pads_of(padding)
+        return w("ConvTranspose", dy, weight, pads=pads, output_padding=known, **attributes)
+    most = [s - 1 for s in stride]
+    padded = w("ConvTranspose", dy, weight, output_padding=most, **attributes)
+    return crop(w, padded, padding, size)
+
+
+@exports(Conv2dBackwardWeight)
+def _backward_weight(w: Writer, op: Conv2dBackwardWeight, node: Node, x: str, dy: str) -> str:
+    """A convolution in which channels and batch change roles, and stride and dilation too:
+    dy is the kernel that slides over x, one place for each cell of the weight.
+
+    With groups, x [N, G*C, H, W] becomes [C, G*N, H, W], and dy [O, N, H', W'].
+    """
+    n, channels, *size = node.operands[0].type.shape
+    if op.groups == 1:
+        x = w("Transpose", x, perm=(1, 0, 2, 3))
+    else:
+        per_group = node.result.type.shape[1]
+        split: tuple[Dim, ...] = (n, op.groups, per_group, *size)
+        x = w.reshape(x, (n, channels, *size), split)
+        x = w("Transpose", x, perm=(2, 1, 0, 3, 4))
+        merged: tuple[Dim, ...] = (per_group, op.groups * n, *size)
+        x = w.reshape(x, (per_group, op.groups, n, *size), merged)
+    swapped = w(
+        "Conv",
+        x,
+        w("Transpose", dy, perm=(1, 0, 2, 3)),
+        strides=op.dilation,
+        pads=pads_of(op.padding),
+        dilations=op.stride,
+        group=op.groups,
+    )
+    # Where the stride left rows of x over, there is room for more places than the kernel has.
+    dw = w("Slice", swapped, w.ints([0, 0]), w.ints(op.kernel), w.ints([2, 3]))
+    return w("Transpose", dw, perm=(1, 0, 2, 3))
+
+
+def crop(w: Writer, x: str, pads: Padding, size: tuple[Dim, ...]) -> str:
+    """The rows and columns of x [N, C, H, W] from the padding on, as many as ``size`` says."""
+    starts = [before for before, _ in pads]
+    stops = [start + length for start, length in zip(starts, size)]
+    return w("Slice", x, w.ints(starts), w.ints(stops), w.ints([2, 3]))
+
+
+def _remainder(dim: Dim, divisor: int) -> int | None:
+    """``dim`` mod ``divisor`` where that is known."""
+    rest = dim - dim // divisor * divisor
+    return rest if isinstance(rest, int) else None

@@ -1,0 +1,58 @@
+"""Lowering: the same graph, of ops and dtypes that the export has rules for."""
+
+from __future__ import annotations
+
+from ...ir import Builder, Graph, Node, Value
+from ...ir.errors import UnsupportedOp
+from ...ir.ops.elementwise import Cast
+from ...ir.rewrite import decompose, substitute
+from .rules import RULES
+
+
+def lower(graph: Graph) -> Graph:
+    """A copy of ``graph`` in which every op has a rule, and takes the dtypes of its operands.
+
+    Composites without a rule are decomposed; where a rule does not take a dtype, another carries
+    the values into the op and out of it.
+
+    Raises:
+        UnsupportedOp: a primitive without a rule.
+    """
+    graph = graph.copy()
+    while pending := [node for node in graph.nodes if not _has_rule(node)]:
+        for node in pending:
+            if not node.op.is_composite:
+                raise UnsupportedOp(
+                    f"the ONNX export has no rule for {node.op.name}",
+                    fix=f"add one in backends/onnx: @exports({type(node.op).__name__})",
+                    path=node.path,
+                    loc=node.loc,
+                )
+            decompose(node)
+    for node in graph.nodes:
+        _carry(node)
+    return graph
+
+
+def _has_rule(node: Node) -> bool:
+    rule = RULES.get(type(node.op))
+    return rule is not None and rule.applies(node)
+
+
+def _carry(node: Node) -> None:
+    """Cast the operands whose dtype the rule does not take, and the results back."""
+    carriers = RULES[type(node.op)].carriers
+    if not any(value.type.dtype in carriers for value in node.operands):
+        return
+    b = Builder.like(node, before=node, suffix="carried")
+
+    def carried(value: Value) -> Value:
+        carrier = carriers.get(value.type.dtype)
+        return value if carrier is None else b(Cast(carrier), value)
+
+    results = b.results(node.op, *map(carried, node.operands))
+    back = [
+        new if new.type == old.type else b(Cast(old.type.dtype), new)
+        for new, old in zip(results, node.results)
+    ]
+    substitute(node, tuple(back))

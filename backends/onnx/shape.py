@@ -1,0 +1,121 @@
+"""Export of the ops that move data."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ...ir import Dim, DType, Node
+from ...ir.ops.reduce import normalize_axis
+from ...ir.ops.shape import (
+    Concat,
+    Expand,
+    Gather,
+    GatherBackward,
+    OneHot,
+    Pad,
+    Reshape,
+    Slice,
+    SliceBackward,
+    Transpose,
+)
+from .rules import BF16_IN_F32, exports
+from .writer import Writer
+
+_PAD_CARRIERS = {**BF16_IN_F32, DType.I16: DType.I32, DType.U16: DType.I32}
+
+
+@exports(Reshape, carriers={})
+def _reshape(w: Writer, op: Reshape, node: Node, x: str) -> str:
+    return w.reshape(x, node.operands[0].type.shape, op.shape)
+
+
+@exports(Transpose, carriers={})
+def _transpose(w: Writer, op: Transpose, node: Node, x: str) -> str:
+    return w("Transpose", x, perm=op.perm) if op.perm else w("Identity", x)
+
+
+@exports(Concat, carriers={})
+def _concat(w: Writer, op: Concat, node: Node, *xs: str) -> str:
+    return w("Concat", *xs, axis=op.axis)
+
+
+@exports(Slice, carriers={})
+def _slice(w: Writer, op: Slice, node: Node, x: str) -> str:
+    bounds = op.bounds(node.operands[0].type.rank)
+    if not bounds:
+        return w("Identity", x)
+    axes, starts, stops, steps = zip(*bounds)
+    return w("Slice", x, *map(w.ints, (starts, stops, axes, steps)))
+
+
+@exports(SliceBackward, carriers=_PAD_CARRIERS)
+def _slice_backward(w: Writer, op: SliceBackward, node: Node, dy: str) -> str:
+    """Steps are undone by scattering along one axis after another, the rest is padding."""
+    dtype, shape = node.operands[0].type.dtype, list(node.operands[0].type.shape)
+    before: list[Dim] = [0] * len(shape)
+    after: list[Dim] = [0] * len(shape)
+    for axis, start, stop, step in op.slice().bounds(len(shape)):
+        if step == 1:
+            before[axis], after[axis] = start, op.shape[axis] - stop
+            continue
+        offset, stride = w.size(start), w.ints([step])
+        rows = w("Add", offset, w("Mul", w.range(shape[axis]), stride))
+        shape[axis] = op.shape[axis]
+        dy = scatter_add(w, dy, rows, axis, tuple(shape), dtype)
+    if all(size == 0 for size in before + after):
+        return w("Identity", dy)
+    return w("Pad", dy, w.ints(before + after), w.constant(0, dtype))
+
+
+@exports(Pad, carriers=_PAD_CARRIERS)
+def _pad(w: Writer, op: Pad, node: Node, x: str) -> str:
+    dtype = node.operands[0].type.dtype
+    if not op.pads:
+        return w("Identity", x)
+    borders = [before for before, _ in op.pads] + [after for _, after in op.pads]
+    value = np.asarray(op.value).astype(dtype.numpy)
+    return w("Pad", x, w.ints(borders), w.constant(value, dtype), mode="constant")
+
+
+@exports(Gather, carriers={})
+def _gather(w: Writer, op: Gather, node: Node, x: str, indices: str) -> str:
+    return w("Gather", x, _as_indices(w, node, indices), axis=op.axis)
+
+
+@exports(GatherBackward)
+def _gather_backward(w: Writer, op: GatherBackward, node: Node, dy: str, indices: str) -> str:
+    """With the indices in one dimension, rows of dy are added along the axis."""
+    rank, shape = node.operands[1].type.rank, node.operands[0].type.shape
+    axis = normalize_axis(op.axis, node.result.type.rank, op.name)
+    picked = node.operands[1].type.size
+    flat = (*shape[:axis], picked, *shape[axis + rank :])
+    rows = w.reshape(_as_indices(w, node, indices), node.operands[1].type.shape, (picked,))
+    updates = w.reshape(dy, shape, flat)
+    return scatter_add(w, updates, rows, axis, node.result.type.shape, node.result.type.dtype)
+
+
+@exports(Expand)
+def _expand(w: Writer, op: Expand, node: Node, x: str) -> str:
+    return w("Expand", x, w.ints(op.shape))
+
+
+@exports(OneHot, carriers={})
+def _one_hot(w: Writer, op: OneHot, node: Node, indices: str) -> str:
+    column = w("Unsqueeze", w.cast(indices, DType.I64), w.ints([-1]))
+    return w.cast(w("Equal", column, w.range(op.depth)), op.dtype)
+
+
+def scatter_add(
+    w: Writer, updates: str, rows: str, axis: int, shape: tuple[Dim, ...], dtype: DType
+) -> str:
+    """Zeros of ``shape`` with the slices of ``updates`` along ``axis`` added at ``rows`` [K]."""
+    column = w("Unsqueeze", rows, w.ints([i for i in range(len(shape)) if i != axis]))
+    indices = w("Expand", column, w("Shape", updates))
+    zeros = w("Expand", w.constant(0, dtype), w.ints(shape))
+    return w("ScatterElements", zeros, indices, updates, axis=axis, reduction="add")
+
+
+def _as_indices(w: Writer, node: Node, indices: str) -> str:
+    """The second operand of ``node`` in a dtype that ONNX takes for indices."""
+    known = node.operands[1].type.dtype in (DType.I32, DType.I64)
+    return indices if known else w.cast(indices, DType.I64)

@@ -1,0 +1,77 @@
+"""Element types and arrays as ONNX writes them, and the name of a constant."""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ...ir import Array, DType, TensorType
+from ...ir.errors import MissingExtra
+
+if TYPE_CHECKING:
+    from onnx import TensorProto, ValueInfoProto
+
+_ELEMENT_TYPES = {
+    DType.BOOL: "BOOL",
+    DType.I8: "INT8",
+    DType.I16: "INT16",
+    DType.I32: "INT32",
+    DType.I64: "INT64",
+    DType.U8: "UINT8",
+    DType.U16: "UINT16",
+    DType.U32: "UINT32",
+    DType.U64: "UINT64",
+    DType.F16: "FLOAT16",
+    DType.BF16: "BFLOAT16",
+    DType.F32: "FLOAT",
+    DType.F64: "DOUBLE",
+}
+
+
+def load_onnx() -> ModuleType:
+    """The onnx package.
+
+    Raises:
+        MissingExtra: it is not installed.
+    """
+    try:
+        import onnx
+    except ImportError:
+        raise MissingExtra(
+            "the ONNX export needs the package onnx, which is not installed",
+            fix='pip install "cauce[onnx]"',
+        ) from None
+    return onnx
+
+
+def element_type(dtype: DType) -> int:
+    """The number of ``dtype`` in ``TensorProto.DataType``."""
+    from onnx import TensorProto
+
+    return int(TensorProto.DataType.Value(_ELEMENT_TYPES[dtype]))
+
+
+def tensor(name: str, array: Array, dtype: DType) -> TensorProto:
+    """``array``, carried as :class:`DType` says, as the tensor ``name``.
+
+    A bfloat16 is the upper half of the float32 that carries it.
+    """
+    from onnx import TensorProto
+
+    carried = np.ascontiguousarray(array, dtype=dtype.numpy)
+    if dtype is DType.BF16:
+        carried = (carried.view(np.uint32) >> np.uint32(16)).astype(np.uint16)
+    little = carried.astype(carried.dtype.newbyteorder("<"), copy=False)
+    return TensorProto(
+        name=name, data_type=element_type(dtype), dims=array.shape, raw_data=little.tobytes()
+    )
+
+
+def value_info(name: str, type_: TensorType) -> ValueInfoProto:
+    """The declaration of a tensor; a symbolic dimension is kept by its expression."""
+    from onnx import helper
+
+    shape = [dim if isinstance(dim, int) else str(dim) for dim in type_.shape]
+    return helper.make_tensor_value_info(name, element_type(type_.dtype), shape)
