@@ -328,6 +328,19 @@ class Graph:
             if value is old:
                 self.updates[target] = new
 
+    def take_over(self, old: Value, new: Value) -> None:
+        """Let ``old``, with its name and readers, be the result of the node that makes ``new``.
+
+        ``new`` is gone afterwards, and the node that made ``old`` has one result less.
+        """
+        self.replace(new, old)
+        maker, former = new.node, old.node
+        assert maker is not None and former is not None
+        maker.results = tuple(old if value is new else value for value in maker.results)
+        former.results = tuple(value for value in former.results if value is not old)
+        old.node = maker
+        del self._names[new.name]
+
     def remove_input(self, value: Input) -> None:
         """Remove an input that nothing reads.
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import ClassVar, TypeAlias, TypeVar
+from typing import ClassVar, Protocol, TypeVar
 
 from .builder import Builder
 from .errors import CompileError
@@ -41,6 +41,13 @@ class Match:
         return op
 
 
+class Pattern(Protocol):
+    """What a rule looks for: :class:`Var`, :class:`OpPattern`, or anything else that can match."""
+
+    def match(self, value: Value, match: Match) -> bool:
+        """Whether ``value`` matches; fills ``match`` where it does."""
+
+
 @dataclass(frozen=True)
 class Var:
     """Matches any value; the same name twice means the same value."""
@@ -55,7 +62,7 @@ class OpPattern:
     """Matches the result of a node with a given op.
 
     Args:
-        cls: the class of the op.
+        cls: the class of the op, or a base class of several: ``Op`` matches them all.
         operands: a pattern for each operand; ``rest`` takes those that are left.
         name: under which the node is found in the match.
         rest: the variable prefix for operands beyond the patterns (``bias0``, ``bias1``, ...).
@@ -82,7 +89,7 @@ class OpPattern:
     def match_node(self, node: Node, match: Match) -> bool:
         """Whether ``node`` matches; fills ``match``."""
         operands = node.operands
-        if type(node.op) is not self.cls or len(operands) < len(self.operands):
+        if not isinstance(node.op, self.cls) or len(operands) < len(self.operands):
             return False
         if len(operands) > len(self.operands) and self.rest is None:
             return False
@@ -99,9 +106,6 @@ class OpPattern:
                     match.values[f"{self.rest}{i}"] = value
                 return True
         return False
-
-
-Pattern: TypeAlias = Var | OpPattern
 
 
 class Rule:
@@ -153,15 +157,16 @@ def apply_rules(graph: Graph, rules: Sequence[Rule], limit: int = 100_000) -> bo
         CompileError: rules that undo one another (more than ``limit`` applications).
     """
     by_op: dict[type[Op], list[Rule]] = {}
-    for rule in rules:
-        by_op.setdefault(rule.pattern.cls, []).append(rule)
     work = dict.fromkeys(graph.nodes_reversed)
     fired: Counter[str] = Counter()
     while work:
         node, _ = work.popitem()
         if node.graph is not graph or not node.results:
             continue
-        for rule in by_op.get(type(node.op), ()):
+        cls = type(node.op)
+        if cls not in by_op:
+            by_op[cls] = [rule for rule in rules if issubclass(cls, rule.pattern.cls)]
+        for rule in by_op[cls]:
             touched = _apply(rule, node)
             if touched is None:
                 continue
@@ -192,14 +197,9 @@ def _apply(rule: Rule, node: Node) -> list[Node] | None:
     suppliers = [value.node for value in node.operands if value.node is not None]
     first = node._prev
     values = rule.replace(Builder.like(node, before=node), match)
-    fresh = []
-    cursor = node._prev
-    while cursor is not None and cursor is not first:
-        fresh.append(cursor)
-        cursor = cursor._prev
+    fresh = list(_nodes_between(first, node))
     substitute(node, values if isinstance(values, tuple) else (values,))
-    alive = [n for n in (*readers, *suppliers, *fresh) if n.graph is not None and n.results]
-    return alive
+    return [touched for touched in (*readers, *suppliers, *fresh) if touched.results]
 
 
 def _only_reader(node: Node) -> bool:
@@ -210,8 +210,8 @@ def _only_reader(node: Node) -> bool:
 def substitute(node: Node, values: Sequence[Value]) -> None:
     """Put ``values`` in the place of the results of ``node``, and erase what is then unread.
 
-    A value that a node makes takes over the name of the result it replaces, so that layer names
-    survive rewriting.
+    A value written in the name of the node (with its layer path) takes over the name of the result
+    it replaces, so that names survive rewriting; any other value keeps its own.
 
     Raises:
         CompileError: a value of another type than the result it replaces.
@@ -225,10 +225,11 @@ def substitute(node: Node, values: Sequence[Value]) -> None:
                 loc=node.loc,
             )
         graph.replace(old, new)
-    names = [value.name for value in node.results]
+    path, names = node.path, [value.name for value in node.results]
     erase_unread(node)
     for name, new in zip(names, values):
-        if new.node is not None and "~" in new.name and name not in graph._names:
+        numbered = new.node is not None and "~" in new.name and new.path == path
+        if numbered and name not in graph._names:
             graph.rename(new, name)
 
 
@@ -247,6 +248,31 @@ def erase_unread(node: Node) -> None:
 
 
 def decompose(node: Node) -> None:
-    """Replace a composite node by the ops it is made of."""
+    """Replace a composite node by the ops it is made of.
+
+    Its results keep their identity: they become the results of the new nodes.
+    """
+    graph, first = node.graph, node._prev
     values = node.op.decompose(Builder.like(node, before=node), *node.operands)
-    substitute(node, values if isinstance(values, tuple) else (values,))
+    fresh = set(_nodes_between(first, node))
+    for old, new in zip(node.results, values if isinstance(values, tuple) else (values,)):
+        if old.type != new.type:
+            raise CompileError(
+                f"{node.op.name} gives {old.type}, its decomposition {new.type}",
+                path=node.path,
+                loc=node.loc,
+            )
+        if new.node in fresh:
+            graph.take_over(old, new)
+        else:
+            graph.replace(old, new)
+    graph.erase(node)
+    node.results = ()
+
+
+def _nodes_between(first: Node | None, last: Node) -> Iterator[Node]:
+    """The nodes after ``first`` and before ``last``, from the end."""
+    cursor = last._prev
+    while cursor is not None and cursor is not first:
+        yield cursor
+        cursor = cursor._prev

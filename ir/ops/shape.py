@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -198,7 +199,7 @@ class Slice(Op):
         return x.with_shape(shape)
 
     def reference(self, x: Array) -> Array:
-        index: list[slice] = [slice(None)] * x.ndim
+        index: list[Any] = [slice(None)] * x.ndim
         for axis, start, stop, step in self.bounds(x.ndim):
             first, end = sizes((start, stop))
             index[axis] = slice(first, end, step)

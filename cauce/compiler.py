@@ -1,0 +1,130 @@
+"""Joins frontends, passes and backends: ``compile`` and ``export_onnx``."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from .backends.contract import Executable, Program
+from .frontends.model import Model
+from .ir import Graph, Role
+from .ir.dims import DimExpr
+from .ir.errors import AttributeMistake, GraphError, MissingExtra, TypeMismatch
+from .ir.pass_manager import Instrument, Pass, run_passes
+from .passes.pipelines import INFERENCE, TRAINING
+from .passes.shape_inference import Specialize
+
+
+def _numpy(graph: Graph) -> Program:
+    from .backends.numpy import NumpyProgram
+
+    return NumpyProgram(graph)
+
+
+BACKENDS: dict[str, Callable[[Graph], Program]] = {"numpy": _numpy}
+
+
+def choose_backend(name: str = "auto") -> str:
+    """The backend that ``name`` stands for; ``"auto"`` takes the fastest one that is installed.
+
+    Raises:
+        AttributeMistake: there is no such backend.
+    """
+    if name == "auto":
+        return "numpy"
+    if name not in BACKENDS:
+        raise AttributeMistake(
+            f"there is no backend {name!r}", fix=f"use one of auto, {', '.join(BACKENDS)}"
+        )
+    return name
+
+
+def compile(
+    model: Model | Graph,
+    backend: str = "auto",
+    batch: int | None = None,
+    *,
+    passes: Iterable[Pass] | None = None,
+    instruments: Sequence[Instrument] = (),
+) -> Executable:
+    """Compile a model for inference, or any graph as it stands.
+
+    Args:
+        model: a model (its inference graph and its parameters are taken), or a graph; a graph's
+            parameters are given later with ``load_state_dict``.
+        backend: ``"numpy"``, or ``"auto"``.
+        batch: a fixed size for the batch, the symbol in dimension 0 of the data inputs; any size
+            where None.
+        passes: the passes to run; by default the pipeline for inference, or for training where
+            the graph updates its inputs.
+        instruments: what watches the passes.
+
+    Returns:
+        The executable: call it with arrays.
+
+    Raises:
+        UnsupportedOp: the backend has no rule for an op.
+        AttributeMistake: no such backend, or a batch below 1.
+    """
+    if not isinstance(model, (Model, Graph)):
+        raise TypeMismatch(
+            f"compile takes a Model or a Graph, got {model!r}",
+            fix="make a model with network.init(...)",
+        )
+    name = choose_backend(backend)
+    graph = model.graph.copy() if isinstance(model, Model) else model.copy()
+    if batch is not None:
+        run_passes(graph, [Specialize(_batch_sizes(graph, batch))], instruments)
+    if passes is None:
+        passes = TRAINING if graph.updates else INFERENCE
+    run_passes(graph, passes, instruments)
+    program = BACKENDS[name](graph)
+    return Executable(program, model.state_dict() if isinstance(model, Model) else None)
+
+
+def _batch_sizes(graph: Graph, batch: int) -> tuple[tuple[str, int], ...]:
+    if batch < 1:
+        raise AttributeMistake(f"batch must be at least 1, got {batch}")
+    names = set()
+    for value in graph.inputs_with(Role.DATA):
+        lead = value.type.shape[0] if value.type.shape else 1
+        if isinstance(lead, DimExpr) and lead.is_symbol:
+            names.add(str(lead))
+        elif lead != batch:
+            raise GraphError(
+                f"input {value.name} is {value.type}: its batch is not free to become {batch}",
+                fix='give init a symbol for the batch, for example ("N", 3, 32, 32)',
+            )
+    return tuple((name, batch) for name in sorted(names))
+
+
+def export_onnx(
+    model: Model | Graph,
+    path: str | os.PathLike[str],
+    parameters: Mapping[str, object] | None = None,
+) -> None:
+    """Write a model, or a graph with the values of its parameters, as an ONNX file.
+
+    The file is checked in full before it takes the place of an earlier one.
+
+    Args:
+        model: a model (its inference graph is written), or a graph.
+        path: the file to write.
+        parameters: for a graph, the values of parameters and state by name; those not given
+            become inputs of the ONNX graph.
+
+    Raises:
+        MissingExtra: onnx is not installed.
+        ExportFailure: an op that cannot be exported, or a result that does not pass the check.
+    """
+    if importlib.util.find_spec("onnx") is None:
+        raise MissingExtra(
+            "exporting needs onnx, which is not installed", fix="pip install 'cauce[onnx]'"
+        )
+    from .backends.onnx import save
+
+    if isinstance(model, Model):
+        save(model.graph, model.state_dict(), path)
+    else:
+        save(model, dict(parameters or {}), path)  # type: ignore[arg-type]

@@ -1,0 +1,197 @@
+"""One step of training as one executable: ``state = step(state, batch, lr=...)``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from .backends.contract import Executable, State
+from .compiler import compile
+from .frontends.losses import CLASS_LOSSES, LOSSES
+from .frontends.model import Model
+from .frontends.tensor import Tensor
+from .frontends.tracing import KEY, extend, tracing
+from .ir import Array, DType, Graph, Role, TensorType
+from .ir.dims import sizes
+from .ir.errors import AttributeMistake, GraphError
+from .passes.optimizers import Optimizer
+from .passes.training_step import LEARNING_RATE, add_training_step
+
+TARGET = "target"
+Loss = Callable[..., Tensor]
+
+
+class TrainState:
+    """Parameters, statistics, optimiser slots and the random key, between steps.
+
+    Attributes:
+        loss: of the last step; NaN before the first.
+        metrics: of the last step, by name.
+    """
+
+    def __init__(self, state: State) -> None:
+        self.backend_state = state
+        self.loss = float("nan")
+        self.metrics: dict[str, float] = {}
+
+    def read(self) -> dict[str, Array]:
+        """A copy of every array, by name; :meth:`Model.load_state_dict` takes it not strictly."""
+        return self.backend_state.read()
+
+    def write(self, values: Mapping[str, Array]) -> None:
+        """Replace arrays by name."""
+        self.backend_state.write(values)
+
+
+class TrainStep:
+    """Forward, loss, backward and update of a model, compiled as one graph.
+
+    Args:
+        model: what to train; it is not changed: its parameters are where a state starts.
+        loss: a name (``"cross_entropy"``, ``"mse_loss"``, ...) or a function of the network's
+            outputs and the target, written in the DSL, that returns a scalar.
+        optimizer: what makes the update.
+        metrics: names (``"accuracy"``), or functions like the loss by name.
+        target: the type of the target; by default class indices i64 for cross entropy, and the
+            type of the network's output for other losses.
+        trainable: which parameters to train, as a predicate on names; all by default.
+        backend: as for ``compile``.
+
+    Raises:
+        AttributeMistake: an unknown loss or metric.
+        ShapeError: a loss that is not a scalar.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        loss: str | Loss = "cross_entropy",
+        optimizer: Optimizer | None = None,
+        *,
+        metrics: Sequence[str] | Mapping[str, Loss] = (),
+        target: TensorType | None = None,
+        trainable: Callable[[str], bool] | None = None,
+        backend: str = "auto",
+    ) -> None:
+        if optimizer is None:
+            raise AttributeMistake(
+                "a training step needs an optimizer", fix="pass for example cauce.SGD(0.1)"
+            )
+        self.model = model
+        self.optimizer = optimizer
+        self.graph = model.training_graph.copy()
+        write_loss(self.graph, loss, metrics, target)
+        parameters = self.graph.inputs_with(Role.PARAMETER)
+        chosen = [p for p in parameters if trainable is None or trainable(p.name)]
+        added = add_training_step(self.graph, "loss", optimizer, chosen)
+        self._zeros = {
+            value.name: np.zeros(sizes(value.type.shape), value.type.dtype.numpy) for value in added
+        }
+        self.executable: Executable = compile(self.graph, backend)
+        self.executable.load_state_dict(model.state_dict())
+
+    def __repr__(self) -> str:
+        return (
+            f"<TrainStep of {self.model.name} with {self.optimizer} on {self.executable.backend}>"
+        )
+
+    def init(self, seed: int = 0) -> TrainState:
+        """A state that starts from the model's parameters.
+
+        Args:
+            seed: of dropout and other random draws; a run with the same seed draws the same.
+        """
+        known = {**self.model.state_dict(), **self._zeros}
+        known[KEY] = np.array([seed % 2**32, 0], np.uint32)
+        values = {value.name: known[value.name] for value in self.graph.updates}
+        return TrainState(self.executable.new_state(values))
+
+    def __call__(
+        self,
+        state: TrainState,
+        batch: Mapping[str, object] | Sequence[object],
+        lr: float | None = None,
+    ) -> TrainState:
+        """Run one step and return the state, which is updated in place.
+
+        Args:
+            state: from :meth:`init` or an earlier step.
+            batch: the network's inputs and the target, in order or by name.
+            lr: the learning rate; the optimizer's where None.
+        """
+        names = [value.name for value in self.graph.inputs_with(Role.DATA)]
+        if not isinstance(batch, Mapping):
+            if len(batch) != len(names):
+                raise GraphError(f"a batch is ({', '.join(names)}), got {len(batch)} arrays")
+            batch = dict(zip(names, batch))
+        feeds = {**batch, LEARNING_RATE: self.optimizer.lr if lr is None else lr}
+        values = self.executable.run(feeds, state.backend_state)
+        state.loss = float(values.pop("loss"))
+        state.metrics = {name: float(array) for name, array in values.items()}
+        return state
+
+
+def train_step(
+    model: Model, loss: str | Loss, optimizer: Optimizer, backend: str = "auto", **options: object
+) -> TrainStep:
+    """The training step of ``model``; see :class:`TrainStep` for the options."""
+    return TrainStep(model, loss, optimizer, backend=backend, **options)  # type: ignore[arg-type]
+
+
+def write_loss(
+    graph: Graph,
+    loss: str | Loss,
+    metrics: Sequence[str] | Mapping[str, Loss] = (),
+    target: TensorType | None = None,
+) -> None:
+    """Write a target input, the loss and metrics; they become the outputs of ``graph``.
+
+    Raises:
+        AttributeMistake: an unknown loss or metric.
+        GraphError: the network has an input called ``target`` already.
+    """
+    loss_name = loss if isinstance(loss, str) else None
+    if loss_name is not None and loss_name not in LOSSES:
+        raise AttributeMistake(
+            f"there is no loss {loss_name!r}",
+            fix=f"use one of {', '.join(LOSSES)}, or a function (output, target) -> scalar",
+        )
+    trace = extend(graph)
+    outputs = [Tensor(value, trace) for value in graph.outputs.values()]
+    if any(value.name == TARGET for value in graph.inputs):
+        raise GraphError(f"network {graph.name} has an input called {TARGET!r}; rename it")
+    type_ = target or _target_type(outputs[0], loss_name)
+    goal = Tensor(graph.add_input(TARGET, type_), trace)
+    function: Loss = LOSSES[loss] if isinstance(loss, str) else loss
+    with tracing(trace):
+        results = {"loss": function(*outputs, goal).value}
+        for name, metric in _metrics(metrics).items():
+            results[name] = metric(*outputs, goal).value
+    graph.outputs.clear()
+    graph.outputs.update(results)
+
+
+def _target_type(output: Tensor, loss: str | None) -> TensorType:
+    if loss is None or loss in CLASS_LOSSES:
+        return TensorType(DType.I64, (output.shape[0], *output.shape[2:]))
+    return output.type
+
+
+def _metrics(metrics: Sequence[str] | Mapping[str, Loss]) -> dict[str, Loss]:
+    if isinstance(metrics, Mapping):
+        return dict(metrics)
+    unknown = [name for name in metrics if name not in METRICS]
+    if unknown:
+        raise AttributeMistake(
+            f"there is no metric {unknown[0]!r}", fix=f"use one of {', '.join(METRICS)}"
+        )
+    return {name: METRICS[name] for name in metrics}
+
+
+def accuracy(logits: Tensor, target: Tensor) -> Tensor:
+    """The share of samples whose greatest logit is that of their class."""
+    return logits.argmax(dim=1).eq(target).cast(logits.dtype).mean()
+
+
+METRICS: dict[str, Loss] = {"accuracy": accuracy}

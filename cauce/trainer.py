@@ -1,0 +1,67 @@
+"""The Trainer: the fit loop of ``training`` joined with the compiler."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from .compiler import choose_backend, compile
+from .frontends.model import Model
+from .ir import Role, TensorType
+from .ir.errors import GraphError
+from .passes.optimizers import SGD, Optimizer
+from .train_step import Loss, TrainStep, write_loss
+from .training.trainer import FitLoop
+
+
+class Trainer(FitLoop):
+    """Trains a model with one input on labelled images.
+
+    Args:
+        model: gets the trained parameters after every epoch.
+        loss: a name or a function (output, target) -> scalar; see :class:`TrainStep`.
+        optimizer: SGD with learning rate 0.01 where None.
+        metrics: reported beside the loss; ``("accuracy",)`` by default for cross entropy.
+        target: the type of the target, where it does not follow from the loss.
+        trainable: which parameters to train, as a predicate on names; all by default.
+        seed: of the order of the batches and of dropout.
+        backend: as for ``compile``.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        loss: str | Loss = "cross_entropy",
+        optimizer: Optimizer | None = None,
+        *,
+        metrics: Sequence[str] | Mapping[str, Loss] | None = None,
+        target: TensorType | None = None,
+        trainable: Callable[[str], bool] | None = None,
+        seed: int = 0,
+        backend: str = "auto",
+    ) -> None:
+        optimizer = optimizer if optimizer is not None else SGD(0.01)
+        if metrics is None:
+            metrics = ("accuracy",) if loss == "cross_entropy" and target is None else ()
+        data = model.graph.inputs_with(Role.DATA)
+        if len(data) != 1:
+            raise GraphError(
+                f"a Trainer feeds one input, {model.name} has {len(data)}",
+                fix="write the loop yourself with cauce.train_step",
+            )
+        self.backend = choose_backend(backend)
+        step = TrainStep(
+            model,
+            loss,
+            optimizer,
+            metrics=metrics,
+            target=target,
+            trainable=trainable,
+            backend=self.backend,
+        )
+        graph = model.graph.copy()
+        write_loss(graph, loss, metrics, target)
+        evaluation = compile(graph, self.backend)
+        super().__init__(model, step, evaluation, data[0].name, optimizer.lr, seed)
+
+    def __repr__(self) -> str:
+        return f"<Trainer on {self.backend}, {len(self.history)} epochs done>"

@@ -1,0 +1,230 @@
+"""Layers without parameters: activations, pooling, dropout, shapes. Named as in PyTorch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import wraps
+from typing import ParamSpec, TypeVar
+
+from ..ir import Dim, Op
+from ..ir.errors import AttributeMistake
+from ..ir.location import here
+from ..ir.ops import activation, adaptive_pool, elementwise, pool, random
+from ..ir.ops import shape as shape_ops
+from .tensor import Number, Tensor
+from .tracing import current
+
+P = ParamSpec("P")
+T = TypeVar("T")
+IntPair = int | Sequence[int]
+Borders = int | Sequence[int] | Sequence[Sequence[int]]
+
+
+def _layer(kind: str, name: str | None, make: Callable[[], Op], *operands: Tensor) -> Tensor:
+    """Write one op as a layer with a name; mistakes in its attributes show the user's line."""
+    trace = current()
+    path = trace.layer_path(kind, name)
+    try:
+        op = make()
+    except AttributeMistake as error:
+        error.at(path, here())
+        raise
+    return trace.emit(op, *operands, path=path)
+
+
+@contextmanager
+def scope(name: str) -> Iterator[None]:
+    """Within the block, layers are named below ``name``: ``stage1.conv1``."""
+    trace = current()
+    with trace.scope(trace.layer_path("scope", name).rpartition(".")[2]):
+        yield
+
+
+def block(function: Callable[P, T]) -> Callable[P, T]:
+    """Decorator: every call of the function opens a scope: ``block1``, ``block2``, ..."""
+
+    @wraps(function)
+    def inside(*args: P.args, **kwargs: P.kwargs) -> T:
+        trace = current()
+        with trace.scope(trace.layer_path(function.__name__, None).rpartition(".")[2]):
+            return function(*args, **kwargs)
+
+    return inside
+
+
+def relu(x: Tensor, *, name: str | None = None) -> Tensor:
+    """max(x, 0)."""
+    return _layer("relu", name, activation.Relu, x)
+
+
+def leaky_relu(x: Tensor, negative_slope: float = 0.01, *, name: str | None = None) -> Tensor:
+    """x where positive, else negative_slope * x."""
+    return _layer("leaky_relu", name, lambda: activation.LeakyRelu(negative_slope), x)
+
+
+def clip(
+    x: Tensor, min: float | None = None, max: float | None = None, *, name: str | None = None
+) -> Tensor:
+    """x held within [min, max]."""
+    return _layer("clip", name, lambda: activation.Clip(min, max), x)
+
+
+def relu6(x: Tensor, *, name: str | None = None) -> Tensor:
+    """x held within [0, 6]."""
+    return _layer("relu6_", name, lambda: activation.Clip(0.0, 6.0), x)
+
+
+def sigmoid(x: Tensor, *, name: str | None = None) -> Tensor:
+    """1 / (1 + exp(-x))."""
+    return _layer("sigmoid", name, activation.Sigmoid, x)
+
+
+def tanh(x: Tensor, *, name: str | None = None) -> Tensor:
+    """The hyperbolic tangent."""
+    return _layer("tanh", name, activation.Tanh, x)
+
+
+def softmax(x: Tensor, dim: int = -1, *, name: str | None = None) -> Tensor:
+    """exp(x) scaled to sum to 1 along ``dim``."""
+    return _layer("softmax", name, lambda: activation.Softmax(dim), x)
+
+
+def log_softmax(x: Tensor, dim: int = -1, *, name: str | None = None) -> Tensor:
+    """The logarithm of softmax, computed stably."""
+    return _layer("log_softmax", name, lambda: activation.LogSoftmax(dim), x)
+
+
+def max_pool2d(
+    x: Tensor,
+    kernel_size: IntPair,
+    stride: IntPair | None = None,
+    padding: Borders = 0,
+    dilation: IntPair = 1,
+    ceil_mode: bool = False,
+    *,
+    name: str | None = None,
+) -> Tensor:
+    """The greatest element of each window of x [N, C, H, W]; stride defaults to the window."""
+    make = pool.MaxPool2d
+    return _layer(
+        "max_pool",
+        name,
+        lambda: make(kernel_size, stride, padding, dilation=dilation, ceil_mode=ceil_mode),  # type: ignore[arg-type]
+        x,
+    )
+
+
+def avg_pool2d(
+    x: Tensor,
+    kernel_size: IntPair,
+    stride: IntPair | None = None,
+    padding: Borders = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    *,
+    name: str | None = None,
+) -> Tensor:
+    """The mean of each window of x [N, C, H, W]; stride defaults to the window."""
+    make = pool.AvgPool2d
+    return _layer(
+        "avg_pool",
+        name,
+        lambda: make(
+            kernel_size,  # type: ignore[arg-type]
+            stride,  # type: ignore[arg-type]
+            padding,  # type: ignore[arg-type]
+            ceil_mode=ceil_mode,
+            count_include_pad=count_include_pad,
+        ),
+        x,
+    )
+
+
+def global_avg_pool(x: Tensor, *, name: str | None = None) -> Tensor:
+    """The mean of each channel: [N, C, H, W] becomes [N, C]."""
+    pooled = _layer("global_avg_pool", name, pool.GlobalAvgPool2d, x)
+    return current().emit(shape_ops.Flatten(), pooled, path=pooled.value.path)
+
+
+def adaptive_avg_pool2d(x: Tensor, output_size: IntPair, *, name: str | None = None) -> Tensor:
+    """The mean of windows chosen so that the result is [N, C, *output_size]."""
+    make = adaptive_pool.AdaptiveAvgPool2d
+    return _layer("adaptive_avg_pool", name, lambda: make(output_size), x)  # type: ignore[arg-type]
+
+
+def adaptive_max_pool2d(x: Tensor, output_size: IntPair, *, name: str | None = None) -> Tensor:
+    """The greatest element of windows chosen so that the result is [N, C, *output_size]."""
+    make = adaptive_pool.AdaptiveMaxPool2d
+    return _layer("adaptive_max_pool", name, lambda: make(output_size), x)  # type: ignore[arg-type]
+
+
+def dropout(x: Tensor, p: float = 0.5, *, name: str | None = None) -> Tensor:
+    """In training zero with probability p, else x/(1 - p); in inference x itself."""
+    trace = current()
+    path = trace.layer_path("dropout", name)
+    stream = trace.next_stream()
+    try:
+        op = random.Dropout(p)
+    except AttributeMistake as error:
+        error.at(path, here())
+        raise
+    if not trace.training:
+        return x
+    draw = random.RandomUniform(x.shape, stream, x.dtype)
+    return trace.emit(op, x, trace.emit(draw, trace.random_key(), path=path), path=path)
+
+
+def flatten(x: Tensor, start_dim: int = 1, end_dim: int = -1, *, name: str | None = None) -> Tensor:
+    """Dimensions start_dim to end_dim made one: [N, C, H, W] becomes [N, C*H*W]."""
+    return _layer("flatten", name, lambda: shape_ops.Flatten(start_dim, end_dim), x)
+
+
+def concat(tensors: Sequence[Tensor], dim: int = 1, *, name: str | None = None) -> Tensor:
+    """The tensors side by side along ``dim``, by default the channels."""
+    return _layer("concat", name, lambda: shape_ops.Concat(dim), *tensors)
+
+
+def pad(
+    x: Tensor, pads: Sequence[Sequence[int]], value: float = 0.0, *, name: str | None = None
+) -> Tensor:
+    """x with constant borders: (before, after) for every dimension, as ``numpy.pad``."""
+    return _layer("pad", name, lambda: shape_ops.Pad(tuple(map(tuple, pads)), value), x)  # type: ignore[arg-type]
+
+
+def where(condition: Tensor, x: Tensor | Number, y: Tensor | Number) -> Tensor:
+    """x where the condition holds, else y; one of them may be a number."""
+    trace = current()
+    tensors = [operand for operand in (x, y) if isinstance(operand, Tensor)]
+    if not tensors:
+        raise AttributeMistake("where: x or y must be a tensor", loc=here())
+    choices = [
+        operand if isinstance(operand, Tensor) else trace.constant(operand, tensors[0].dtype)
+        for operand in (x, y)
+    ]
+    return trace.emit(elementwise.Where(), condition, *choices)
+
+
+def maximum(x: Tensor, y: Tensor) -> Tensor:
+    """The greater of two tensors, element by element."""
+    return current().emit(elementwise.Maximum(), x, y)
+
+
+def minimum(x: Tensor, y: Tensor) -> Tensor:
+    """The lesser of two tensors, element by element."""
+    return current().emit(elementwise.Minimum(), x, y)
+
+
+def gather(x: Tensor, indices: Tensor, dim: int = 0) -> Tensor:
+    """Rows of x along ``dim`` chosen by integer indices, as ``numpy.take``."""
+    return current().emit(shape_ops.Gather(dim), x, indices)
+
+
+def one_hot(indices: Tensor, num_classes: int, dtype: object = "f32") -> Tensor:
+    """1 at the place of each index along a new last dimension, else 0."""
+    return current().emit(shape_ops.OneHot(num_classes, dtype), indices)  # type: ignore[arg-type]
+
+
+def reshape(x: Tensor, shape: Sequence[Dim]) -> Tensor:
+    """The elements in another shape; one -1 stands for what is left over."""
+    return x.reshape(tuple(shape))

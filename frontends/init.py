@@ -1,0 +1,59 @@
+"""How parameters get their first values."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from ..ir import Array
+from .tracing import Initializer
+
+
+def constant(value: float) -> Initializer:
+    """Every element ``value``."""
+    return lambda shape, rng: np.full(shape, value)
+
+
+zeros = constant(0.0)
+ones = constant(1.0)
+
+
+def uniform(bound: float) -> Initializer:
+    """Uniform in [-bound, bound)."""
+    return lambda shape, rng: rng.uniform(-bound, bound, shape)
+
+
+def normal(std: float) -> Initializer:
+    """Normal with mean 0."""
+    return lambda shape, rng: rng.normal(0.0, std, shape)
+
+
+def fan_in(shape: tuple[int, ...]) -> int:
+    """How many inputs each output of a weight [out, in, ...] sums over."""
+    return math.prod(shape[1:])
+
+
+def fan_out(shape: tuple[int, ...]) -> int:
+    """How many outputs each input of a weight [out, in, ...] goes to."""
+    return shape[0] * math.prod(shape[2:])
+
+
+def default_weight(shape: tuple[int, ...], rng: np.random.Generator) -> Array:
+    """PyTorch's default for convolution and linear: uniform within 1/sqrt(fan_in)."""
+    return uniform(1 / math.sqrt(fan_in(shape)))(shape, rng)
+
+
+def kaiming_normal(shape: tuple[int, ...], rng: np.random.Generator) -> Array:
+    """Normal with variance 2/fan_in, for layers followed by relu (He et al. 2015, eq. 10)."""
+    return rng.normal(0.0, math.sqrt(2 / fan_in(shape)), shape)
+
+
+def kaiming_normal_fan_out(shape: tuple[int, ...], rng: np.random.Generator) -> Array:
+    """Normal with variance 2/fan_out (He et al. 2015, eq. 14), torchvision's for its resnets."""
+    return rng.normal(0.0, math.sqrt(2 / fan_out(shape)), shape)
+
+
+def xavier_uniform(shape: tuple[int, ...], rng: np.random.Generator) -> Array:
+    """Uniform within sqrt(6/(fan_in + fan_out)) (Glorot and Bengio 2010, eq. 16)."""
+    return uniform(math.sqrt(6 / (fan_in(shape) + fan_out(shape))))(shape, rng)

@@ -1,0 +1,227 @@
+"""Layers that own parameters: convolution, linear, batch normalisation.
+
+Names, argument names and defaults are those of PyTorch's modules, in snake case, less the width of
+the input, which is known.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..ir import Array, Role, TensorType
+from ..ir.attributes import padding as padding_kind
+from ..ir.attributes import pair
+from ..ir.dims import Dim
+from ..ir.errors import AttributeMistake, ShapeError
+from ..ir.location import here
+from ..ir.ops.constant import DimSize
+from ..ir.ops.conv import Conv2d
+from ..ir.ops.elementwise import Cast, Maximum
+from ..ir.ops.linear import Linear
+from ..ir.ops.normalize import BatchNorm, BatchNormTrain, elements_per_channel
+from . import init
+from .tensor import Tensor
+from .tracing import Initializer, Trace, current
+
+IntPair = int | Sequence[int]
+
+
+def conv2d(
+    x: Tensor,
+    out_channels: int,
+    kernel_size: IntPair,
+    stride: IntPair = 1,
+    padding: int | str | Sequence[int] | Sequence[Sequence[int]] = 0,
+    dilation: IntPair = 1,
+    groups: int = 1,
+    bias: bool = True,
+    *,
+    weight_init: Initializer = init.default_weight,
+    name: str | None = None,
+) -> Tensor:
+    """Convolution over x [N, C, H, W]; gives [N, out_channels, H', W'].
+
+    Args:
+        x: the input.
+        out_channels: the number of filters.
+        kernel_size: K, or (K_h, K_w).
+        stride: S, or (S_h, S_w).
+        padding: zeros around: an int, (rows, columns), ((top, bottom), (left, right)), ``"valid"``
+            (none) or ``"same"`` (H' = ceil(H/S); the odd one goes to the bottom and right).
+        dilation: the distance between the places of the kernel.
+        groups: channels are split into that many independent groups.
+        bias: whether a bias is added.
+        weight_init: the first values of the weight; the bias is uniform in 1/sqrt(fan_in).
+        name: the layer's name; ``conv1``, ``conv2``, ... where None.
+
+    Raises:
+        ShapeError: the kernel is larger than the padded input, or channels do not divide.
+        AttributeMistake: an argument that cannot be.
+    """
+    trace = current()
+    path = trace.layer_path("conv", name)
+    try:
+        kernel = pair(kernel_size, "kernel_size", least=1)
+        if x.ndim != 4:
+            raise ShapeError(
+                f"conv2d takes [N, C, H, W], got {x.type}",
+                fix="give the input four dimensions, for example with reshape",
+            )
+        channels = x.channels
+        if isinstance(channels, int) and (channels % groups or out_channels % groups):
+            raise ShapeError(
+                f"conv2d: {channels} input and {out_channels} output channels do not divide into "
+                f"{groups} groups",
+                fix="choose groups that divides both",
+            )
+        op = Conv2d(pair(stride, "stride", least=1), 0, pair(dilation, "dilation", 1), groups)  # type: ignore[arg-type]
+        op = op.with_attributes(padding=_conv_padding(padding, x, kernel, op))
+    except (ShapeError, AttributeMistake) as error:
+        error.at(path, here())
+        raise
+    shape = (out_channels, channels // groups, *kernel)
+    weight = trace.parameter(f"{path}.weight", TensorType(x.dtype, shape), weight_init)
+    operands = [x, weight]
+    if bias:
+        operands.append(_bias(trace, path, x, out_channels, weight))
+    return trace.emit(op, *operands, path=path)
+
+
+def _conv_padding(padding: object, x: Tensor, kernel: tuple[int, int], op: Conv2d) -> object:
+    if padding == "valid":
+        return 0
+    if padding != "same":
+        return padding_kind(padding, "padding")
+    borders = []
+    for size, k, stride, dilation in zip(x.shape[2:], kernel, op.stride, op.dilation):
+        extent = dilation * (k - 1) + 1
+        if stride == 1:
+            total = extent - 1
+        elif isinstance(size, int):
+            total = max((math.ceil(size / stride) - 1) * stride + extent - size, 0)
+        else:
+            raise AttributeMistake(
+                f"padding='same' with stride {stride} depends on the size, which is {size} here",
+                fix="give the padding in numbers, or fix the input size in init(...)",
+            )
+        borders.append((total // 2, total - total // 2))
+    return tuple(borders)
+
+
+def linear(
+    x: Tensor,
+    out_features: int,
+    bias: bool = True,
+    *,
+    weight_init: Initializer = init.default_weight,
+    name: str | None = None,
+) -> Tensor:
+    """x @ weight.T + bias over the last dimension of x [..., in]; gives [..., out_features].
+
+    Raises:
+        ShapeError: fewer than two dimensions, or an unknown number of features.
+    """
+    trace = current()
+    path = trace.layer_path("linear", name)
+    if x.ndim < 2:
+        raise ShapeError(f"linear takes [N, features], got {x.type}", path=path, loc=here())
+    type_ = TensorType(x.dtype, (out_features, x.shape[-1]))
+    weight = trace.parameter(f"{path}.weight", type_, weight_init)
+    operands = [x, weight]
+    if bias:
+        operands.append(_bias(trace, path, x, out_features, weight))
+    return trace.emit(Linear(), *operands, path=path)
+
+
+def _bias(trace: Trace, path: str, x: Tensor, size: int, weight: Tensor) -> Tensor:
+    sizes = tuple(int(dim) for dim in weight.shape if isinstance(dim, int))
+    bound = 1 / math.sqrt(init.fan_in(sizes))
+    return trace.parameter(f"{path}.bias", TensorType(x.dtype, (size,)), init.uniform(bound))
+
+
+def batch_norm(
+    x: Tensor,
+    eps: float = 1e-5,
+    momentum: float = 0.1,
+    affine: bool = True,
+    *,
+    gamma_init: Initializer = init.ones,
+    name: str | None = None,
+) -> Tensor:
+    """Normalises each channel of x [N, C, ...].
+
+    In training with the mean and the biased variance of the batch, and the running statistics move
+    by ``momentum`` towards them (the variance in its unbiased form, as in PyTorch); in inference
+    with the running statistics. Ioffe and Szegedy 2015.
+
+    Args:
+        x: the input, with channels in dimension 1.
+        eps: added to the variance.
+        momentum: the weight of the batch in the running statistics.
+        affine: whether scale (gamma) and shift (beta) are parameters, or 1 and 0.
+        gamma_init: the first values of gamma.
+        name: the layer's name; ``bn1``, ``bn2``, ... where None.
+    """
+    trace = current()
+    path = trace.layer_path("bn", name)
+    if x.ndim < 2:
+        raise ShapeError(f"batch_norm takes [N, C, ...], got {x.type}", path=path, loc=here())
+    type_ = TensorType(x.dtype, (x.channels,))
+    if affine:
+        gamma = trace.parameter(f"{path}.weight", type_, gamma_init)
+        beta = trace.parameter(f"{path}.bias", type_, init.zeros)
+    else:
+        gamma = trace.constant(np.ones(_known(x.channels)), x.dtype, path=path)
+        beta = trace.constant(np.zeros(_known(x.channels)), x.dtype, path=path)
+    mean = trace.parameter(f"{path}.running_mean", type_, init.zeros, Role.STATE)
+    variance = trace.parameter(f"{path}.running_var", type_, init.ones, Role.STATE)
+    if not trace.training:
+        return trace.emit(BatchNorm(eps), x, gamma, beta, mean, variance, path=path)
+    y, batch_mean, batch_variance = trace.emit_all(BatchNormTrain(eps), x, gamma, beta, path=path)
+    with trace.at(path):
+        count = _elements(trace, x)
+        one = trace.constant(1, x.dtype)
+        # A single element has no unbiased variance: its biased one, 0, stands in.
+        others = trace.emit(Maximum(), count - one, one)
+        unbiased = batch_variance * (count / others)
+        trace.update(mean, mean * (1 - momentum) + batch_mean * momentum)
+        trace.update(variance, variance * (1 - momentum) + unbiased * momentum)
+    return y
+
+
+def _known(dim: Dim) -> int:
+    if not isinstance(dim, int):
+        raise ShapeError(f"batch_norm: the number of channels must be known, it is {dim}")
+    return dim
+
+
+def _elements(trace: Trace, x: Tensor) -> Tensor:
+    """The number of elements of x that share a channel, as a scalar of its dtype."""
+    size = elements_per_channel(x.type)
+    if isinstance(size, int):
+        return trace.constant(size, x.dtype)
+    return trace.emit(Cast(x.dtype), trace.emit(DimSize(size)))
+
+
+def parameter(
+    shape: Sequence[int], weight_init: Initializer = init.zeros, dtype: object = "f32", *, name: str
+) -> Tensor:
+    """A parameter for code of your own; ``name`` is below the scopes that are open."""
+    trace = current()
+    path = trace.layer_path("parameter", name)
+    return trace.parameter(path, TensorType.make(dtype, shape), weight_init)
+
+
+def initial_values(
+    initializers: dict[str, tuple[TensorType, Initializer]], seed: int
+) -> dict[str, Array]:
+    """The first value of every parameter: its random numbers depend on seed and name only."""
+    values = {}
+    for name, (type_, initializer) in initializers.items():
+        rng = np.random.default_rng([seed, *name.encode()])
+        shape = tuple(dim for dim in type_.shape if isinstance(dim, int))
+        values[name] = type_.dtype.round(np.asarray(initializer(shape, rng)))
+    return values

@@ -1,0 +1,226 @@
+"""Models: a network's graphs, one for inference and one for training, and its parameters."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from ..ir import Array, Graph, Input, Role, parse
+from ..ir.dims import substitute
+from ..ir.errors import CauceError, GraphError, MissingExtra, ShapeError, TypeMismatch
+from ..ir.files import replacing
+
+FORMAT = "cauce-model-1"
+
+
+class Model:
+    """A network with numbers: what ``init`` and ``load`` give.
+
+    Attributes:
+        graph: the inference form: running statistics, no dropout.
+        training_graph: the training form: batch statistics, dropout, running updates.
+    """
+
+    def __init__(self, graph: Graph, training_graph: Graph, values: Mapping[str, Array]) -> None:
+        self.graph = graph
+        self.training_graph = training_graph
+        self._values = {name: np.asarray(array) for name, array in values.items()}
+
+    @property
+    def name(self) -> str:
+        """The name of the network."""
+        return self.graph.name
+
+    @property
+    def parameters(self) -> list[Input]:
+        """The trainable inputs of the training graph, in the order of the layers."""
+        return self.training_graph.inputs_with(Role.PARAMETER)
+
+    def __repr__(self) -> str:
+        return f"<Model {self.name}: {self.parameter_count():,} parameters>"
+
+    def parameter_count(self) -> int:
+        """How many numbers the trainable parameters have; running statistics do not count."""
+        return sum(self._values[value.name].size for value in self.parameters)
+
+    def state_dict(self) -> dict[str, Array]:
+        """A copy of every parameter and state (running statistics, random key), by name."""
+        return {name: array.copy() for name, array in self._values.items()}
+
+    def load_state_dict(self, values: Mapping[str, object], strict: bool = True) -> None:
+        """Take parameters and state by name.
+
+        Args:
+            values: arrays by name, as :meth:`state_dict` gives.
+            strict: whether every name must be there, and no other.
+
+        Raises:
+            GraphError: missing or unexpected names, with ``strict``.
+            ShapeError, TypeMismatch: an array that does not fit; nothing is changed then.
+        """
+        missing = [name for name in self._values if name not in values]
+        unexpected = [name for name in values if name not in self._values]
+        if strict and (missing or unexpected):
+            raise GraphError(
+                f"these are not the weights of {self.name}: "
+                f"{len(missing)} names are missing ({', '.join(missing[:4])}), "
+                f"{len(unexpected)} are unexpected ({', '.join(unexpected[:4])})",
+                fix="load the weights of the same network, or pass strict=False",
+            )
+        checked = {}
+        for name, given in values.items():
+            if name not in self._values:
+                continue
+            known, array = self._values[name], np.asarray(given)
+            if array.shape != known.shape:
+                raise ShapeError(
+                    f"{name} has shape {known.shape}, the given array {array.shape}",
+                    fix="load the weights of the same network with the same options",
+                    path=name,
+                )
+            if array.dtype.kind != known.dtype.kind:
+                raise TypeMismatch(f"{name} is {known.dtype}, got {array.dtype}", path=name)
+            checked[name] = array.astype(known.dtype)
+        self._values.update(checked)
+
+    # ---- looking -------------------------------------------------------------------------------
+
+    def summary(self, batch: int = 1, print_fn: Callable[[str], object] | None = print) -> str:
+        """Print layers with output shapes, parameters and FLOPs; returns the text.
+
+        Args:
+            batch: the size taken for every symbolic dimension when FLOPs are counted.
+            print_fn: what prints it; None only returns it.
+        """
+        rows = [("layer", "op", "output", "parameters", "FLOPs")]
+        total_flops = 0
+        counted: set[str] = set()
+        for node in self.graph.nodes:
+            owned = [v for v in node.operands if isinstance(v, Input) and v.role is Role.PARAMETER]
+            fresh = [value for value in owned if value.name not in counted]
+            counted.update(value.name for value in fresh)
+            parameters = sum(self._values[value.name].size for value in fresh)
+            cost = node.op.cost([v.type for v in node.operands], [v.type for v in node.results])
+            sizes = dict.fromkeys(self.graph.symbols(), batch)
+            flops = substitute(cost.flops, sizes)
+            assert isinstance(flops, int)
+            total_flops += flops
+            shape = ", ".join(str(value.type) for value in node.results)
+            rows.append((node.path, node.op.name, shape, f"{parameters:,}", f"{flops:,}"))
+        widths = [max(len(row[i]) for row in rows) for i in range(5)]
+        lines = [
+            "  ".join(
+                cell.rjust(width) if i > 2 else cell.ljust(width)
+                for i, (cell, width) in enumerate(zip(row, widths))
+            )
+            for row in rows
+        ]
+        lines.insert(1, "  ".join("-" * width for width in widths))
+        lines.append(lines[1])
+        lines.append(
+            f"{self.name}: {self.parameter_count():,} parameters, "
+            f"{total_flops:,} FLOPs for a batch of {batch}"
+        )
+        text = "\n".join(lines)
+        if print_fn is not None:
+            print_fn(text)
+        return text
+
+    # ---- files ---------------------------------------------------------------------------------
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write parameters, state and both graphs as one safetensors file, all or nothing.
+
+        Raises:
+            MissingExtra: safetensors is not installed.
+            OSError: the file cannot be written; an earlier file is left whole.
+        """
+        save_file = _safetensors().save_file
+        constants = {**self.graph.constants(), **self.training_graph.constants()}
+        tensors = {name: np.ascontiguousarray(array) for name, array in self._values.items()}
+        tensors |= {f"constant {digest}": np.array(array) for digest, array in constants.items()}
+        metadata = {
+            "format": FORMAT,
+            "graph": self.graph.to_text(),
+            "training_graph": self.training_graph.to_text(),
+            "inputs": ", ".join(f"{v.name}: {v.type}" for v in self.graph.inputs_with(Role.DATA)),
+            "cauce": _version(),
+        }
+        with replacing(path) as temporary:
+            save_file(tensors, temporary, metadata=metadata)
+
+
+def load(path: str | os.PathLike[str]) -> Model:
+    """Read a model that :meth:`Model.save` wrote.
+
+    Raises:
+        MissingExtra: safetensors is not installed.
+        FileNotFoundError: there is no such file.
+        GraphError: a file that is not a model of cauce, or is damaged.
+    """
+    safetensors = _safetensors()
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"there is no file {os.fspath(path)!r}")
+    try:
+        with safetensors.safe_open(os.fspath(path), framework="numpy") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except safetensors.SafetensorError as error:
+        raise GraphError(
+            f"{os.fspath(path)} is not a safetensors file, or is damaged: {error}",
+            fix="load a file that Model.save wrote",
+        ) from None
+    if metadata.get("format") != FORMAT:
+        raise GraphError(
+            f"{os.fspath(path)} holds no cauce model (format {metadata.get('format')!r})",
+            fix="load a file that Model.save wrote; bare weights go into load_state_dict",
+        )
+    prefix = "constant "
+    constants = {n.removeprefix(prefix): a for n, a in tensors.items() if n.startswith(prefix)}
+    values = {name: array for name, array in tensors.items() if not name.startswith(prefix)}
+    try:
+        graph = parse(metadata["graph"], constants)
+        training_graph = parse(metadata["training_graph"], constants)
+    except CauceError as error:
+        error.add_note(f"in {os.fspath(path)}, written by cauce {metadata.get('cauce')}")
+        raise
+    inputs = {v.name: v for v in (*graph.inputs, *training_graph.inputs) if v.role is not Role.DATA}
+    for name, value in inputs.items():
+        array = values.get(name)
+        if array is None or array.shape != value.type.shape:
+            found = "is missing" if array is None else f"has shape {array.shape}"
+            raise GraphError(f"{os.fspath(path)}: {name} should be {value.type}, but it {found}")
+    return Model(graph, training_graph, values)
+
+
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("cauce")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+class _Safetensors:
+    """The three names of safetensors that are used, imported when first needed."""
+
+    def __init__(self) -> None:
+        try:
+            from safetensors import SafetensorError, safe_open
+            from safetensors.numpy import save_file
+        except ImportError:
+            raise MissingExtra(
+                "saving and loading models needs safetensors, which is not installed",
+                fix="pip install 'cauce[train]'",
+            ) from None
+        self.SafetensorError = SafetensorError
+        self.safe_open = safe_open
+        self.save_file = save_file
+
+
+def _safetensors() -> _Safetensors:
+    return _Safetensors()

@@ -1,0 +1,137 @@
+"""Networks: Python functions over symbolic tensors, and the models made from them."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ..ir import Graph, TensorType
+from ..ir.errors import AttributeMistake, GraphError, TypeMismatch
+from ..ir.location import here
+from .layers import initial_values
+from .model import Model
+from .tensor import Tensor
+from .tracing import Trace, current, is_tracing, tracing
+
+Result = Tensor | tuple[Tensor, ...] | Mapping[str, Tensor]
+_RESERVED = ("seed", "dtype")
+
+
+class Network:
+    """A network as a function; :meth:`init` gives a model with parameters.
+
+    Parameters of the function without a default are its inputs, keyword parameters with a default
+    are options of the network.
+    """
+
+    def __init__(self, function: Callable[..., Result]) -> None:
+        self.function = function
+        self.name = function.__name__
+        self.__doc__ = function.__doc__
+        self.inputs: list[str] = []
+        self.options: dict[str, Any] = {}
+        for name, parameter in inspect.signature(function).parameters.items():
+            if name in _RESERVED:
+                raise AttributeMistake(
+                    f"network {self.name}: the name {name!r} is an argument of init",
+                    fix="call the parameter something else",
+                    loc=here(),
+                )
+            if parameter.default is inspect.Parameter.empty:
+                self.inputs.append(name)
+            else:
+                self.options[name] = parameter.default
+
+    def __repr__(self) -> str:
+        options = "".join(f", {name}={value!r}" for name, value in self.options.items())
+        return f"<Network {self.name}({', '.join(self.inputs)}{options})>"
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Use the network as a part of another one that is being traced.
+
+        Raises:
+            GraphError: nothing is being traced.
+        """
+        if not is_tracing():
+            raise GraphError(
+                f"network {self.name} has no parameters yet, it cannot be called",
+                fix=f"make a model: {self.name}.init({self.inputs[0]}=(...))",
+                loc=here(),
+            )
+        trace = current()
+        with trace.scope(trace.layer_path(self.name, None).rpartition(".")[2]):
+            return self.function(*args, **kwargs)
+
+    def init(self, *, seed: int = 0, dtype: object = "f32", **arguments: Any) -> Model:
+        """A model: the network traced for these input shapes, with fresh parameters.
+
+        Args:
+            seed: of the parameters' first values; each depends on the seed and its name alone.
+            dtype: the element type of inputs given as a shape.
+            arguments: for every input its shape, such as ``("N", 3, 32, 32)``, or a
+                :class:`TensorType`; options of the network may be overridden.
+
+        Raises:
+            GraphError: an input without a shape, or an argument the network does not have.
+            CauceError: what the layers find wrong, with the line of the network.
+        """
+        unknown = [name for name in arguments if name not in (*self.inputs, *self.options)]
+        missing = [name for name in self.inputs if name not in arguments]
+        if unknown or missing:
+            problem = f"no shape for the input {', '.join(missing)}" if missing else ""
+            surplus = f"no argument called {', '.join(unknown)}" if unknown else ""
+            raise GraphError(
+                f"network {self.name}: " + "; ".join(filter(None, (problem, surplus))),
+                fix=f"it takes {', '.join((*self.inputs, *self.options))}",
+                loc=here(),
+            )
+        types = {name: _type(name, arguments[name], dtype) for name in self.inputs}
+        options = {name: arguments.get(name, value) for name, value in self.options.items()}
+        inference = self._trace(types, options, training=False)
+        training = self._trace(types, options, training=True)
+        values = initial_values(training.initializers | inference.initializers, seed)
+        return Model(inference.graph, training.graph, values)
+
+    def _trace(
+        self, types: Mapping[str, TensorType], options: Mapping[str, Any], *, training: bool
+    ) -> Trace:
+        trace = Trace(Graph(self.name), training=training)
+        inputs = {
+            name: Tensor(trace.graph.add_input(name, type_), trace) for name, type_ in types.items()
+        }
+        with tracing(trace):
+            result = self.function(**inputs, **options)
+        for name, tensor in _named(result, self.name).items():
+            if not isinstance(tensor, Tensor):
+                raise TypeMismatch(
+                    f"network {self.name} returned {tensor!r}",
+                    fix="return a tensor, a tuple of tensors or a dict of them",
+                )
+            trace.graph.outputs[name] = tensor.value
+        return trace
+
+
+def network(function: Callable[..., Result]) -> Network:
+    """Decorator: make a network of a function over symbolic tensors."""
+    return Network(function)
+
+
+def _type(name: str, given: object, dtype: object) -> TensorType:
+    if isinstance(given, TensorType):
+        return given
+    if isinstance(given, (tuple, list)):
+        return TensorType.make(dtype, given)
+    raise AttributeMistake(
+        f"the shape of input {name} must be a tuple, got {given!r}",
+        fix=f'write for example {name}=("N", 3, 32, 32)',
+        loc=here(),
+    )
+
+
+def _named(result: Any, network: str) -> dict[str, Any]:
+    if isinstance(result, Mapping):
+        return dict(result)
+    if isinstance(result, (tuple, list)):
+        return {f"output{i}": tensor for i, tensor in enumerate(result)}
+    return {"output": result}

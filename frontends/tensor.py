@@ -1,0 +1,272 @@
+"""The symbolic tensor: what a network's function computes with."""
+
+from __future__ import annotations
+
+from types import EllipsisType
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+
+from ..ir import Dim, DType, Op, TensorType, Value
+from ..ir.errors import AttributeMistake, ShapeError, TypeMismatch
+from ..ir.location import here
+from ..ir.ops import elementwise as ew
+from ..ir.ops import reduce, shape
+from ..ir.ops.linear import MatMul
+
+if TYPE_CHECKING:
+    from .tracing import Trace
+
+Number: TypeAlias = int | float | bool
+Axes: TypeAlias = int | tuple[int, ...] | None
+Index: TypeAlias = int | slice | EllipsisType
+
+
+class Tensor:
+    """A value of the graph that is being traced, with arithmetic.
+
+    It has a type (``dtype``, ``shape``) but no numbers yet. Python numbers take its dtype.
+    """
+
+    __array_ufunc__ = None  # let NumPy scalars on the left defer to the methods below
+
+    def __init__(self, value: Value, trace: Trace) -> None:
+        self.value = value
+        self._trace = trace
+
+    # ---- type ----------------------------------------------------------------------------------
+
+    @property
+    def type(self) -> TensorType:
+        """dtype and shape."""
+        return self.value.type
+
+    @property
+    def shape(self) -> tuple[Dim, ...]:
+        """The dimensions: ints or symbolic expressions."""
+        return self.value.type.shape
+
+    @property
+    def dtype(self) -> DType:
+        """The element type."""
+        return self.value.type.dtype
+
+    @property
+    def ndim(self) -> int:
+        """The number of dimensions."""
+        return len(self.shape)
+
+    @property
+    def channels(self) -> Dim:
+        """The size of dimension 1."""
+        return self._dimension(1, "channels")
+
+    @property
+    def height(self) -> Dim:
+        """The size of dimension 2."""
+        return self._dimension(2, "height")
+
+    @property
+    def width(self) -> Dim:
+        """The size of dimension 3."""
+        return self._dimension(3, "width")
+
+    def _dimension(self, axis: int, what: str) -> Dim:
+        if self.ndim <= axis:
+            raise ShapeError(f"{self.type} has no {what} (dimension {axis})", loc=here())
+        return self.shape[axis]
+
+    def __repr__(self) -> str:
+        return f"<Tensor {self.value.name}: {self.type}>"
+
+    def __bool__(self) -> bool:
+        raise TypeMismatch(
+            "a symbolic tensor has no truth value: its numbers are not known while tracing",
+            fix="use nn.where(condition, a, b)",
+            loc=here(),
+        )
+
+    # ---- arithmetic ----------------------------------------------------------------------------
+
+    def _emit(self, op: Op, *operands: Tensor) -> Tensor:
+        return self._trace.emit(op, *operands)
+
+    def _operand(self, other: object) -> Tensor:
+        if isinstance(other, Tensor):
+            return other
+        if isinstance(other, (int, float, bool, np.number, np.ndarray)):
+            return self._trace.constant(other, self.dtype)
+        raise TypeMismatch(
+            f"a tensor cannot be combined with {other!r}",
+            fix="use tensors of the same network, numbers or NumPy arrays",
+            loc=here(),
+        )
+
+    def __add__(self, other: Tensor | Number) -> Tensor:
+        return self._emit(ew.Add(), self, self._operand(other))
+
+    def __radd__(self, other: Number) -> Tensor:
+        return self._emit(ew.Add(), self._operand(other), self)
+
+    def __sub__(self, other: Tensor | Number) -> Tensor:
+        return self._emit(ew.Sub(), self, self._operand(other))
+
+    def __rsub__(self, other: Number) -> Tensor:
+        return self._emit(ew.Sub(), self._operand(other), self)
+
+    def __mul__(self, other: Tensor | Number) -> Tensor:
+        return self._emit(ew.Mul(), self, self._operand(other))
+
+    def __rmul__(self, other: Number) -> Tensor:
+        return self._emit(ew.Mul(), self._operand(other), self)
+
+    def __truediv__(self, other: Tensor | Number) -> Tensor:
+        return self._emit(ew.Div(), self, self._operand(other))
+
+    def __rtruediv__(self, other: Number) -> Tensor:
+        return self._emit(ew.Div(), self._operand(other), self)
+
+    def __pow__(self, other: Tensor | Number) -> Tensor:
+        return self._emit(ew.Pow(), self, self._operand(other))
+
+    def __matmul__(self, other: Tensor) -> Tensor:
+        return self._emit(MatMul(), self, other)
+
+    def __neg__(self) -> Tensor:
+        return self._emit(ew.Neg(), self)
+
+    def __abs__(self) -> Tensor:
+        return self._emit(ew.Abs(), self)
+
+    def __lt__(self, other: Tensor | Number) -> Tensor:
+        return self._emit(ew.Less(), self, self._operand(other))
+
+    def __le__(self, other: Tensor | Number) -> Tensor:
+        return self._emit(ew.LessEqual(), self, self._operand(other))
+
+    def __gt__(self, other: Tensor | Number) -> Tensor:
+        return self._emit(ew.Greater(), self, self._operand(other))
+
+    def __ge__(self, other: Tensor | Number) -> Tensor:
+        return self._emit(ew.GreaterEqual(), self, self._operand(other))
+
+    def eq(self, other: Tensor | Number) -> Tensor:
+        """self == other, element by element (``==`` itself compares identity)."""
+        return self._emit(ew.Equal(), self, self._operand(other))
+
+    def exp(self) -> Tensor:
+        """e to the power of each element."""
+        return self._emit(ew.Exp(), self)
+
+    def log(self) -> Tensor:
+        """The natural logarithm."""
+        return self._emit(ew.Log(), self)
+
+    def sqrt(self) -> Tensor:
+        """The square root."""
+        return self._emit(ew.Sqrt(), self)
+
+    def cast(self, dtype: object) -> Tensor:
+        """The same values as another dtype."""
+        return self._emit(ew.Cast(DType.of(dtype)), self)
+
+    # ---- reductions ----------------------------------------------------------------------------
+
+    def sum(self, dim: Axes = None, keepdim: bool = False) -> Tensor:
+        """The sum over ``dim`` (one, several, or all dimensions)."""
+        return self._emit(reduce.Sum(_axes(dim), keepdim), self)
+
+    def mean(self, dim: Axes = None, keepdim: bool = False) -> Tensor:
+        """The mean over ``dim``."""
+        return self._emit(reduce.Mean(_axes(dim), keepdim), self)
+
+    def max(self, dim: Axes = None, keepdim: bool = False) -> Tensor:
+        """The greatest element over ``dim``."""
+        return self._emit(reduce.Max(_axes(dim), keepdim), self)
+
+    def var(self, dim: Axes = None, keepdim: bool = False, correction: int = 1) -> Tensor:
+        """The variance over ``dim``, unbiased by default as in PyTorch."""
+        return self._emit(reduce.Variance(_axes(dim), keepdim, correction), self)
+
+    def argmax(self, dim: int = -1, keepdim: bool = False) -> Tensor:
+        """The index of the first greatest element along ``dim``, i64."""
+        return self._emit(reduce.ArgMax(dim, keepdim), self)
+
+    # ---- shape ---------------------------------------------------------------------------------
+
+    def reshape(self, *dims: Dim | tuple[Dim, ...]) -> Tensor:
+        """The elements in another shape; one -1 stands for what is left over."""
+        flat = dims[0] if len(dims) == 1 and isinstance(dims[0], tuple) else dims
+        wanted = tuple(dim for dim in flat if not isinstance(dim, tuple))
+        try:
+            full = shape.complete_shape(self.type, wanted)
+        except ShapeError as error:
+            error.at(None, here())
+            raise
+        return self._emit(shape.Reshape(full), self)
+
+    def flatten(self, start_dim: int = 0, end_dim: int = -1) -> Tensor:
+        """Dimensions ``start_dim`` to ``end_dim`` made one; all of them by default."""
+        return self._emit(shape.Flatten(start_dim, end_dim), self)
+
+    def permute(self, *dims: int) -> Tensor:
+        """The dimensions in another order."""
+        return self._emit(shape.Transpose(dims), self)
+
+    def expand(self, *dims: Dim) -> Tensor:
+        """Broadcast to a larger shape; -1 keeps a size."""
+        lead = len(dims) - self.ndim
+        full = tuple(
+            self.shape[axis - lead] if dim == -1 and axis >= lead else dim
+            for axis, dim in enumerate(dims)
+        )
+        return self._emit(shape.Expand(full), self)
+
+    def __getitem__(self, index: Index | tuple[Index, ...]) -> Tensor:
+        """Slices with ints, ranges and ``...``; negative bounds need a known size."""
+        items = list(index) if isinstance(index, tuple) else [index]
+        if ... in items:
+            place = items.index(...)
+            items[place : place + 1] = [slice(None)] * (self.ndim - len(items) + 1)
+        if len(items) > self.ndim:
+            raise AttributeMistake(f"{len(items)} indices for {self.type}", loc=here())
+        axes, starts, stops, steps = [], [], [], []
+        dropped = set()
+        for axis, item in enumerate(items):
+            size = self.shape[axis]
+            if isinstance(item, slice):
+                if item == slice(None):
+                    continue
+                start = _bound(item.start, size, 0)
+                stop = _bound(item.stop, size, size)
+                step = 1 if item.step is None else item.step
+            else:
+                assert not isinstance(item, EllipsisType)
+                start = _bound(item, size, 0)
+                stop, step = start + 1, 1
+                dropped.add(axis)
+            axes.append(axis)
+            starts.append(start)
+            stops.append(stop)
+            steps.append(step)
+        if not axes:
+            return self
+        op = shape.Slice(tuple(axes), tuple(starts), tuple(stops), tuple(steps))
+        part = self._emit(op, self)
+        if not dropped:
+            return part
+        kept = tuple(dim for axis, dim in enumerate(part.shape) if axis not in dropped)
+        return part._emit(shape.Reshape(kept), part)
+
+
+def _axes(dim: Axes) -> tuple[int, ...] | None:
+    return (dim,) if isinstance(dim, int) else dim
+
+
+def _bound(bound: Dim | None, size: Dim, default: Dim) -> Dim:
+    """A slice bound counted from 0 and, where both are known, held within the size."""
+    if bound is None:
+        return default
+    if isinstance(bound, int) and bound < 0:
+        bound = size + bound
+    return min(bound, size) if isinstance(bound, int) and isinstance(size, int) else bound

@@ -1,0 +1,193 @@
+"""Tracing: running a Python function over symbolic tensors writes a graph."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ..ir import Array, Builder, DType, Graph, Input, Literal, Op, Role, TensorType
+from ..ir.errors import GraphError, ShapeError
+from ..ir.location import here
+from ..ir.ops.constant import Constant
+from ..ir.ops.elementwise import Add
+from .tensor import Tensor
+
+# Gives the initial value of a parameter: (shape, random generator) -> array.
+Initializer = Callable[[tuple[int, ...], np.random.Generator], Array]
+
+KEY = "random.key"
+
+
+@dataclass
+class Trace:
+    """A graph being written by the user's function.
+
+    Attributes:
+        graph: what is written so far.
+        training: whether layers take their training form (batch statistics, dropout).
+        initializers: how each parameter and state gets its first value, by name.
+    """
+
+    graph: Graph
+    training: bool = False
+    initializers: dict[str, tuple[TensorType, Initializer]] = field(default_factory=dict)
+    _scopes: list[str] = field(default_factory=list)
+    _counts: Counter[str] = field(default_factory=Counter)
+    _streams: int = 0
+    _path: str | None = None
+
+    def path(self, name: str) -> str:
+        """``name`` below the scopes that are open."""
+        return ".".join([*self._scopes, name])
+
+    def layer_path(self, kind: str, name: str | None) -> str:
+        """The path of a layer: its name, or its kind with a number: ``conv1``, ``conv2``.
+
+        Raises:
+            GraphError: a layer with that name exists in this scope.
+        """
+        if name is not None:
+            path = self.path(name)
+            if self._counts[path]:
+                raise GraphError(
+                    f"there are two layers called {path!r}",
+                    fix="give each a name of its own, or put them in different nn.scope(...)",
+                    loc=here(),
+                )
+            self._counts[path] += 1
+            return path
+        while True:
+            self._counts[self.path(kind) + "#"] += 1
+            path = self.path(f"{kind}{self._counts[self.path(kind) + '#']}")
+            if not self._counts[path]:
+                self._counts[path] += 1
+                return path
+
+    @contextmanager
+    def scope(self, name: str) -> Iterator[None]:
+        """Within the block, layers are named below ``name``."""
+        self._scopes.append(name)
+        try:
+            yield
+        finally:
+            self._scopes.pop()
+
+    @contextmanager
+    def at(self, path: str) -> Iterator[None]:
+        """Within the block, nodes without a path of their own carry this one."""
+        saved, self._path = self._path, path
+        try:
+            yield
+        finally:
+            self._path = saved
+
+    def emit(self, op: Op, *operands: Tensor | None, path: str | None = None) -> Tensor:
+        """Write a node and return its first result."""
+        return self.emit_all(op, *operands, path=path)[0]
+
+    def emit_all(
+        self, op: Op, *operands: Tensor | None, path: str | None = None
+    ) -> tuple[Tensor, ...]:
+        """Write a node with the user's line and return all its results."""
+        path = path or self._path or self.path(op.name)
+        b = Builder(self.graph, path=path, loc=here())
+        values = b.results(op, *(None if x is None else x.value for x in operands))
+        return tuple(Tensor(value, self) for value in values)
+
+    def constant(self, value: object, dtype: DType, path: str | None = None) -> Tensor:
+        """Write a constant."""
+        return self.emit(Constant(Literal(value, dtype)), path=path)
+
+    def parameter(
+        self, name: str, type: TensorType, initializer: Initializer, role: Role = Role.PARAMETER
+    ) -> Tensor:
+        """A new parameter or state of the network, with the way it is first filled.
+
+        Raises:
+            ShapeError: a size that is not known.
+        """
+        if not all(isinstance(dim, int) for dim in type.shape):
+            raise ShapeError(
+                f"the parameter {name} would be {type}, but its size must be known",
+                fix="give the channels (features) of the input as an int in init(...)",
+                loc=here(),
+            )
+        value = self.graph.add_input(name, type, role)
+        self.initializers[name] = (type, initializer)
+        return Tensor(value, self)
+
+    def update(self, target: Tensor, value: Tensor) -> None:
+        """Let ``value`` take the place of a parameter or state after each run."""
+        assert isinstance(target.value, Input)
+        self.graph.updates[target.value] = value.value
+
+    def random_key(self) -> Tensor:
+        """The random key (seed, step), made at its first use; its step goes up with each run."""
+        for value in self.graph.inputs:
+            if value.name == KEY:
+                return Tensor(value, self)
+
+        def no_seed(shape: tuple[int, ...], rng: np.random.Generator) -> Array:
+            return np.zeros(shape, np.uint32)
+
+        key = self.parameter(KEY, TensorType(DType.U32, (2,)), no_seed, Role.STATE)
+        step = self.constant(np.array([0, 1], np.uint32), DType.U32, path="random")
+        self.update(key, self.emit(Add(), key, step, path="random"))
+        return key
+
+    def next_stream(self) -> int:
+        """The number of the next random stream; it stays with its op whatever becomes of names."""
+        self._streams += 1
+        return self._streams - 1
+
+
+_current: ContextVar[Trace | None] = ContextVar("cauce_trace", default=None)
+
+
+def current() -> Trace:
+    """The trace that is running.
+
+    Raises:
+        GraphError: none is; layers only work inside a network.
+    """
+    trace = _current.get()
+    if trace is None:
+        raise GraphError(
+            "layers can only be used inside a network",
+            fix="put the code in a function decorated with @cauce.network and call its init(...)",
+            loc=here(),
+        )
+    return trace
+
+
+def is_tracing() -> bool:
+    """Whether a network is being traced now."""
+    return _current.get() is not None
+
+
+@contextmanager
+def tracing(trace: Trace) -> Iterator[Trace]:
+    """Within the block, layers write into ``trace``."""
+    token = _current.set(trace)
+    try:
+        yield trace
+    finally:
+        _current.reset(token)
+
+
+def extend(graph: Graph) -> Trace:
+    """A trace that goes on at the end of a graph which exists, in its training form."""
+    streams = [
+        value
+        for node in graph.nodes
+        for name, value in node.op.attributes()
+        if name == "stream" and isinstance(value, int)
+    ]
+    trace = Trace(graph, training=True)
+    trace._streams = max(streams, default=-1) + 1
+    return trace

@@ -1,0 +1,143 @@
+"""Optimisers: how the gradient of a parameter becomes its new value, written into the graph."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from ..ir import Builder, Value
+from ..ir.errors import AttributeMistake
+from ..ir.ops.update import AdamUpdate, SGDMomentumUpdate, SGDUpdate
+
+
+@dataclass(frozen=True)
+class Optimizer(ABC):
+    """Base of optimisers.
+
+    Class variables:
+        counts_steps: whether the update needs the number of the step.
+    """
+
+    lr: float
+
+    counts_steps: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        if not self.lr >= 0:
+            raise AttributeMistake(
+                f"{type(self).__name__}: the learning rate must not be negative, got {self.lr}",
+                fix="pass for example lr=0.1",
+            )
+        self.check()
+
+    @abstractmethod
+    def check(self) -> None:
+        """Raise AttributeMistake for options that cannot be."""
+
+    @property
+    @abstractmethod
+    def slots(self) -> tuple[str, ...]:
+        """The names of what is kept for each parameter from step to step; all start at zero."""
+
+    @abstractmethod
+    def update(
+        self,
+        b: Builder,
+        parameter: Value,
+        gradient: Value,
+        slots: Sequence[Value],
+        lr: Value,
+        step: Value | None,
+    ) -> tuple[Value, ...]:
+        """Write the new parameter and its new slots.
+
+        ``step`` is the number of this step, from 1, for an optimiser that counts them.
+        """
+
+    def _not_negative(self, **options: float) -> None:
+        for name, value in options.items():
+            if not value >= 0:
+                raise AttributeMistake(
+                    f"{type(self).__name__}: {name} must not be negative, got {value}"
+                )
+
+
+@dataclass(frozen=True)
+class SGD(Optimizer):
+    """Stochastic gradient descent with momentum, as ``torch.optim.SGD``."""
+
+    momentum: float = 0.0
+    weight_decay: float = 0.0
+    nesterov: bool = False
+
+    def check(self) -> None:
+        self._not_negative(momentum=self.momentum, weight_decay=self.weight_decay)
+        if self.nesterov and not self.momentum:
+            raise AttributeMistake(
+                "SGD: nesterov needs a momentum", fix="pass for example momentum=0.9"
+            )
+
+    @property
+    def slots(self) -> tuple[str, ...]:
+        return ("velocity",) if self.momentum else ()
+
+    def update(
+        self,
+        b: Builder,
+        parameter: Value,
+        gradient: Value,
+        slots: Sequence[Value],
+        lr: Value,
+        step: Value | None,
+    ) -> tuple[Value, ...]:
+        if not self.momentum:
+            return b.results(SGDUpdate(self.weight_decay), parameter, gradient, lr)
+        op = SGDMomentumUpdate(self.momentum, self.nesterov, self.weight_decay)
+        return b.results(op, parameter, gradient, *slots, lr)
+
+
+@dataclass(frozen=True)
+class Adam(Optimizer):
+    """Adam, as ``torch.optim.Adam``: weight decay is an L2 penalty in the gradient."""
+
+    lr: float = 1e-3
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-8
+    weight_decay: float = 0.0
+
+    counts_steps = True
+    decoupled: ClassVar[bool] = False
+
+    def check(self) -> None:
+        self._not_negative(eps=self.eps, weight_decay=self.weight_decay)
+        if not all(0 <= beta < 1 for beta in self.betas):
+            raise AttributeMistake(
+                f"{type(self).__name__}: betas must lie in [0, 1), got {self.betas}"
+            )
+
+    @property
+    def slots(self) -> tuple[str, ...]:
+        return ("first_moment", "second_moment")
+
+    def update(
+        self,
+        b: Builder,
+        parameter: Value,
+        gradient: Value,
+        slots: Sequence[Value],
+        lr: Value,
+        step: Value | None,
+    ) -> tuple[Value, ...]:
+        op = AdamUpdate(*self.betas, self.eps, self.weight_decay, self.decoupled)
+        return b.results(op, parameter, gradient, *slots, step, lr)
+
+
+@dataclass(frozen=True)
+class AdamW(Adam):
+    """Adam with decoupled weight decay, as ``torch.optim.AdamW``."""
+
+    weight_decay: float = 0.01
+
+    decoupled = True

@@ -1,0 +1,72 @@
+"""The training step as one graph:
+``(parameters, state, learning rate, batch) -> (loss, metrics)``, with new parameters and state as
+updates in place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..ir import Builder, DType, Graph, Input, Role, TensorType
+from ..ir.errors import GraphError
+from ..ir.ops.constant import scalar
+from ..ir.ops.elementwise import Add
+from .autodiff import gradients
+from .optimizers import Optimizer
+
+LEARNING_RATE = "lr"
+STEP = "optimizer.step"
+
+
+def add_training_step(
+    graph: Graph, loss: str, optimizer: Optimizer, trainable: Sequence[Input] | None = None
+) -> list[Input]:
+    """Write gradients and the optimiser's update into ``graph``, in place.
+
+    Adds a hyperparameter ``lr``, for each parameter the optimiser's slots as state
+    (``conv1.weight.velocity``), and the updates of all of them. A parameter that the loss does not
+    depend on is left as it is.
+
+    Args:
+        graph: a network in its training form, with the loss among its outputs.
+        loss: the name of that output.
+        optimizer: what writes the update.
+        trainable: the parameters to train; all where None, none of the others changes.
+
+    Returns:
+        The new state inputs; all of them start at zero.
+
+    Raises:
+        GraphError: no such output, or no parameter to train.
+        UnsupportedOp: an op on the way has no gradient.
+    """
+    if loss not in graph.outputs:
+        raise GraphError(f"graph {graph.name} has no output called {loss!r}")
+    parameters = graph.inputs_with(Role.PARAMETER) if trainable is None else list(trainable)
+    grads = gradients(graph, graph.outputs[loss], parameters)
+    trained = [(p, grad) for p, grad in zip(parameters, grads) if grad is not None]
+    if not trained:
+        raise GraphError(
+            f"the loss of {graph.name} depends on no parameter",
+            fix="compute the loss from the network's output, and do not freeze every parameter",
+        )
+    dtype = trained[0][0].type.dtype
+    lr = graph.add_input(LEARNING_RATE, TensorType(dtype, ()), Role.HYPERPARAMETER)
+    b = Builder(graph, suffix="update", path="optimizer")
+    added: list[Input] = []
+    step = None
+    if optimizer.counts_steps:
+        count = graph.add_input(STEP, TensorType(DType.I64, ()), Role.STATE)
+        step = b(Add(), count, scalar(b, 1, DType.I64))
+        graph.updates[count] = step
+        added.append(count)
+    for parameter, gradient in trained:
+        slots = [
+            graph.add_input(f"{parameter.name}.{slot}", parameter.type, Role.STATE)
+            for slot in optimizer.slots
+        ]
+        added += slots
+        b.path, b.loc = parameter.name, gradient.loc
+        new = optimizer.update(b, parameter, gradient, slots, lr, step)
+        graph.updates.update(zip((parameter, *slots), new))
+    return added
