@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, Phase, settings
 # the test itself, and none are remembered between runs.
 settings.register_profile(
     "fast",
-    max_examples=12,
+    max_examples=15,
     derandomize=True,
     database=None,
     deadline=None,
@@ -18,6 +18,6 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.register_profile(
-    "thorough", settings.get_profile("fast"), max_examples=150, derandomize=False
+    "thorough", settings.get_profile("fast"), max_examples=100, derandomize=False
 )
 settings.load_profile(os.environ.get("CAUCE_HYPOTHESIS", "fast"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,26 +17,51 @@ from cauce.ir.ops.reduce import Sum
 
 from .sample import Sample
 
-Types = tuple[TensorType, ...]
+
+@dataclass(frozen=True)
+class Case:
+    """An op with operand types, and the sizes of the symbols in them (none: a concrete case)."""
+
+    op: Op
+    types: tuple[TensorType, ...]
+    bindings: dict[str, int]
+
+    def inferred(self) -> tuple[TensorType, ...]:
+        """The types of the results."""
+        return infer(self.op, *self.types)
+
+    def bound(self, type_: TensorType) -> TensorType:
+        """``type_`` with sizes in place of symbols."""
+        return type_.bind(self.bindings)
+
+    def inputs(self) -> tuple[Graph, list[Value]]:
+        """A graph with an input ``x0``, ``x1``, ... for each operand, and these inputs.
+
+        A further input ``like.S3`` has each symbol as its size, for ops that have it in an
+        attribute alone.
+        """
+        graph = Graph("sample")
+        inputs: list[Value] = [graph.add_input(f"x{i}", t) for i, t in enumerate(self.types)]
+        for name in self.bindings:
+            graph.add_input(f"like.{name}", TensorType(DType.F64, (symbol(name),)))
+        return graph, inputs
+
+    def graph(self) -> Graph:
+        """A graph of this one op, with all results as outputs."""
+        graph, inputs = self.inputs()
+        results = Builder(graph).results(self.op, *inputs)
+        graph.outputs = {value.name: value for value in results}
+        return graph
+
+    def feeds(self, sample: Sample) -> dict[str, Array]:
+        """The operands of ``sample`` by input name."""
+        feeds = {f"x{i}": operand for i, operand in enumerate(sample.operands)}
+        return feeds | {f"like.{name}": np.zeros(size) for name, size in self.bindings.items()}
 
 
-def types_of(sample: Sample) -> Types:
-    """The concrete types of the operands."""
-    return tuple(TensorType.of(operand) for operand in sample.operands)
-
-
-def graph_of(op: Op, types: Sequence[TensorType]) -> Graph:
-    """A graph of this one op: inputs ``x0``, ``x1``, ..., all results as outputs."""
-    graph = Graph("sample")
-    inputs = [graph.add_input(f"x{i}", type_) for i, type_ in enumerate(types)]
-    results = Builder(graph).results(op, *inputs)
-    graph.outputs = {value.name: value for value in results}
-    return graph
-
-
-def feeds_of(sample: Sample) -> dict[str, Array]:
-    """The operands by the input names of :func:`graph_of`."""
-    return {f"x{i}": operand for i, operand in enumerate(sample.operands)}
+def concrete(sample: Sample) -> Case:
+    """The sample with the sizes it has."""
+    return Case(sample.op, tuple(map(TensorType.of, sample.operands)), {})
 
 
 def add_loss(graph: Graph, chosen: Sequence[bool]) -> Value | None:
@@ -59,41 +85,59 @@ def add_loss(graph: Graph, chosen: Sequence[bool]) -> Value | None:
 # ---- symbolic ----------------------------------------------------------------------------------
 
 
-def symbolic_variants(sample: Sample) -> Iterator[tuple[Op, Types, dict[str, int]]]:
-    """The sample with some of its sizes replaced by symbols, in every way that the op accepts.
+def symbolic(sample: Sample) -> Iterator[Case]:
+    """The sample with some of its sizes replaced by symbols, in many ways that the op accepts.
 
-    Sizes that are equal get one symbol, since the op may need them equal; where that is refused
-    (a batch that happens to be as large as a kernel) single axes are tried. Yields the op, the
-    operand types and the sizes of the symbols.
+    Sizes that are equal get one symbol, since the op may need them equal, in attributes too; where
+    that is refused (a batch that happens to be as large as a kernel) single axes are tried.
     """
-    types = types_of(sample)
+    types = concrete(sample).types
     places = {
-        (i, axis): size
-        for i, type_ in enumerate(types)
-        for axis, size in enumerate(type_.shape)
-        if isinstance(size, int) and size > 1
+        (i, axis): size for i, type_ in enumerate(types) for axis, size in enumerate(type_.shape)
     }
-    for size in sorted(set(places.values())):
+    attributes = {dim for _, value in sample.op.attributes() for dim in _leaves(value)}
+    for size in sorted({*places.values(), *attributes}):
+        if size < 2:
+            continue
+        name = f"S{size}"
         alike = [place for place, other in places.items() if other == size]
         choices = [alike] + [[p for p in alike if p[1] == axis] for axis in range(4)]
-        choices += [[place] for place in alike]
-        for chosen in filter(None, dict.fromkeys(map(tuple, choices))):
-            name = f"S{size}"
-            variant = tuple(
-                type_.with_shape(
-                    symbol(name) if (i, axis) in chosen else dim
-                    for axis, dim in enumerate(type_.shape)
-                )
-                for i, type_ in enumerate(types)
-            )
+        choices += [[place] for place in alike] + [[]]
+        for chosen in dict.fromkeys(map(tuple, choices)):
             for in_attributes in (True, False):
-                try:
-                    op = _with_symbol(sample.op, size, name) if in_attributes else sample.op
-                    infer(op, *variant)
-                except CauceError:
-                    continue
-                yield op, variant, {name: size}
-                break
+                case = _with_symbol_at(sample.op, types, chosen, in_attributes, name, size)
+                if case is not None:
+                    yield case
+                    break
+
+
+def _leaves(value: object) -> list[int]:
+    if isinstance(value, tuple):
+        return [leaf for item in value for leaf in _leaves(item)]
+    return [value] if type(value) is int else []
+
+
+def _with_symbol_at(
+    op: Op,
+    types: tuple[TensorType, ...],
+    chosen: tuple[tuple[int, int], ...],
+    in_attributes: bool,
+    name: str,
+    size: int,
+) -> Case | None:
+    """The case with a symbol at the chosen (operand, axis); None where the op refuses it."""
+    open_types = tuple(
+        type_.with_shape(
+            symbol(name) if (i, axis) in chosen else dim for axis, dim in enumerate(type_.shape)
+        )
+        for i, type_ in enumerate(types)
+    )
+    try:
+        case = Case(_with_symbol(op, size, name) if in_attributes else op, open_types, {name: size})
+        case.inferred()
+    except CauceError:
+        return None
+    return case if chosen or name in case.op.symbols() else None
 
 
 def _with_symbol(op: Op, size: int, name: str) -> Op:

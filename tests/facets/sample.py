@@ -33,8 +33,8 @@ class Sample:
         operands: its operands, every floating-point one in float64.
         differentiable: the operands whose gradient is checked against finite differences: all
             that the op's gradient gives one for. The values must keep away from kinks and ties.
-        exact_in_f32: whether the op in float32 is near the op in float64; false only where the
-            results are bits, not numbers (random draws).
+        exact_in_f32: whether the op in float32 is near the op in float64; false only where a
+            narrower result is rounded on purpose (a cast to f16).
     """
 
     op: Op

@@ -1,7 +1,7 @@
 """Every registered op, held to the same facets.
 
 An op comes in by its samples (see :mod:`tests.facets.sample`); no facet names an op. A backend is
-held against the reference in ``test_backends.py`` in the same way.
+held against the reference in ``test_backends.py``, over the same samples.
 """
 
 from __future__ import annotations
@@ -13,14 +13,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cauce.ir import Array, Builder, DType, Graph, Op, TensorType, evaluate, parse, registry, verify
+from cauce.ir import Array, Builder, Graph, Op, evaluate, parse, registry, verify
 from cauce.ir.dims import substitute
 from cauce.ir.errors import UnsupportedOp
 from cauce.ir.evaluate import evaluate_op
-from cauce.ir.graph import infer
 from cauce.passes.autodiff import gradients
 
-from .build import add_loss, feeds_of, graph_of, in_f32, symbolic_variants, types_of
+from .build import Case, add_loss, concrete, in_f32, symbolic
 from .sample import Sample, samplers, strategy
 
 # Tests register ops of their own; those are not held to anything here.
@@ -32,7 +31,7 @@ every_op = pytest.mark.parametrize(
 
 def results_of(sample: Sample) -> tuple[Array, ...]:
     """What the reference gives, in the carriers of the inferred types."""
-    dtypes = [type_.dtype for type_ in infer(sample.op, *types_of(sample))]
+    dtypes = [type_.dtype for type_ in concrete(sample).inferred()]
     return evaluate_op(sample.op, sample.operands, {}, dtypes)
 
 
@@ -63,16 +62,15 @@ def test_documentation(op: type[Op]) -> None:
 @every_op
 def test_inferred_type_is_evaluated_type(op: type[Op]) -> None:
     @given(strategy(op))
-    def check(sample: Sample) -> None:
-        types = infer(sample.op, *types_of(sample))
-        assert len(types) == len(op.results)
-        raw = sample.op.reference(*sample.operands)
-        for type_, array in zip(types, raw if isinstance(raw, tuple) else (raw,)):
-            assert isinstance(array, (np.ndarray, np.generic))
-            assert TensorType.of(type_.dtype.round(array)) == TensorType(
-                DType.of(type_.dtype.numpy), type_.shape
-            )
-            if type_.dtype is not DType.BF16:
+    def check(drawn: Sample) -> None:
+        for sample in (drawn, in_f32(drawn)):
+            types = concrete(sample).inferred()
+            assert len(types) == len(op.results)
+            results = sample.op.reference(*sample.operands)
+            arrays = results if isinstance(results, tuple) else (results,)
+            for type_, array in zip(types, arrays, strict=True):
+                assert array.shape == type_.shape
+                # The evaluator rounds to bfloat16 after every op.
                 assert array.dtype == type_.dtype.numpy
 
     check()
@@ -81,27 +79,26 @@ def test_inferred_type_is_evaluated_type(op: type[Op]) -> None:
 @every_op
 def test_inferred_type_with_symbols(op: type[Op]) -> None:
     """Inferring with symbols, then putting in sizes, is inferring with sizes; so is evaluating."""
-    accepted = []
+    accepted = 0
+    room = False
 
     @given(strategy(op))
     def check(sample: Sample) -> None:
-        wanted = infer(sample.op, *types_of(sample))
-        for i, (symbolic, types, bindings) in enumerate(symbolic_variants(sample)):
-            accepted.append(symbolic)
-            inferred = infer(symbolic, *types)
-            assert tuple(type_.bind(bindings) for type_ in inferred) == wanted
+        nonlocal accepted, room
+        room |= any(size > 1 for operand in sample.operands for size in operand.shape)
+        wanted = concrete(sample).inferred()
+        for i, case in enumerate(symbolic(sample)):
+            accepted += 1
+            assert tuple(map(case.bound, case.inferred())) == wanted
             if i == 0:
-                graph = graph_of(symbolic, types)
+                graph = case.graph()
                 verify(graph)
-                outputs = evaluate(graph, feeds_of(sample)).outputs.values()
+                outputs = evaluate(graph, case.feeds(sample)).outputs.values()
                 for array, reference in zip(outputs, results_of(sample)):
                     np.testing.assert_array_equal(array, reference)
-        has_room = any(size > 1 for operand in sample.operands for size in operand.shape)
-        if not has_room:
-            accepted.append(sample.op)
 
     check()
-    assert accepted, f"{op.name} accepted a symbol in no place of any sample"
+    assert accepted or not room, f"{op.name} accepted a symbol in no place of any sample"
 
 
 @every_op
@@ -110,14 +107,14 @@ def test_cost(op: type[Op]) -> None:
 
     @given(strategy(op))
     def check(sample: Sample) -> None:
-        types = types_of(sample)
-        cost = sample.op.cost(types, infer(sample.op, *types))
-        assert isinstance(cost.flops, int) and cost.flops >= 0
-        assert isinstance(cost.bytes, int) and cost.bytes > 0
-        for symbolic, types, bindings in islice(symbolic_variants(sample), 1):
-            open_cost = symbolic.cost(types, infer(symbolic, *types))
-            assert substitute(open_cost.flops, bindings) == cost.flops
-            assert substitute(open_cost.bytes, bindings) == cost.bytes
+        for case in (concrete(sample), *islice(symbolic(sample), 1)):
+            cost = case.op.cost(case.types, case.inferred())
+            flops, moved = (substitute(dim, case.bindings) for dim in (cost.flops, cost.bytes))
+            assert isinstance(flops, int) and flops >= 0
+            assert isinstance(moved, int) and moved > 0
+            if not case.bindings:
+                wanted = (flops, moved)
+            assert (flops, moved) == wanted
 
     check()
 
@@ -126,11 +123,8 @@ def test_cost(op: type[Op]) -> None:
 def test_text_round_trip(op: type[Op]) -> None:
     @given(strategy(op))
     def check(sample: Sample) -> None:
-        graphs = [graph_of(sample.op, types_of(sample))]
-        graphs += [graph_of(symbolic, types) for symbolic, types, _ in symbolic_variants(sample)][
-            :1
-        ]
-        for graph in graphs:
+        for case in (concrete(sample), *islice(symbolic(sample), 1)):
+            graph = case.graph()
             verify(graph)
             twin = parse(str(graph), graph.constants())
             assert twin.same_as(graph)
@@ -168,20 +162,15 @@ COMPOSITES = [op for op in OPS if op in samplers() and op.decompose is not Op.de
 def test_reference_is_the_decomposition(op: type[Op]) -> None:
     @given(strategy(op))
     def check(sample: Sample) -> None:
-        variants = [
-            (sample.op, types_of(sample)),
-            *((s, t) for s, t, _ in symbolic_variants(sample)),
-        ]
-        for instance, types in variants[:2]:
-            graph = Graph("decomposed")
-            inputs = [graph.add_input(f"x{i}", type_) for i, type_ in enumerate(types)]
-            results = instance.decompose(Builder(graph), *inputs)
+        for case in (concrete(sample), *symbolic(sample)):
+            graph, inputs = case.inputs()
+            results = case.op.decompose(Builder(graph), *inputs)
             values = results if isinstance(results, tuple) else (results,)
-            assert tuple(value.type for value in values) == infer(instance, *types)
+            assert tuple(value.type for value in values) == case.inferred()
             graph.outputs = {f"y{i}": value for i, value in enumerate(values)}
             verify(graph)
             assert all(type(node.op) is not op for node in graph.nodes)
-            outputs = evaluate(graph, feeds_of(sample)).outputs.values()
+            outputs = evaluate(graph, case.feeds(sample)).outputs.values()
             for actual, wanted in zip(outputs, results_of(sample)):
                 assert_close(actual, wanted, 1e-12)
 
@@ -191,18 +180,16 @@ def test_reference_is_the_decomposition(op: type[Op]) -> None:
 # ---- gradients ---------------------------------------------------------------------------------
 
 
-def gradient_arrays(
-    op: Op, types: tuple[TensorType, ...], feeds: dict[str, Array], chosen: list[bool]
-) -> list[Array | None]:
+def gradient_arrays(case: Case, feeds: dict[str, Array], chosen: list[bool]) -> list[Array | None]:
     """d loss / d operand by autodiff, evaluated; None where there is none."""
-    graph = graph_of(op, types)
-    inputs = list(graph.inputs)
+    graph = case.graph()
+    operands = graph.inputs[: len(case.types)]
     loss = add_loss(graph, chosen)
     assert loss is not None
-    grads = gradients(graph, loss, inputs)
+    grads = gradients(graph, loss, operands)
     graph.outputs = {f"grad{i}": grad for i, grad in enumerate(grads) if grad is not None}
     verify(graph)
-    arrays = evaluate(graph, {v.name: feeds[v.name] for v in graph.inputs}).outputs
+    arrays = evaluate(graph, feeds).outputs
     return [arrays.get(f"grad{i}") for i in range(len(grads))]
 
 
@@ -245,17 +232,16 @@ def test_gradient(op: type[Op]) -> None:
         cotangents = [
             rng.standard_normal(y.shape) if use else None for y, use in zip(results, chosen)
         ]
-        feeds = feeds_of(sample)
-        feeds |= {f"dy{i}": np.asarray(dy) for i, dy in enumerate(cotangents) if dy is not None}
-        types = types_of(sample)
+        extra = {f"dy{i}": np.asarray(dy) for i, dy in enumerate(cotangents) if dy is not None}
+        case = concrete(sample)
         if not sample.op.has_gradient:
             assert sample.differentiable == ()
             on_path = [y.dtype.kind == "f" and use for y, use in zip(results, chosen)]
-            if any(on_path) and any(type_.dtype.is_float for type_ in types):
+            if any(on_path) and any(type_.dtype.is_float for type_ in case.types):
                 with pytest.raises(UnsupportedOp):
-                    gradient_arrays(sample.op, types, feeds, chosen)
+                    gradient_arrays(case, case.feeds(sample) | extra, chosen)
             return
-        grads = gradient_arrays(sample.op, types, feeds, chosen)
+        grads = gradient_arrays(case, case.feeds(sample) | extra, chosen)
         if all(chosen):
             found = tuple(i for i, grad in enumerate(grads) if grad is not None)
             assert found == sample.differentiable
@@ -266,8 +252,8 @@ def test_gradient(op: type[Op]) -> None:
             numeric = slope(sample, cotangents, place, direction)
             scale = float(np.abs(parts).sum())
             assert abs(float(parts.sum()) - numeric) <= 1e-6 * scale + 1e-10, (place, numeric)
-        for symbolic, open_types, _ in islice(symbolic_variants(sample), 1):
-            again = gradient_arrays(symbolic, open_types, feeds, chosen)
+        for case in symbolic(sample):
+            again = gradient_arrays(case, case.feeds(sample) | extra, chosen)
             for a, b in zip(again, grads):
                 assert (a is None) == (b is None)
                 if a is not None and b is not None:
