@@ -34,7 +34,7 @@ $(VENV)/.created:
 	@touch $@
 
 $(VENV)/.installed-%: pyproject.toml $(VENV)/.created
-	$(PY) -m pip install --quiet --disable-pip-version-check --editable '.[$*]'
+	$(PY) -m pip install -qq --disable-pip-version-check --editable '.[$*]'
 	@touch $@
 
 test: $(VENV)/.installed-dev
