@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
 import numpy as np
 
 from ..ir import Array, Graph, Input, Role, parse
 from ..ir.dims import substitute
-from ..ir.errors import CauceError, GraphError, MissingExtra, ShapeError, TypeMismatch
-from ..ir.files import replacing
+from ..ir.errors import CauceError, GraphError, ShapeError, TypeMismatch
+from ..ir.tensors_file import load_tensors, save_tensors
+from ..ir.version import VERSION
 
 FORMAT = "cauce-model-1"
+CONSTANT = "constant "  # what the names of large constants start with in a file
 
 
 class Model:
@@ -138,19 +139,16 @@ class Model:
             MissingExtra: safetensors is not installed.
             OSError: the file cannot be written; an earlier file is left whole.
         """
-        save_file = _safetensors().save_file
         constants = {**self.graph.constants(), **self.training_graph.constants()}
-        tensors = {name: np.ascontiguousarray(array) for name, array in self._values.items()}
-        tensors |= {f"constant {digest}": np.array(array) for digest, array in constants.items()}
+        arrays = {f"{CONSTANT}{digest}": array for digest, array in constants.items()}
         metadata = {
             "format": FORMAT,
             "graph": self.graph.to_text(),
             "training_graph": self.training_graph.to_text(),
             "inputs": ", ".join(f"{v.name}: {v.type}" for v in self.graph.inputs_with(Role.DATA)),
-            "cauce": _version(),
+            "cauce": VERSION,
         }
-        with replacing(path) as temporary:
-            save_file(tensors, temporary, metadata=metadata)
+        save_tensors(path, {**self._values, **arrays}, metadata)
 
 
 def load(path: str | os.PathLike[str]) -> Model:
@@ -159,28 +157,17 @@ def load(path: str | os.PathLike[str]) -> Model:
     Raises:
         MissingExtra: safetensors is not installed.
         FileNotFoundError: there is no such file.
-        GraphError: a file that is not a model of cauce, or is damaged.
+        DataError: not a safetensors file, or a damaged one.
+        GraphError: a file that is not a model of cauce.
     """
-    safetensors = _safetensors()
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"there is no file {os.fspath(path)!r}")
-    try:
-        with safetensors.safe_open(os.fspath(path), framework="numpy") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except safetensors.SafetensorError as error:
-        raise GraphError(
-            f"{os.fspath(path)} is not a safetensors file, or is damaged: {error}",
-            fix="load a file that Model.save wrote",
-        ) from None
+    tensors, metadata = load_tensors(path)
     if metadata.get("format") != FORMAT:
         raise GraphError(
             f"{os.fspath(path)} holds no cauce model (format {metadata.get('format')!r})",
             fix="load a file that Model.save wrote; bare weights go into load_state_dict",
         )
-    prefix = "constant "
-    constants = {n.removeprefix(prefix): a for n, a in tensors.items() if n.startswith(prefix)}
-    values = {name: array for name, array in tensors.items() if not name.startswith(prefix)}
+    constants = {n.removeprefix(CONSTANT): a for n, a in tensors.items() if n.startswith(CONSTANT)}
+    values = {name: array for name, array in tensors.items() if not name.startswith(CONSTANT)}
     try:
         graph = parse(metadata["graph"], constants)
         training_graph = parse(metadata["training_graph"], constants)
@@ -194,33 +181,3 @@ def load(path: str | os.PathLike[str]) -> Model:
             found = "is missing" if array is None else f"has shape {array.shape}"
             raise GraphError(f"{os.fspath(path)}: {name} should be {value.type}, but it {found}")
     return Model(graph, training_graph, values)
-
-
-def _version() -> str:
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        return version("cauce")
-    except PackageNotFoundError:
-        return "unknown"
-
-
-class _Safetensors:
-    """The three names of safetensors that are used, imported when first needed."""
-
-    def __init__(self) -> None:
-        try:
-            from safetensors import SafetensorError, safe_open
-            from safetensors.numpy import save_file
-        except ImportError:
-            raise MissingExtra(
-                "saving and loading models needs safetensors, which is not installed",
-                fix="pip install 'cauce[train]'",
-            ) from None
-        self.SafetensorError = SafetensorError
-        self.safe_open = safe_open
-        self.save_file = save_file
-
-
-def _safetensors() -> _Safetensors:
-    return _Safetensors()

@@ -1,0 +1,46 @@
+"""The table of ops and what supports them, made from the registry and the backends' own tables."""
+
+from __future__ import annotations
+
+from .ir import Op, registry
+
+HEADER = "| op | source | gradient | numpy | onnx |\n|---|---|---|---|---|"
+
+
+def support_table() -> str:
+    """A Markdown table with a row for every registered op.
+
+    A backend runs an op by a kernel (a rule) of its own, or ``decomposed`` into others.
+    """
+    from .backends.numpy import KERNELS
+    from .backends.onnx.rules import RULES
+
+    rows = []
+    for name, cls in sorted(registry().items()):
+        cells = [
+            f"`{name}`",
+            _first_sentence(cls),
+            _gradient(cls),
+            _backend(cls, cls in KERNELS, "kernel"),
+            _backend(cls, cls in RULES, "rule"),
+        ]
+        rows.append("| " + " | ".join(cells) + " |")
+    return "\n".join([HEADER, *rows])
+
+
+def _first_sentence(cls: type[Op]) -> str:
+    """The formula: the first line of the docstring."""
+    line = (cls.__doc__ or "").strip().splitlines()[0]
+    return line.replace("|", "\\|")
+
+
+def _gradient(cls: type[Op]) -> str:
+    if cls.gradient is not Op.gradient:
+        return "yes"
+    return "decomposed" if cls.decompose is not Op.decompose else "none"
+
+
+def _backend(cls: type[Op], own: bool, word: str) -> str:
+    if own:
+        return word
+    return "decomposed" if cls.decompose is not Op.decompose else "no"
