@@ -26,7 +26,7 @@ LAYERS = {
 LAZY = dict.fromkeys(LAYERS, HEAVY) | {"ir": frozenset({"networkx"})}
 
 # "Some 400": a file that is one class may need a few more.
-MOST_LINES = 470
+MOST_LINES = 480
 
 
 @dataclass(frozen=True)
@@ -184,3 +184,9 @@ def test_the_package_links_to_its_folders(folder: str) -> None:
 
 def test_the_root_is_no_package() -> None:
     assert not (ROOT / "__init__.py").exists()
+
+
+def test_every_folder_of_tests_is_a_package() -> None:
+    """Else two files of one name clash, and ``tests/ir/__init__.py`` could become ``ir``."""
+    folders = {path.parent for path in sources("tests")}
+    assert [str(folder) for folder in folders if not (folder / "__init__.py").is_file()] == []
