@@ -37,7 +37,8 @@ def _layer(kind: str, name: str | None, make: Callable[[], Op], *operands: Tenso
 def scope(name: str) -> Iterator[None]:
     """Within the block, layers are named below ``name``: ``stage1.conv1``."""
     trace = current()
-    with trace.scope(trace.layer_path("scope", name).rpartition(".")[2]):
+    trace.layer_path("scope", name)
+    with trace.scope(name):
         yield
 
 

@@ -49,6 +49,11 @@ def kaiming_normal(shape: tuple[int, ...], rng: np.random.Generator) -> Array:
     return rng.normal(0.0, math.sqrt(2 / fan_in(shape)), shape)
 
 
+def kaiming_uniform(shape: tuple[int, ...], rng: np.random.Generator) -> Array:
+    """Uniform with variance 2/fan_in, the uniform form of :func:`kaiming_normal`."""
+    return uniform(math.sqrt(6 / fan_in(shape)))(shape, rng)
+
+
 def kaiming_normal_fan_out(shape: tuple[int, ...], rng: np.random.Generator) -> Array:
     """Normal with variance 2/fan_out (He et al. 2015, eq. 14), torchvision's for its resnets."""
     return rng.normal(0.0, math.sqrt(2 / fan_out(shape)), shape)

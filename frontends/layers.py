@@ -18,10 +18,11 @@ from ..ir.dims import Dim
 from ..ir.errors import AttributeMistake, ShapeError
 from ..ir.location import here
 from ..ir.ops.constant import DimSize
-from ..ir.ops.conv import Conv2d
-from ..ir.ops.elementwise import Cast, Maximum
+from ..ir.ops.conv import Conv2d, Conv2dBackwardData
+from ..ir.ops.elementwise import Add, Cast, Maximum
 from ..ir.ops.linear import Linear
 from ..ir.ops.normalize import BatchNorm, BatchNormTrain, elements_per_channel
+from ..ir.ops.shape import Reshape
 from . import init
 from .tensor import Tensor
 from .tracing import Initializer, Trace, current
@@ -40,6 +41,7 @@ def conv2d(
     bias: bool = True,
     *,
     weight_init: Initializer = init.default_weight,
+    bias_init: Initializer | None = None,
     name: str | None = None,
 ) -> Tensor:
     """Convolution over x [N, C, H, W]; gives [N, out_channels, H', W'].
@@ -54,7 +56,8 @@ def conv2d(
         dilation: the distance between the places of the kernel.
         groups: channels are split into that many independent groups.
         bias: whether a bias is added.
-        weight_init: the first values of the weight; the bias is uniform in 1/sqrt(fan_in).
+        weight_init: the first values of the weight.
+        bias_init: the first values of the bias; uniform within 1/sqrt(fan_in) where None.
         name: the layer's name; ``conv1``, ``conv2``, ... where None.
 
     Raises:
@@ -86,7 +89,7 @@ def conv2d(
     weight = trace.parameter(f"{path}.weight", TensorType(x.dtype, shape), weight_init)
     operands = [x, weight]
     if bias:
-        operands.append(_bias(trace, path, x, out_channels, weight))
+        operands.append(_bias(trace, path, out_channels, weight, bias_init))
     return trace.emit(op, *operands, path=path)
 
 
@@ -111,12 +114,125 @@ def _conv_padding(padding: object, x: Tensor, kernel: tuple[int, int], op: Conv2
     return tuple(borders)
 
 
+def conv_transpose2d(
+    x: Tensor,
+    out_channels: int,
+    kernel_size: IntPair,
+    stride: IntPair = 1,
+    padding: int | Sequence[int] | Sequence[Sequence[int]] = 0,
+    output_padding: IntPair = 0,
+    groups: int = 1,
+    bias: bool = True,
+    dilation: IntPair = 1,
+    *,
+    output_size: Sequence[Dim] | None = None,
+    weight_init: Initializer = init.default_weight,
+    bias_init: Initializer | None = None,
+    name: str | None = None,
+) -> Tensor:
+    """Transposed convolution over x [N, C, H, W]; gives [N, out_channels, H', W'].
+
+    The transpose of the :func:`conv2d` that makes [N, C, H, W] of [N, out_channels, H', W']: with
+    kernel K, stride S, padding P and dilation D, ``H' = (H - 1)*S - P_top - P_bottom + D*(K - 1) +
+    output_padding + 1``. The weight is [C, out_channels/groups, K, K], as in PyTorch. Dumoulin and
+    Visin 2016, section 4; ONNX ConvTranspose-11.
+
+    Args:
+        x: the input.
+        out_channels: the number of channels of the result.
+        kernel_size: K, or (K_h, K_w).
+        stride: S, or (S_h, S_w).
+        padding: rows and columns left out at the borders of the result.
+        output_padding: rows (columns) added below (to the right); less than the stride.
+        groups: channels are split into that many independent groups.
+        bias: whether a bias is added.
+        dilation: the distance between the places of the kernel.
+        output_size: (H', W') instead of output_padding; one of the S sizes that the convolution
+            takes to H, symbolic ones too, for example ``skip.shape[2:]``.
+        weight_init: the first values of the weight.
+        bias_init: the first values of the bias; uniform within 1/sqrt(fan_in) where None.
+        name: the layer's name; ``conv_transpose1``, ``conv_transpose2``, ... where None.
+
+    Raises:
+        ShapeError: channels do not divide, or an output size that cannot be.
+        AttributeMistake: an argument that cannot be.
+    """
+    trace = current()
+    path = trace.layer_path("conv_transpose", name)
+    try:
+        kernel = pair(kernel_size, "kernel_size", least=1)
+        if x.ndim != 4:
+            raise ShapeError(
+                f"conv_transpose2d takes [N, C, H, W], got {x.type}",
+                fix="give the input four dimensions, for example with reshape",
+            )
+        op = Conv2dBackwardData(
+            pair(stride, "stride", least=1),
+            padding_kind(padding, "padding"),
+            pair(dilation, "dilation", least=1),
+            groups,
+        )
+        channels = x.channels
+        if (isinstance(channels, int) and channels % groups) or out_channels % groups:
+            raise ShapeError(
+                f"conv_transpose2d: {channels} input and {out_channels} output channels do not "
+                f"divide into {groups} groups",
+                fix="choose groups that divides both",
+            )
+        more = pair(output_padding, "output_padding")
+        op = op.with_attributes(size=_transposed_size(x, kernel, op, more, output_size))
+        shape = (channels, out_channels // groups, *kernel)
+        weight = trace.parameter(f"{path}.weight", TensorType(x.dtype, shape), weight_init)
+        y = trace.emit(op, x, weight, path=path)
+    except (ShapeError, AttributeMistake) as error:
+        error.at(path, here())
+        raise
+    if not bias:
+        return y
+    shift = _bias(trace, path, out_channels, weight, bias_init)
+    column = trace.emit(Reshape((out_channels, 1, 1)), shift, path=path)
+    return trace.emit(Add(), y, column, path=path)
+
+
+def _transposed_size(
+    x: Tensor,
+    kernel: tuple[int, int],
+    op: Conv2dBackwardData,
+    output_padding: tuple[int, int],
+    output_size: Sequence[Dim] | None,
+) -> tuple[Dim, ...]:
+    """(H', W') of a transposed convolution, checked."""
+    least = tuple(
+        (size - 1) * stride - sum(borders) + dilation * (k - 1) + 1
+        for size, k, stride, borders, dilation in zip(
+            x.shape[2:], kernel, op.stride, op.padding, op.dilation
+        )
+    )
+    if output_size is None:
+        result = tuple(size + more for size, more in zip(least, output_padding))
+        given = f"output_padding={list(output_padding)}"
+    else:
+        result = tuple(output_size)
+        given = f"output_size=[{', '.join(map(str, result))}]"
+    more = [size - lowest for size, lowest in zip(result, least)]
+    fits = all(not isinstance(m, int) or 0 <= m < s for m, s in zip(more, op.stride))
+    if len(result) != 2 or not fits or any(isinstance(d, int) and d < 1 for d in result):
+        ranges = (f"{low} to {low + s - 1}" for low, s in zip(least, op.stride))
+        raise ShapeError(
+            f"conv_transpose2d: {given} is not possible: a stride of {list(op.stride)} makes "
+            f"{' and '.join(ranges)} of {x.height} rows and {x.width} columns",
+            fix="choose output_padding less than the stride, or an output_size in that range",
+        )
+    return result
+
+
 def linear(
     x: Tensor,
     out_features: int,
     bias: bool = True,
     *,
     weight_init: Initializer = init.default_weight,
+    bias_init: Initializer | None = None,
     name: str | None = None,
 ) -> Tensor:
     """x @ weight.T + bias over the last dimension of x [..., in]; gives [..., out_features].
@@ -132,14 +248,17 @@ def linear(
     weight = trace.parameter(f"{path}.weight", type_, weight_init)
     operands = [x, weight]
     if bias:
-        operands.append(_bias(trace, path, x, out_features, weight))
+        operands.append(_bias(trace, path, out_features, weight, bias_init))
     return trace.emit(Linear(), *operands, path=path)
 
 
-def _bias(trace: Trace, path: str, x: Tensor, size: int, weight: Tensor) -> Tensor:
-    sizes = tuple(int(dim) for dim in weight.shape if isinstance(dim, int))
-    bound = 1 / math.sqrt(init.fan_in(sizes))
-    return trace.parameter(f"{path}.bias", TensorType(x.dtype, (size,)), init.uniform(bound))
+def _bias(
+    trace: Trace, path: str, size: int, weight: Tensor, initializer: Initializer | None
+) -> Tensor:
+    if initializer is None:
+        sizes = tuple(int(dim) for dim in weight.shape if isinstance(dim, int))
+        initializer = init.uniform(1 / math.sqrt(init.fan_in(sizes)))
+    return trace.parameter(f"{path}.bias", TensorType(weight.dtype, (size,)), initializer)
 
 
 def batch_norm(

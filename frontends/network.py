@@ -15,7 +15,7 @@ from .tensor import Tensor
 from .tracing import Trace, current, is_tracing, tracing
 
 Result = Tensor | tuple[Tensor, ...] | Mapping[str, Tensor]
-_RESERVED = ("seed", "dtype")
+_RESERVED = ("seed", "dtype", "training")
 
 
 class Network:
@@ -34,7 +34,7 @@ class Network:
         for name, parameter in inspect.signature(function).parameters.items():
             if name in _RESERVED:
                 raise AttributeMistake(
-                    f"network {self.name}: the name {name!r} is an argument of init",
+                    f"network {self.name}: the name {name!r} is an argument of init and graph",
                     fix="call the parameter something else",
                     loc=here(),
                 )
@@ -76,6 +76,25 @@ class Network:
             GraphError: an input without a shape, or an argument the network does not have.
             CauceError: what the layers find wrong, with the line of the network.
         """
+        types, options = self._arguments(arguments, dtype)
+        inference = self._trace(types, options, training=False)
+        training = self._trace(types, options, training=True)
+        values = initial_values(training.initializers | inference.initializers, seed)
+        return Model(inference.graph, training.graph, values)
+
+    def graph(self, *, training: bool = False, dtype: object = "f32", **arguments: Any) -> Graph:
+        """The network's graph alone, without values for its parameters.
+
+        Args:
+            training: whether in its training form.
+            dtype, arguments: as for :meth:`init`, which may raise the same errors.
+        """
+        return self._trace(*self._arguments(arguments, dtype), training=training).graph
+
+    def _arguments(
+        self, arguments: Mapping[str, Any], dtype: object
+    ) -> tuple[dict[str, TensorType], dict[str, Any]]:
+        """The types of the inputs and the values of the options."""
         unknown = [name for name in arguments if name not in (*self.inputs, *self.options)]
         missing = [name for name in self.inputs if name not in arguments]
         if unknown or missing:
@@ -88,10 +107,7 @@ class Network:
             )
         types = {name: _type(name, arguments[name], dtype) for name in self.inputs}
         options = {name: arguments.get(name, value) for name, value in self.options.items()}
-        inference = self._trace(types, options, training=False)
-        training = self._trace(types, options, training=True)
-        values = initial_values(training.initializers | inference.initializers, seed)
-        return Model(inference.graph, training.graph, values)
+        return types, options
 
     def _trace(
         self, types: Mapping[str, TensorType], options: Mapping[str, Any], *, training: bool

@@ -28,7 +28,7 @@ from .functional import (
     tanh,
     where,
 )
-from .layers import batch_norm, conv2d, linear, parameter
+from .layers import batch_norm, conv2d, conv_transpose2d, linear, parameter
 from .losses import (
     binary_cross_entropy,
     binary_cross_entropy_with_logits,
@@ -50,6 +50,7 @@ __all__ = [
     "clip",
     "concat",
     "conv2d",
+    "conv_transpose2d",
     "cross_entropy",
     "dropout",
     "flatten",
