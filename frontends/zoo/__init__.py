@@ -1,0 +1,1 @@
+"""Well-known networks, written in the DSL; :mod:`cauce.models` names them all."""

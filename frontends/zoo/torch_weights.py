@@ -1,0 +1,91 @@
+"""Reading weights that PyTorch has saved."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from ...ir import Array, Role
+from ...ir.errors import GraphError, ShapeError
+from ...ir.tensors_file import load_tensors
+from ..model import Model
+from ..tracing import KEY
+
+_SHOWN = 6  # how many names an error lists
+
+
+def load_torch_weights(
+    model: Model,
+    weights: str | os.PathLike[str] | Mapping[str, object],
+    rename: Callable[[str], str] | None = None,
+) -> None:
+    """Take the weights and running statistics of a PyTorch module; nothing is changed on error.
+
+    The networks of :mod:`cauce.models` that torchvision has too carry its names, so their weights
+    need no renaming. ``num_batches_tracked``, which cauce does not use, is passed over, and the
+    random key of the model stays.
+
+    Args:
+        model: whose values to replace.
+        weights: a safetensors file, or a ``state_dict()`` of arrays or of tensors on the CPU.
+        rename: gives for a name in ``weights`` the name in ``model``.
+
+    Raises:
+        GraphError: names that are missing, unexpected, or the same after renaming.
+        DataError: not a safetensors file, or a damaged one.
+        ShapeError, TypeMismatch: an array that does not fit.
+        FileNotFoundError, MissingExtra: there is no such file; safetensors is not installed.
+    """
+    given = weights if isinstance(weights, Mapping) else load_tensors(weights)[0]
+    arrays: dict[str, Array] = {}
+    for name, tensor in given.items():
+        if name.rpartition(".")[2] == "num_batches_tracked":
+            continue
+        own = rename(name) if rename else name
+        if own in arrays:
+            raise GraphError(
+                f"two of the weights are called {own} after renaming, the second is {name}",
+                fix="let rename give each weight a name of its own",
+            )
+        arrays[own] = np.asarray(tensor)
+    _check(model, arrays)
+    model.load_state_dict(arrays, strict=False)
+
+
+def _check(model: Model, arrays: Mapping[str, Array]) -> None:
+    """Whether the arrays are those of the model, by names and shapes."""
+    wanted = {
+        value.name: value.type.shape
+        for graph in (model.graph, model.training_graph)
+        for value in graph.inputs_with(Role.PARAMETER, Role.STATE)
+        if value.name != KEY
+    }
+    problems = []
+    if missing := [name for name in wanted if name not in arrays]:
+        problems.append(f"{len(missing)} of {len(wanted)} are missing ({_list(missing)})")
+    if unexpected := [name for name in arrays if name not in wanted]:
+        problems.append(f"{len(unexpected)} are unexpected ({_list(unexpected)})")
+    if problems:
+        raise GraphError(
+            f"these are not the weights of {model.name}: " + ", ".join(problems),
+            fix="load the weights of the same architecture; where only names differ, pass rename=",
+        )
+    wrong = [
+        f"{name} is {list(shape)}, given {list(arrays[name].shape)}"
+        for name, shape in wanted.items()
+        if arrays[name].shape != shape
+    ]
+    if wrong:
+        raise ShapeError(
+            f"{len(wrong)} weights of {model.name} have another shape: "
+            + "; ".join(wrong[:_SHOWN]),
+            fix="init the network with the options that the weights were made with, "
+            "for example classes=1000",
+        )
+
+
+def _list(names: list[str]) -> str:
+    more = f", and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more
