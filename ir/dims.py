@@ -8,9 +8,10 @@ divisions, kept in a canonical form, so that equal expressions compare equal and
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from math import gcd
 from typing import TypeAlias
 
@@ -44,6 +45,10 @@ class FloorDiv:
     def __str__(self) -> str:
         return self._text
 
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+# Words that mean something else where the text form expects a value.
+_TAKEN = re.compile(r"true|false|none|inf|nan|graph|bool|[iu](8|16|32|64)|b?f16|f32|f64")
 
 Atom: TypeAlias = Symbol | FloorDiv
 Monomial = tuple[Atom, ...]
@@ -112,7 +117,9 @@ class DimExpr:
     def _text(self) -> str:
         shown = ""
         for monomial, coefficient in self.terms:
-            alone = len(monomial) == 1 and abs(coefficient) == 1
+            # A minus in front binds tighter than //: -(H//2), but 3 - H//2.
+            plain = coefficient == 1 or (coefficient == -1 and shown)
+            alone = len(monomial) == 1 and plain
             factors = [
                 f"({a})" if isinstance(a, FloorDiv) and not alone else str(a) for a in monomial
             ]
@@ -145,8 +152,18 @@ def _canonical(terms: Mapping[Monomial, int]) -> Dim:
     return DimExpr(tuple(sorted(kept.items(), key=lambda term: _order(term[0]))))
 
 
+@cache
 def symbol(name: str) -> DimExpr:
-    """The dimension called ``name``."""
+    """The dimension called ``name``.
+
+    Raises:
+        ShapeError: a name that the text form could not read back.
+    """
+    if not _NAME.fullmatch(name) or _TAKEN.fullmatch(name):
+        raise ShapeError(
+            f"{name!r} cannot name a dimension",
+            fix="use letters, digits and _, and no word of the text form (a dtype, none, true)",
+        )
     return DimExpr((((Symbol(name),), 1),))
 
 
@@ -293,7 +310,7 @@ def as_dim(value: object) -> Dim:
         ShapeError: a negative size, or text that is no dimension.
     """
     if isinstance(value, str):
-        return parse_dim(value)
+        value = parse_dim(value)
     if isinstance(value, DimExpr):
         return value
     if hasattr(value, "__index__") and not isinstance(value, bool):

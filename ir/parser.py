@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
-from .dims import parse_dim
+from .dims import as_dim, parse_dim
 from .errors import CauceError, ParseError
 from .graph import Graph, Role, Value
 from .literal import Literal
@@ -288,7 +288,7 @@ class _Parser:
         inside = self.text[opening.end : end]
         self.expect("]")
         with self._located(opening.end):
-            dims = tuple(parse_dim(part) for part in inside.split(",")) if inside.strip() else ()
+            dims = tuple(as_dim(part) for part in inside.split(",")) if inside.strip() else ()
         return TensorType(_DTYPES[token.text], dims)
 
     def _location(self) -> Location:
