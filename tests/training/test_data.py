@@ -302,16 +302,26 @@ def test_a_pair_of_idx_files_makes_a_data_set(tmp_path: Path, compress: bool) ->
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "begins with nothing"),
-        (b"\0\0\x08", "begins with 00 00 08"),
-        (b"\x89PNG\r\n", "begins with 89 50 4e 47"),
-        (b"\0\0\x0a\x01\0\0\0\0", "begins with 00 00 0a 01"),
-        (b"\0\0\x08\x03\0\0\0\x01", "header of 3 dimensions takes 16 bytes, the file holds 8"),
-        (idx_bytes(PIXELS)[:-1], "truncated.*3 x 2 x 4 elements of uint8, 24 bytes, 23 follow"),
-        (idx_bytes(PIXELS) + b"\0", "too long.*24 bytes, 25 follow"),
-        (b"\0\0\x08\x02" + b"\xff" * 8, "4294967295 x 4294967295 elements"),
-        (gzip.compress(idx_bytes(PIXELS))[:-9], "does not decompress"),
-        (gzip.compress(b"")[:6] + b"\xff" * 20, "does not decompress"),
+        pytest.param(b"", "begins with nothing", id="empty"),
+        pytest.param(b"\0\0\x08", "begins with 00 00 08", id="short"),
+        pytest.param(b"\x89PNG\r\n", "begins with 89 50 4e 47", id="png"),
+        pytest.param(b"\0\0\x0a\x01\0\0\0\0", "begins with 00 00 0a 01", id="type"),
+        pytest.param(
+            b"\0\0\x08\x03\0\0\0\x01",
+            "header of 3 dimensions takes 16 bytes, the file holds 8",
+            id="header",
+        ),
+        pytest.param(
+            idx_bytes(PIXELS)[:-1],
+            "truncated.*3 x 2 x 4 elements of uint8, 24 bytes, 23 follow",
+            id="truncated",
+        ),
+        pytest.param(idx_bytes(PIXELS) + b"\0", "too long.*24 bytes, 25 follow", id="long"),
+        pytest.param(b"\0\0\x08\x02" + b"\xff" * 8, "4294967295 x 4294967295 elements", id="huge"),
+        pytest.param(gzip.compress(idx_bytes(PIXELS))[:-9], "does not decompress", id="gzip cut"),
+        pytest.param(
+            gzip.compress(b"")[:6] + b"\xff" * 20, "does not decompress", id="gzip broken"
+        ),
     ],
 )
 def test_a_file_that_is_no_idx_is_refused(tmp_path: Path, content: bytes, message: str) -> None:
