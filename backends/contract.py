@@ -102,6 +102,11 @@ class Program(ABC):
     def backend(self) -> str:
         """The name of the backend."""
 
+    @property
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """What the bits of the results depend on beside the graph and the inputs."""
+
 
 class Executable:
     """A compiled graph. Call it with arrays, by position or by name.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 
 import numpy as np
 
@@ -95,6 +97,13 @@ class TrainStep:
         return (
             f"<TrainStep of {self.model.name} with {self.optimizer} on {self.executable.backend}>"
         )
+
+    @cached_property
+    def fingerprint(self) -> dict[str, str]:
+        """What a checkpoint must agree with: the step's graph, and the plan that computes it."""
+        text = self.graph.to_text(locations=False)
+        network = hashlib.sha256(text.encode()).hexdigest()[:16]
+        return {"network": network, "plan": self.executable.program.fingerprint}
 
     def init(self, seed: int = 0) -> TrainState:
         """A state that starts from the model's parameters.

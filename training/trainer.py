@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
 
-from ..ir.errors import GraphError, MissingExtra
+from ..ir.errors import GraphError
 from ..ir.types import Array
+from .checkpoints import Checkpoint, Checkpoints, describe_mismatch, read
 from .data import Dataset, batch_count, batches
 from .history import Epoch, History
+from .progress import progress_bar
 
-
-class State(Protocol):
-    """What a step carries on: see ``cauce.train_step.TrainState``."""
-
-    loss: float
-    metrics: dict[str, float]
-
-    def read(self) -> dict[str, Array]: ...
+Rate = float | Callable[[int], float] | None
 
 
 class Step(Protocol):
@@ -30,6 +27,9 @@ class Step(Protocol):
     def init(self, seed: int = 0) -> Any: ...
 
     def __call__(self, state: Any, batch: Any, lr: float | None = None) -> Any: ...
+
+    @property
+    def fingerprint(self) -> dict[str, str]: ...
 
 
 class Evaluation(Protocol):
@@ -46,6 +46,40 @@ class Trainable(Protocol):
     def load_state_dict(self, values: Mapping[str, Any], strict: bool = True) -> None: ...
 
     def state_dict(self) -> dict[str, Array]: ...
+
+
+@dataclass
+class Position:
+    """Where a run is: the next step is batch ``batch`` of epoch ``epoch``, both from 0.
+
+    ``fit_from`` is the epoch in which the call of ``fit`` that is under way began; the sums are of
+    the samples of this epoch so far; ``best`` is the best validation value so far.
+    """
+
+    epoch: int = 0
+    batch: int = 0
+    step: int = 0
+    fit_from: int | None = None
+    count: int = 0
+    sums: dict[str, float] = field(default_factory=dict)
+    seconds: float = 0.0
+    best: float | None = None
+
+    def add(self, count: int, values: Mapping[str, float]) -> None:
+        """Take in one batch of ``count`` samples."""
+        self.count += count
+        for name, value in values.items():
+            self.sums[name] = self.sums.get(name, 0.0) + count * value
+        self.batch += 1
+        self.step += 1
+
+    def means(self) -> dict[str, float]:
+        """The means over the samples of this epoch so far."""
+        return {name: total / self.count for name, total in self.sums.items()}
+
+    def next_epoch(self) -> None:
+        """Go on to the first batch of the next epoch."""
+        self.epoch, self.batch, self.count, self.sums, self.seconds = self.epoch + 1, 0, 0, {}, 0.0
 
 
 class FitLoop:
@@ -78,6 +112,9 @@ class FitLoop:
         self._lr = lr
         self._seed = seed
         self._state: Any = None
+        self._at = Position()
+
+    # ---- training ------------------------------------------------------------------------------
 
     def fit(
         self,
@@ -86,11 +123,15 @@ class FitLoop:
         *,
         batch_size: int = 64,
         validate: Dataset | None = None,
-        lr: float | Callable[[int], float] | None = None,
+        lr: Rate = None,
         drop_last: bool = False,
+        checkpoints: Checkpoints | None = None,
         progress: bool = True,
     ) -> History:
         """Train for some epochs more; a second call goes on where the first one ended.
+
+        After :meth:`resume`, the call that was interrupted is made again with the same arguments,
+        and does what is left of it.
 
         Args:
             train: images and labels.
@@ -99,6 +140,7 @@ class FitLoop:
             validate: a data set to measure after each epoch.
             lr: the learning rate, or a function from the step (from 0) to it.
             drop_last: leave out a last batch that is smaller.
+            checkpoints: where and how often the run is saved.
             progress: whether to show a progress bar (rich) and a line for each epoch.
 
         Returns:
@@ -106,101 +148,146 @@ class FitLoop:
 
         Raises:
             GraphError: the loss is no longer finite; the model keeps the last finite epoch.
-            MissingExtra: ``progress`` without rich.
+            MissingExtra: ``progress`` without rich, or ``checkpoints`` without safetensors.
         """
+        at = self._at
         per_epoch = batch_count(train, batch_size, drop_last=drop_last)
         if self._state is None:
             self._state = self.step.init(self._seed)
-        first = len(self.history)
-        with _progress(progress, epochs * per_epoch) as (advance, say):
-            for epoch in range(first, first + epochs):
-                start = time.perf_counter()
-                means = _Means()
-                rate = self._lr
+        if at.fit_from is None:
+            at.fit_from = at.epoch
+        last = at.fit_from + epochs
+        left = (last - at.epoch) * per_epoch - at.batch
+        with progress_bar(progress, left) as (advance, say):
+            while at.epoch < last:
                 order = batches(
-                    train, batch_size, seed=self._seed, epoch=epoch, drop_last=drop_last
+                    train,
+                    batch_size,
+                    seed=self._seed,
+                    epoch=at.epoch,
+                    drop_last=drop_last,
+                    start=at.batch,
                 )
-                for i, (images, labels) in enumerate(order):
-                    number = epoch * per_epoch + i
-                    rate = self._rate(lr, number)
-                    self._state = self.step(self._state, (images, labels), lr=rate)
-                    self._check_loss(self._state.loss, epoch, i, rate)
-                    means.add(len(images), {"loss": self._state.loss, **self._state.metrics})
-                    advance(f"epoch {epoch + 1} loss {self._state.loss:.4f}")
-                self.model.load_state_dict(self._state.read(), strict=False)
-                measured = self.evaluate(validate) if validate is not None else {}
-                seconds = time.perf_counter() - start
-                record = Epoch(epoch + 1, seconds, rate, means.result(), measured)
-                self.history.epochs.append(record)
-                say(str(record))
+                before = time.perf_counter() - at.seconds
+                for images, labels in order:
+                    self._train_on(images, labels, lr)
+                    advance(f"epoch {at.epoch + 1} loss {self._state.loss:.4f}")
+                    at.seconds = time.perf_counter() - before
+                    if checkpoints is not None and checkpoints.due(at.step, at.batch == per_epoch):
+                        self._save(checkpoints)
+                self._end_epoch(validate, self._rate(lr, at.step - 1), before)
+                if checkpoints is not None:
+                    self._save(checkpoints)
+                    self._save_best(checkpoints)
+                say(str(self.history[-1]))
+        at.fit_from = None
         return self.history
 
-    def evaluate(self, dataset: Dataset, batch_size: int = 256) -> dict[str, float]:
-        """Loss and metrics of the model on a data set, in inference form."""
-        self._evaluation.load_state_dict(self.model.state_dict())
-        means = _Means()
-        for images, labels in batches(dataset, batch_size, seed=0, epoch=0, shuffle=False):
-            results = self._evaluation.run({self._data_input: images, "target": labels})
-            means.add(len(images), {name: float(array) for name, array in results.items()})
-        return means.result()
+    def _train_on(self, images: Array, labels: Array, lr: Rate) -> None:
+        at = self._at
+        rate = self._rate(lr, at.step)
+        self._state = self.step(self._state, (images, labels), lr=rate)
+        loss = self._state.loss
+        if not np.isfinite(loss):
+            raise GraphError(
+                f"the loss is {loss} in epoch {at.epoch + 1}, batch {at.batch + 1}, "
+                f"at learning rate {rate:g}",
+                fix="lower the learning rate, and check that the images are scaled and finite",
+            )
+        at.add(len(images), {"loss": loss, **self._state.metrics})
 
-    def _rate(self, lr: float | Callable[[int], float] | None, number: int) -> float:
+    def _end_epoch(self, validate: Dataset | None, rate: float, before: float) -> None:
+        self.model.load_state_dict(self._state.read(), strict=False)
+        measured = self.evaluate(validate) if validate is not None else {}
+        seconds = time.perf_counter() - before
+        record = Epoch(self._at.epoch + 1, seconds, rate, self._at.means(), measured)
+        self.history.epochs.append(record)
+        self._at.next_epoch()
+
+    def _rate(self, lr: Rate, number: int) -> float:
         if lr is None:
             return self._lr
         return float(lr(number)) if callable(lr) else float(lr)
 
-    def _check_loss(self, loss: float, epoch: int, batch: int, rate: float) -> None:
-        if not np.isfinite(loss):
+    def evaluate(self, dataset: Dataset, batch_size: int = 256) -> dict[str, float]:
+        """Loss and metrics of the model on a data set, in inference form."""
+        self._evaluation.load_state_dict(self.model.state_dict())
+        sums = Position()
+        for images, labels in batches(dataset, batch_size, seed=0, epoch=0, shuffle=False):
+            results = self._evaluation.run({self._data_input: images, "target": labels})
+            sums.add(len(images), {name: float(array) for name, array in results.items()})
+        return sums.means()
+
+    # ---- checkpoints ---------------------------------------------------------------------------
+
+    def _made_with(self) -> dict[str, Any]:
+        return {"seed": self._seed, **self.step.fingerprint}
+
+    def _checkpoint(self) -> Checkpoint:
+        progress = {
+            "position": asdict(self._at),
+            "history": [asdict(epoch) for epoch in self.history],
+            "made_with": self._made_with(),
+        }
+        return Checkpoint(self._state.read(), progress)
+
+    def _save(self, checkpoints: Checkpoints) -> None:
+        checkpoints.save(self._at.step, self._checkpoint())
+
+    def _save_best(self, checkpoints: Checkpoints) -> None:
+        if checkpoints.best is None:
+            return
+        measured = self.history[-1].validation
+        if checkpoints.best not in measured:
             raise GraphError(
-                f"the loss is {loss} in epoch {epoch + 1}, batch {batch + 1}, "
-                f"at learning rate {rate:g}",
-                fix="lower the learning rate, and check that the images are scaled and finite",
+                f"there is no validation value {checkpoints.best!r} to choose the best by",
+                fix=f"pass validate=, and one of {', '.join(measured) or 'its values'}",
             )
+        value = measured[checkpoints.best]
+        if checkpoints.better(value, self._at.best):
+            self._at.best = value
+            checkpoints.save_best(self._checkpoint())
 
+    def resume(self, source: Checkpoints | str | os.PathLike[str]) -> bool:
+        """Take up a run from its newest checkpoint, or from one file.
 
-class _Means:
-    """Means over samples of values that are means over batches."""
+        Args:
+            source: the checkpoints that ``fit`` was given, their folder, or a file of theirs.
 
-    def __init__(self) -> None:
-        self.count = 0
-        self.sums: dict[str, float] = {}
+        Returns:
+            Whether there was a checkpoint; without one, nothing has changed.
 
-    def add(self, count: int, values: Mapping[str, float]) -> None:
-        self.count += count
-        for name, value in values.items():
-            self.sums[name] = self.sums.get(name, 0.0) + count * value
-
-    def result(self) -> dict[str, float]:
-        return {name: total / self.count for name, total in self.sums.items()}
-
-
-Advance = Callable[[str], None]
-Say = Callable[[str], None]
-
-
-@contextmanager
-def _progress(show: bool, total: int) -> Iterator[tuple[Advance, Say]]:
-    """A bar of ``total`` steps and a way to print lines above it; both silent without ``show``."""
-    if not show:
-        yield (lambda text: None, lambda line: None)
-        return
-    try:
-        from rich.progress import (
-            BarColumn,
-            MofNCompleteColumn,
-            Progress,
-            TextColumn,
-            TimeRemainingColumn,
-        )
-    except ImportError:
-        raise MissingExtra(
-            "the progress bar needs rich, which is not installed",
-            fix="pip install 'cauce[train]', or pass progress=False",
-        ) from None
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, TimeRemainingColumn(), transient=True) as bar:
-        task = bar.add_task("training", total=total)
-        yield (
-            lambda text: bar.update(task, advance=1, description=text),
-            lambda line: bar.console.print(line, highlight=False),
-        )
+        Raises:
+            GraphError: a checkpoint of another network, optimiser or seed.
+            DataError: the file is damaged.
+        """
+        if isinstance(source, Checkpoints):
+            found = source.latest()
+        elif os.path.isfile(source):
+            found = read(source)
+        else:
+            found = Checkpoints(source).latest()
+        if found is None:
+            return False
+        made_with = found.progress["made_with"]
+        now = self._made_with()
+        plan, made_plan = now.pop("plan", None), made_with.get("plan")
+        mismatch = describe_mismatch(made_with, now)
+        if mismatch is not None:
+            raise GraphError(
+                f"this checkpoint is of another run: {mismatch}",
+                fix="make the Trainer with the same network, optimizer and seed as then",
+            )
+        if plan != made_plan:
+            warnings.warn(
+                f"the checkpoint was computed by {made_plan}, this run by {plan}: "
+                "the run goes on, but not bit for bit as the first would have",
+                stacklevel=2,
+            )
+        state = self.step.init(self._seed)
+        state.write(found.arrays)
+        self._state = state
+        self._at = Position(**found.progress["position"])
+        self.history.epochs[:] = [Epoch(**epoch) for epoch in found.progress["history"]]
+        self.model.load_state_dict(found.arrays, strict=False)
+        return True

@@ -13,6 +13,7 @@ from ...ir.dims import substitute
 from ...ir.errors import CauceError, GraphError, UnsupportedOp
 from ...ir.evaluate import check_feed
 from ...ir.rewrite import decompose
+from ...ir.version import VERSION
 from ..contract import Dims, NodeTime, Program, State, check_shape
 from ..split import split, updated_inputs
 from .kernels import KERNELS, Kernel
@@ -139,6 +140,7 @@ class NumpyProgram(Program):
     """
 
     backend = "numpy"
+    fingerprint = f"cauce {VERSION}, numpy {np.__version__}"
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph

@@ -1,0 +1,144 @@
+"""Checkpoints: all that a run needs to go on exactly where it was, in one file each.
+
+A file is written beside its place and renamed into it, so that a full disk, a signal or a crash
+leaves the earlier checkpoints whole.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..ir.errors import AttributeMistake, DataError
+from ..ir.tensors_file import load_tensors, save_tensors
+from ..ir.types import Array
+
+FORMAT = "cauce-checkpoint-1"
+_NAME = re.compile(r"step-(\d{8,})\.safetensors")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a checkpoint holds.
+
+    Attributes:
+        arrays: parameters, statistics, optimiser slots and the random key, by name.
+        progress: where the run was: epoch, batch, history, what it was made with.
+    """
+
+    arrays: dict[str, Array]
+    progress: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Checkpoints:
+    """A folder of checkpoints.
+
+    Args:
+        folder: made if missing.
+        every: steps between checkpoints within an epoch; one is written after every epoch too.
+            None writes after epochs only.
+        keep: how many of the last ones are kept.
+        best: the name of a validation value; the checkpoint of the epoch with the best one is kept
+            as ``best.safetensors`` beside the others. None keeps none.
+        mode: whether the best is the ``"max"`` or the ``"min"``.
+    """
+
+    folder: str | os.PathLike[str]
+    every: int | None = None
+    keep: int = 2
+    best: str | None = None
+    mode: str = "max"
+
+    def __post_init__(self) -> None:
+        if self.keep < 1:
+            raise AttributeMistake(f"keep must be at least 1, got {self.keep}")
+        if self.every is not None and self.every < 1:
+            raise AttributeMistake(f"every must be at least 1 step, got {self.every}")
+        if self.mode not in ("max", "min"):
+            raise AttributeMistake(f"mode must be 'max' or 'min', got {self.mode!r}")
+
+    def paths(self) -> list[Path]:
+        """The numbered checkpoints, oldest first."""
+        folder = Path(self.folder)
+        if not folder.is_dir():
+            return []
+        return sorted(path for path in folder.iterdir() if _NAME.fullmatch(path.name))
+
+    @property
+    def best_path(self) -> Path:
+        """Where the best checkpoint lies, once there is one."""
+        return Path(self.folder) / "best.safetensors"
+
+    def due(self, step: int, epoch_ends: bool) -> bool:
+        """Whether to write one after this step; the end of an epoch has one of its own."""
+        return self.every is not None and step % self.every == 0 and not epoch_ends
+
+    def save(self, step: int, checkpoint: Checkpoint) -> Path:
+        """Write a numbered checkpoint, then remove those that are no longer kept.
+
+        Raises:
+            OSError: the folder or the disk cannot take it; the earlier ones are left whole.
+        """
+        Path(self.folder).mkdir(parents=True, exist_ok=True)
+        path = Path(self.folder) / f"step-{step:08d}.safetensors"
+        write(path, checkpoint)
+        for old in self.paths()[: -self.keep]:
+            old.unlink(missing_ok=True)
+        return path
+
+    def save_best(self, checkpoint: Checkpoint) -> None:
+        """Write the best checkpoint in the place of an earlier one."""
+        write(self.best_path, checkpoint)
+
+    def better(self, value: float, than: float | None) -> bool:
+        """Whether ``value`` is better than an earlier one."""
+        if than is None:
+            return True
+        return value > than if self.mode == "max" else value < than
+
+    def latest(self) -> Checkpoint | None:
+        """The newest checkpoint; None where there is none.
+
+        Raises:
+            DataError: the file is damaged; remove it to go on from the one before.
+        """
+        paths = self.paths()
+        return read(paths[-1]) if paths else None
+
+
+def write(path: Path, checkpoint: Checkpoint) -> None:
+    """Write one checkpoint, all or nothing."""
+    metadata = {"format": FORMAT, "progress": json.dumps(checkpoint.progress)}
+    save_tensors(path, checkpoint.arrays, metadata)
+
+
+def read(path: str | os.PathLike[str]) -> Checkpoint:
+    """Read one checkpoint.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        DataError: it is damaged, or no checkpoint.
+    """
+    arrays, metadata = load_tensors(path)
+    if metadata.get("format") != FORMAT:
+        raise DataError(
+            f"{os.fspath(path)} is not a checkpoint (format {metadata.get('format')!r})",
+            fix="give a folder or a file that Trainer.fit(checkpoints=...) wrote",
+        )
+    return Checkpoint(arrays, dict(json.loads(metadata["progress"])))
+
+
+def describe_mismatch(made_with: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
+    """What differs between a checkpoint's run and this one, in words; None where nothing does."""
+    differing = [
+        f"{name} was {made_with.get(name)!r}, is {value!r}"
+        for name, value in now.items()
+        if made_with.get(name) != value
+    ]
+    return "; ".join(differing) or None
