@@ -127,7 +127,11 @@ def test_the_wheel_works_from_another_directory(wheel: Path, tmp_path: Path) -> 
     package, graph = python("-c", PARSE, cwd=elsewhere, path=installed).splitlines()
     assert package == str(installed / "cauce" / "__init__.py")
     assert graph == str(installed / "cauce" / "ir" / "graph.py")
-    assert {path.name for path in installed.iterdir() if path.suffix != ".dist-info"} <= {
+    command = str(installed / "bin" / "cauce")
+    for start in (("-m", "cauce"), (command,)):
+        version = python(*start, "--version", cwd=elsewhere, path=installed)
+        assert version == f"cauce {cauce.__version__}\n"
+    assert {path.name for path in installed.iterdir() if path.suffix != ".dist-info"} == {
         "cauce",
         "bin",
     }
