@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -82,20 +83,20 @@ class DType(enum.Enum):
         """
         if isinstance(value, DType):
             return value
+        found = None
         if isinstance(value, str):
-            if value in _BY_NAME:
-                return _BY_NAME[value]
-            if value == "bfloat16":
-                return DType.BF16
-        try:
-            return _BY_NUMPY[np.dtype(value)]  # type: ignore[call-overload]
-        except (TypeError, KeyError):
-            names = ", ".join(_BY_NAME)
-            raise TypeMismatch(f"{value!r} is not a dtype", fix=f"use one of {names}") from None
+            # Not through NumPy, whose "f8" counts bytes where "i8" here counts bits.
+            found = _BY_NAME.get(value)
+        elif value is not None:  # which NumPy takes for float64
+            with suppress(TypeError):
+                found = _BY_NUMPY.get(np.dtype(value))  # type: ignore[call-overload]
+        if found is None:
+            names = ", ".join(map(str, DType))
+            raise TypeMismatch(f"{value!r} is not a dtype", fix=f"use one of {names}")
+        return found
 
 
 _FLOATS = frozenset({DType.F16, DType.BF16, DType.F32, DType.F64})
-_BY_NAME = {dtype.value: dtype for dtype in DType}
 _BY_NUMPY: dict[np.dtype[Any], DType] = {
     np.dtype(np.bool_): DType.BOOL,
     np.dtype(np.int8): DType.I8,
@@ -109,6 +110,11 @@ _BY_NUMPY: dict[np.dtype[Any], DType] = {
     np.dtype(np.float16): DType.F16,
     np.dtype(np.float32): DType.F32,
     np.dtype(np.float64): DType.F64,
+}
+_BY_NAME = {
+    **{dtype.value: dtype for dtype in DType},
+    **{numpy.name: dtype for numpy, dtype in _BY_NUMPY.items()},
+    "bfloat16": DType.BF16,
 }
 _NUMPY = {dtype: numpy for numpy, dtype in _BY_NUMPY.items()} | {DType.BF16: np.dtype(np.float32)}
 
