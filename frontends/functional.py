@@ -7,12 +7,12 @@ from contextlib import contextmanager
 from functools import wraps
 from typing import ParamSpec, TypeVar
 
-from ..ir import Dim, Op
+from ..ir import Op
 from ..ir.errors import AttributeMistake
 from ..ir.location import here
 from ..ir.ops import activation, adaptive_pool, elementwise, pool, random
 from ..ir.ops import shape as shape_ops
-from .tensor import Number, Tensor
+from .tensor import Number, Size, Tensor
 from .tracing import current
 
 P = ParamSpec("P")
@@ -226,6 +226,6 @@ def one_hot(indices: Tensor, num_classes: int, dtype: object = "f32") -> Tensor:
     return current().emit(shape_ops.OneHot(num_classes, dtype), indices)  # type: ignore[arg-type]
 
 
-def reshape(x: Tensor, shape: Sequence[Dim]) -> Tensor:
+def reshape(x: Tensor, shape: Sequence[Size]) -> Tensor:
     """The elements in another shape; one -1 stands for what is left over."""
     return x.reshape(tuple(shape))

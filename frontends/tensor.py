@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from types import EllipsisType
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
 from ..ir import Dim, DType, Op, TensorType, Value
+from ..ir.dims import as_dim
 from ..ir.errors import AttributeMistake, ShapeError, TypeMismatch
 from ..ir.location import here
 from ..ir.ops import elementwise as ew
@@ -17,6 +19,7 @@ from ..ir.ops.linear import MatMul
 if TYPE_CHECKING:
     from .tracing import Trace
 
+Size: TypeAlias = Dim | str
 Number: TypeAlias = int | float | bool
 Axes: TypeAlias = int | tuple[int, ...] | None
 Index: TypeAlias = int | slice | EllipsisType
@@ -194,11 +197,11 @@ class Tensor:
 
     # ---- shape ---------------------------------------------------------------------------------
 
-    def reshape(self, *dims: Dim | tuple[Dim, ...]) -> Tensor:
+    def reshape(self, *dims: Size | Sequence[Size]) -> Tensor:
         """The elements in another shape; one -1 stands for what is left over."""
-        flat = dims[0] if len(dims) == 1 and isinstance(dims[0], tuple) else dims
-        wanted = tuple(dim for dim in flat if not isinstance(dim, tuple))
+        flat = dims[0] if len(dims) == 1 and isinstance(dims[0], (tuple, list)) else dims
         try:
+            wanted = tuple(-1 if dim == -1 else as_dim(dim) for dim in flat)
             full = shape.complete_shape(self.type, wanted)
         except ShapeError as error:
             error.at(None, here())
@@ -213,11 +216,11 @@ class Tensor:
         """The dimensions in another order."""
         return self._emit(shape.Transpose(dims), self)
 
-    def expand(self, *dims: Dim) -> Tensor:
+    def expand(self, *dims: Size) -> Tensor:
         """Broadcast to a larger shape; -1 keeps a size."""
         lead = len(dims) - self.ndim
         full = tuple(
-            self.shape[axis - lead] if dim == -1 and axis >= lead else dim
+            self.shape[axis - lead] if dim == -1 and axis >= lead else as_dim(dim)
             for axis, dim in enumerate(dims)
         )
         return self._emit(shape.Expand(full), self)

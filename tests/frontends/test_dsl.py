@@ -1,0 +1,309 @@
+"""The DSL: what networks trace to, names and lines, and mistakes shown where they were made."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cauce.frontends import nn
+from cauce.frontends.model import Model, load
+from cauce.frontends.network import network
+from cauce.frontends.tensor import Tensor
+from cauce.ir import Role, TensorType, evaluate, verify
+from cauce.ir.errors import (
+    AttributeMistake,
+    CauceError,
+    DataError,
+    GraphError,
+    ShapeError,
+    TypeMismatch,
+)
+
+HERE = Path(__file__).name
+
+
+@network
+def tiny(image, classes=10):
+    x = nn.conv2d(image, 4, 3, padding=1)
+    x = nn.relu(nn.batch_norm(x))
+    x = nn.dropout(nn.global_avg_pool(x), 0.5)
+    return nn.linear(x, classes)
+
+
+def make(function, **shapes):
+    return network(function).init(**shapes)
+
+
+def test_the_graph_reads_like_the_network() -> None:
+    text = tiny.init(image=("N", 3, 8, 8)).graph.to_text(locations=False)
+    assert text == (
+        "graph tiny(%image: f32[N,3,8,8]) -> f32[N,10] {\n"
+        "  @conv1.weight: f32[4,3,3,3] parameter\n"
+        "  @conv1.bias: f32[4] parameter\n"
+        "  @bn1.weight: f32[4] parameter\n"
+        "  @bn1.bias: f32[4] parameter\n"
+        "  @bn1.running_mean: f32[4] state\n"
+        "  @bn1.running_var: f32[4] state\n"
+        "  @linear1.weight: f32[10,4] parameter\n"
+        "  @linear1.bias: f32[10] parameter\n"
+        "  %conv1 = conv2d(%image, @conv1.weight, @conv1.bias) padding=1 : f32[N,4,8,8]\n"
+        "  %bn1 = batch_norm(%conv1, @bn1.weight, @bn1.bias, @bn1.running_mean, "
+        "@bn1.running_var) : f32[N,4,8,8]\n"
+        "  %relu1 = relu(%bn1) : f32[N,4,8,8]\n"
+        "  %global_avg_pool1 = global_avg_pool2d(%relu1) : f32[N,4,1,1]\n"
+        "  %global_avg_pool1~1 = flatten(%global_avg_pool1) : f32[N,4]\n"
+        "  %linear1 = linear(%global_avg_pool1~1, @linear1.weight, @linear1.bias) : f32[N,10]\n"
+        "  return output=%linear1\n"
+        "}"
+    )
+
+
+def test_training_form_has_batch_statistics_dropout_and_updates() -> None:
+    model = tiny.init(image=("N", 3, 8, 8))
+    graph = model.training_graph
+    verify(graph)
+    ops = [node.op.name for node in graph.nodes]
+    assert {"batch_norm_train", "random_uniform", "dropout"} <= set(ops)
+    updated = {value.name for value in graph.updates}
+    assert updated == {"bn1.running_mean", "bn1.running_var", "random.key"}
+    shared = {v.name for v in model.graph.inputs} - {"image"}
+    assert shared <= {v.name for v in graph.inputs}
+
+
+def test_running_statistics_follow_pytorch() -> None:
+    model = make(lambda x: nn.batch_norm(x, momentum=0.25), x=("N", 2, 3, 3))
+    x = np.random.default_rng(0).standard_normal((4, 2, 3, 3)).astype(np.float32)
+    new = evaluate(model.training_graph, {"x": x, **model.state_dict()}).updates
+    mean, unbiased = x.mean((0, 2, 3)), x.var((0, 2, 3), ddof=1)
+    np.testing.assert_allclose(new["bn1.running_mean"], 0.25 * mean, rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(new["bn1.running_var"], 0.75 + 0.25 * unbiased, rtol=1e-5)
+
+
+def test_initial_values_depend_on_seed_and_name_only() -> None:
+    one = tiny.init(image=("N", 3, 8, 8), seed=1).state_dict()
+    again = tiny.init(image=("N", 3, 16, 16), seed=1, classes=5).state_dict()
+    other = tiny.init(image=("N", 3, 8, 8), seed=2).state_dict()
+    np.testing.assert_array_equal(one["conv1.weight"], again["conv1.weight"])
+    assert again["linear1.weight"].shape == (5, 4)
+    assert not np.array_equal(one["conv1.weight"], other["conv1.weight"])
+    bound = 1 / np.sqrt(27)
+    assert np.abs(one["conv1.weight"]).max() <= bound
+    assert one["conv1.weight"].dtype == np.float32
+
+
+def test_scopes_blocks_and_names() -> None:
+    @nn.block
+    def stage(x, channels):
+        return nn.relu(nn.conv2d(x, channels, 1, name="project"))
+
+    def net(x):
+        with nn.scope("stem"):
+            x = nn.conv2d(x, 4, 3)
+        x = stage(stage(x, 4), 8)
+        return nn.conv2d(x, 2, 1)
+
+    names = [v.name for v in make(net, x=("N", 3, 9, 9)).parameters if v.name.endswith("weight")]
+    assert names == ["stem.conv1.weight", "stage1.project.weight", "stage2.project.weight",
+                     "conv1.weight"]  # fmt: skip
+
+
+def test_nodes_carry_the_users_lines_innermost_last() -> None:
+    def inner(x):
+        return nn.relu(x)
+
+    def net(x):
+        return inner(x)
+
+    (node,) = make(net, x=("N", 3)).graph.nodes
+    assert node.loc is not None
+    lines = [Path(frame.file).read_text().splitlines()[frame.line - 1] for frame in node.loc.frames]
+    assert "return nn.relu(x)" in lines[-1] and "return inner(x)" in lines[-2]
+    assert all(Path(frame.file).name == HERE for frame in node.loc.frames)
+
+
+def test_networks_nest_and_return_several_outputs() -> None:
+    @network
+    def features(x, width=4):
+        return nn.relu(nn.conv2d(x, width, 3))
+
+    @network
+    def two(x):
+        y = features(x, width=6)
+        return {"deep": nn.conv2d(y, 2, 1), "mean": y.mean((2, 3))}
+
+    graph = two.init(x=("N", 1, 8, 8)).graph
+    assert list(graph.outputs) == ["deep", "mean"]
+    assert graph.value("features1.conv1").type == TensorType.make("f32", ("N", 6, 6, 6))
+
+
+def test_arithmetic_and_slices_agree_with_numpy() -> None:
+    def net(x, y):
+        z = (2 * x - y / 4 + 1) ** 2 - abs(x)
+        z = nn.where(z > 1, z, 0.5)
+        part = z[:, 1:, ..., -1]
+        total = (1 - part).sum(1, keepdim=True) + z.mean() * z.max()
+        return {"part": part, "total": total, "row": z[0, :, ::2, 1:3], "flat": z.reshape("N", -1)}
+
+    model = make(net, x=("N", 3, 4, 5), y=("N", 3, 4, 5))
+    rng = np.random.default_rng(0)
+    x, y = (rng.standard_normal((2, 3, 4, 5)).astype(np.float32) for _ in range(2))
+    out = evaluate(model.graph, {"x": x, "y": y}).outputs
+    z = (2 * x - y / 4 + 1) ** 2 - abs(x)
+    z = np.where(z > 1, z, np.float32(0.5))
+    part = z[:, 1:, ..., -1]
+    np.testing.assert_allclose(out["part"], part, rtol=1e-5)
+    np.testing.assert_allclose(
+        out["total"], (1 - part).sum(1, keepdims=True) + z.mean() * z.max(), rtol=1e-5
+    )
+    np.testing.assert_allclose(out["row"], z[0, :, ::2, 1:3], rtol=1e-5)
+    np.testing.assert_allclose(out["flat"], z.reshape(2, -1), rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("stride", "size", "expected"), [(1, "H", "H"), (1, 7, "7"), (2, 7, "4"), (3, 8, "3")]
+)
+def test_same_padding(stride: int, size: int | str, expected: str) -> None:
+    def net(x):
+        return nn.conv2d(x, 1, 3, stride=stride, padding="same")
+
+    shape = make(net, x=("N", 1, size, size)).graph.outputs["output"].type.shape
+    assert str(shape[2]) == expected
+
+
+def test_symbolic_sizes_come_out_in_canonical_form() -> None:
+    def net(x):
+        return nn.max_pool2d(nn.conv2d(x, 4, 3, stride=2, padding=1), 3, stride=2, padding=1)
+
+    output = make(net, x=("N", 1, "H", "W")).graph.outputs["output"]
+    assert str(output.type) == "f32[N,4,(H + 3)//4,(W + 3)//4]"
+
+
+def test_save_and_load_give_the_same_model(tmp_path: Path) -> None:
+    model = tiny.init(image=("N", 3, 8, 8), seed=3)
+    model.save(tmp_path / "tiny.safetensors")
+    back = load(tmp_path / "tiny.safetensors")
+    assert back.graph.same_as(model.graph)
+    assert back.training_graph.same_as(model.training_graph)
+    for name, array in model.state_dict().items():
+        np.testing.assert_array_equal(back.state_dict()[name], array)
+    assert [path.name for path in tmp_path.iterdir()] == ["tiny.safetensors"]
+
+
+def test_a_failed_save_leaves_the_earlier_file(tmp_path: Path, monkeypatch) -> None:
+    path = tmp_path / "tiny.safetensors"
+    tiny.init(image=("N", 3, 8, 8)).save(path)
+    before = path.read_bytes()
+
+    def full_disk(self, data):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full_disk)
+    with pytest.raises(OSError, match="No space left"):
+        tiny.init(image=("N", 3, 8, 8), seed=9).save(path)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_loading_what_is_no_model(tmp_path: Path) -> None:
+    path = tmp_path / "bad.safetensors"
+    path.write_bytes(b"not a model at all")
+    with pytest.raises(DataError, match="is not a safetensors file"):
+        load(path)
+    with pytest.raises(FileNotFoundError, match="there is no file"):
+        load(tmp_path / "missing.safetensors")
+
+
+def test_state_dicts_are_copies_and_checked() -> None:
+    model = tiny.init(image=("N", 3, 8, 8))
+    values = model.state_dict()
+    values["conv1.weight"][...] = 0
+    assert model.state_dict()["conv1.weight"].any()
+    model.load_state_dict(values)
+    assert not model.state_dict()["conv1.weight"].any()
+    with pytest.raises(ShapeError, match=r"linear1.weight has shape \(10, 4\)"):
+        model.load_state_dict(tiny.init(image=("N", 3, 8, 8), classes=7).state_dict())
+    with pytest.raises(GraphError, match="1 names are missing"):
+        model.load_state_dict({n: a for n, a in values.items() if n != "conv1.bias"})
+
+
+def test_summary_counts_parameters_and_flops() -> None:
+    model = tiny.init(image=("N", 3, 8, 8))
+    text = model.summary(print_fn=None)
+    parameters = 4 * 3 * 9 + 4 + 4 + 4 + 10 * 4 + 10
+    assert model.parameter_count() == parameters
+    assert f"tiny: {parameters:,} parameters" in text
+    row = next(line for line in text.splitlines() if line.startswith("conv1"))
+    assert row.split()[-2:] == ["112", f"{2 * 27 * 4 * 64 + 4 * 64:,}"]
+
+
+MISTAKES = {
+    "channels": (
+        lambda x: nn.conv2d(x, 6, 3, groups=2),
+        ShapeError,
+        "3 input and 6 output channels do not divide into 2 groups",
+    ),
+    "kernel": (lambda x: nn.conv2d(x, 6, 11), ShapeError, r"8 \+ 0 \+ 0 = 8"),
+    "shapes": (
+        lambda x: x + nn.conv2d(x, 6, 1),
+        ShapeError,
+        r"\[N,3,8,8\] and \[N,6,8,8\] do not broadcast",
+    ),
+    "attribute": (lambda x: nn.dropout(x, 1.5), AttributeMistake, "1.5"),
+    "truth": (lambda x: nn.relu(x) if x > 0 else x, TypeMismatch, "no truth value"),
+    "operand": (lambda x: x + "one", TypeMismatch, "cannot be combined with 'one'"),
+    "axis": (lambda x: nn.softmax(x, 7), AttributeMistake, "axis 7 is out of range"),
+    "stride": (lambda x: nn.conv2d(x, 4, 3, stride=0), AttributeMistake, "stride must be"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_mistakes_show_the_users_line(mistake: str) -> None:
+    function, kind, message = MISTAKES[mistake]
+    with pytest.raises(kind, match=message) as caught:
+        make(function, x=("N", 3, 8, 8))
+    assert isinstance(caught.value, CauceError)
+    shown = str(caught.value)
+    assert f"{HERE}:{function.__code__.co_firstlineno}" in shown
+
+
+def test_inputs_and_options_are_checked() -> None:
+    with pytest.raises(GraphError, match="no shape for the input image"):
+        tiny.init()
+    with pytest.raises(GraphError, match="no argument called labels"):
+        tiny.init(image=("N", 3, 8, 8), labels=3)
+    with pytest.raises(AttributeMistake, match="must be a tuple"):
+        tiny.init(image=3)
+    with pytest.raises(GraphError, match="it cannot be called"):
+        tiny(np.zeros(3))
+    with pytest.raises(GraphError, match="only be used inside a network"):
+        nn.relu(3)  # type: ignore[arg-type]
+    with pytest.raises(AttributeMistake, match="an argument of init"):
+        network(lambda x, seed=1: x)
+
+
+def test_two_layers_of_one_name() -> None:
+    def net(x):
+        return nn.relu(nn.relu(x, name="act"), name="act")
+
+    with pytest.raises(GraphError, match="two layers called 'act'"):
+        make(net, x=("N", 3))
+
+
+def test_a_models_roles() -> None:
+    model = tiny.init(image=("N", 3, 8, 8))
+    assert isinstance(model, Model)
+    roles = {value.name: value.role for value in model.training_graph.inputs}
+    assert roles["image"] is Role.DATA
+    assert roles["conv1.weight"] is Role.PARAMETER
+    assert roles["bn1.running_var"] is roles["random.key"] is Role.STATE
+
+
+def test_reading_a_shape_that_is_not_there() -> None:
+    def net(x: Tensor) -> Tensor:
+        assert x.height == 8 and x.channels == 3 and x.ndim == 4
+        return x.mean((1, 2, 3)).height  # type: ignore[return-value]
+
+    with pytest.raises(ShapeError, match="has no height"):
+        make(net, x=("N", 3, 8, 8))
