@@ -13,7 +13,7 @@ from . import (
     reduce,
     shape,
 )
-from .export import export, save
+from .exporter import export, save
 
 __all__ = [
     "activation",

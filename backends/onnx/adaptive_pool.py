@@ -16,7 +16,7 @@ from ...ir.ops.adaptive_pool import (
     AdaptiveMaxPool2dSelect,
     AdaptiveWindows,
 )
-from .rules import exports
+from .rules import HALVES_IN_F32, exports
 from .writer import Writer
 
 
@@ -51,7 +51,7 @@ def _max_select(w: Writer, op: AdaptiveMaxPool2dSelect, node: Node, x: str, g: s
     return w.reshape(chosen, (*shape[:2], _windows(op)), node.result.type.shape)
 
 
-@exports(AdaptiveMaxPool2dBackward)
+@exports(AdaptiveMaxPool2dBackward, carriers=HALVES_IN_F32)
 def _max_backward(w: Writer, op: AdaptiveMaxPool2dBackward, node: Node, x: str, dy: str) -> str:
     shape, small = node.operands[0].type.shape, node.operands[1].type.shape
     flat = (*shape[:2], shape[2] * shape[3])

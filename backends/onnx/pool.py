@@ -22,7 +22,7 @@ from ...ir.ops.pool import (
     MaxWindows,
 )
 from .conv import crop, pads_of, transposed_conv
-from .rules import exports, exports_as, not_in_f64
+from .rules import HALVES_IN_F32, exports, exports_as, not_in_f64
 from .writer import Writer
 
 _NONE: Padding = ((0, 0), (0, 0))
@@ -36,7 +36,7 @@ def _max_pool2d(w: Writer, op: MaxPool2d, node: Node, x: str) -> str:
     return w("MaxPool", x, **attributes)
 
 
-@exports(MaxPool2dBackward)
+@exports(MaxPool2dBackward, carriers=HALVES_IN_F32)
 def _max_pool2d_backward(w: Writer, op: MaxPool2dBackward, node: Node, x: str, dy: str) -> str:
     """The second result of MaxPool tells where the first maximum of each window is, as a flat
     index into x [N, C, H, W]."""

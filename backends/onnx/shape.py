@@ -18,7 +18,7 @@ from ...ir.ops.shape import (
     SliceBackward,
     Transpose,
 )
-from .rules import BF16_IN_F32, exports
+from .rules import BF16_IN_F32, HALVES_IN_F32, exports
 from .writer import Writer
 
 _PAD_CARRIERS = {**BF16_IN_F32, DType.I16: DType.I32, DType.U16: DType.I32}
@@ -61,7 +61,7 @@ def _slice_backward(w: Writer, op: SliceBackward, node: Node, dy: str) -> str:
         offset, stride = w.size(start), w.ints([step])
         rows = w("Add", offset, w("Mul", w.range(shape[axis]), stride))
         shape[axis] = op.shape[axis]
-        dy = scatter_add(w, dy, rows, axis, tuple(shape), dtype)
+        dy = _scatter(w, dy, rows, axis, tuple(shape), dtype, "none")
     if all(size == 0 for size in before + after):
         return w("Identity", dy)
     return w("Pad", dy, w.ints(before + after), w.constant(0, dtype))
@@ -82,7 +82,7 @@ def _gather(w: Writer, op: Gather, node: Node, x: str, indices: str) -> str:
     return w("Gather", x, _as_indices(w, node, indices), axis=op.axis)
 
 
-@exports(GatherBackward)
+@exports(GatherBackward, carriers=HALVES_IN_F32)
 def _gather_backward(w: Writer, op: GatherBackward, node: Node, dy: str, indices: str) -> str:
     """With the indices in one dimension, rows of dy are added along the axis."""
     rank, shape = node.operands[1].type.rank, node.operands[0].type.shape
@@ -91,7 +91,8 @@ def _gather_backward(w: Writer, op: GatherBackward, node: Node, dy: str, indices
     flat = (*shape[:axis], picked, *shape[axis + rank :])
     rows = w.reshape(_as_indices(w, node, indices), node.operands[1].type.shape, (picked,))
     updates = w.reshape(dy, shape, flat)
-    return scatter_add(w, updates, rows, axis, node.result.type.shape, node.result.type.dtype)
+    dx = node.result.type
+    return _scatter(w, updates, rows, axis, dx.shape, dx.dtype, "add")
 
 
 @exports(Expand)
@@ -105,14 +106,20 @@ def _one_hot(w: Writer, op: OneHot, node: Node, indices: str) -> str:
     return w.cast(w("Equal", column, w.range(op.depth)), op.dtype)
 
 
-def scatter_add(
-    w: Writer, updates: str, rows: str, axis: int, shape: tuple[Dim, ...], dtype: DType
+def _scatter(
+    w: Writer,
+    updates: str,
+    rows: str,
+    axis: int,
+    shape: tuple[Dim, ...],
+    dtype: DType,
+    reduction: str,
 ) -> str:
-    """Zeros of ``shape`` with the slices of ``updates`` along ``axis`` added at ``rows`` [K]."""
+    """Zeros of ``shape`` with the slices of ``updates`` along ``axis`` put at ``rows`` [K]."""
     column = w("Unsqueeze", rows, w.ints([i for i in range(len(shape)) if i != axis]))
     indices = w("Expand", column, w("Shape", updates))
     zeros = w("Expand", w.constant(0, dtype), w.ints(shape))
-    return w("ScatterElements", zeros, indices, updates, axis=axis, reduction="add")
+    return w("ScatterElements", zeros, indices, updates, axis=axis, reduction=reduction)
 
 
 def _as_indices(w: Writer, node: Node, indices: str) -> str:

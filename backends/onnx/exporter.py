@@ -23,9 +23,11 @@ if TYPE_CHECKING:
 # as an operand; IR version 10 brought metadata of nodes.
 OPSET = 18
 IR_VERSION = 10
+# A protobuf message, and so an ONNX file, ends below 2 GiB.
+LARGEST = 2**31 - 1
 
 
-def export(graph: Graph, parameters: Mapping[str, Array] | None = None) -> ModelProto:
+def export(graph: Graph, parameters: Mapping[str, object] | None = None) -> ModelProto:
     """The ONNX model of ``graph``.
 
     Inputs keep their names and their symbolic dimensions. Parameters and state whose values are
@@ -46,6 +48,13 @@ def export(graph: Graph, parameters: Mapping[str, Array] | None = None) -> Model
     onnx = load_onnx()
     verify(graph)
     given = _check_parameters(graph, parameters or {})
+    size = sum(array.nbytes for array in given.values())
+    if size > LARGEST:
+        raise ExportFailure(
+            f"the parameters of {graph.name} take {size} bytes, "
+            f"and an ONNX file holds at most {LARGEST}",
+            fix="give fewer values: parameters without one become inputs of the model",
+        )
     low = lower(graph)
     leaves = _leaves(low)
     writer = Writer(low, reserved=[value.name for value in low.inputs] + list(leaves))
@@ -79,7 +88,7 @@ def export(graph: Graph, parameters: Mapping[str, Array] | None = None) -> Model
 
 
 def save(
-    graph: Graph, parameters: Mapping[str, Array] | None, path: str | os.PathLike[str]
+    graph: Graph, parameters: Mapping[str, object] | None, path: str | os.PathLike[str]
 ) -> None:
     """Export to a file. A file that is there already stays whole unless the export succeeds.
 
@@ -91,7 +100,7 @@ def save(
         beside.write_bytes(data)
 
 
-def _check_parameters(graph: Graph, parameters: Mapping[str, Array]) -> dict[str, Array]:
+def _check_parameters(graph: Graph, parameters: Mapping[str, object]) -> dict[str, Array]:
     inputs = {value.name: value for value in graph.inputs if value.role is not Role.DATA}
     surplus = [name for name in parameters if name not in inputs]
     if surplus:
