@@ -266,14 +266,14 @@ class Graph:
         except CauceError as error:
             error.at(names[0].partition("~")[0] if names else path, loc)
             raise
-        node = Node(self, op, operands, loc)
         if names is None:
             names = self._result_names(op, path, suffix)
         else:
             for name in names:
-                if name in self._names:
+                if name in self._names or names.count(name) > 1:
                     raise GraphError(f"graph {self.name} has a value called {name!r} already")
-                self._names[name] = 1
+            self._names.update(dict.fromkeys(names, 1))
+        node = Node(self, op, operands, loc)
         node.results = tuple(Value(name, type_, node) for name, type_ in zip(names, types))
         self._link(node, before)
         return node
