@@ -1,0 +1,190 @@
+"""Learning rates that change: small functions of the step, counted from 0.
+
+``Trainer.fit(lr=...)`` takes any of them. A schedule keeps no state: the rate follows from the
+number of the step alone, so a resumed run goes on with the right one. The argument names are those
+of ``torch.optim.lr_scheduler``, but everything is counted in steps: :func:`epochs_to_steps`
+converts. After their last step, schedules keep its rate.
+
+>>> schedule = WarmUp(Cosine(0.1, total_steps=1000), steps=100)
+>>> [round(schedule(step), 3) for step in (0, 50, 100, 600, 1100)]
+[0.001, 0.051, 0.1, 0.05, 0.0]
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ..ir.errors import AttributeMistake
+from .data import Dataset, batch_count
+
+Schedule = Callable[[int], float]
+
+
+@dataclass(frozen=True)
+class Constant:
+    """Always ``lr``."""
+
+    lr: float
+
+    def __post_init__(self) -> None:
+        _not_negative(self, "lr")
+
+    def __call__(self, step: int) -> float:
+        return self.lr
+
+
+@dataclass(frozen=True)
+class Step:
+    """lr * gamma**(step // step_size), as ``StepLR``."""
+
+    lr: float
+    step_size: int
+    gamma: float = 0.1
+
+    def __post_init__(self) -> None:
+        _not_negative(self, "lr", "gamma")
+        _at_least_one(self, "step_size")
+
+    def __call__(self, step: int) -> float:
+        return self.lr * self.gamma ** (step // self.step_size)
+
+
+@dataclass(frozen=True)
+class MultiStep:
+    """lr * gamma**(how many milestones are reached), as ``MultiStepLR``.
+
+    He et al. 2016, section 4.2, divide by 10 at 32,000 and 48,000 of 64,000 steps:
+    ``MultiStep(0.1, (32_000, 48_000))``.
+    """
+
+    lr: float
+    milestones: tuple[int, ...]
+    gamma: float = 0.1
+
+    def __post_init__(self) -> None:
+        _not_negative(self, "lr", "gamma")
+        object.__setattr__(self, "milestones", tuple(self.milestones))
+
+    def __call__(self, step: int) -> float:
+        return self.lr * self.gamma ** sum(step >= milestone for milestone in self.milestones)
+
+
+@dataclass(frozen=True)
+class Cosine:
+    """Half a cosine from ``lr`` at step 0 to ``eta_min`` at ``total_steps``.
+
+    eta_min + (lr - eta_min) * (1 + cos(pi * step/total_steps)) / 2, as ``CosineAnnealingLR``,
+    which calls ``total_steps`` T_max. Loshchilov and Hutter 2016, "SGDR", eq. 5.
+    """
+
+    lr: float
+    total_steps: int
+    eta_min: float = 0.0
+
+    def __post_init__(self) -> None:
+        _not_negative(self, "lr", "eta_min")
+        _at_least_one(self, "total_steps")
+
+    def __call__(self, step: int) -> float:
+        return _cosine(self.lr, self.eta_min, step / self.total_steps)
+
+
+@dataclass(frozen=True)
+class OneCycle:
+    """Up by half a cosine to ``max_lr`` during the first ``pct_start`` of the steps, then down.
+
+    From max_lr/div_factor to max_lr, and on to max_lr/div_factor/final_div_factor at the last of
+    ``total_steps`` steps, as ``OneCycleLR``; the momentum stays as it is. Smith and Topin 2017,
+    "Super-convergence".
+    """
+
+    max_lr: float
+    total_steps: int
+    pct_start: float = 0.3
+    div_factor: float = 25.0
+    final_div_factor: float = 1e4
+
+    def __post_init__(self) -> None:
+        _not_negative(self, "max_lr")
+        _at_least_one(self, "total_steps")
+        if not 0 <= self.pct_start <= 1:
+            raise AttributeMistake(
+                f"OneCycle: pct_start is a share of the steps, got {self.pct_start}",
+                fix="use 0 <= pct_start <= 1",
+            )
+        if not min(self.div_factor, self.final_div_factor) > 0:
+            raise AttributeMistake(
+                f"OneCycle divides by div_factor and final_div_factor, "
+                f"got {self.div_factor} and {self.final_div_factor}",
+                fix="use factors above 1",
+            )
+
+    def __call__(self, step: int) -> float:
+        low = self.max_lr / self.div_factor
+        peak, last = self.pct_start * self.total_steps - 1, self.total_steps - 1
+        step = min(step, last)
+        if step <= peak:
+            return _cosine(low, self.max_lr, step / peak if peak > 0 else 1.0)
+        start = max(peak, -1.0)
+        return _cosine(self.max_lr, low / self.final_div_factor, (step - start) / (last - start))
+
+
+@dataclass(frozen=True)
+class WarmUp:
+    """A straight line from start_factor * lr up to the first rate of ``schedule``, then that.
+
+    The first ``steps`` steps warm up; the schedule begins after them, at its step 0. A number
+    stands for a constant rate. ``LinearLR`` followed by another schedule in ``SequentialLR``;
+    Goyal et al. 2017, "Accurate, large minibatch SGD", section 2.2.
+    """
+
+    schedule: Schedule | float
+    steps: int
+    start_factor: float = 0.01
+
+    def __post_init__(self) -> None:
+        if not callable(self.schedule):
+            object.__setattr__(self, "schedule", Constant(self.schedule))
+        _at_least_one(self, "steps")
+        _not_negative(self, "start_factor")
+
+    def __call__(self, step: int) -> float:
+        assert callable(self.schedule)
+        if step >= self.steps:
+            return self.schedule(step - self.steps)
+        grown = self.start_factor + (1 - self.start_factor) * step / self.steps
+        return self.schedule(0) * grown
+
+
+def epochs_to_steps(
+    epochs: float, train: Dataset, batch_size: int = 64, *, drop_last: bool = False
+) -> int:
+    """How many steps ``Trainer.fit`` makes in ``epochs`` epochs, with the same arguments."""
+    return round(epochs * batch_count(train, batch_size, drop_last=drop_last))
+
+
+def _cosine(start: float, end: float, part: float) -> float:
+    """Half a cosine from ``start`` (part 0) to ``end`` (part 1), where it stays."""
+    return end + (start - end) * (1 + math.cos(math.pi * min(part, 1.0))) / 2
+
+
+def _not_negative(schedule: object, *names: str) -> None:
+    for name in names:
+        value = getattr(schedule, name)
+        if not 0 <= value < math.inf:
+            raise AttributeMistake(
+                f"{type(schedule).__name__}: {name} must be a finite number >= 0, got {value}",
+                fix="a learning rate is a number like 0.1",
+            )
+
+
+def _at_least_one(schedule: object, *names: str) -> None:
+    for name in names:
+        value = getattr(schedule, name)
+        if not value >= 1:
+            raise AttributeMistake(
+                f"{type(schedule).__name__}: {name} must be at least 1, got {value}",
+                fix="count in steps, not in epochs: epochs_to_steps(epochs, train, batch_size)",
+            )
