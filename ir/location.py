@@ -18,7 +18,11 @@ _LIBRARY = tuple(
     for folder in ("cauce", "ir", "passes", "frontends", "backends", "training")
 )
 _PYTHON = tuple(
-    {sysconfig.get_paths()[key] + os.sep for key in ("stdlib", "platstdlib", "purelib", "platlib")}
+    # "scripts" holds the commands that packages install: pytest, cauce.
+    {
+        sysconfig.get_paths()[key] + os.sep
+        for key in ("stdlib", "platstdlib", "purelib", "platlib", "scripts")
+    }
 )
 _is_library: dict[str, bool] = {}
 
