@@ -1,0 +1,64 @@
+"""How arrays lie in memory here: images are [N, C, H, W] to the graph and channels-last in memory.
+
+A kernel that makes an image allocates [N, H, W, C] and returns the transposed view. NumPy's
+elementwise functions keep the order of memory, so a network runs channels-last from its first
+convolution on. An operand may lie in any order; another order costs a copy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ...ir import Array
+
+# Per-channel vectors are repeated to rows of up to this many elements: NumPy pays for each row.
+LONGEST_ROW = 16_384
+
+
+def channels_last(x: Array) -> Array:
+    """x [N, C, ...] as [N, ..., C], without a copy."""
+    return np.moveaxis(x, 1, -1)
+
+
+def channels_first(x: Array) -> Array:
+    """x [N, ..., C] as [N, C, ...], without a copy."""
+    return np.moveaxis(x, -1, 1)
+
+
+def channel_rows(x: Array) -> Array:
+    """x [N, C, ...] as a contiguous matrix [M, k*C] of k channel vectors a row.
+
+    A copy only where ``x`` does not lie channels-last.
+    """
+    last = np.ascontiguousarray(channels_last(x))
+    return last.reshape(-1, row_factor(last.size, last.shape[-1]) * last.shape[-1])
+
+
+def row_factor(size: int, channels: int) -> int:
+    """How many vectors of ``channels`` elements make a row: a power of two that divides."""
+    vectors, factor = size // max(channels, 1), 1
+    while vectors and vectors % (2 * factor) == 0 and 2 * factor * channels <= LONGEST_ROW:
+        factor *= 2
+    return factor
+
+
+def from_channel_rows(rows: Array, x: Array) -> Array:
+    """A matrix of :func:`channel_rows` of ``x`` with the shape of x again, without a copy."""
+    return channels_first(rows.reshape(channels_last(x).shape))
+
+
+def channel_sums(rows: Array, channels: int) -> Array:
+    """The sum of each channel of a matrix of :func:`channel_rows`."""
+    return np.add.reduce(np.add.reduce(rows, axis=0).reshape(-1, channels), axis=0)
+
+
+def empty_like(x: Array, shape: Sequence[int]) -> Array:
+    """An uninitialised array of another shape, its axes in memory in the order of those of x."""
+    return np.empty_like(x, shape=tuple(shape))
+
+
+def memory_order(x: Array) -> tuple[int, ...]:
+    """The axes of ``x`` from the outermost in memory to the innermost."""
+    return tuple(sorted(range(x.ndim), key=lambda axis: (-abs(x.strides[axis]), axis)))
