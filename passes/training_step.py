@@ -12,6 +12,7 @@ from ..ir.errors import GraphError
 from ..ir.ops.constant import scalar
 from ..ir.ops.elementwise import Add
 from .autodiff import gradients
+from .gradient_clipping import GradientClipping
 from .optimizers import Optimizer
 
 LEARNING_RATE = "lr"
@@ -19,7 +20,11 @@ STEP = "optimizer.step"
 
 
 def add_training_step(
-    graph: Graph, loss: str, optimizer: Optimizer, trainable: Sequence[Input] | None = None
+    graph: Graph,
+    loss: str,
+    optimizer: Optimizer,
+    trainable: Sequence[Input] | None = None,
+    clip: GradientClipping | None = None,
 ) -> list[Input]:
     """Write gradients and the optimiser's update into ``graph``, in place.
 
@@ -32,6 +37,7 @@ def add_training_step(
         loss: the name of that output.
         optimizer: what writes the update.
         trainable: the parameters to train; all where None, none of the others changes.
+        clip: what the gradients pass through before the update.
 
     Returns:
         The new state inputs; all of them start at zero.
@@ -50,6 +56,10 @@ def add_training_step(
             f"the loss of {graph.name} depends on no parameter",
             fix="compute the loss from the network's output, and do not freeze every parameter",
         )
+    if clip is not None:
+        b = Builder(graph, suffix="clip", path="optimizer")
+        clipped = clip.apply(b, [gradient for _, gradient in trained])
+        trained = [(parameter, gradient) for (parameter, _), gradient in zip(trained, clipped)]
     dtype = trained[0][0].type.dtype
     lr = graph.add_input(LEARNING_RATE, TensorType(dtype, ()), Role.HYPERPARAMETER)
     b = Builder(graph, suffix="update", path="optimizer")
