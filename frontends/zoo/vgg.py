@@ -61,23 +61,23 @@ def _linear(x: Tensor, features: int, place: int) -> Tensor:
 
 @network
 def vgg11(image: Tensor, classes: int = 1000, dropout: float = 0.5) -> Tensor:
-    """VGG-11 (Simonyan and Zisserman 2014, table 1, A): 132,863,336 parameters, 1000 classes."""
+    """VGG-11 (Simonyan and Zisserman 2014, A): 132,863,336 parameters for 1000 classes."""
     return _vgg(image, (1, 1, 2, 2, 2), False, classes, dropout)
 
 
 @network
 def vgg11_bn(image: Tensor, classes: int = 1000, dropout: float = 0.5) -> Tensor:
-    """VGG-11 with batch normalisation: 132,868,840 parameters for 1000 classes."""
+    """VGG-11 (Simonyan and Zisserman 2014, A) with batch norm: 132,868,840 parameters."""
     return _vgg(image, (1, 1, 2, 2, 2), True, classes, dropout)
 
 
 @network
 def vgg16(image: Tensor, classes: int = 1000, dropout: float = 0.5) -> Tensor:
-    """VGG-16 (Simonyan and Zisserman 2014, table 1, D): 138,357,544 parameters, 1000 classes."""
+    """VGG-16 (Simonyan and Zisserman 2014, D): 138,357,544 parameters for 1000 classes."""
     return _vgg(image, (2, 2, 3, 3, 3), False, classes, dropout)
 
 
 @network
 def vgg16_bn(image: Tensor, classes: int = 1000, dropout: float = 0.5) -> Tensor:
-    """VGG-16 with batch normalisation: 138,365,992 parameters for 1000 classes."""
+    """VGG-16 (Simonyan and Zisserman 2014, D) with batch norm: 138,365,992 parameters."""
     return _vgg(image, (2, 2, 3, 3, 3), True, classes, dropout)
