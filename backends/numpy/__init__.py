@@ -1,7 +1,19 @@
 """The NumPy backend: the reference interpreter with fast primitives."""
 
-from . import conv
+from . import conv, elementwise, movement, normalize, pool, random, reduce
 from .kernels import KERNELS, kernel
 from .program import NumpyProgram, lower
 
-__all__ = ["KERNELS", "NumpyProgram", "conv", "kernel", "lower"]
+__all__ = [
+    "KERNELS",
+    "NumpyProgram",
+    "conv",
+    "elementwise",
+    "kernel",
+    "lower",
+    "movement",
+    "normalize",
+    "pool",
+    "random",
+    "reduce",
+]

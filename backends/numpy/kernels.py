@@ -11,7 +11,7 @@ from typing import Any, TypeAlias, TypeVar
 
 from ...ir import Op
 from ...ir.op import Arrays
-from ...ir.ops import activation, constant, elementwise, linear, reduce, shape
+from ...ir.ops import activation, adaptive_pool, constant, elementwise, linear, reduce, shape
 
 Kernel: TypeAlias = Callable[..., Arrays]
 KernelT = TypeVar("KernelT", bound=Kernel)
@@ -58,29 +58,25 @@ _VECTORISED: tuple[type[Op], ...] = (
     elementwise.LogicalAnd,
     elementwise.LogicalOr,
     elementwise.LogicalNot,
-    elementwise.Where,
     elementwise.Cast,
     activation.Relu,
-    activation.LeakyRelu,
     activation.Clip,
-    activation.Sigmoid,
     activation.Tanh,
     activation.Softmax,
     activation.LogSoftmax,
-    reduce.Sum,
-    reduce.Mean,
     reduce.Max,
     reduce.ArgMax,
     shape.Reshape,
     shape.Transpose,
     shape.Concat,
     shape.Slice,
-    shape.SliceBackward,
-    shape.Pad,
     shape.Gather,
-    shape.GatherBackward,
-    shape.Expand,
     shape.OneHot,
+    adaptive_pool.AdaptiveMaxPool2d,
+    adaptive_pool.AdaptiveMaxPool2dBackward,
+    adaptive_pool.AdaptiveMaxPool2dSelect,
+    adaptive_pool.AdaptiveAvgPool2d,
+    adaptive_pool.AdaptiveAvgPool2dBackward,
     linear.MatMul,
     linear.Linear,
 )

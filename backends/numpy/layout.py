@@ -57,8 +57,3 @@ def channel_sums(rows: Array, channels: int) -> Array:
 def empty_like(x: Array, shape: Sequence[int]) -> Array:
     """An uninitialised array of another shape, its axes in memory in the order of those of x."""
     return np.empty_like(x, shape=tuple(shape))
-
-
-def memory_order(x: Array) -> tuple[int, ...]:
-    """The axes of ``x`` from the outermost in memory to the innermost."""
-    return tuple(sorted(range(x.ndim), key=lambda axis: (-abs(x.strides[axis]), axis)))

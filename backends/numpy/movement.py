@@ -1,0 +1,50 @@
+"""Kernels that move data: they keep the order of axes in memory, where NumPy's own often do not."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ...ir import Array
+from ...ir.dims import sizes
+from ...ir.ops.shape import Expand, GatherBackward, Pad, SliceBackward
+from .kernels import kernel
+from .layout import empty_like
+
+
+@kernel(Pad)
+def pad(op: Pad, x: Array) -> Array:
+    shape = [before + size + after for size, (before, after) in zip(x.shape, op.pads)]
+    y = empty_like(x, shape)
+    y[...] = x.dtype.type(op.value)
+    y[tuple(slice(before, before + n) for n, (before, _) in zip(x.shape, op.pads))] = x
+    return y
+
+
+@kernel(SliceBackward)
+def slice_backward(op: SliceBackward, dy: Array) -> Array:
+    dx = empty_like(dy, sizes(op.shape))
+    dx[...] = 0
+    op.slice().reference(dx)[...] = dy
+    return dx
+
+
+@kernel(Expand)
+def expand(op: Expand, x: Array) -> Array:
+    """A view that repeats x: kernels never write to their operands."""
+    return np.broadcast_to(x, sizes(op.shape))
+
+
+@kernel(GatherBackward)
+def gather_backward(op: GatherBackward, dy: Array, indices: Array) -> Array:
+    """Rows sorted by their index, then one sum for each run of equal indices."""
+    axis = op.axis % (dy.ndim - indices.ndim + 1)
+    lead = tuple(range(axis, axis + indices.ndim))
+    front = np.moveaxis(dy, lead, range(indices.ndim))
+    rest = front.shape[indices.ndim :]
+    dx = np.zeros((*sizes((op.size,)), *rest), dy.dtype)
+    if indices.size:
+        order = np.argsort(indices, axis=None, kind="stable")
+        found, starts = np.unique(indices.ravel()[order], return_index=True)
+        rows = front.reshape(indices.size, *rest)[order]
+        dx[found] = np.add.reduceat(rows, starts, axis=0)
+    return np.moveaxis(dx, 0, axis)

@@ -1,0 +1,96 @@
+"""Batch normalisation over channels-last rows.
+
+The statistics take two passes, as everywhere: first the mean, then the squares of what is left.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ...ir import Array
+from ...ir.ops.normalize import BatchNorm, BatchNormTrain, BatchNormTrainBackward
+from .kernels import kernel
+from .layout import channel_rows, channel_sums, from_channel_rows
+
+# Elements of one block, whose temporaries stay in a second-level cache.
+BLOCK = 2**16
+
+
+def _scale(variance: Array, epsilon: float) -> Array:
+    """1 / sqrt(variance + epsilon)."""
+    root = np.sqrt(variance + variance.dtype.type(epsilon))
+    return np.divide(root.dtype.type(1), root)
+
+
+@kernel(BatchNorm)
+def batch_norm(
+    op: BatchNorm, x: Array, gamma: Array, beta: Array, mean: Array, variance: Array
+) -> Array:
+    rows = channel_rows(x)
+    y = np.empty_like(rows)
+    repeats = rows.shape[1] // len(mean)
+    shift, scale, offset = (
+        np.tile(v, repeats) for v in (mean, gamma * _scale(variance, op.epsilon), beta)
+    )
+    for block in _blocks(rows):
+        np.subtract(rows[block], shift, out=y[block])
+        y[block] *= scale
+        y[block] += offset
+    return from_channel_rows(y, x)
+
+
+def _blocks(rows: Array) -> list[slice]:
+    step = max(1, BLOCK // max(1, rows.shape[1]))
+    return [slice(i, i + step) for i in range(0, len(rows), step)]
+
+
+@kernel(BatchNormTrain)
+def batch_norm_train(
+    op: BatchNormTrain, x: Array, gamma: Array, beta: Array
+) -> tuple[Array, Array, Array]:
+    channels = len(gamma)
+    rows = channel_rows(x)
+    repeats, count = rows.shape[1] // channels, rows.dtype.type(rows.size // channels)
+    mean = channel_sums(rows, channels) / count
+    shift = np.tile(mean, repeats)
+    y = np.empty_like(rows)
+    squares = np.zeros(rows.shape[1], rows.dtype)
+    for block in _blocks(rows):
+        centred = np.subtract(rows[block], shift, out=y[block])
+        squares += np.add.reduce(centred * centred, axis=0)
+    variance = squares.reshape(-1, channels).sum(axis=0) / count
+    scale, offset = np.tile(gamma * _scale(variance, op.epsilon), repeats), np.tile(beta, repeats)
+    for block in _blocks(rows):
+        y[block] *= scale
+        y[block] += offset
+    return from_channel_rows(y, x), mean, variance
+
+
+@kernel(BatchNormTrainBackward)
+def batch_norm_train_backward(
+    op: BatchNormTrainBackward, x: Array, gamma: Array, mean: Array, variance: Array, dy: Array
+) -> tuple[Array, Array, Array]:
+    """With c = x - mean: dx = gamma*s * dy - gamma*s**2 * dgamma/M * c - gamma*s * dbeta/M."""
+    channels = len(gamma)
+    rows, slopes = channel_rows(x), channel_rows(dy)
+    repeats, count = rows.shape[1] // channels, rows.dtype.type(rows.size // channels)
+    shift = np.tile(mean, repeats)
+    dx = np.empty_like(rows)
+    total, along = (np.zeros(rows.shape[1], rows.dtype) for _ in range(2))
+    for block in _blocks(rows):
+        centred = np.subtract(rows[block], shift, out=dx[block])
+        total += np.add.reduce(slopes[block], axis=0)
+        along += np.add.reduce(slopes[block] * centred, axis=0)
+    s = _scale(variance, op.epsilon)
+    dbeta = total.reshape(-1, channels).sum(axis=0)
+    dgamma = along.reshape(-1, channels).sum(axis=0) * s
+    by_slope, by_centred, constant = (
+        np.tile(v, repeats)
+        for v in (gamma * s, -gamma * s * s * dgamma / count, -gamma * s * dbeta / count)
+    )
+    for block in _blocks(rows):
+        part = dx[block]
+        part *= by_centred
+        part += slopes[block] * by_slope
+        part += constant
+    return from_channel_rows(dx, x), dgamma, dbeta

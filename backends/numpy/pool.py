@@ -1,0 +1,113 @@
+"""Pooling over windows of a fixed size: one pass for each place of the window, over all windows.
+
+Adaptive windows differ in size; there are few of them, and the plain references take each over
+all images and channels at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from ...ir import Array, TensorType
+from ...ir.dims import sizes
+from ...ir.ops.pool import (
+    AvgPool2d,
+    AvgPool2dBackward,
+    FixedWindows,
+    MaxPool2d,
+    MaxPool2dBackward,
+    MaxPool2dSelect,
+    MaxWindows,
+)
+from .elementwise import choose
+from .kernels import kernel
+from .layout import empty_like
+
+Cells = tuple[slice, slice]
+
+
+def _places(op: FixedWindows, x_size: tuple[int, int]) -> Iterator[tuple[Cells, Cells]]:
+    """For each place of a window, in row order: the windows that have it inside of x, and the
+    pixels of x that stand there."""
+    rows, columns = (list(_along(op, axis, size)) for axis, size in enumerate(x_size))
+    for windows_down, down in rows:
+        for windows_across, across in columns:
+            yield (windows_down, windows_across), (down, across)
+
+
+def _along(op: FixedWindows, axis: int, size: int) -> Iterator[tuple[slice, slice]]:
+    kernel_size, stride, _, dilation = op.geometry(axis)
+    starts = op.starts(axis, size)
+    for place in range(0, kernel_size * dilation, dilation):
+        inside = [i for i, start in enumerate(starts) if 0 <= start + place < size]
+        if inside:
+            first = starts[inside[0]] + place
+            last = starts[inside[-1]] + place
+            yield slice(inside[0], inside[-1] + 1), slice(first, last + 1, stride)
+
+
+def _pooled(op: FixedWindows, x: Array) -> tuple[int, ...]:
+    return sizes(op.pooled(TensorType.of(x)).shape)
+
+
+@kernel(MaxPool2d)
+def max_pool2d(op: MaxWindows, x: Array) -> Array:
+    y = empty_like(x, _pooled(op, x))
+    y[...] = -np.inf
+    for windows, pixels in _places(op, x.shape[2:]):
+        part = y[..., *windows]
+        np.maximum(part, x[..., *pixels], out=part)
+    return y
+
+
+def _maxima(op: MaxWindows, x: Array) -> Iterator[tuple[Cells, Cells, Array]]:
+    """The places, each with where the first maximum of a window stands there."""
+    y = max_pool2d(op, x)
+    free = np.ones_like(y, dtype=np.bool_)
+    for windows, pixels in _places(op, x.shape[2:]):
+        x_part, free_part = x[..., *pixels], free[..., *windows]
+        # A maximum is NaN where a pixel is.
+        hit = np.equal(x_part, y[..., *windows])
+        hit |= np.not_equal(x_part, x_part)
+        hit &= free_part
+        free_part ^= hit
+        yield windows, pixels, hit
+
+
+@kernel(MaxPool2dBackward)
+def max_pool2d_backward(op: MaxPool2dBackward, x: Array, dy: Array) -> Array:
+    dx = np.zeros_like(x)
+    for windows, pixels, hit in _maxima(op, x):
+        dx[..., *pixels] += choose(hit, dy[..., *windows], np.zeros((), x.dtype))
+    return dx
+
+
+@kernel(MaxPool2dSelect)
+def max_pool2d_select(op: MaxPool2dSelect, x: Array, g: Array) -> Array:
+    y = empty_like(x, _pooled(op, x))
+    y[...] = 0
+    for windows, pixels, hit in _maxima(op, x):
+        y[..., *windows] += choose(hit, g[..., *pixels], np.zeros((), x.dtype))
+    return y
+
+
+@kernel(AvgPool2d)
+def avg_pool2d(op: AvgPool2d, x: Array) -> Array:
+    y = empty_like(x, _pooled(op, x))
+    y[...] = 0
+    for windows, pixels in _places(op, x.shape[2:]):
+        y[..., *windows] += x[..., *pixels]
+    y /= op.areas(x)
+    return y
+
+
+@kernel(AvgPool2dBackward)
+def avg_pool2d_backward(op: AvgPool2dBackward, dy: Array) -> Array:
+    dx = empty_like(dy, (*dy.shape[:2], *sizes(op.size)))
+    dx[...] = 0
+    share = np.divide(dy, op.areas(dx))
+    for windows, pixels in _places(op, dx.shape[2:]):
+        dx[..., *pixels] += share[..., *windows]
+    return dx
