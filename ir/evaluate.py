@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -116,9 +117,8 @@ def check_feeds(
 def check_feed(value: Input, feed: object) -> Array:
     """One feed as an array with the dtype and the rank of its input."""
     wanted = value.type.dtype
-    array = np.asarray(feed)
-    if not isinstance(feed, (np.ndarray, np.generic)):
-        array = array.astype(wanted.numpy)
+    array = feed if isinstance(feed, (np.ndarray, np.generic)) else _from_python(value, feed)
+    array = np.asarray(array)
     if array.dtype != wanted.numpy:
         raise TypeMismatch(
             f"input {value.name} takes {value.type}, got an array of {array.dtype}",
@@ -133,6 +133,24 @@ def check_feed(value: Input, feed: object) -> Array:
             path=value.name,
         )
     return array
+
+
+def _from_python(value: Input, feed: object) -> Array:
+    """Python numbers and lists of them in the dtype of their input, where that holds them."""
+    wanted = value.type.dtype
+    try:
+        array = np.asarray(feed)
+    except ValueError:
+        array = np.asarray(None)  # rows that differ in length
+    fits = array.dtype.kind in ("biuf" if wanted.is_float else "biu")
+    converted = array.astype(wanted.numpy) if fits else array
+    if not fits or (not wanted.is_float and not np.array_equal(converted, array)):
+        raise TypeMismatch(
+            f"input {value.name} takes {value.type}, got {reprlib.repr(feed)}",
+            fix="give an array, a number or nested lists of numbers that the dtype can hold",
+            path=value.name,
+        )
+    return converted
 
 
 def bind_symbols(
