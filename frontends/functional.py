@@ -7,8 +7,10 @@ from contextlib import contextmanager
 from functools import wraps
 from typing import ParamSpec, TypeVar
 
-from ..ir import Op
-from ..ir.errors import AttributeMistake
+import numpy as np
+
+from ..ir import Array, DType, Op
+from ..ir.errors import AttributeMistake, CauceError, ShapeError, TypeMismatch
 from ..ir.location import here
 from ..ir.ops import activation, adaptive_pool, elementwise, pool, random
 from ..ir.ops import shape as shape_ops
@@ -174,6 +176,69 @@ def dropout(x: Tensor, p: float = 0.5, *, name: str | None = None) -> Tensor:
         return x
     draw = random.RandomUniform(x.shape, stream, x.dtype)
     return trace.emit(op, x, trace.emit(draw, trace.random_key(), path=path), path=path)
+
+
+def normalize(
+    x: Tensor,
+    mean: float | Sequence[float],
+    std: float | Sequence[float],
+    dtype: object = "f32",
+    *,
+    name: str | None = None,
+) -> Tensor:
+    """(x - mean)/std for each channel of x [N, C, ...]; u8 pixels are scaled to 0..1 first.
+
+    With it as the first layer a network takes images as they are stored, and is fed the same way
+    wherever it runs. ``mean`` and ``std`` are those of torchvision's ``Normalize``, of pixels from
+    0 to 1; ``Dataset.channel_statistics`` measures them.
+
+    Args:
+        x: u8, or floating-point, which is not scaled.
+        mean: one number, or one for each channel.
+        std: likewise.
+        dtype: of the result, where x is u8.
+        name: the layer's name.
+
+    Raises:
+        TypeMismatch: x of another dtype.
+        ShapeError: other than C numbers.
+        AttributeMistake: a std that is not positive.
+    """
+    trace = current()
+    path = trace.layer_path("normalize", name)
+    try:
+        _check_normalize(x, np.asarray(mean), np.asarray(std))
+    except CauceError as error:
+        error.at(path, here())
+        raise
+    scale = 255.0 if x.dtype is DType.U8 else 1.0
+
+    def per_channel(numbers: float | Sequence[float]) -> Tensor:
+        scaled = scale * np.asarray(numbers, np.float64)
+        column = scaled.reshape(-1, *(1,) * (x.ndim - 2)) if scaled.ndim else scaled
+        return trace.constant(column, pixels.dtype)
+
+    with trace.at(path):
+        pixels = x.cast(dtype) if x.dtype is DType.U8 else x
+        return (pixels - per_channel(mean)) / per_channel(std)
+
+
+def _check_normalize(x: Tensor, mean: Array, std: Array) -> None:
+    if not (x.dtype is DType.U8 or x.dtype.is_float):
+        raise TypeMismatch(
+            f"normalize takes u8 or floating-point pixels, got {x.type}",
+            fix="convert the images first: x.cast('f32')",
+        )
+    for name, numbers in (("mean", mean), ("std", std)):
+        if numbers.ndim and (x.ndim < 2 or numbers.shape != (x.shape[1],)):
+            raise ShapeError(
+                f"normalize: {name} has shape {numbers.shape}, but the input is {x.type}",
+                fix="give one number, or one for each channel (dimension 1)",
+            )
+    if not np.all(std > 0):
+        raise AttributeMistake(
+            f"normalize divides by std, got {std}", fix="give positive numbers; 1 changes nothing"
+        )
 
 
 def flatten(x: Tensor, start_dim: int = 1, end_dim: int = -1, *, name: str | None = None) -> Tensor:

@@ -1,0 +1,80 @@
+"""Metrics written into the graph: functions (logits, target) -> scalar, as losses are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ..ir.errors import AttributeMistake, ShapeError
+from ..ir.location import here
+from . import functional
+from .tensor import Tensor
+
+
+def accuracy(logits: Tensor, target: Tensor) -> Tensor:
+    """The share of samples whose greatest logit is that of their class.
+
+    At ties the first class counts as the greatest.
+
+    Args:
+        logits: [N, C, ...].
+        target: class indices [N, ...], or probabilities [N, C, ...], whose greatest is the class.
+    """
+    return logits.argmax(dim=1).eq(_classes(logits, target)).cast(logits.dtype).mean()
+
+
+def top_k(k: int) -> Callable[[Tensor, Tensor], Tensor]:
+    """The metric: the share of samples whose class is among those of the k greatest logits.
+
+    A class is among them unless k logits or more are above its own: at ties a sample counts as
+    right. A logit that is NaN counts as above all others, and as below all where it is the class's
+    own. The arguments of the metric are those of :func:`accuracy`.
+
+    Raises:
+        AttributeMistake: k below 1, or, by the metric, above the number of classes.
+    """
+    if k < 1:
+        raise AttributeMistake(f"top_k: k must be at least 1, got {k}", fix="pass for example 5")
+
+    def metric(logits: Tensor, target: Tensor) -> Tensor:
+        classes = logits.channels
+        if not isinstance(classes, int):
+            raise ShapeError(
+                f"top_k must know the number of classes, the logits are {logits.type}",
+                fix="give the network's output a known number of channels",
+                loc=here(),
+            )
+        if k > classes:
+            raise AttributeMistake(
+                f"top_k: k is {k}, but there are {classes} classes",
+                fix=f"choose k below {classes}, at which every sample counts as right",
+                loc=here(),
+            )
+        last = logits.permute(0, *range(2, logits.ndim), 1)
+        own = functional.one_hot(_classes(logits, target), classes, "bool")
+        # Not logits * own: infinity times 0 is NaN.
+        logit = functional.where(own, last, 0.0).sum(dim=-1, keepdim=True)
+        not_above = (last <= logit).cast("i32").sum(dim=-1)
+        return (not_above > classes - k).cast(logits.dtype).mean()
+
+    return metric
+
+
+def _classes(logits: Tensor, target: Tensor) -> Tensor:
+    """The class of each sample; shapes that would broadcast against the logits are refused."""
+    indices = (logits.shape[0], *logits.shape[2:])
+    wanted = logits.shape if target.dtype.is_float else indices
+    if target.shape != wanted:
+        raise ShapeError(
+            f"the logits are {logits.type}, the target is {target.type}",
+            fix="give class indices "
+            f"[{','.join(map(str, indices))}], or probabilities shaped like the logits",
+            loc=here(),
+        )
+    return target.argmax(dim=1) if target.dtype.is_float else target
+
+
+# The metrics a Trainer knows by name.
+METRICS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "accuracy": accuracy,
+    "top5": top_k(5),
+}
