@@ -15,7 +15,7 @@ from typing import ClassVar, TypeAlias
 
 from .errors import CompileError
 from .graph import Graph
-from .rewrite import Event, watching
+from .rewrite import Event, Rule, apply_rules, watching
 from .verify import verify
 
 # A property of a graph that a pass may require or ensure: None where it holds, else the reason.
@@ -39,6 +39,20 @@ class Pass:
     def run(self, graph: Graph) -> bool:
         """Change ``graph`` in place; returns whether anything changed."""
         raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Rewrite(Pass):
+    """A pass made of rewrite rules, applied anywhere until none fires.
+
+    Class variables:
+        rules: the rules, those to try first in front.
+    """
+
+    rules: ClassVar[tuple[Rule, ...]]
+
+    def run(self, graph: Graph) -> bool:
+        return apply_rules(graph, self.rules)
 
 
 class Instrument:

@@ -9,7 +9,7 @@ A rule's docstring is its equation. Patterns look like the expression they match
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -62,7 +62,7 @@ class OpPattern:
     """Matches the result of a node with a given op.
 
     Args:
-        cls: the class of the op, or a base class of several: ``Op`` matches them all.
+        cls: the class of the op, several classes, or a base class: ``Op`` matches every op.
         operands: a pattern for each operand; ``rest`` takes those that are left.
         name: under which the node is found in the match.
         rest: the variable prefix for operands beyond the patterns (``bias0``, ``bias1``, ...).
@@ -71,7 +71,7 @@ class OpPattern:
 
     def __init__(
         self,
-        cls: type[Op],
+        cls: type[Op] | tuple[type[Op], ...],
         *operands: Pattern,
         name: str | None = None,
         rest: str | None = None,
@@ -186,7 +186,7 @@ def _apply(rule: Rule, node: Node) -> list[Node] | None:
     refused = rule.check(match)
     for name in rule.alone:
         inner = match.nodes[name]
-        if refused is None and inner is not node and not _only_reader(inner):
+        if refused is None and inner is not node and not only_reader(inner):
             refused = f"%{inner.results[0].name} has other readers"
     event = Event(type(rule).__name__, node.path, refused)
     for watcher in _watchers.get():
@@ -195,28 +195,41 @@ def _apply(rule: Rule, node: Node) -> list[Node] | None:
         return None
     readers = [user for value in node.results for user in value.users]
     suppliers = [value.node for value in node.operands if value.node is not None]
-    first = node._prev
-    values = rule.replace(Builder.like(node, before=node), match)
-    fresh = list(_nodes_between(first, node))
-    substitute(node, values if isinstance(values, tuple) else (values,))
+    fresh = rewrite_node(node, lambda b: rule.replace(b, match))
     return [touched for touched in (*readers, *suppliers, *fresh) if touched.results]
 
 
-def _only_reader(node: Node) -> bool:
+def only_reader(node: Node) -> bool:
+    """Whether the results of ``node`` are read once in all, by a node of its graph."""
     readers = sum(len(value.users) for value in node.results)
     return readers == 1 and not any(node.graph.leaves(value) for value in node.results)
 
 
-def substitute(node: Node, values: Sequence[Value]) -> None:
+def rewrite_node(node: Node, write: Callable[[Builder], Values]) -> list[Node]:
+    """Replace ``node`` by what ``write`` writes before it; returns the new nodes, last first."""
+    first = node._prev
+    values = write(Builder.like(node, before=node))
+    fresh = list(_nodes_between(first, node))
+    substitute(node, values if isinstance(values, tuple) else (values,), fresh)
+    return [new for new in fresh if new.results]
+
+
+def substitute(node: Node, values: Sequence[Value], fresh: Collection[Node] | None = None) -> None:
     """Put ``values`` in the place of the results of ``node``, and erase what is then unread.
 
-    A value written in the name of the node (with its layer path) takes over the name of the result
-    it replaces, so that names survive rewriting; any other value keeps its own.
+    Results of fresh nodes give way to the values they replace, which keep their names and their
+    identity; other values keep their own.
+
+    Args:
+        node: what is replaced.
+        values: one for each result.
+        fresh: the nodes that were written for this; those that nothing reads where None.
 
     Raises:
         CompileError: a value of another type than the result it replaces.
     """
     graph = node.graph
+    taken: dict[Value, Value] = {}
     for old, new in zip(node.results, values, strict=True):
         if old.type != new.type:
             raise CompileError(
@@ -224,13 +237,17 @@ def substitute(node: Node, values: Sequence[Value]) -> None:
                 path=node.path,
                 loc=node.loc,
             )
-        graph.replace(old, new)
-    path, names = node.path, [value.name for value in node.results]
-    erase_unread(node)
-    for name, new in zip(names, values):
-        numbered = new.node is not None and "~" in new.name and new.path == path
-        if numbered and name not in graph._names:
-            graph.rename(new, name)
+        unread = fresh is None and not new.users and not graph.leaves(new)
+        if new not in taken and new.node is not None and (unread or new.node in (fresh or ())):
+            graph.take_over(old, new)
+            taken[new] = old
+        else:
+            graph.replace(old, taken.get(new, new))
+    suppliers = [value.node for value in node.operands if value.node is not None]
+    graph.erase(node)
+    node.results = ()
+    for supplier in suppliers:
+        erase_unread(supplier)
 
 
 def erase_unread(node: Node) -> None:
@@ -252,22 +269,8 @@ def decompose(node: Node) -> None:
 
     Its results keep their identity: they become the results of the new nodes.
     """
-    graph, first = node.graph, node._prev
-    values = node.op.decompose(Builder.like(node, before=node), *node.operands)
-    fresh = set(_nodes_between(first, node))
-    for old, new in zip(node.results, values if isinstance(values, tuple) else (values,)):
-        if old.type != new.type:
-            raise CompileError(
-                f"{node.op.name} gives {old.type}, its decomposition {new.type}",
-                path=node.path,
-                loc=node.loc,
-            )
-        if new.node in fresh:
-            graph.take_over(old, new)
-        else:
-            graph.replace(old, new)
-    graph.erase(node)
-    node.results = ()
+    operands = node.operands
+    rewrite_node(node, lambda b: node.op.decompose(b, *operands))
 
 
 def _nodes_between(first: Node | None, last: Node) -> Iterator[Node]:

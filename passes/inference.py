@@ -1,0 +1,169 @@
+"""From training to inference: no dropout, running statistics in place of those of the batch.
+
+Nothing in a graph says "this is a running statistic". It is found by what it does: a state input
+whose update is computed from the mean (or the variance) that a ``batch_norm_train`` gives.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..ir import Graph, Input, Node, Role, Value
+from ..ir.errors import GraphError, UnsupportedOp
+from ..ir.ops.normalize import BatchNorm, BatchNormTrain
+from ..ir.ops.random import Dropout
+from ..ir.pass_manager import Pass, Rewrite
+from ..ir.rewrite import OpPattern, Var, erase_unread, rewrite_node
+from .matching import ToOperand
+from .properties import inference_only, without_regions
+
+
+class DropoutNothing(ToOperand):
+    """dropout(x, uniform) = x, in inference"""
+
+    pattern = OpPattern(Dropout, Var("x"), Var("uniform"))
+
+
+@dataclass(frozen=True)
+class RemoveDropout(Rewrite):
+    """Takes dropout away. This changes what the graph computes: it is not for training."""
+
+    name = "remove_dropout"
+    rules = (DropoutNothing(),)
+
+
+@dataclass(frozen=True)
+class ToInference(Pass):
+    """Turns the graph of a network in training into that of the network in inference.
+
+    Dropout goes; ``batch_norm_train`` becomes ``batch_norm`` with the running statistics; so go the
+    updates of these, and every other state that only serves its own update (the random key).
+
+    Raises:
+        UnsupportedOp: a batch norm without running statistics, or whose batch statistics are read
+            by something else than their update.
+        GraphError: a graph that updates its parameters: a training step, not a network.
+    """
+
+    name = "to_inference"
+    requires = (without_regions,)
+    ensures = (inference_only,)
+
+    def run(self, graph: Graph) -> bool:
+        trained = [value.name for value in graph.updates if value.role is Role.PARAMETER]
+        if trained:
+            raise GraphError(
+                f"{graph.name} updates its parameters ({', '.join(trained[:3])}): "
+                "it is a training step, not a network",
+                fix="turn the network itself to inference",
+            )
+        in_use = [value for value in graph.inputs_with(Role.STATE) if value.users]
+        changed = RemoveDropout().run(graph)
+        running = _running_statistics(graph)
+        for node in [node for node in graph.nodes if isinstance(node.op, BatchNormTrain)]:
+            _normalize_by(node, *(_running(node, place, running) for place in (1, 2)))
+            changed = True
+        changed |= _drop_idle_updates(graph)
+        for value in in_use:
+            if not value.users and not graph.leaves(value):
+                graph.remove_input(value)
+        return changed
+
+
+def _running_statistics(graph: Graph) -> dict[Value, list[Input]]:
+    """For each mean and variance of a batch, the states whose updates are computed from it.
+
+    The update may read the state itself, constants, and the same statistic of several nodes (a
+    layer that is applied twice): a mean and a variance never share one.
+    """
+    found: dict[Value, list[Input]] = {}
+    for target, update in graph.updates.items():
+        statistics = _statistics_behind(update)
+        places = {_place(value) for value in statistics}
+        if len(places) == 1 and 0 not in places:
+            for value in statistics:
+                found.setdefault(value, []).append(target)
+    return found
+
+
+def _statistics_behind(update: Value) -> set[Value]:
+    """The results of batch norms that ``update`` is computed from, not looking beyond them."""
+    found: set[Value] = set()
+    seen: set[Value] = set()
+    pending = [update]
+    while pending:
+        value = pending.pop()
+        if value in seen:
+            continue
+        seen.add(value)
+        if value.node and isinstance(value.node.op, BatchNormTrain):
+            found.add(value)
+        elif value.node:
+            pending += value.node.operands
+    return found
+
+
+def _place(value: Value) -> int:
+    """Which result of its node ``value`` is."""
+    assert value.node is not None
+    return value.node.results.index(value)
+
+
+def _running(node: Node, place: int, running: dict[Value, list[Input]]) -> Input:
+    """The running statistic that stands for a result of a batch norm."""
+    value, what = node.results[place], node.op.results[place]
+    targets = [target for target in running.get(value, []) if target.type == value.type]
+    if len(targets) != 1:
+        names = ", ".join(target.name for target in targets)
+        raise UnsupportedOp(
+            f"the {what} of {node.op.name} has "
+            + (f"several running statistics: {names}" if names else "no running statistic"),
+            fix="let the graph update one state from it, as nn.batch_norm does, "
+            "or write batch_norm with the statistics wanted",
+            path=node.path,
+            loc=node.loc,
+        )
+    return targets[0]
+
+
+def _normalize_by(node: Node, mean: Input, variance: Input) -> None:
+    """Replace a ``batch_norm_train`` by ``batch_norm``, and take away the updates."""
+    graph, path = node.graph, node.path
+    for target in (mean, variance):
+        _drop_update(graph, target)
+    for value in node.results[1:]:
+        if value.users or graph.leaves(value):
+            raise UnsupportedOp(
+                f"%{value.name}, a statistic of the batch, is read by more than its update",
+                fix="read the running statistic in its place",
+                path=path,
+                loc=node.loc,
+            )
+    if node.results:  # else only the updates read it, and it went with them
+        assert isinstance(node.op, BatchNormTrain)
+        op, operands = BatchNorm(node.op.epsilon), node.operands
+        rewrite_node(node, lambda b: (b(op, *operands, mean, variance), mean, variance))
+
+
+def _drop_update(graph: Graph, target: Input) -> None:
+    """Let ``target`` keep its value, and erase what only computed the new one."""
+    update = graph.updates.pop(target, None)
+    if update is not None and update.node is not None:
+        erase_unread(update.node)
+
+
+def _drop_idle_updates(graph: Graph) -> bool:
+    """Drop the updates of states that no output depends on, now or in a later call."""
+    needed: set[Value] = set()
+    pending = list(graph.outputs.values())
+    while pending:
+        value = pending.pop()
+        if value not in needed:
+            needed.add(value)
+            pending += value.node.operands if value.node else ()
+            if isinstance(value, Input) and value in graph.updates:
+                pending.append(graph.updates[value])
+    idle = [target for target in graph.updates if target not in needed]
+    for target in idle:
+        _drop_update(graph, target)
+    return bool(idle)

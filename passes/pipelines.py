@@ -1,0 +1,37 @@
+"""The pipelines: tuples of passes, to be run with :func:`cauce.ir.pass_manager.run_passes`."""
+
+from __future__ import annotations
+
+from ..ir.pass_manager import Pass, Repeat
+from .batch_norm_folding import FoldBatchNorm, NormToScale
+from .canonicalize import Canonicalize
+from .constant_folding import FoldConstants
+from .cse import EliminateCommon
+from .dead_code import EliminateDead
+from .fusion import FuseElementwise
+from .inference import ToInference
+from .padding import MergePadding
+
+Pipeline = tuple[Pass, ...]
+
+# One form for everything, nothing twice, nothing in vain. What one pass does makes work for
+# another, so they are repeated until none finds any.
+SIMPLIFY: Pipeline = (
+    Repeat((Canonicalize(), FoldConstants(), EliminateCommon(), EliminateDead())),
+)
+
+# A network for inference, from its graph in training or in inference.
+INFERENCE: Pipeline = (
+    ToInference(),
+    Canonicalize(),
+    MergePadding(),
+    FoldBatchNorm(),
+    NormToScale(),
+    *SIMPLIFY,
+)
+
+# A graph with gradients and updates, which all stay what they are.
+TRAINING: Pipeline = (MergePadding(), *SIMPLIFY)
+
+# Last, since no other pass looks into regions.
+FUSE: Pipeline = (FuseElementwise(),)

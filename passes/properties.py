@@ -1,0 +1,41 @@
+"""Properties that passes require or ensure: None where one holds, else the reason why not."""
+
+from __future__ import annotations
+
+from ..ir import Graph, Node
+from ..ir.ops.normalize import BatchNormTrain
+from ..ir.ops.random import Dropout
+
+
+def no_dead_code(graph: Graph) -> str | None:
+    """Of every node at least one result is read, or leaves the graph."""
+    for node in graph.nodes:
+        if is_dead(node):
+            return f"nothing reads %{node.results[0].name}"
+    return None
+
+
+def is_dead(node: Node) -> bool:
+    """Whether nothing reads the results of ``node``, and none leaves the graph."""
+    return not any(value.users or node.graph.leaves(value) for value in node.results)
+
+
+def without_regions(graph: Graph) -> str | None:
+    """No node holds a region."""
+    for node in graph.nodes:
+        if holds_region(node):
+            return f"%{node.results[0].name} is the result of a region"
+    return None
+
+
+def holds_region(node: Node) -> bool:
+    """Whether an attribute of the node's op is a graph."""
+    return any(isinstance(value, Graph) for _, value in node.op.attributes())
+
+
+def inference_only(graph: Graph) -> str | None:
+    """No op behaves as it does in training alone."""
+    for node in graph.nodes:
+        if isinstance(node.op, (BatchNormTrain, Dropout)):
+            return f"%{node.results[0].name} is the result of {node.op.name}"
+    return None
