@@ -6,17 +6,17 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from . import __version__
 from .compiler import export_onnx
 from .frontends.model import load
 from .ir.errors import CauceError
+from .ir.version import VERSION
 from .support import support_table
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     parser = argparse.ArgumentParser(prog="cauce", description="A graph compiler for CNNs.")
-    parser.add_argument("--version", action="version", version=f"cauce {__version__}")
+    parser.add_argument("--version", action="version", version=f"cauce {VERSION}")
     commands = parser.add_subparsers(dest="command", required=True)
     show = commands.add_parser("show", help="print the layers of a saved model")
     show.add_argument("model", help="a file that Model.save wrote")

@@ -6,6 +6,8 @@ import importlib.util
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+import numpy as np
+
 from .backends.contract import Executable, Program
 from .frontends.model import Model
 from .ir import Graph, Role
@@ -13,6 +15,7 @@ from .ir.dims import DimExpr
 from .ir.errors import AttributeMistake, GraphError, MissingExtra, TypeMismatch
 from .ir.pass_manager import Instrument, Pass, run_passes
 from .passes.pipelines import INFERENCE, TRAINING
+from .passes.properties import inference_only
 from .passes.shape_inference import Specialize
 
 
@@ -56,8 +59,8 @@ def compile(
         backend: ``"numpy"``, or ``"auto"``.
         batch: a fixed size for the batch, the symbol in dimension 0 of the data inputs; any size
             where None.
-        passes: the passes to run; by default the pipeline for inference, or for training where
-            the graph updates its inputs.
+        passes: the passes to run; by default the pipeline for inference, or for training where a
+            graph updates its inputs or has ops of training.
         instruments: what watches the passes.
 
     Returns:
@@ -77,13 +80,14 @@ def compile(
     if batch is not None:
         run_passes(graph, [Specialize(_batch_sizes(graph, batch))], instruments)
     if passes is None:
-        passes = TRAINING if graph.updates else INFERENCE
+        training = bool(graph.updates) or inference_only(graph) is not None
+        passes = TRAINING if training and isinstance(model, Graph) else INFERENCE
     run_passes(graph, passes, instruments)
     program = BACKENDS[name](graph)
     return Executable(program, model.state_dict() if isinstance(model, Model) else None)
 
 
-def _batch_sizes(graph: Graph, batch: int) -> tuple[tuple[str, int], ...]:
+def _batch_sizes(graph: Graph, batch: int) -> dict[str, int]:
     if batch < 1:
         raise AttributeMistake(f"batch must be at least 1, got {batch}")
     names = set()
@@ -96,7 +100,7 @@ def _batch_sizes(graph: Graph, batch: int) -> tuple[tuple[str, int], ...]:
                 f"input {value.name} is {value.type}: its batch is not free to become {batch}",
                 fix='give init a symbol for the batch, for example ("N", 3, 32, 32)',
             )
-    return tuple((name, batch) for name in sorted(names))
+    return dict.fromkeys(sorted(names), batch)
 
 
 def export_onnx(
@@ -125,6 +129,9 @@ def export_onnx(
     from .backends.onnx import save
 
     if isinstance(model, Model):
-        save(model.graph, model.state_dict(), path)
+        values = model.state_dict()  # those of both forms: inference reads no random key
+        names = [value.name for value in model.graph.inputs if value.role is not Role.DATA]
+        save(model.graph, {name: values[name] for name in names}, path)
     else:
-        save(model, dict(parameters or {}), path)  # type: ignore[arg-type]
+        arrays = {name: np.asarray(array) for name, array in (parameters or {}).items()}
+        save(model, arrays, path)

@@ -23,7 +23,7 @@ LAYERS = {
     "cauce": {"cauce", *FOLDERS},
 }
 # What each folder may import inside functions, beside NumPy and the standard library.
-LAZY = dict.fromkeys(LAYERS, HEAVY) | {"ir": frozenset({"networkx"})}
+LAZY = dict.fromkeys(LAYERS, HEAVY) | {"ir": frozenset({"networkx", "safetensors"})}
 
 # "Some 400": a file that is one class may need a few more.
 MOST_LINES = 480
