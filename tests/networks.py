@@ -41,7 +41,7 @@ from cauce.ir.ops.constant import scalar
 from cauce.ir.ops.elementwise import Add, Exp, Mul
 from cauce.ir.ops.reduce import Mean
 from cauce.ir.ops.update import SGDUpdate
-from cauce.ir.validation import Feeds, difference, random_feeds
+from cauce.ir.validation import Feeds, difference, perturbed, random_feeds
 from cauce.passes.autodiff import gradients
 
 from .facets.sample import Draw
@@ -366,15 +366,8 @@ def tame(
     tie, or where a result is rounding noise around 0. For f32, ``relative=1e-6`` and
     ``amplification=30`` suit a comparison to 1e-4.
     """
-    rng = np.random.default_rng(1)
     before = results_of(graph, feeds)
-    moved = {
-        name: (feed * (1 + relative * rng.uniform(-1, 1, feed.shape))).astype(feed.dtype)
-        if feed.dtype.kind == "f"
-        else feed
-        for name, feed in feeds.items()
-    }
-    after = results_of(graph, moved)
+    after = results_of(graph, perturbed(feeds, relative))
     return all(
         bool(np.isfinite(array).all()) and difference(after[name], array) < relative * amplification
         for name, array in before.items()
