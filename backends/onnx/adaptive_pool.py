@@ -36,7 +36,8 @@ def _reduce_spans(w: Writer, op_type: str, op: AdaptiveWindows, node: Node, x: s
         size, along = node.operands[0].type.shape[2 + axis], w.ints([2 + axis])
         parts = []
         for start, stop in op.bounds(axis, size):
-            span = w("Slice", x, w.ints([start]), w.ints([stop]), along)
+            whole = (start, stop) == (0, size)
+            span = x if whole else w("Slice", x, w.ints([start]), w.ints([stop]), along)
             parts.append(w(op_type, span, along, keepdims=1))
         x = w("Concat", *parts, axis=2 + axis)
     return x

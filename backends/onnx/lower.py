@@ -12,8 +12,8 @@ from .rules import RULES
 def lower(graph: Graph) -> Graph:
     """A copy of ``graph`` in which every op has a rule, and takes the dtypes of its operands.
 
-    Composites without a rule are decomposed; where a rule does not take a dtype, another carries
-    the values into the op and out of it.
+    Composites without a rule are decomposed, and what nothing reads is left out; where a rule does
+    not take a dtype, another carries the values into the op and out of it.
 
     Raises:
         UnsupportedOp: a primitive without a rule.
@@ -29,6 +29,9 @@ def lower(graph: Graph) -> Graph:
                     loc=node.loc,
                 )
             decompose(node)
+    for node in graph.nodes_reversed:
+        if not any(value.users or graph.leaves(value) for value in node.results):
+            graph.erase(node)
     for node in graph.nodes:
         _carry(node)
     return graph

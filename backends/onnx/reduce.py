@@ -1,4 +1,8 @@
-"""Export of reductions."""
+"""Export of reductions.
+
+ONNX does not say what the maximum of NaN and a number is: here it is NaN, in ONNX Runtime's
+reductions and pooling it may be the number.
+"""
 
 from __future__ import annotations
 

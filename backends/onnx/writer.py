@@ -151,7 +151,7 @@ class Writer:
         """An initializer that holds ``value``; equal ones are written once."""
         literal = value if isinstance(value, Literal) else Literal(value, dtype)
         small = 0 < literal.array.size <= _NAMED_BY_VALUE
-        key = f"{dtype}{literal.array.tolist()}" if small else literal.digest
+        key = f"{dtype}({literal.array.tolist()})" if small else literal.digest
         if key not in self._constants:
             chosen = key if small else (name or f"{self._base}~constant")
             self._constants[key] = self.add_initializer(self.unique(chosen), literal.array, dtype)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,7 +34,14 @@ from cauce.ir import (
     symbol,
 )
 from cauce.ir.dims import substitute
-from cauce.ir.errors import ExportFailure, GraphError, ShapeError, TypeMismatch, UnsupportedOp
+from cauce.ir.errors import (
+    ExportFailure,
+    GraphError,
+    MissingExtra,
+    ShapeError,
+    TypeMismatch,
+    UnsupportedOp,
+)
 from cauce.ir.ops.activation import Relu, Sigmoid
 from cauce.ir.ops.constant import Constant, DimSize, scalar
 from cauce.ir.ops.conv import Conv2d
@@ -43,7 +51,7 @@ from cauce.ir.ops.loss import CrossEntropy
 from cauce.ir.ops.normalize import BatchNorm, BatchNormTrain
 from cauce.ir.ops.pool import MaxPool2d
 from cauce.ir.ops.random import Dropout, RandomUniform
-from cauce.ir.ops.shape import Flatten
+from cauce.ir.ops.shape import Flatten, Reshape
 from cauce.ir.ops.update import SGDMomentumUpdate
 from cauce.passes.autodiff import gradients
 from tests.backends.onnx_models import assert_agree, run
@@ -201,6 +209,17 @@ def test_types_of_values_between_are_declared() -> None:
     assert declared["flatten"] == ["N", 64]
 
 
+def test_what_nothing_reads_is_not_written() -> None:
+    graph = Graph("dead")
+    x = graph.add_input("x", TensorType(DType.F32, (2,)))
+    b = Builder(graph)
+    b(Mul(), b(Sigmoid(), x), b(Constant(Literal(7.0))))
+    graph.outputs = {"y": b(Relu(), x)}
+    model = export(graph)
+    assert [node.op_type for node in model.graph.node] == ["Relu"]
+    assert not model.graph.initializer
+
+
 def test_equal_constants_are_written_once() -> None:
     graph = Graph("constants")
     x = graph.add_input("x", TensorType(DType.F32, (20,)))
@@ -267,6 +286,15 @@ def test_a_symbol_that_no_input_tells_is_refused() -> None:
     assert "head.size" in str(e.value) and "net.py:14" in str(e.value)
 
 
+def test_a_reshape_of_nothing() -> None:
+    """In a reshape 0 would copy a size, were it not told to mean itself."""
+    graph = Graph("empty")
+    x = graph.add_input("x", TensorType.make("f32", ("N", 0, 4)))
+    graph.outputs = {"y": Builder(graph)(Reshape((2, 0, symbol("N"))), x)}
+    got = run(export(graph), {"x": np.zeros((3, 0, 4), np.float32)})
+    assert got["y"].shape == (2, 0, 3)
+
+
 # ---- failures and files ------------------------------------------------------------------------
 
 
@@ -315,6 +343,12 @@ def test_a_model_beyond_what_a_file_holds_is_refused(monkeypatch: pytest.MonkeyP
     taken = sum(array.nbytes for array in parameters.values())
     with pytest.raises(ExportFailure, match=f"take {taken} bytes, .* at most 500"):
         export(graph, parameters)
+
+
+def test_without_onnx_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    with pytest.raises(MissingExtra, match=r'pip install "cauce\[onnx\]"'):
+        export(network())
 
 
 def test_a_file_is_replaced_by_a_good_export_only(mysterious: Graph, tmp_path: Path) -> None:
