@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ..builder import Builder
@@ -50,6 +50,19 @@ class Fused(Op):
         feeds = {value.name: x for value, x in zip(self.body.inputs, xs)}
         (result,) = evaluate(self.body, feeds).outputs.values()
         return result
+
+    def symbols(self) -> frozenset[str]:
+        """The dimension symbols that the body takes from the graph around it."""
+        used = frozenset().union(*(node.op.symbols() for node in self.body.nodes))
+        return used - self.body.symbols()
+
+    def bind(self, bindings: Mapping[str, int]) -> Fused:
+        if not self.symbols():
+            return self
+        body = self.body.copy()
+        for node in body.nodes:
+            node.op = node.op.bind(bindings)
+        return Fused(body)
 
     def decompose(self, b: Builder, *operands: Value) -> Values:
         mapping: dict[Value, Value] = dict(zip(self.body.inputs, operands))

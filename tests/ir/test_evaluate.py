@@ -197,3 +197,20 @@ def test_role_makes_no_difference() -> None:
         x = graph.add_input("x", TensorType.make("f32", ()), role)
         graph.outputs = {"y": x}
         assert evaluate(graph, {"x": 2}).outputs["y"] == 2
+
+
+def test_a_region_may_take_sizes_from_around_it() -> None:
+    graph = parse("""
+        graph outer(%x: f32[N], %s: f32[]) -> f32[] {
+          %scaled = fused(%s) body=graph body(%i: f32[]) -> f32[] {
+            %size = dim() size=N : i64[]
+            %cast = cast(%size) to=f32 : f32[]
+            %y = mul(%i, %cast) : f32[]
+            return %y
+          } : f32[]
+          return %scaled
+        }
+    """)
+    for size in (3, 5):
+        feeds = {"x": np.zeros(size, np.float32), "s": 2.0}
+        assert evaluate(graph, feeds).outputs["scaled"] == 2 * size
