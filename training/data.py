@@ -18,9 +18,10 @@ import numpy as np
 
 from ..ir.errors import AttributeMistake, DataError, MissingExtra
 from ..ir.types import Array
+from .augment import Transform, apply
 from .idx import read_idx
 
-# Each use of a seed draws from a stream of its own.
+# Each use of a seed draws from a stream of its own; augment.py has another.
 _SPLIT, _BATCHES = 0, 1
 
 
@@ -98,6 +99,18 @@ class Dataset:
             f"{len(self.classes)} classes)"
         )
 
+    def channel_statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Mean and standard deviation of each channel, for ``nn.normalize`` and ``Normalize``.
+
+        Bytes count from 0 to 1. A channel that is constant has a deviation of 0, which cannot be
+        divided by.
+        """
+        scale = 255.0 if self.images.dtype == np.uint8 else 1.0
+        channels = [self.images[:, c] for c in range(self.images.shape[1])]
+        means = [float(channel.mean(dtype=np.float64)) / scale for channel in channels]
+        deviations = [float(channel.std(dtype=np.float64)) / scale for channel in channels]
+        return tuple(means), tuple(deviations)
+
     def split(self, fraction: float, seed: int, stratified: bool = True) -> tuple[Dataset, Dataset]:
         """Two data sets: what is left, and a random part of round(fraction * N) images.
 
@@ -155,6 +168,7 @@ def batches(
     shuffle: bool = True,
     drop_last: bool = False,
     start: int = 0,
+    augment: Sequence[Transform] = (),
 ) -> Iterator[tuple[Array, Array]]:
     """The batches of one epoch, as (images [B, C, H, W], labels [B]).
 
@@ -166,6 +180,7 @@ def batches(
         shuffle: False keeps the order of the data set.
         drop_last: leave out a last batch that is smaller.
         start: the batch to begin with, for a run that is resumed within an epoch.
+        augment: what is done to the images, in order; its draws follow from ``seed`` and ``epoch``.
 
     Raises:
         AttributeMistake: see :func:`batch_count`; a start beyond the end; a negative seed or epoch.
@@ -175,10 +190,21 @@ def batches(
         raise AttributeMistake(
             f"cannot start at batch {start}: the epoch has {count}", fix=f"start within 0..{count}"
         )
+    _check_not_negative(seed, epoch)
     size = len(dataset)
     order = _permutation(size, seed, _BATCHES, epoch) if shuffle else np.arange(size)
     chunks = (order[k * batch_size : (k + 1) * batch_size] for k in range(start, count))
-    return ((dataset.images[chunk], dataset.labels[chunk]) for chunk in chunks)
+    return (
+        apply(
+            augment,
+            dataset.images[chunk],
+            dataset.labels[chunk],
+            seed=seed,
+            epoch=epoch,
+            indices=chunk,
+        )
+        for chunk in chunks
+    )
 
 
 def load_digits(test_fraction: float = 0.2, seed: int = 0) -> tuple[Dataset, Dataset]:
@@ -254,9 +280,11 @@ def _permutation(size: int, seed: int, *stream: int) -> Array:
     Sorted by raw bits: NumPy promises that these never change, and does not promise it of
     ``Generator.permutation`` (NEP 19).
     """
-    if min(seed, *stream) < 0:
-        raise AttributeMistake(
-            f"a negative seed or epoch: {min(seed, *stream)}", fix="count from 0"
-        )
+    _check_not_negative(seed, *stream)
     bits = np.random.PCG64(np.random.SeedSequence(seed, spawn_key=stream)).random_raw(size)
     return np.argsort(bits, kind="stable")
+
+
+def _check_not_negative(*numbers: int) -> None:
+    if min(numbers) < 0:
+        raise AttributeMistake(f"a negative seed or epoch: {min(numbers)}", fix="count from 0")
