@@ -57,7 +57,8 @@ class TrainStep:
         metrics: names (``"accuracy"``), or functions like the loss by name.
         target: the type of the target; by default class indices i64 for cross entropy, and the
             type of the network's output for other losses.
-        trainable: which parameters to train, as a predicate on names; all by default.
+        trainable: which parameters to train, as a predicate on names; all by default that the
+            model has not frozen.
         backend: as for ``compile``.
 
     Raises:
@@ -85,7 +86,12 @@ class TrainStep:
         self.graph = model.training_graph.copy()
         write_loss(self.graph, loss, metrics, target)
         parameters = self.graph.inputs_with(Role.PARAMETER)
-        chosen = [p for p in parameters if trainable is None or trainable(p.name)]
+        chosen = [
+            parameter
+            for parameter in parameters
+            if parameter.name not in model.frozen
+            and (trainable is None or trainable(parameter.name))
+        ]
         added = add_training_step(self.graph, "loss", optimizer, chosen)
         self._zeros = {
             value.name: np.zeros(sizes(value.type.shape), value.type.dtype.numpy) for value in added

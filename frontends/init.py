@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from ..ir import Array
+from ..ir import Array, TensorType
 from .tracing import Initializer
 
 
@@ -62,3 +62,15 @@ def kaiming_normal_fan_out(shape: tuple[int, ...], rng: np.random.Generator) -> 
 def xavier_uniform(shape: tuple[int, ...], rng: np.random.Generator) -> Array:
     """Uniform within sqrt(6/(fan_in + fan_out)) (Glorot and Bengio 2010, eq. 16)."""
     return uniform(math.sqrt(6 / (fan_in(shape) + fan_out(shape))))(shape, rng)
+
+
+def initial_values(
+    initializers: dict[str, tuple[TensorType, Initializer]], seed: int
+) -> dict[str, Array]:
+    """The first value of every parameter: its random numbers depend on seed and name only."""
+    values = {}
+    for name, (type_, initializer) in initializers.items():
+        rng = np.random.default_rng([seed, *name.encode()])
+        shape = tuple(dim for dim in type_.shape if isinstance(dim, int))
+        values[name] = type_.dtype.round(np.asarray(initializer(shape, rng)))
+    return values

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..ir import Array, Role, TensorType
+from ..ir import Role, TensorType
 from ..ir.attributes import padding as padding_kind
 from ..ir.attributes import pair
 from ..ir.dims import Dim
@@ -332,15 +332,3 @@ def parameter(
     trace = current()
     path = trace.layer_path("parameter", name)
     return trace.parameter(path, TensorType.make(dtype, shape), weight_init)
-
-
-def initial_values(
-    initializers: dict[str, tuple[TensorType, Initializer]], seed: int
-) -> dict[str, Array]:
-    """The first value of every parameter: its random numbers depend on seed and name only."""
-    values = {}
-    for name, (type_, initializer) in initializers.items():
-        rng = np.random.default_rng([seed, *name.encode()])
-        shape = tuple(dim for dim in type_.shape if isinstance(dim, int))
-        values[name] = type_.dtype.round(np.asarray(initializer(shape, rng)))
-    return values

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import fnmatch
+import math
 import os
 from collections.abc import Callable, Mapping
 
 import numpy as np
 
 from ..ir import Array, Graph, Input, Role, parse
-from ..ir.dims import substitute
-from ..ir.errors import CauceError, GraphError, ShapeError, TypeMismatch
+from ..ir.dims import sizes, substitute
+from ..ir.errors import AttributeMistake, CauceError, GraphError, ShapeError, TypeMismatch
+from ..ir.ops.conv import Conv2d
+from ..ir.ops.linear import Linear
 from ..ir.tensors_file import load_tensors, save_tensors
 from ..ir.version import VERSION
+from . import init
+from .init import initial_values
 
 FORMAT = "cauce-model-1"
 CONSTANT = "constant "  # what the names of large constants start with in a file
@@ -23,11 +29,13 @@ class Model:
     Attributes:
         graph: the inference form: running statistics, no dropout.
         training_graph: the training form: batch statistics, dropout, running updates.
+        frozen: names of the parameters that training leaves as they are.
     """
 
     def __init__(self, graph: Graph, training_graph: Graph, values: Mapping[str, Array]) -> None:
         self.graph = graph
         self.training_graph = training_graph
+        self.frozen: set[str] = set()
         self._values = {name: np.asarray(array) for name, array in values.items()}
 
     @property
@@ -86,6 +94,73 @@ class Model:
                 raise TypeMismatch(f"{name} is {known.dtype}, got {array.dtype}", path=name)
             checked[name] = array.astype(known.dtype)
         self._values.update(checked)
+
+    # ---- transfer ------------------------------------------------------------------------------
+
+    def freeze(self, *patterns: str) -> None:
+        """Leave parameters as they are in training, by name: ``model.freeze("layer1.*")``.
+
+        Patterns are those of the shell (``*``, ``?``, ``[...]``). Running statistics go on moving,
+        as in PyTorch for ``requires_grad=False``.
+
+        Raises:
+            GraphError: a pattern that no parameter matches.
+        """
+        self.frozen |= self._matching(patterns)
+
+    def unfreeze(self, *patterns: str) -> None:
+        """Train these parameters again.
+
+        Raises:
+            GraphError: a pattern that no parameter matches.
+        """
+        self.frozen -= self._matching(patterns)
+
+    def _matching(self, patterns: tuple[str, ...]) -> set[str]:
+        names = [value.name for value in self.parameters]
+        found: set[str] = set()
+        for pattern in patterns:
+            chosen = fnmatch.filter(names, pattern)
+            if not chosen:
+                raise GraphError(
+                    f"no parameter of {self.name} is called {pattern!r}",
+                    fix=f"its parameters are {', '.join(names[:6])}, ...",
+                )
+            found.update(chosen)
+        return found
+
+    def replace_head(self, classes: int, seed: int = 0) -> Model:
+        """The same network with a new last layer for another number of classes.
+
+        The last linear layer or convolution gets a fresh weight [classes, ...] and bias; all else
+        is kept. This model is not changed.
+
+        Args:
+            classes: outputs of the new layer.
+            seed: of its first values.
+
+        Raises:
+            AttributeMistake: fewer than one class.
+            GraphError: no layer to replace.
+            ShapeError: what follows the layer does not take another number of outputs.
+        """
+        if classes < 1:
+            raise AttributeMistake(f"a head needs at least one class, got {classes}")
+        heads = [n for n in self.graph.nodes if isinstance(n.op, (Linear, Conv2d))]
+        owned = [v for v in heads[-1].operands[1:] if isinstance(v, Input)] if heads else []
+        if not owned:
+            raise GraphError(
+                f"{self.name} has no linear layer or convolution to replace",
+                fix="build the network with another number of classes instead",
+            )
+        types = {v.name: v.type.with_shape((classes, *v.type.shape[1:])) for v in owned}
+        fan = init.fan_in(sizes(owned[0].type.shape))
+        fresh = dict.fromkeys(types, init.uniform(1 / math.sqrt(fan)))
+        values = self.state_dict()
+        values |= initial_values({name: (types[name], fresh[name]) for name in types}, seed)
+        twin = Model(self.graph.copy(types=types), self.training_graph.copy(types=types), values)
+        twin.frozen = self.frozen - types.keys()
+        return twin
 
     # ---- looking -------------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ from typing import Any
 from ..ir import Graph, TensorType
 from ..ir.errors import AttributeMistake, GraphError, TypeMismatch
 from ..ir.location import here
-from .layers import initial_values
+from .init import initial_values
 from .model import Model
 from .tensor import Tensor
 from .tracing import Trace, current, is_tracing, tracing

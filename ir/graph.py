@@ -2,124 +2,21 @@
 
 from __future__ import annotations
 
-import enum
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from .dims import symbols
 from .errors import CauceError, GraphError
 from .location import Location
+from .node import Input as Input
+from .node import Node as Node
+from .node import Role as Role
+from .node import Value as Value
 from .op import Op
 from .types import Array, TensorType
 
 if TYPE_CHECKING:
     import networkx
-
-
-class Role(enum.Enum):
-    """What an input is for."""
-
-    DATA = "data"
-    PARAMETER = "parameter"
-    STATE = "state"
-    HYPERPARAMETER = "hyperparameter"
-
-
-class Value:
-    """A tensor in a graph: the result of a node, or an :class:`Input`.
-
-    Attributes:
-        name: unique in its graph; the part before ``~`` is the layer path.
-        type: dtype and shape.
-        node: the node whose result this is; None for an input.
-        users: the nodes that read it, one entry for each operand place.
-    """
-
-    __slots__ = ("name", "node", "type", "users")
-
-    def __init__(self, name: str, type: TensorType, node: Node | None = None) -> None:
-        self.name = name
-        self.type = type
-        self.node = node
-        self.users: list[Node] = []
-
-    @property
-    def path(self) -> str:
-        """The layer path: ``stage2.block1.conv1``."""
-        return self.name.partition("~")[0]
-
-    @property
-    def loc(self) -> Location | None:
-        """Where the user wrote the node that makes this value."""
-        return self.node.loc if self.node else None
-
-    def __repr__(self) -> str:
-        return f"<%{self.name}: {self.type}>"
-
-
-class Input(Value):
-    """A value that comes from outside, with a :class:`Role`."""
-
-    __slots__ = ("role",)
-
-    def __init__(self, name: str, type: TensorType, role: Role) -> None:
-        super().__init__(name, type)
-        self.role = role
-
-    def __repr__(self) -> str:
-        sigil = "%" if self.role is Role.DATA else "@"
-        return f"<{sigil}{self.name}: {self.type} {self.role.value}>"
-
-
-class Node:
-    """One application of an op. Nodes of a graph form a list in an order they can run in."""
-
-    __slots__ = ("_next", "_operands", "_prev", "graph", "loc", "op", "results")
-
-    def __init__(self, graph: Graph, op: Op, operands: tuple[Value, ...], loc: Location | None):
-        self.graph = graph
-        self.op = op
-        self.loc = loc
-        self.results: tuple[Value, ...] = ()
-        self._operands = operands
-        self._prev: Node | None = None
-        self._next: Node | None = None
-        for operand in operands:
-            operand.users.append(self)
-
-    @property
-    def operands(self) -> tuple[Value, ...]:
-        """The values the node reads."""
-        return self._operands
-
-    @operands.setter
-    def operands(self, operands: tuple[Value, ...]) -> None:
-        for operand in self._operands:
-            operand.users.remove(self)
-        self._operands = operands
-        for operand in operands:
-            operand.users.append(self)
-
-    @property
-    def result(self) -> Value:
-        """The only result.
-
-        Raises:
-            GraphError: the node has several.
-        """
-        if len(self.results) != 1:
-            raise GraphError(f"{self.op.name} has {len(self.results)} results, not one")
-        return self.results[0]
-
-    @property
-    def path(self) -> str:
-        """The layer path of the node."""
-        return self.results[0].path
-
-    def __repr__(self) -> str:
-        results = ", ".join(f"%{value.name}" for value in self.results)
-        operands = ", ".join(f"%{value.name}" for value in self.operands)
-        return f"<{results} = {self.op.name}({operands})>"
 
 
 class Graph:
@@ -366,11 +263,21 @@ class Graph:
 
     # ---- whole graphs --------------------------------------------------------------------------
 
-    def copy(self, name: str | None = None) -> Graph:
-        """A copy that shares ops, types and constants, but no value or node."""
+    def copy(self, name: str | None = None, types: Mapping[str, TensorType] | None = None) -> Graph:
+        """A copy that shares ops, types and constants, but no value or node.
+
+        Args:
+            name: of the copy; the same where None.
+            types: new types for some of the inputs, by name; all results are inferred from them.
+
+        Raises:
+            ShapeError, TypeMismatch: the new types do not fit an op.
+        """
+        types = types or {}
         twin = Graph(self.name if name is None else name)
         mapping: dict[Value, Value] = {
-            value: twin.add_input(value.name, value.type, value.role) for value in self.inputs
+            value: twin.add_input(value.name, types.get(value.name, value.type), value.role)
+            for value in self.inputs
         }
         twin.inline(self, mapping, keep_names=True)
         twin.outputs = {name: mapping[value] for name, value in self.outputs.items()}
@@ -426,6 +333,17 @@ class Graph:
 
     def __repr__(self) -> str:
         return f"<graph {self.name}: {sum(1 for _ in self.nodes)} nodes>"
+
+    def diff(self, other: Graph) -> str:
+        """What ``other`` has otherwise, as a unified diff of the text forms without locations.
+
+        Empty where both graphs are the same.
+        """
+        import difflib
+
+        mine = self.to_text(locations=False).splitlines()
+        theirs = other.to_text(locations=False).splitlines()
+        return "\n".join(difflib.unified_diff(mine, theirs, self.name, other.name, lineterm=""))
 
     def same_as(self, other: Graph) -> bool:
         """Whether both graphs have the same text form, source locations aside."""

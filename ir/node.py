@@ -1,0 +1,120 @@
+"""What graphs are made of: values, inputs with roles, and nodes."""
+
+from __future__ import annotations
+
+import enum
+from typing import TYPE_CHECKING
+
+from .errors import GraphError
+from .location import Location
+from .op import Op
+from .types import TensorType
+
+if TYPE_CHECKING:
+    from .graph import Graph
+
+
+class Role(enum.Enum):
+    """What an input is for."""
+
+    DATA = "data"
+    PARAMETER = "parameter"
+    STATE = "state"
+    HYPERPARAMETER = "hyperparameter"
+
+
+class Value:
+    """A tensor in a graph: the result of a node, or an :class:`Input`.
+
+    Attributes:
+        name: unique in its graph; the part before ``~`` is the layer path.
+        type: dtype and shape.
+        node: the node whose result this is; None for an input.
+        users: the nodes that read it, one entry for each operand place.
+    """
+
+    __slots__ = ("name", "node", "type", "users")
+
+    def __init__(self, name: str, type: TensorType, node: Node | None = None) -> None:
+        self.name = name
+        self.type = type
+        self.node = node
+        self.users: list[Node] = []
+
+    @property
+    def path(self) -> str:
+        """The layer path: ``stage2.block1.conv1``."""
+        return self.name.partition("~")[0]
+
+    @property
+    def loc(self) -> Location | None:
+        """Where the user wrote the node that makes this value."""
+        return self.node.loc if self.node else None
+
+    def __repr__(self) -> str:
+        return f"<%{self.name}: {self.type}>"
+
+
+class Input(Value):
+    """A value that comes from outside, with a :class:`Role`."""
+
+    __slots__ = ("role",)
+
+    def __init__(self, name: str, type: TensorType, role: Role) -> None:
+        super().__init__(name, type)
+        self.role = role
+
+    def __repr__(self) -> str:
+        sigil = "%" if self.role is Role.DATA else "@"
+        return f"<{sigil}{self.name}: {self.type} {self.role.value}>"
+
+
+class Node:
+    """One application of an op. Nodes of a graph form a list in an order they can run in."""
+
+    __slots__ = ("_next", "_operands", "_prev", "graph", "loc", "op", "results")
+
+    def __init__(self, graph: Graph, op: Op, operands: tuple[Value, ...], loc: Location | None):
+        self.graph = graph
+        self.op = op
+        self.loc = loc
+        self.results: tuple[Value, ...] = ()
+        self._operands = operands
+        self._prev: Node | None = None
+        self._next: Node | None = None
+        for operand in operands:
+            operand.users.append(self)
+
+    @property
+    def operands(self) -> tuple[Value, ...]:
+        """The values the node reads."""
+        return self._operands
+
+    @operands.setter
+    def operands(self, operands: tuple[Value, ...]) -> None:
+        for operand in self._operands:
+            operand.users.remove(self)
+        self._operands = operands
+        for operand in operands:
+            operand.users.append(self)
+
+    @property
+    def result(self) -> Value:
+        """The only result.
+
+        Raises:
+            GraphError: the node has several.
+        """
+        if len(self.results) != 1:
+            raise GraphError(f"{self.op.name} has {len(self.results)} results, not one")
+        return self.results[0]
+
+    @property
+    def path(self) -> str:
+        """The layer path of the node."""
+        return self.results[0].path
+
+    def __repr__(self) -> str:
+        results = ", ".join(f"%{value.name}" for value in self.results)
+        operands = ", ".join(f"%{value.name}" for value in self.operands)
+        return f"<{results} = {self.op.name}({operands})>"
