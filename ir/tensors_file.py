@@ -53,6 +53,12 @@ def load_tensors(path: str | os.PathLike[str]) -> tuple[dict[str, Array], dict[s
             f"{name} is not a safetensors file, or is damaged: {error}",
             fix="load a file that save wrote, or an earlier checkpoint",
         ) from None
+    except TypeError as error:
+        # safetensors asks NumPy for a type by its name.
+        raise DataError(
+            f"{name} holds an array of a type that NumPy does not have: {error}",
+            fix="save the weights as float32",
+        ) from None
 
 
 def _need_safetensors() -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,8 +14,8 @@ from safetensors.numpy import save_file
 
 from cauce import models
 from cauce.frontends.network import Network
-from cauce.ir import Array, Role
-from cauce.ir.errors import DataError, GraphError, ShapeError, TypeMismatch
+from cauce.ir import Array, Role, evaluate
+from cauce.ir.errors import CauceError, DataError, GraphError, ShapeError, TypeMismatch
 
 KEY = "random.key"
 
@@ -142,6 +145,50 @@ def test_shapes_are_those_of_torchvision(
     assert graph.value(name).type.shape == shape
 
 
+# The logits of torchvision 0.29.1 in double precision, with the weights and the image below.
+LOGITS = [
+    (models.resnet18, {}, [-0.8229389174, 0.8708761318, -3.408228439]),
+    (models.resnet50, {}, [-59.43190633, -100.9187558, 55.48898715]),
+    (models.mobilenet_v2, {}, [-3.42366262, -3.252632967, -0.6162863372]),
+    (models.densenet121, {}, [0.2485011359, -0.813416447, -0.4365563742]),
+    (models.squeezenet, {"version": "1.0"}, [0.0, 1.35198418, 0.0]),
+    (models.squeezenet, {"version": "1.1"}, [0.02633676251, 0.5475571155, 0.0]),
+    pytest.param(
+        models.vgg11_bn, {}, [0.01015501649, -0.1208186088, 0.0863769531], marks=pytest.mark.slow
+    ),
+]
+
+
+def weight_by_rule(name: str, shape: tuple[int, ...]) -> Array:
+    """Numbers that depend on the place alone, of a size that keeps activations moderate."""
+    k = np.arange(math.prod(shape)).reshape(shape)
+    if name.endswith("running_var"):
+        weight: Array = 1 + np.sin(k) / 2
+    elif len(shape) == 1:
+        weight = np.cos(3 * k) / 10 + name.endswith("weight")  # of batch norm: around 1
+    else:
+        weight = np.cos(k * k % 1009) * 2 / np.sqrt(math.prod(shape[1:]))
+    return weight
+
+
+@pytest.mark.parametrize(("network", "options", "logits"), LOGITS)
+def test_logits_are_those_of_torchvision(
+    network: Network, options: dict[str, Any], logits: list[float]
+) -> None:
+    model = network.init(image=("N", 3, "H", "W"), dtype="f64", classes=3, **options)
+    weights = {
+        name: weight_by_rule(name, array.shape)
+        for name, array in model.state_dict().items()
+        if name != KEY
+    }
+    models.load_torch_weights(model, weights)
+    inputs = {value.name for value in model.graph.inputs}
+    feeds = {name: array for name, array in model.state_dict().items() if name in inputs}
+    image = np.cos(np.arange(3 * 33 * 40)).reshape(1, 3, 33, 40)
+    y = evaluate(model.graph, {"image": image, **feeds}).outputs["output"]
+    np.testing.assert_allclose(y[0], logits, rtol=1e-8, atol=1e-9)
+
+
 # ---- loading -------------------------------------------------------------------------------------
 
 
@@ -244,3 +291,17 @@ def test_files_that_are_none(tmp_path: Path) -> None:
     broken.write_bytes(b"no tensors")
     with pytest.raises(DataError, match="not a safetensors file"):
         models.load_torch_weights(model, broken)
+
+
+def test_bfloat16_is_refused(tmp_path: Path) -> None:
+    """NumPy has no such type, unless another package has brought it along."""
+    model = models.lenet5.init(image=("N", 1, 28, 28))
+    entries, end = {}, 0
+    for name, array in model.state_dict().items():
+        start, end = end, end + 2 * array.size
+        entries[name] = {"dtype": "BF16", "shape": array.shape, "data_offsets": [start, end]}
+    header = json.dumps(entries).encode()
+    file = tmp_path / "halves.safetensors"
+    file.write_bytes(len(header).to_bytes(8, "little") + header + bytes(end))
+    with pytest.raises(CauceError, match="bfloat16"):
+        models.load_torch_weights(model, file)
