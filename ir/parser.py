@@ -16,7 +16,7 @@ from .graph import Graph, Role, Value
 from .literal import Literal
 from .location import Frame, Location
 from .op import Op, lookup
-from .text import NAME
+from .text import NAME, WORD
 from .types import Array, DType, TensorType
 from .verify import verify
 
@@ -27,7 +27,7 @@ _TOKEN = re.compile(
     |(?P<string>"(?:[^"\\]|\\.)*")
     |(?P<float>\d+\.\d*(?:[eE][+-]?\d+)?|\d+[eE][+-]?\d+)
     |(?P<int>\d+)
-    |(?P<word>[A-Za-z_][A-Za-z0-9_.~-]*[A-Za-z0-9_]|[A-Za-z_])
+    |(?P<word>{WORD})
     |(?P<mark>->|//|[-()\[\]{{}}=:,<+*])
     """,
     re.VERBOSE,
@@ -55,7 +55,8 @@ def parse(text: str, constants: Mapping[str, Array] | None = None) -> Graph:
     parser = _Parser(text, constants or {})
     graph = parser.graph()
     parser.expect("end")
-    verify(graph)
+    with parser._located(0):
+        verify(graph)
     return graph
 
 
@@ -107,17 +108,9 @@ class _Parser:
         return token
 
     def name(self) -> str:
-        token = self.token
-        if token.kind == "string":
+        if self.token.kind == "string":
             return str(json.loads(self.expect("string").text))
-        if token.kind not in ("word", "int"):
-            self.fail(f"expected a name, found {token.text!r}")
-        # Names may hold marks and digits (layer-1/conv) that the tokenizer splits.
-        match = re.compile(NAME).match(self.text, token.start)
-        assert match is not None
-        while self.token.start < match.end():
-            self.at += 1
-        return match.group()
+        return self.expect("word").text
 
     # ---- graphs --------------------------------------------------------------------------------
 
@@ -269,6 +262,8 @@ class _Parser:
         inputs = [candidate for candidate in graph.inputs if candidate is target]
         if not inputs:
             self.fail("only an input (@name) can be updated", start)
+        if inputs[0] in graph.updates:
+            self.fail(f"@{target.name} is updated twice", start)
         graph.updates[inputs[0]] = value
 
     # ---- parts ---------------------------------------------------------------------------------
@@ -376,12 +371,15 @@ class _Parser:
                 fix = "pass the arrays of large constants: parse(text, graph.constants())"
                 self.fail(f"the constant {digest} was not given", token.start, fix)
             literal = Literal(self.constants[digest], type_.dtype)
+            if literal.digest != digest:
+                self.fail(f"the constant given as {digest} is another one", token.start)
         else:
             start = self.token.start
             elements = self._list()
             try:
-                array = np.array(elements, dtype=type_.dtype.numpy).reshape(type_.shape)  # type: ignore[arg-type]
-            except (ValueError, TypeError, OverflowError) as error:
+                with np.errstate(over="raise"):
+                    array = np.array(elements, dtype=type_.dtype.numpy).reshape(type_.shape)  # type: ignore[arg-type]
+            except (ValueError, TypeError, ArithmeticError) as error:
                 self.fail(f"these elements do not make a {type_}: {error}", start)
             literal = Literal(array, type_.dtype)
         if literal.type != type_:

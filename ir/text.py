@@ -21,6 +21,7 @@ from .location import Location
 from .op import Op
 from .types import Array, DType
 
+WORD = r"[A-Za-z_](?:[A-Za-z0-9_.~-]*[A-Za-z0-9_])?"
 NAME = r"[A-Za-z0-9_](?:[A-Za-z0-9_.~/-]*[A-Za-z0-9_])?"
 # Constants with more elements than this are printed by digest.
 LARGE = 64
@@ -39,14 +40,14 @@ def print_graph(graph: Graph, *, locations: bool = True, indent: str = "") -> st
     header = ", ".join(f"{ref(value)}: {value.type}" for value in data)
     types = ", ".join(str(value.type) for value in graph.outputs.values())
     result = types if len(graph.outputs) == 1 else f"({types})"
-    lines = [f"graph {_bare(graph.name)}({header}) -> {result} {{"]
+    lines = [f"graph {_title(graph.name)}({header}) -> {result} {{"]
     for source in graph.inputs:
         if source.role is not Role.DATA:
             lines.append(f"{inner}{ref(source)}: {source.type} {source.role.value}")
     for node in graph.nodes:
         lines.append(inner + print_node(node, locations=locations, indent=inner))
     outputs = [
-        ref(value) if name == value.name else f"{_bare(name)}={ref(value)}"
+        ref(value) if name == value.name else f"{_title(name)}={ref(value)}"
         for name, value in graph.outputs.items()
     ]
     lines.append(f"{inner}return {', '.join(outputs)}".rstrip())
@@ -97,11 +98,13 @@ def _defaults(cls: type[Op]) -> Op:
 def ref(value: Value) -> str:
     """How a value is referred to: ``%name``, or ``@name`` for inputs other than data."""
     outside = isinstance(value, Input) and value.role is not Role.DATA
-    return ("@" if outside else "%") + _bare(value.name)
+    bare = re.fullmatch(NAME, value.name)
+    return ("@" if outside else "%") + (value.name if bare else json.dumps(value.name))
 
 
-def _bare(name: str) -> str:
-    return name if re.fullmatch(NAME, name) else json.dumps(name)
+def _title(name: str) -> str:
+    """The name of a graph or an output: bare where it is one word that means nothing else there."""
+    return name if re.fullmatch(WORD, name) and name != "update" else json.dumps(name)
 
 
 def print_location(loc: Location) -> str:
