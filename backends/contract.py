@@ -21,6 +21,7 @@ from ..ir.evaluate import bind_symbols, check_feed, check_feeds
 from .split import call_inputs, fixed_inputs, updated_inputs
 
 Dims = Mapping[str, int]
+TAP = "tap "  # what the names of tapped outputs start with
 
 
 class State(ABC):
@@ -117,14 +118,22 @@ class Executable:
     Args:
         program: what the backend compiled.
         parameters: values of the fixed parameters, by name; may be loaded later.
+        outputs: how many of the graph's outputs a call returns; those behind are taps.
     """
 
-    def __init__(self, program: Program, parameters: Mapping[str, object] | None = None) -> None:
+    def __init__(
+        self,
+        program: Program,
+        parameters: Mapping[str, object] | None = None,
+        outputs: int | None = None,
+    ) -> None:
         self.program = program
         self.graph = program.graph
         self._inputs = call_inputs(self.graph)
         self._fixed = fixed_inputs(self.graph)
         self._updated = updated_inputs(self.graph)
+        self._types = {name: value.type for name, value in self.graph.outputs.items()}
+        self._count = len(self._types) if outputs is None else outputs
         self._packed: Any = None
         self._loaded = False
         self._lock = threading.Lock()
@@ -144,7 +153,12 @@ class Executable:
     @property
     def outputs(self) -> dict[str, TensorType]:
         """What a call returns, in order, with the types."""
-        return {name: value.type for name, value in self.graph.outputs.items()}
+        return dict(list(self._types.items())[: self._count])
+
+    @property
+    def taps(self) -> list[str]:
+        """What :meth:`tapped` returns beside the outputs."""
+        return [name.removeprefix(TAP) for name in list(self._types)[self._count :]]
 
     def __repr__(self) -> str:
         takes = ", ".join(f"{value.name}: {value.type}" for value in self._inputs)
@@ -206,13 +220,22 @@ class Executable:
             GraphError: parameters not loaded, a missing or unknown input, or no state.
             ShapeError, TypeMismatch: an array that does not fit.
         """
-        outputs = self._run(self._arguments(args, kwargs), state, out, None)
+        outputs = self._run(self._arguments(args, kwargs), state, out, None)[: self._count]
         return outputs[0] if len(outputs) == 1 else tuple(outputs)
+
+    def tapped(
+        self, *args: object, state: State | None = None, **kwargs: object
+    ) -> tuple[Any, dict[str, Array]]:
+        """Run once; returns what a call returns, and the tapped values by name."""
+        everything = self._run(self._arguments(args, kwargs), state, None, None)
+        outputs, taps = everything[: self._count], everything[self._count :]
+        result = outputs[0] if len(outputs) == 1 else tuple(outputs)
+        return result, dict(zip(self.taps, taps))
 
     def run(self, feeds: Mapping[str, object], state: State | None = None) -> dict[str, Array]:
         """Run once with inputs by name; returns the outputs by name."""
         outputs = self._run(dict(feeds), state, None, None)
-        return dict(zip(self.graph.outputs, outputs))
+        return dict(zip(self.outputs, outputs))
 
     def profile(
         self, *args: object, state: State | None = None, **kwargs: object
@@ -264,7 +287,7 @@ class Executable:
     def _outputs(self, out: Array | Sequence[Array] | None, dims: Dims) -> list[Array | None]:
         types = list(self.outputs.values())
         if out is None:
-            return [None] * len(types)
+            return [None] * len(self._types)
         given = [out] if isinstance(out, np.ndarray) else list(out)
         if len(given) != len(types):
             raise GraphError(f"out has {len(given)} arrays, there are {len(types)} outputs")
@@ -274,7 +297,7 @@ class Executable:
                 raise ShapeError(f"out for {name} must be {wanted}, got shape {array.shape}")
             if array.dtype != wanted.dtype.numpy:
                 raise TypeMismatch(f"out for {name} must be {wanted}, got {array.dtype}")
-        return list(given)
+        return [*given, *[None] * (len(self._types) - len(types))]
 
 
 def check_shape(value: Input, array: Array) -> None:

@@ -13,6 +13,7 @@ if (_root / "pyproject.toml").is_file():
     __path__.append(str(_root))
 
 from . import models, nn
+from .compare import compare
 from .compiler import compile, export_onnx
 from .differentiate import gradients
 from .frontends.model import Model, load
@@ -37,6 +38,7 @@ __all__ = [
     "TrainStep",
     "Trainer",
     "__version__",
+    "compare",
     "compile",
     "export_onnx",
     "gradients",

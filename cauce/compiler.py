@@ -8,12 +8,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 
-from .backends.contract import Executable, Program
+from .backends.contract import TAP, Executable, Program
 from .frontends.model import Model
-from .ir import Graph, Role
+from .ir import Graph, Role, Value
 from .ir.dims import DimExpr
 from .ir.errors import AttributeMistake, GraphError, MissingExtra, TypeMismatch
 from .ir.pass_manager import Instrument, Pass, run_passes
+from .ir.validation import TranslationValidation
 from .passes.pipelines import INFERENCE, TRAINING
 from .passes.properties import inference_only
 from .passes.shape_inference import Specialize
@@ -48,6 +49,8 @@ def compile(
     backend: str = "auto",
     batch: int | None = None,
     *,
+    taps: Sequence[str] = (),
+    validate: bool = False,
     passes: Iterable[Pass] | None = None,
     instruments: Sequence[Instrument] = (),
 ) -> Executable:
@@ -59,6 +62,10 @@ def compile(
         backend: ``"numpy"``, or ``"auto"``.
         batch: a fixed size for the batch, the symbol in dimension 0 of the data inputs; any size
             where None.
+        taps: names of values, or layer paths, that ``executable.tapped`` gives beside the
+            outputs. They are computed as the network says: nothing is folded into or out of them.
+        validate: whether each pass is checked by translation validation: the reference runs
+            before and after it on random inputs.
         passes: the passes to run; by default the pipeline for inference, or for training where a
             graph updates its inputs or has ops of training.
         instruments: what watches the passes.
@@ -69,6 +76,8 @@ def compile(
     Raises:
         UnsupportedOp: the backend has no rule for an op.
         AttributeMistake: no such backend, or a batch below 1.
+        GraphError: a tap that is no value of the graph.
+        CompileError: with ``validate``, a pass that changed what the graph computes.
     """
     if not isinstance(model, (Model, Graph)):
         raise TypeMismatch(
@@ -77,6 +86,11 @@ def compile(
         )
     name = choose_backend(backend)
     graph = model.graph.copy() if isinstance(model, Model) else model.copy()
+    outputs = len(graph.outputs)
+    for tap in taps:
+        graph.outputs[f"{TAP}{tap}"] = tapped_value(graph, tap)
+    if validate:
+        instruments = (*instruments, TranslationValidation())
     if batch is not None:
         run_passes(graph, [Specialize(_batch_sizes(graph, batch))], instruments)
     if passes is None:
@@ -84,7 +98,18 @@ def compile(
         passes = TRAINING if training and isinstance(model, Graph) else INFERENCE
     run_passes(graph, passes, instruments)
     program = BACKENDS[name](graph)
-    return Executable(program, model.state_dict() if isinstance(model, Model) else None)
+    values = model.state_dict() if isinstance(model, Model) else None
+    return Executable(program, values, outputs=outputs)
+
+
+def tapped_value(graph: Graph, tap: str) -> Value:
+    """The value called ``tap``, or the last one of the layer with that path.
+
+    Raises:
+        GraphError: there is neither.
+    """
+    of_layer = [value for value in graph.values if value.path == tap]
+    return of_layer[-1] if of_layer else graph.value(tap)
 
 
 def _batch_sizes(graph: Graph, batch: int) -> dict[str, int]:
