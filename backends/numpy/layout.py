@@ -15,6 +15,7 @@ from ...ir import Array
 
 # Per-channel vectors are repeated to rows of up to this many elements: NumPy pays for each row.
 LONGEST_ROW = 16_384
+TERMS = 64
 
 
 def channels_last(x: Array) -> Array:
@@ -50,8 +51,22 @@ def from_channel_rows(rows: Array, x: Array) -> Array:
 
 
 def channel_sums(rows: Array, channels: int) -> Array:
-    """The sum of each channel of a matrix of :func:`channel_rows`."""
-    return np.add.reduce(np.add.reduce(rows, axis=0).reshape(-1, channels), axis=0)
+    """The sum of each channel of a matrix of :func:`channel_rows`.
+
+    Added in steps of few terms each, so that float32 keeps its digits over long sums.
+    """
+    total = np.zeros(rows.shape[1], rows.dtype)
+    for start in range(0, len(rows), TERMS):
+        total += np.add.reduce(rows[start : start + TERMS], axis=0)
+    return fold_row(total, channels)
+
+
+def fold_row(row: Array, channels: int) -> Array:
+    """The sum of the channel vectors side by side in a row, a power of two of them, in pairs."""
+    while len(row) > channels:
+        half = len(row) // 2
+        row = row[:half] + row[half:]
+    return row
 
 
 def empty_like(x: Array, shape: Sequence[int]) -> Array:

@@ -10,7 +10,7 @@ import numpy as np
 from ...ir import Array
 from ...ir.ops.normalize import BatchNorm, BatchNormTrain, BatchNormTrainBackward
 from .kernels import kernel
-from .layout import channel_rows, channel_sums, from_channel_rows
+from .layout import channel_rows, channel_sums, fold_row, from_channel_rows
 
 # Elements of one block, whose temporaries stay in a second-level cache.
 BLOCK = 2**16
@@ -58,7 +58,7 @@ def batch_norm_train(
     for block in _blocks(rows):
         centred = np.subtract(rows[block], shift, out=y[block])
         squares += np.add.reduce(centred * centred, axis=0)
-    variance = squares.reshape(-1, channels).sum(axis=0) / count
+    variance = fold_row(squares, channels) / count
     scale, offset = np.tile(gamma * _scale(variance, op.epsilon), repeats), np.tile(beta, repeats)
     for block in _blocks(rows):
         y[block] *= scale
@@ -82,8 +82,8 @@ def batch_norm_train_backward(
         total += np.add.reduce(slopes[block], axis=0)
         along += np.add.reduce(slopes[block] * centred, axis=0)
     s = _scale(variance, op.epsilon)
-    dbeta = total.reshape(-1, channels).sum(axis=0)
-    dgamma = along.reshape(-1, channels).sum(axis=0) * s
+    dbeta = fold_row(total, channels)
+    dgamma = fold_row(along, channels) * s
     by_slope, by_centred, constant = (
         np.tile(v, repeats)
         for v in (gamma * s, -gamma * s * s * dgamma / count, -gamma * s * dbeta / count)
