@@ -9,8 +9,6 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 import cauce
 from cauce.backends.onnx import export, save
@@ -19,7 +17,6 @@ from cauce.backends.onnx.writer import Writer
 from cauce.ir import (
     Array,
     Builder,
-    Dim,
     DType,
     Frame,
     Graph,
@@ -31,9 +28,7 @@ from cauce.ir import (
     TensorType,
     evaluate,
     registry,
-    symbol,
 )
-from cauce.ir.dims import substitute
 from cauce.ir.errors import (
     ExportFailure,
     GraphError,
@@ -43,7 +38,7 @@ from cauce.ir.errors import (
     UnsupportedOp,
 )
 from cauce.ir.ops.activation import Relu, Sigmoid
-from cauce.ir.ops.constant import Constant, DimSize, scalar
+from cauce.ir.ops.constant import Constant, scalar
 from cauce.ir.ops.conv import Conv2d
 from cauce.ir.ops.elementwise import Add, Cast, Mul
 from cauce.ir.ops.linear import Linear
@@ -51,7 +46,7 @@ from cauce.ir.ops.loss import CrossEntropy
 from cauce.ir.ops.normalize import BatchNorm, BatchNormTrain
 from cauce.ir.ops.pool import MaxPool2d
 from cauce.ir.ops.random import Dropout, RandomUniform
-from cauce.ir.ops.shape import Flatten, Reshape
+from cauce.ir.ops.shape import Flatten
 from cauce.ir.ops.update import SGDMomentumUpdate
 from cauce.passes.autodiff import gradients
 from tests.backends.onnx_models import assert_agree, run
@@ -245,54 +240,6 @@ def test_an_initializer_of_every_dtype(dtype: DType) -> None:
     assert tensor.name == "w"
     stored = onnx.numpy_helper.to_array(tensor)
     np.testing.assert_array_equal(stored.astype(np.float64), array.astype(np.float64))
-
-
-# ---- sizes at run time -------------------------------------------------------------------------
-
-ATOMS = st.sampled_from([symbol("N"), symbol("H"), symbol("W")]) | st.integers(1, 5)
-DIMS: st.SearchStrategy[Dim] = st.recursive(
-    ATOMS,
-    lambda inner: st.one_of(
-        st.builds(lambda a, b: a + b, inner, inner),
-        st.builds(lambda a, b: a - b, inner, inner),
-        st.builds(lambda a, b: a * b, inner, inner),
-        st.builds(lambda a, b: a // b, inner, st.integers(1, 4)),
-        st.builds(lambda a, b: a // b, inner, st.just(symbol("N") + 1)),
-    ),
-    max_leaves=6,
-)
-
-
-@given(DIMS)
-def test_a_dimension_as_a_value(dim: Dim) -> None:
-    """Floor division of what may be negative included; H is learnt from 2*H + 3."""
-    graph = Graph("sizes")
-    graph.add_input("x", TensorType.make("f32", ("N", "2*H + 3", "W + N")))
-    graph.add_input("y", TensorType.make("f32", ("W",)))
-    graph.outputs = {"size": Builder(graph)(DimSize(dim))}
-    model = export(graph)
-    for sizes in ({"N": 2, "H": 5, "W": 3}, {"N": 7, "H": 1, "W": 4}):
-        shape = [substitute(d, sizes) for d in graph.inputs[0].type.shape]
-        feeds = {"x": np.zeros(shape, np.float32), "y": np.zeros(sizes["W"], np.float32)}
-        assert run(model, feeds)["size"] == substitute(dim, sizes)
-
-
-def test_a_symbol_that_no_input_tells_is_refused() -> None:
-    graph = Graph("sizes")
-    graph.add_input("x", TensorType.make("f32", ("N*H",)))
-    graph.outputs = {"size": Builder(graph, path="head.size", loc=LINE)(DimSize(symbol("N")))}
-    with pytest.raises(ExportFailure, match="no input of sizes tells the size of dimension N") as e:
-        export(graph)
-    assert "head.size" in str(e.value) and "net.py:14" in str(e.value)
-
-
-def test_a_reshape_of_nothing() -> None:
-    """In a reshape 0 would copy a size, were it not told to mean itself."""
-    graph = Graph("empty")
-    x = graph.add_input("x", TensorType.make("f32", ("N", 0, 4)))
-    graph.outputs = {"y": Builder(graph)(Reshape((2, 0, symbol("N"))), x)}
-    got = run(export(graph), {"x": np.zeros((3, 0, 4), np.float32)})
-    assert got["y"].shape == (2, 0, 3)
 
 
 # ---- failures and files ------------------------------------------------------------------------
