@@ -118,9 +118,11 @@ def test_nodes_carry_the_users_lines_innermost_last() -> None:
 
     (node,) = make(net, x=("N", 3)).graph.nodes
     assert node.loc is not None
-    lines = [Path(frame.file).read_text().splitlines()[frame.line - 1] for frame in node.loc.frames]
+    # A parallel test process is started by code from a command line, in no file: a user's frame.
+    frames = [frame for frame in node.loc.frames if not frame.file.startswith("<")]
+    lines = [Path(frame.file).read_text().splitlines()[frame.line - 1] for frame in frames]
     assert "return nn.relu(x)" in lines[-1] and "return inner(x)" in lines[-2]
-    assert all(Path(frame.file).name == HERE for frame in node.loc.frames)
+    assert all(Path(frame.file).name == HERE for frame in frames)
 
 
 def test_networks_nest_and_return_several_outputs() -> None:
