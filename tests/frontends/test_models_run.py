@@ -11,6 +11,8 @@ from cauce import models
 from cauce.frontends.model import Model
 from cauce.frontends.network import Network
 from cauce.ir import Array, Value, evaluate
+from cauce.passes.optimizers import Adam
+from cauce.train_step import TrainStep
 
 
 def run(model: Model, image: Array) -> Array:
@@ -51,6 +53,33 @@ def test_small_images(
     assert np.abs(y[0] - y[1]).max() > 1e-4 * np.abs(y).max() > 0
     alone = run(model, images[1:])
     assert np.abs(alone - y[1:]).max() < 1e-5 * np.abs(y).max()
+
+
+@pytest.mark.parametrize(
+    ("network", "options", "shape"),
+    [
+        (models.lenet5, {}, (8, 1, 28, 28)),
+        (models.plain20, {}, (8, 3, 9, 11)),
+        (models.mobilenet_v2, {}, (4, 3, 32, 32)),
+        (models.squeezenet, {"dropout": 0.1}, (4, 3, 33, 40)),
+        (models.densenet121, {}, (2, 3, 32, 32)),
+        (models.unet, {"width": 4, "depth": 2}, (2, 1, 13, 18)),
+    ],
+)
+def test_steps_of_training_lower_the_loss(
+    network: Network, options: dict[str, Any], shape: tuple[int, ...]
+) -> None:
+    """Every family has gradients, through transposed convolution and concatenation too."""
+    model = network.init(image=("N", *shape[1:]), classes=4, **options)
+    step = TrainStep(model, "cross_entropy", Adam(0.001))
+    per_pixel = shape[2:] if network is models.unet else ()
+    labels = np.random.default_rng(1).integers(0, 4, (shape[0], *per_pixel))
+    state = step.init()
+    losses = []
+    for _ in range(6):
+        state = step(state, (pixels(*shape), labels))
+        losses.append(state.loss)
+    assert losses[-1] < 0.98 * losses[0], losses
 
 
 def test_lenet5_pads_digits_to_32() -> None:
