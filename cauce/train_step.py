@@ -11,12 +11,14 @@ import numpy as np
 from .backends.contract import Executable, State
 from .compiler import compile
 from .frontends.losses import CLASS_LOSSES, LOSSES
+from .frontends.metrics import accuracy, top_k
 from .frontends.model import Model
 from .frontends.tensor import Tensor
 from .frontends.tracing import KEY, extend, tracing
 from .ir import Array, DType, Graph, Role, TensorType
 from .ir.dims import sizes
 from .ir.errors import AttributeMistake, GraphError
+from .passes.gradient_clipping import GradientClipping
 from .passes.optimizers import Optimizer
 from .passes.training_step import LEARNING_RATE, add_training_step
 
@@ -55,14 +57,16 @@ class TrainStep:
             outputs and the target, written in the DSL, that returns a scalar.
         optimizer: what makes the update.
         metrics: names (``"accuracy"``), or functions like the loss by name.
-        target: the type of the target; by default class indices i64 for cross entropy, and the
-            type of the network's output for other losses.
+        target: the type of the target, or ``"classes"`` (indices, i64) or ``"probabilities"`` (the
+            type of the network's output). Classes are the default for cross entropy and for a
+            function, probabilities for the other losses.
         trainable: which parameters to train, as a predicate on names; all by default that the
             model has not frozen.
+        clip: what the gradients pass through before the update: ``ClipNorm(1.0)``.
         backend: as for ``compile``.
 
     Raises:
-        AttributeMistake: an unknown loss or metric.
+        AttributeMistake: an unknown loss, metric or kind of target.
         ShapeError: a loss that is not a scalar.
     """
 
@@ -73,8 +77,9 @@ class TrainStep:
         optimizer: Optimizer | None = None,
         *,
         metrics: Sequence[str] | Mapping[str, Loss] = (),
-        target: TensorType | None = None,
+        target: TensorType | str | None = None,
         trainable: Callable[[str], bool] | None = None,
+        clip: GradientClipping | None = None,
         backend: str = "auto",
     ) -> None:
         if optimizer is None:
@@ -92,7 +97,7 @@ class TrainStep:
             if parameter.name not in model.frozen
             and (trainable is None or trainable(parameter.name))
         ]
-        added = add_training_step(self.graph, "loss", optimizer, chosen)
+        added = add_training_step(self.graph, "loss", optimizer, chosen, clip)
         self._zeros = {
             value.name: np.zeros(sizes(value.type.shape), value.type.dtype.numpy) for value in added
         }
@@ -158,7 +163,7 @@ def write_loss(
     graph: Graph,
     loss: str | Loss,
     metrics: Sequence[str] | Mapping[str, Loss] = (),
-    target: TensorType | None = None,
+    target: TensorType | str | None = None,
 ) -> None:
     """Write a target input, the loss and metrics; they become the outputs of ``graph``.
 
@@ -176,7 +181,7 @@ def write_loss(
     outputs = [Tensor(value, trace) for value in graph.outputs.values()]
     if any(value.name == TARGET for value in graph.inputs):
         raise GraphError(f"network {graph.name} has an input called {TARGET!r}; rename it")
-    type_ = target or _target_type(outputs[0], loss_name)
+    type_ = _target_type(outputs[0], loss_name, target)
     goal = Tensor(graph.add_input(TARGET, type_), trace)
     function: Loss = LOSSES[loss] if isinstance(loss, str) else loss
     with tracing(trace):
@@ -187,10 +192,19 @@ def write_loss(
     graph.outputs.update(results)
 
 
-def _target_type(output: Tensor, loss: str | None) -> TensorType:
-    if loss is None or loss in CLASS_LOSSES:
+def _target_type(output: Tensor, loss: str | None, target: TensorType | str | None) -> TensorType:
+    if isinstance(target, TensorType):
+        return target
+    if target is None:
+        target = "classes" if loss is None or loss in CLASS_LOSSES else "probabilities"
+    if target == "classes":
         return TensorType(DType.I64, (output.shape[0], *output.shape[2:]))
-    return output.type
+    if target == "probabilities":
+        return output.type
+    raise AttributeMistake(
+        f"there is no target {target!r}",
+        fix="use 'classes', 'probabilities' or a TensorType",
+    )
 
 
 def _metrics(metrics: Sequence[str] | Mapping[str, Loss]) -> dict[str, Loss]:
@@ -204,9 +218,4 @@ def _metrics(metrics: Sequence[str] | Mapping[str, Loss]) -> dict[str, Loss]:
     return {name: METRICS[name] for name in metrics}
 
 
-def accuracy(logits: Tensor, target: Tensor) -> Tensor:
-    """The share of samples whose greatest logit is that of their class."""
-    return logits.argmax(dim=1).eq(target).cast(logits.dtype).mean()
-
-
-METRICS: dict[str, Loss] = {"accuracy": accuracy}
+METRICS: dict[str, Loss] = {"accuracy": accuracy, "top5": top_k(5)}

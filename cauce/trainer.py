@@ -8,6 +8,7 @@ from .compiler import choose_backend, compile
 from .frontends.model import Model
 from .ir import Role, TensorType
 from .ir.errors import GraphError
+from .passes.gradient_clipping import GradientClipping
 from .passes.optimizers import SGD, Optimizer
 from .train_step import Loss, TrainStep, write_loss
 from .training.trainer import FitLoop
@@ -21,9 +22,10 @@ class Trainer(FitLoop):
         loss: a name or a function (output, target) -> scalar; see :class:`TrainStep`.
         optimizer: SGD with learning rate 0.01 where None.
         metrics: reported beside the loss; ``("accuracy",)`` by default for cross entropy.
-        target: the type of the target, where it does not follow from the loss.
+        target: ``"classes"``, ``"probabilities"`` (for mixup), or the type of the target.
         trainable: which parameters to train, as a predicate on names; all by default.
-        seed: of the order of the batches and of dropout.
+        clip: what the gradients pass through before the update: ``ClipNorm(1.0)``.
+        seed: of the order of the batches, of augmentation and of dropout.
         backend: as for ``compile``.
     """
 
@@ -34,14 +36,15 @@ class Trainer(FitLoop):
         optimizer: Optimizer | None = None,
         *,
         metrics: Sequence[str] | Mapping[str, Loss] | None = None,
-        target: TensorType | None = None,
+        target: TensorType | str | None = None,
         trainable: Callable[[str], bool] | None = None,
+        clip: GradientClipping | None = None,
         seed: int = 0,
         backend: str = "auto",
     ) -> None:
         optimizer = optimizer if optimizer is not None else SGD(0.01)
         if metrics is None:
-            metrics = ("accuracy",) if loss == "cross_entropy" and target is None else ()
+            metrics = ("accuracy",) if loss == "cross_entropy" else ()
         data = model.graph.inputs_with(Role.DATA)
         if len(data) != 1:
             raise GraphError(
@@ -56,6 +59,7 @@ class Trainer(FitLoop):
             metrics=metrics,
             target=target,
             trainable=trainable,
+            clip=clip,
             backend=self.backend,
         )
         graph = model.graph.copy()

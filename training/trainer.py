@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
@@ -13,8 +13,10 @@ import numpy as np
 
 from ..ir.errors import GraphError
 from ..ir.types import Array
+from .augment import Transform, fixed
 from .checkpoints import Checkpoint, Checkpoints, describe_mismatch, read
 from .data import Dataset, batch_count, batches
+from .early_stopping import EarlyStopping
 from .history import Epoch, History
 from .progress import progress_bar
 
@@ -125,6 +127,8 @@ class FitLoop:
         validate: Dataset | None = None,
         lr: Rate = None,
         drop_last: bool = False,
+        augment: Sequence[Transform] = (),
+        early_stopping: EarlyStopping | None = None,
         checkpoints: Checkpoints | None = None,
         progress: bool = True,
     ) -> History:
@@ -140,6 +144,8 @@ class FitLoop:
             validate: a data set to measure after each epoch.
             lr: the learning rate, or a function from the step (from 0) to it.
             drop_last: leave out a last batch that is smaller.
+            augment: what is done to each batch, in order; in validation those that do not draw.
+            early_stopping: when to end before the last epoch.
             checkpoints: where and how often the run is saved.
             progress: whether to show a progress bar (rich) and a line for each epoch.
 
@@ -159,7 +165,7 @@ class FitLoop:
         last = at.fit_from + epochs
         left = (last - at.epoch) * per_epoch - at.batch
         with progress_bar(progress, left) as (advance, say):
-            while at.epoch < last:
+            while at.epoch < last and not self._stops(early_stopping):
                 order = batches(
                     train,
                     batch_size,
@@ -167,6 +173,7 @@ class FitLoop:
                     epoch=at.epoch,
                     drop_last=drop_last,
                     start=at.batch,
+                    augment=augment,
                 )
                 before = time.perf_counter() - at.seconds
                 for images, labels in order:
@@ -175,7 +182,9 @@ class FitLoop:
                     at.seconds = time.perf_counter() - before
                     if checkpoints is not None and checkpoints.due(at.step, at.batch == per_epoch):
                         self._save(checkpoints)
-                self._end_epoch(validate, self._rate(lr, at.step - 1), before)
+                self.model.load_state_dict(self._state.read(), strict=False)
+                measured = {} if validate is None else self.evaluate(validate, augment=augment)
+                self._end_epoch(measured, self._rate(lr, at.step - 1), before)
                 if checkpoints is not None:
                     self._save(checkpoints)
                     self._save_best(checkpoints)
@@ -196,9 +205,12 @@ class FitLoop:
             )
         at.add(len(images), {"loss": loss, **self._state.metrics})
 
-    def _end_epoch(self, validate: Dataset | None, rate: float, before: float) -> None:
-        self.model.load_state_dict(self._state.read(), strict=False)
-        measured = self.evaluate(validate) if validate is not None else {}
+    def _stops(self, early_stopping: EarlyStopping | None) -> bool:
+        """Whether the epochs of this call of ``fit`` have brought nothing better for too long."""
+        epochs = self.history.epochs[self._at.fit_from :]
+        return early_stopping is not None and bool(epochs) and early_stopping.should_stop(epochs)
+
+    def _end_epoch(self, measured: dict[str, float], rate: float, before: float) -> None:
         seconds = time.perf_counter() - before
         record = Epoch(self._at.epoch + 1, seconds, rate, self._at.means(), measured)
         self.history.epochs.append(record)
@@ -209,11 +221,17 @@ class FitLoop:
             return self._lr
         return float(lr(number)) if callable(lr) else float(lr)
 
-    def evaluate(self, dataset: Dataset, batch_size: int = 256) -> dict[str, float]:
-        """Loss and metrics of the model on a data set, in inference form."""
+    def evaluate(
+        self, dataset: Dataset, batch_size: int = 256, augment: Sequence[Transform] = ()
+    ) -> dict[str, float]:
+        """Loss and metrics of the model on a data set, in inference form.
+
+        Of ``augment``, only the transforms that do not draw are applied (``Normalize``, say).
+        """
         self._evaluation.load_state_dict(self.model.state_dict())
         sums = Position()
-        for images, labels in batches(dataset, batch_size, seed=0, epoch=0, shuffle=False):
+        order = batches(dataset, batch_size, seed=0, epoch=0, shuffle=False, augment=fixed(augment))
+        for images, labels in order:
             results = self._evaluation.run({self._data_input: images, "target": labels})
             sums.add(len(images), {name: float(array) for name, array in results.items()})
         return sums.means()
