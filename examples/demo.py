@@ -15,6 +15,7 @@ import onnxruntime
 
 import cauce
 from cauce import nn
+from cauce.training import OneCycle, epochs_to_steps
 
 
 @nn.block
@@ -36,17 +37,6 @@ def small_resnet(image, classes=10):
     return nn.linear(nn.dropout(nn.global_avg_pool(x), 0.1), classes)
 
 
-def one_cycle(epochs: int, steps: int, peak: float):
-    """The learning rate by step: up over a fifth of the run, then down to zero on a cosine."""
-    total = epochs * steps
-    top = total // 5
-    return lambda step: (
-        peak * (step + 1) / top
-        if step < top
-        else peak * (1 + np.cos(np.pi * (step - top) / (total - top))) / 2
-    )
-
-
 def run(seed: int, epochs: int, folder: Path) -> bool:
     """Train, export and compare for one seed; returns whether all went as promised."""
     train, test = cauce.load_digits()
@@ -59,9 +49,9 @@ def run(seed: int, epochs: int, folder: Path) -> bool:
         optimizer=cauce.SGD(0.1, momentum=0.9, weight_decay=5e-4),
         seed=seed,
     )
-    steps = -(-len(train) // 64)
+    steps = epochs_to_steps(epochs, train, 64)
     start = time.perf_counter()
-    trainer.fit(train, epochs=epochs, batch_size=64, lr=one_cycle(epochs, steps, 0.2))
+    trainer.fit(train, epochs=epochs, batch_size=64, lr=OneCycle(0.2, steps, pct_start=0.2))
     seconds = time.perf_counter() - start
     accuracy = trainer.evaluate(test)["accuracy"]
 

@@ -134,8 +134,8 @@ class FitLoop:
     ) -> History:
         """Train for some epochs more; a second call goes on where the first one ended.
 
-        After :meth:`resume`, the call that was interrupted is made again with the same arguments,
-        and does what is left of it.
+        After :meth:`resume`, the call that was under way is made again with the same arguments, and
+        does what is left of it: nothing, where it had come to its end.
 
         Args:
             train: images and labels.
