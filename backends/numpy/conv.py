@@ -24,17 +24,19 @@ from ...ir.ops.conv import Conv2d, Conv2dBackwardData, Conv2dBackwardWeight
 from .kernels import kernel
 from .layout import channel_rows, channels_first, channels_last
 from .matmul import multiply, multiply_transposed
+from .memory import Memory
 from .windows import Block, Windows
 
 
 @kernel(Conv2d)
-def conv2d(op: Conv2d, x: Array, weight: Array, bias: Array | None = None) -> Array:
+def conv2d(op: Conv2d, memory: Memory, x: Array, weight: Array, bias: Array | None = None) -> Array:
     batch, c_out, *out = sizes(op.output_shape(TensorType.of(x), TensorType.of(weight)))
     (top, _), (left, _) = op.padding
     windows = Windows(weight.shape[2:], op.stride, op.dilation, (top, left), (out[0], out[1]))
     taps = op.grouped(weight, 0).transpose(0, 3, 4, 2, 1)
-    y = channels_first(np.empty((batch, *out, c_out), x.dtype))
-    correlate(channels_last(x), taps, windows, channels_last(y))
+    y = memory.empty((batch, *out, c_out), x.dtype)
+    correlate(memory, channels_last(x), taps, windows, y)
+    y = channels_first(y)
     if bias is not None:
         rows = channel_rows(y)
         rows += np.tile(bias, rows.shape[1] // c_out)
@@ -42,12 +44,12 @@ def conv2d(op: Conv2d, x: Array, weight: Array, bias: Array | None = None) -> Ar
 
 
 @kernel(Conv2dBackwardData)
-def conv2d_backward_data(op: Conv2dBackwardData, dy: Array, weight: Array) -> Array:
+def conv2d_backward_data(op: Conv2dBackwardData, memory: Memory, dy: Array, weight: Array) -> Array:
     """Pixels whose padded place has one residue modulo S meet the same places of the kernel, so
     each residue is a convolution of dy without a stride, with those places in reverse."""
     taps = op.grouped(weight, 0).transpose(0, 3, 4, 1, 2)
     height, width = sizes(op.size)
-    dx = np.empty((dy.shape[0], height, width, weight.shape[1] * op.groups), dy.dtype)
+    dx = memory.empty((len(dy), height, width, weight.shape[1] * op.groups), dy.dtype)
     for first_row, rows, down, above in _phases(op, weight, 0):
         for first_column, columns, across, aside in _phases(op, weight, 1):
             part = dx[:, first_row :: op.stride[0], first_column :: op.stride[1]]
@@ -58,7 +60,7 @@ def conv2d_backward_data(op: Conv2dBackwardData, dy: Array, weight: Array) -> Ar
                 (len(rows), len(columns)), (1, 1), (down, across), (above, aside), part.shape[1:3]
             )
             met = taps[:, rows][:, :, columns]
-            correlate(channels_last(dy), met, windows, part)
+            correlate(memory, channels_last(dy), met, windows, part)
     return channels_first(dx)
 
 
@@ -81,17 +83,17 @@ def _phases(
 
 
 @kernel(Conv2dBackwardWeight)
-def conv2d_backward_weight(op: Conv2dBackwardWeight, x: Array, dy: Array) -> Array:
+def conv2d_backward_weight(op: Conv2dBackwardWeight, memory: Memory, x: Array, dy: Array) -> Array:
     c_out, groups = dy.shape[1], op.groups
     (top, _), (left, _) = op.padding
     windows = Windows(op.kernel, op.stride, op.dilation, (top, left), dy.shape[2:])
     x, dy = channels_last(x), np.ascontiguousarray(channels_last(dy))
     if x.shape[3] == c_out == groups > 1:
-        return _depthwise_weight(x, dy, windows)
+        return _depthwise_weight(memory, x, dy, windows)
     kh, kw = op.kernel
     channels = x.shape[3] // groups
     taps = np.zeros((groups, kh, kw * channels, c_out // groups), x.dtype)
-    for block, matrices in _matrices(x, windows, groups, c_out):
+    for block, matrices in _matrices(memory, x, windows, groups, c_out):
         part = _by_group(dy[block], groups)
         for r, matrix in enumerate(matrices):
             taps[:, r] += multiply_transposed(matrix, part)
@@ -99,7 +101,7 @@ def conv2d_backward_weight(op: Conv2dBackwardWeight, x: Array, dy: Array) -> Arr
     return np.ascontiguousarray(taps.transpose(0, 4, 3, 1, 2)).reshape(c_out, channels, kh, kw)
 
 
-def correlate(x: Array, taps: Array, windows: Windows, y: Array) -> None:
+def correlate(memory: Memory, x: Array, taps: Array, windows: Windows, y: Array) -> None:
     """y = the sum over all places of the kernel of what each meets in x times its tap.
 
     Args:
@@ -109,15 +111,15 @@ def correlate(x: Array, taps: Array, windows: Windows, y: Array) -> None:
     """
     groups, kh, kw, channels, c_out = taps.shape
     if channels == c_out == 1 < groups:
-        _correlate_depthwise(x, taps.reshape(groups, kh, kw).transpose(1, 2, 0), windows, y)
+        _correlate_depthwise(memory, x, taps.reshape(groups, kh, kw).transpose(1, 2, 0), windows, y)
         return
     weights = np.ascontiguousarray(taps).reshape(groups, kh, kw * channels, c_out)
-    for block, matrices in _matrices(x, windows, groups, y.shape[3]):
+    for block, matrices in _matrices(memory, x, windows, groups, y.shape[3]):
         out = y[block]
-        total = out if out.flags.c_contiguous else np.empty(out.shape, y.dtype)
+        total = out if out.flags.c_contiguous else memory.empty(out.shape, y.dtype)
         multiply(matrices[0], weights[:, 0], _by_group(total, groups))
         if kh > 1:
-            term = np.empty(out.shape, y.dtype)
+            term = memory.empty(out.shape, y.dtype)
             for r in range(1, kh):
                 multiply(matrices[r], weights[:, r], _by_group(term, groups))
                 total += term
@@ -126,7 +128,7 @@ def correlate(x: Array, taps: Array, windows: Windows, y: Array) -> None:
 
 
 def _matrices(
-    x: Array, windows: Windows, groups: int, c_out: int
+    memory: Memory, x: Array, windows: Windows, groups: int, c_out: int
 ) -> Iterator[tuple[Block, list[Array]]]:
     """The blocks with the matrices of :meth:`Windows.gathered_blocks`; x itself where a window is
     one pixel."""
@@ -139,7 +141,7 @@ def _matrices(
             yield block, [part.reshape(1, len(part), -1, channels)]
         return
     row = windows.stride[0] * windows.out[1] * channels * (windows.stride[1] + windows.kernel[1])
-    yield from windows.gathered_blocks(x, groups, row + 2 * windows.out[1] * c_out)
+    yield from windows.gathered_blocks(memory, x, groups, row + 2 * windows.out[1] * c_out)
 
 
 def _by_group(image: Array, groups: int) -> Array:
@@ -147,26 +149,27 @@ def _by_group(image: Array, groups: int) -> Array:
     return image.reshape(len(image), -1, groups, image.shape[3] // groups).transpose(2, 0, 1, 3)
 
 
-def _correlate_depthwise(x: Array, taps: Array, windows: Windows, y: Array) -> None:
+def _correlate_depthwise(memory: Memory, x: Array, taps: Array, windows: Windows, y: Array) -> None:
     """:func:`correlate` with a kernel [K_h, K_w, C] of its own for each channel."""
     # Repeated along a row, so that NumPy's inner loop runs over the row and not over the channels.
     wide = np.repeat(taps[:, :, None], y.shape[2], axis=2)
-    for block, part in windows.padded_blocks(x, _depthwise_row(x, windows)):
+    for block, part in windows.padded_blocks(memory, x, _depthwise_row(x, windows)):
         out = y[block]
-        total, term = np.zeros(out.shape, y.dtype), np.empty(out.shape, y.dtype)
+        total, term = (memory.empty(out.shape, y.dtype) for _ in range(2))
+        total[...] = 0
         for r, s, pixels in windows.shifted(part, out.shape[1]):
             np.multiply(pixels, wide[r, s], out=term)
             total += term
         out[...] = total
 
 
-def _depthwise_weight(x: Array, dy: Array, windows: Windows) -> Array:
+def _depthwise_weight(memory: Memory, x: Array, dy: Array, windows: Windows) -> Array:
     """The gradient [C, 1, K_h, K_w] of a depthwise kernel."""
     channels = x.shape[3]
     taps = np.zeros((*windows.kernel, channels), x.dtype)
-    for block, part in windows.padded_blocks(x, _depthwise_row(x, windows)):
+    for block, part in windows.padded_blocks(memory, x, _depthwise_row(x, windows)):
         out = dy[block]
-        term = np.empty(out.shape, x.dtype)
+        term = memory.empty(out.shape, x.dtype)
         for r, s, pixels in windows.shifted(part, out.shape[1]):
             np.multiply(pixels, out, out=term)
             sums = np.add.reduce(term.reshape(-1, windows.out[1] * channels), axis=0)

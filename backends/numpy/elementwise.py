@@ -1,4 +1,4 @@
-"""Elementwise kernels that are faster than the plain reference.
+"""Elementwise kernels: NumPy's functions with their results in the call's memory, and choices.
 
 NumPy's ``where`` branches at every element, which a random condition makes slow. Here a choice is
 made on the bits, with a mask of ones or zeros: ``((x ^ y) & mask) ^ y``.
@@ -8,46 +8,94 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...ir import Array
-from ...ir.ops.activation import LeakyRelu, Sigmoid
-from ...ir.ops.elementwise import Where
-from .kernels import kernel
+from ...ir import Array, Op
+from ...ir.ops import elementwise as ops
+from ...ir.ops.activation import LeakyRelu, Relu, Sigmoid, Tanh
+from .kernels import KERNELS, Kernel, kernel
+from .memory import Memory
 
-_SIGNED = {1: np.int8, 2: np.int16, 4: np.int32, 8: np.int64}
+_FUNCTIONS: dict[type[Op], np.ufunc] = {
+    ops.Add: np.add,
+    ops.Sub: np.subtract,
+    ops.Mul: np.multiply,
+    ops.Div: np.divide,
+    ops.Pow: np.power,
+    ops.Maximum: np.maximum,
+    ops.Minimum: np.minimum,
+    ops.Neg: np.negative,
+    ops.Abs: np.absolute,
+    ops.Sign: np.sign,
+    ops.Exp: np.exp,
+    ops.Log: np.log,
+    ops.Sqrt: np.sqrt,
+    Tanh: np.tanh,
+}
+_PREDICATES: dict[type[Op], np.ufunc] = {
+    ops.Equal: np.equal,
+    ops.Less: np.less,
+    ops.LessEqual: np.less_equal,
+    ops.Greater: np.greater,
+    ops.GreaterEqual: np.greater_equal,
+    ops.LogicalAnd: np.logical_and,
+    ops.LogicalOr: np.logical_or,
+    ops.LogicalNot: np.logical_not,
+}
 
 
-def choose(condition: Array, x: Array, y: Array) -> Array:
+def _by_function(function: np.ufunc, dtype: np.dtype[np.bool_] | None = None) -> Kernel:
+    def run(op: Op, memory: Memory, *operands: Array) -> Array:
+        return function(*operands, out=memory.result(*operands, dtype=dtype))
+
+    return run
+
+
+KERNELS.update((op, _by_function(function)) for op, function in _FUNCTIONS.items())
+KERNELS.update(
+    (op, _by_function(function, np.dtype(np.bool_))) for op, function in _PREDICATES.items()
+)
+
+
+@kernel(Relu)
+def relu(op: Relu, memory: Memory, x: Array) -> Array:
+    return np.maximum(x, 0, out=memory.result(x))
+
+
+def choose(memory: Memory, condition: Array, x: Array, y: Array) -> Array:
     """x where the condition holds, else y; all broadcast.
 
-    >>> choose(np.array([True, False]), np.array([1.5, 2.5]), np.array(-0.0))
+    >>> choose(Memory(), np.array([True, False]), np.array([1.5, 2.5]), np.array(-0.0))
     array([ 1.5, -0. ])
     """
-    bits = _SIGNED[x.dtype.itemsize]
+    bits = np.dtype(f"i{x.dtype.itemsize}")
     x_bits, y_bits = x.view(bits), y.view(bits)
     if x.ndim == 0 and not x_bits:
         condition, x_bits, y_bits = np.logical_not(condition), y_bits, x_bits
     # True is 1, so its negative is -1, all ones in every width.
-    mask = np.negative(condition.view(np.int8))
+    truth = condition.view(np.int8)
+    mask = np.negative(truth, out=memory.result(truth))
     if y_bits.ndim == 0 and not y_bits:
-        return np.asarray(np.bitwise_and(x_bits, mask)).view(x.dtype)
-    chosen = np.asarray(np.bitwise_and(np.bitwise_xor(x_bits, y_bits), mask))
+        chosen = np.bitwise_and(x_bits, mask, out=memory.result(x_bits, mask, dtype=bits))
+        return np.asarray(chosen).view(x.dtype)
+    differ = np.bitwise_xor(x_bits, y_bits, out=memory.result(x_bits, y_bits))
+    chosen = np.asarray(np.bitwise_and(differ, mask, out=memory.result(differ, mask, dtype=bits)))
     np.bitwise_xor(chosen, y_bits, out=chosen)
     return chosen.view(x.dtype)
 
 
-@kernel(Where)
-def where(op: Where, condition: Array, x: Array, y: Array) -> Array:
-    return choose(condition, x, y)
+@kernel(ops.Where)
+def where(op: ops.Where, memory: Memory, condition: Array, x: Array, y: Array) -> Array:
+    return choose(memory, condition, x, y)
 
 
 @kernel(LeakyRelu)
-def leaky_relu(op: LeakyRelu, x: Array) -> Array:
-    return choose(x > 0, x, np.multiply(x, x.dtype.type(op.negative_slope)))
+def leaky_relu(op: LeakyRelu, memory: Memory, x: Array) -> Array:
+    leak = np.multiply(x, x.dtype.type(op.negative_slope), out=memory.result(x))
+    return choose(memory, x > 0, x, leak)
 
 
 @kernel(Sigmoid)
-def sigmoid(op: Sigmoid, x: Array) -> Array:
+def sigmoid(op: Sigmoid, memory: Memory, x: Array) -> Array:
     """e**min(x, 0) / (1 + e**-|x|): both cases of the stable formula without a choice."""
     powers = np.exp(np.minimum(x, 0))
     small = np.exp(-np.abs(x))
-    return np.divide(powers, small + 1)
+    return np.divide(powers, small + 1, out=memory.result(x))

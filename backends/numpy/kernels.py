@@ -1,7 +1,8 @@
-"""The table of NumPy kernels: one function an op, called with the op and its operand arrays.
+"""The table of NumPy kernels: one function an op, ``function(op, memory, *operands)``.
 
-An op whose plain reference is already one vectorised NumPy expression runs by that reference, and
-says so here; every other primitive has a fast function of its own in this folder.
+Kernels take large results from ``memory`` and never write to their operands; a result may be a
+view of one. An op whose plain reference is already one vectorised NumPy expression runs by that
+reference, and says so here; every other primitive has a fast function of its own in this folder.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any, TypeAlias, TypeVar
 from ...ir import Op
 from ...ir.op import Arrays
 from ...ir.ops import activation, adaptive_pool, constant, elementwise, linear, reduce, shape
+from .memory import Memory
 
 Kernel: TypeAlias = Callable[..., Arrays]
 KernelT = TypeVar("KernelT", bound=Kernel)
@@ -20,7 +22,7 @@ KERNELS: dict[type[Op], Kernel] = {}
 
 
 def kernel(cls: type[Op]) -> Callable[[KernelT], KernelT]:
-    """Decorator: the function runs ops of class ``cls``: ``function(op, *operands)``."""
+    """Decorator: the function runs ops of class ``cls``: ``function(op, memory, *operands)``."""
 
     def add(function: KernelT) -> KernelT:
         KERNELS[cls] = function
@@ -29,7 +31,7 @@ def kernel(cls: type[Op]) -> Callable[[KernelT], KernelT]:
     return add
 
 
-def by_reference(op: Op, *operands: Any) -> Arrays:
+def by_reference(op: Op, memory: Memory, *operands: Any) -> Arrays:
     """Runs an op by its plain reference."""
     return op.reference(*operands)
 
@@ -37,31 +39,8 @@ def by_reference(op: Op, *operands: Any) -> Arrays:
 _VECTORISED: tuple[type[Op], ...] = (
     constant.Constant,
     constant.DimSize,
-    elementwise.Add,
-    elementwise.Sub,
-    elementwise.Mul,
-    elementwise.Div,
-    elementwise.Pow,
-    elementwise.Maximum,
-    elementwise.Minimum,
-    elementwise.Neg,
-    elementwise.Abs,
-    elementwise.Sign,
-    elementwise.Exp,
-    elementwise.Log,
-    elementwise.Sqrt,
-    elementwise.Equal,
-    elementwise.Less,
-    elementwise.LessEqual,
-    elementwise.Greater,
-    elementwise.GreaterEqual,
-    elementwise.LogicalAnd,
-    elementwise.LogicalOr,
-    elementwise.LogicalNot,
     elementwise.Cast,
-    activation.Relu,
     activation.Clip,
-    activation.Tanh,
     activation.Softmax,
     activation.LogSoftmax,
     reduce.Max,

@@ -7,8 +7,6 @@ convolution on. An operand may lie in any order; another order costs a copy.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from ...ir import Array
@@ -67,8 +65,3 @@ def fold_row(row: Array, channels: int) -> Array:
         half = len(row) // 2
         row = row[:half] + row[half:]
     return row
-
-
-def empty_like(x: Array, shape: Sequence[int]) -> Array:
-    """An uninitialised array of another shape, its axes in memory in the order of those of x."""
-    return np.empty_like(x, shape=tuple(shape))

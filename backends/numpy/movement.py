@@ -8,34 +8,34 @@ from ...ir import Array
 from ...ir.dims import sizes
 from ...ir.ops.shape import Expand, GatherBackward, Pad, SliceBackward
 from .kernels import kernel
-from .layout import empty_like
+from .memory import Memory
 
 
 @kernel(Pad)
-def pad(op: Pad, x: Array) -> Array:
+def pad(op: Pad, memory: Memory, x: Array) -> Array:
     shape = [before + size + after for size, (before, after) in zip(x.shape, op.pads)]
-    y = empty_like(x, shape)
+    y = memory.empty_like(x, shape)
     y[...] = x.dtype.type(op.value)
     y[tuple(slice(before, before + n) for n, (before, _) in zip(x.shape, op.pads))] = x
     return y
 
 
 @kernel(SliceBackward)
-def slice_backward(op: SliceBackward, dy: Array) -> Array:
-    dx = empty_like(dy, sizes(op.shape))
+def slice_backward(op: SliceBackward, memory: Memory, dy: Array) -> Array:
+    dx = memory.empty_like(dy, sizes(op.shape))
     dx[...] = 0
     op.slice().reference(dx)[...] = dy
     return dx
 
 
 @kernel(Expand)
-def expand(op: Expand, x: Array) -> Array:
+def expand(op: Expand, memory: Memory, x: Array) -> Array:
     """A view that repeats x: kernels never write to their operands."""
     return np.broadcast_to(x, sizes(op.shape))
 
 
 @kernel(GatherBackward)
-def gather_backward(op: GatherBackward, dy: Array, indices: Array) -> Array:
+def gather_backward(op: GatherBackward, memory: Memory, dy: Array, indices: Array) -> Array:
     """Rows sorted by their index, then one sum for each run of equal indices."""
     axis = op.axis % (dy.ndim - indices.ndim + 1)
     lead = tuple(range(axis, axis + indices.ndim))

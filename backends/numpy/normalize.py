@@ -11,6 +11,7 @@ from ...ir import Array
 from ...ir.ops.normalize import BatchNorm, BatchNormTrain, BatchNormTrainBackward
 from .kernels import kernel
 from .layout import channel_rows, channel_sums, fold_row, from_channel_rows
+from .memory import Memory
 
 # Elements of one block, whose temporaries stay in a second-level cache.
 BLOCK = 2**16
@@ -24,10 +25,10 @@ def _scale(variance: Array, epsilon: float) -> Array:
 
 @kernel(BatchNorm)
 def batch_norm(
-    op: BatchNorm, x: Array, gamma: Array, beta: Array, mean: Array, variance: Array
+    op: BatchNorm, memory: Memory, x: Array, gamma: Array, beta: Array, mean: Array, variance: Array
 ) -> Array:
     rows = channel_rows(x)
-    y = np.empty_like(rows)
+    y = memory.empty(rows.shape, rows.dtype)
     repeats = rows.shape[1] // len(mean)
     shift, scale, offset = (
         np.tile(v, repeats) for v in (mean, gamma * _scale(variance, op.epsilon), beta)
@@ -46,14 +47,14 @@ def _blocks(rows: Array) -> list[slice]:
 
 @kernel(BatchNormTrain)
 def batch_norm_train(
-    op: BatchNormTrain, x: Array, gamma: Array, beta: Array
+    op: BatchNormTrain, memory: Memory, x: Array, gamma: Array, beta: Array
 ) -> tuple[Array, Array, Array]:
     channels = len(gamma)
     rows = channel_rows(x)
     repeats, count = rows.shape[1] // channels, rows.dtype.type(rows.size // channels)
     mean = channel_sums(rows, channels) / count
     shift = np.tile(mean, repeats)
-    y = np.empty_like(rows)
+    y = memory.empty(rows.shape, rows.dtype)
     squares = np.zeros(rows.shape[1], rows.dtype)
     for block in _blocks(rows):
         centred = np.subtract(rows[block], shift, out=y[block])
@@ -68,14 +69,20 @@ def batch_norm_train(
 
 @kernel(BatchNormTrainBackward)
 def batch_norm_train_backward(
-    op: BatchNormTrainBackward, x: Array, gamma: Array, mean: Array, variance: Array, dy: Array
+    op: BatchNormTrainBackward,
+    memory: Memory,
+    x: Array,
+    gamma: Array,
+    mean: Array,
+    variance: Array,
+    dy: Array,
 ) -> tuple[Array, Array, Array]:
     """With c = x - mean: dx = gamma*s * dy - gamma*s**2 * dgamma/M * c - gamma*s * dbeta/M."""
     channels = len(gamma)
     rows, slopes = channel_rows(x), channel_rows(dy)
     repeats, count = rows.shape[1] // channels, rows.dtype.type(rows.size // channels)
     shift = np.tile(mean, repeats)
-    dx = np.empty_like(rows)
+    dx = memory.empty(rows.shape, rows.dtype)
     total, along = (np.zeros(rows.shape[1], rows.dtype) for _ in range(2))
     for block in _blocks(rows):
         centred = np.subtract(rows[block], shift, out=dx[block])

@@ -23,7 +23,7 @@ from ...ir.ops.pool import (
 )
 from .elementwise import choose
 from .kernels import kernel
-from .layout import empty_like
+from .memory import Memory
 
 Cells = tuple[slice, slice]
 
@@ -53,8 +53,8 @@ def _pooled(op: FixedWindows, x: Array) -> tuple[int, ...]:
 
 
 @kernel(MaxPool2d)
-def max_pool2d(op: MaxWindows, x: Array) -> Array:
-    y = empty_like(x, _pooled(op, x))
+def max_pool2d(op: MaxWindows, memory: Memory, x: Array) -> Array:
+    y = memory.empty_like(x, _pooled(op, x))
     y[...] = -np.inf
     for windows, pixels in _places(op, x.shape[2:]):
         part = y[..., *windows]
@@ -62,10 +62,11 @@ def max_pool2d(op: MaxWindows, x: Array) -> Array:
     return y
 
 
-def _maxima(op: MaxWindows, x: Array) -> Iterator[tuple[Cells, Cells, Array]]:
+def _maxima(op: MaxWindows, memory: Memory, x: Array) -> Iterator[tuple[Cells, Cells, Array]]:
     """The places, each with where the first maximum of a window stands there."""
-    y = max_pool2d(op, x)
-    free = np.ones_like(y, dtype=np.bool_)
+    y = max_pool2d(op, memory, x)
+    free = memory.empty_like(y, dtype=np.dtype(np.bool_))
+    free[...] = True
     for windows, pixels in _places(op, x.shape[2:]):
         x_part, free_part = x[..., *pixels], free[..., *windows]
         # A maximum is NaN where a pixel is.
@@ -77,25 +78,26 @@ def _maxima(op: MaxWindows, x: Array) -> Iterator[tuple[Cells, Cells, Array]]:
 
 
 @kernel(MaxPool2dBackward)
-def max_pool2d_backward(op: MaxPool2dBackward, x: Array, dy: Array) -> Array:
-    dx = np.zeros_like(x)
-    for windows, pixels, hit in _maxima(op, x):
-        dx[..., *pixels] += choose(hit, dy[..., *windows], np.zeros((), x.dtype))
+def max_pool2d_backward(op: MaxPool2dBackward, memory: Memory, x: Array, dy: Array) -> Array:
+    dx = memory.empty_like(x)
+    dx[...] = 0
+    for windows, pixels, hit in _maxima(op, memory, x):
+        dx[..., *pixels] += choose(memory, hit, dy[..., *windows], np.zeros((), x.dtype))
     return dx
 
 
 @kernel(MaxPool2dSelect)
-def max_pool2d_select(op: MaxPool2dSelect, x: Array, g: Array) -> Array:
-    y = empty_like(x, _pooled(op, x))
+def max_pool2d_select(op: MaxPool2dSelect, memory: Memory, x: Array, g: Array) -> Array:
+    y = memory.empty_like(x, _pooled(op, x))
     y[...] = 0
-    for windows, pixels, hit in _maxima(op, x):
-        y[..., *windows] += choose(hit, g[..., *pixels], np.zeros((), x.dtype))
+    for windows, pixels, hit in _maxima(op, memory, x):
+        y[..., *windows] += choose(memory, hit, g[..., *pixels], np.zeros((), x.dtype))
     return y
 
 
 @kernel(AvgPool2d)
-def avg_pool2d(op: AvgPool2d, x: Array) -> Array:
-    y = empty_like(x, _pooled(op, x))
+def avg_pool2d(op: AvgPool2d, memory: Memory, x: Array) -> Array:
+    y = memory.empty_like(x, _pooled(op, x))
     y[...] = 0
     for windows, pixels in _places(op, x.shape[2:]):
         y[..., *windows] += x[..., *pixels]
@@ -104,10 +106,10 @@ def avg_pool2d(op: AvgPool2d, x: Array) -> Array:
 
 
 @kernel(AvgPool2dBackward)
-def avg_pool2d_backward(op: AvgPool2dBackward, dy: Array) -> Array:
-    dx = empty_like(dy, (*dy.shape[:2], *sizes(op.size)))
+def avg_pool2d_backward(op: AvgPool2dBackward, memory: Memory, dy: Array) -> Array:
+    dx = memory.empty_like(dy, (*dy.shape[:2], *sizes(op.size)))
     dx[...] = 0
-    share = np.divide(dy, op.areas(dx))
+    share = np.divide(dy, op.areas(dx), out=memory.result(dy))
     for windows, pixels in _places(op, dx.shape[2:]):
         dx[..., *pixels] += share[..., *windows]
     return dx

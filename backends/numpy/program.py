@@ -17,6 +17,7 @@ from ...ir.version import VERSION
 from ..contract import Dims, NodeTime, Program, State, check_shape
 from ..split import split, updated_inputs
 from .kernels import KERNELS, Kernel
+from .memory import Memory
 
 Slots = list[Array | None]
 
@@ -41,6 +42,15 @@ def lower(graph: Graph) -> Graph:
             decompose(node)
         pending = [node for node in graph.nodes if type(node.op) not in KERNELS]
     return graph
+
+
+class Arena:
+    """What one call works with: a slot for every value, and memory for what the slots hold."""
+
+    def __init__(self, count: int, dims: Dims) -> None:
+        self.dims = dict(dims)
+        self.slots: Slots = [None] * count
+        self.memory = Memory()
 
 
 @dataclass(frozen=True)
@@ -81,14 +91,15 @@ class Schedule:
             self._ops[key] = [step.node.op.bind(dims) for step in self.steps]
         return self._ops[key]
 
-    def run(self, slots: Slots, dims: Dims, profile: list[NodeTime] | None = None) -> None:
-        """Fill ``slots``, whose first ones hold the inputs; only what leaves is kept."""
+    def run(self, arena: Arena, dims: Dims, profile: list[NodeTime] | None = None) -> None:
+        """Fill the slots, whose first ones hold the inputs; only what leaves is kept."""
+        slots = arena.slots
         with np.errstate(all="ignore"):
             for step, op in zip(self.steps, self.ops(dims)):
                 start = time.perf_counter()
                 operands = [slots[slot] for slot in step.operands]
                 try:
-                    results = step.kernel(op, *operands)
+                    results = step.kernel(op, arena.memory, *operands)
                 except CauceError as error:
                     error.at(step.node.path, step.node.loc)
                     raise
@@ -148,15 +159,16 @@ class NumpyProgram(Program):
         self._prepare = Schedule(self._parts.prepare)
         self._main = Schedule(self._parts.main)
         self._updated = updated_inputs(graph)
+        self._idle: list[Arena] = []
 
     def prepare(self, parameters: Mapping[str, Array]) -> dict[str, Array]:
         inputs = self._parts.prepare.inputs
-        slots: Slots = [np.array(parameters[value.name]) for value in inputs]
-        slots += [None] * (self._prepare.count - len(inputs))
-        self._prepare.run(slots, {})
+        arena = Arena(self._prepare.count, {})
+        arena.slots[: len(inputs)] = [np.array(parameters[value.name]) for value in inputs]
+        self._prepare.run(arena, {})
         packed = {}
         for name, slot in zip(self._parts.prepare.outputs, self._prepare.outputs):
-            array = slots[slot]
+            array = arena.slots[slot]
             assert array is not None
             packed[name] = array
         return packed
@@ -164,46 +176,54 @@ class NumpyProgram(Program):
     def new_state(self, values: Mapping[str, Array]) -> NumpyState:
         return NumpyState(self._updated, values)
 
-    def new_arena(self, dims: Dims) -> Slots:
-        return [None] * self._main.count
+    def new_arena(self, dims: Dims) -> Arena:
+        """The arena of an earlier call with these sizes, if there is one; its memory is warm."""
+        try:
+            arena = self._idle.pop()
+        except IndexError:
+            return Arena(self._main.count, dims)
+        return arena if arena.dims == dims else Arena(self._main.count, dims)
 
     def main(
         self,
         dims: Dims,
         packed: Mapping[str, Array],
         state: State | None,
-        arena: Slots,
+        arena: Arena,
         inputs: Sequence[Array],
         outputs: Sequence[Array | None],
         profile: list[NodeTime] | None = None,
     ) -> list[Array]:
         assert state is None or isinstance(state, NumpyState)
         called = iter(inputs)
+        slots = arena.slots
         held = state.arrays if state is not None else {}
         for slot, value in enumerate(self._parts.main.inputs):
             if value.name in held:
-                arena[slot] = held[value.name]
+                slots[slot] = held[value.name]
             elif value.name in packed:
-                arena[slot] = packed[value.name]
+                slots[slot] = packed[value.name]
             else:
-                arena[slot] = next(called)
-        foreign = {id(array) for array in arena if array is not None}
+                slots[slot] = next(called)
+        foreign = {id(array) for array in slots if array is not None}
         self._main.run(arena, dims, profile)
         results = []
         for slot, out in zip(self._main.outputs, outputs):
-            array = arena[slot]
+            array = slots[slot]
             assert array is not None
             if out is not None:
                 out[...] = array
                 array = out
             elif id(array) in foreign or not (array.flags.owndata and array.flags.writeable):
-                array = array.copy()  # a view of what is not the caller's, or an output twice
+                array = array.copy()  # memory that is not the caller's, or an output twice
             foreign.add(id(array))
             results.append(array)
         # All reads are done: the new values take their places.
-        fresh = {target.name: _own(arena[slot], held) for target, slot in self._main.updates}
+        fresh = {target.name: _own(slots[slot], held) for target, slot in self._main.updates}
         for name, array in fresh.items():
             held[name][...] = array
+        slots[:] = [None] * len(slots)
+        self._idle.append(arena)
         return results
 
 

@@ -8,19 +8,20 @@ from ...ir import Array
 from ...ir.dims import sizes
 from ...ir.ops.random import DRAW_BITS, MULTIPLIERS, ROUNDS, WEYL, RandomUniform
 from .kernels import kernel
+from .memory import Memory
 
 BLOCK = 2**13
 _LOW, _HALF = np.uint64(0xFFFFFFFF), np.uint64(32)
 
 
 @kernel(RandomUniform)
-def random_uniform(op: RandomUniform, key: Array) -> Array:
+def random_uniform(op: RandomUniform, memory: Memory, key: Array) -> Array:
     shape = sizes(op.shape)
     batch = shape[0] if len(shape) >= 2 else 1
     channels = shape[1] if len(shape) >= 3 else 1
     pixels = int(np.prod(shape[min(len(shape) - 1, 2) :])) if shape else 1
     blocks = -(-pixels // 4)
-    draws = np.empty((batch * channels * blocks, 4), op.dtype.numpy)
+    draws = memory.empty((batch * channels * blocks, 4), op.dtype.numpy)
     for start in range(0, len(draws), BLOCK):
         counts = np.arange(start, min(start + BLOCK, len(draws)), dtype=np.uint64)
         image, block = np.divmod(counts, np.uint64(blocks))

@@ -12,15 +12,16 @@ from ...ir import Array
 from ...ir.ops.reduce import Mean, Reduction, Sum, normalize_axes
 from .kernels import kernel
 from .layout import channel_rows, channel_sums
+from .memory import Memory
 
 
 @kernel(Sum)
-def sum_(op: Sum, x: Array) -> Array:
+def sum_(op: Sum, memory: Memory, x: Array) -> Array:
     return _channel_total(op, x) if _keeps_channels(op, x) else op.reference(x)
 
 
 @kernel(Mean)
-def mean(op: Mean, x: Array) -> Array:
+def mean(op: Mean, memory: Memory, x: Array) -> Array:
     if not _keeps_channels(op, x):
         return op.reference(x)
     count = prod(x.shape) // x.shape[1]

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from ...ir import Array
 from ...ir.attributes import Pair
+from .memory import Memory
 
 # Elements in the buffers of one block, which are to stay in a second-level cache.
 BLOCK = 2**18
@@ -47,7 +47,7 @@ class Windows:
             for i in range(0, self.out[0], size[1]):
                 yield slice(n, min(n + size[0], batch)), slice(i, min(i + size[1], self.out[0]))
 
-    def padded_blocks(self, x: Array, row: int) -> Iterator[tuple[Block, Array]]:
+    def padded_blocks(self, memory: Memory, x: Array, row: int) -> Iterator[tuple[Block, Array]]:
         """The blocks, each with the part of padded x [images, rows, columns, C] that it meets.
 
         The part lies in a buffer that the next block overwrites. The buffer has as many rows as a
@@ -57,7 +57,8 @@ class Windows:
         size = self.block_size(batch, row)
         columns = self.reach(1, self.out[1])
         depth = -(-self.reach(0, size[1]) // self.stride[0]) * self.stride[0]
-        buffer = np.zeros((size[0], depth, columns, channels), x.dtype)
+        buffer = memory.empty((size[0], depth, columns, channels), x.dtype)
+        buffer[...] = 0
         left, right = max(0, -self.before[1]), min(width, columns - self.before[1])
         for images, rows in self.blocks(batch, size):
             part = buffer[: images.stop - images.start]
@@ -83,7 +84,7 @@ class Windows:
                 yield r, s, part[:, down, across]
 
     def gathered_blocks(
-        self, x: Array, groups: int, row: int
+        self, memory: Memory, x: Array, groups: int, row: int
     ) -> Iterator[tuple[Block, list[Array]]]:
         """The blocks, each with a matrix [groups, images, rows*W', K_w*C/groups] for each row r of
         the kernel: the pixels that r meets, side by side.
@@ -96,7 +97,7 @@ class Windows:
         width, channels = self.out[1], x.shape[3] // groups
         phases = sorted({r * dh % sh for r in range(kh)})
         padded = gathered = None
-        for (images, rows), part in self.padded_blocks(x, row):
+        for (images, rows), part in self.padded_blocks(memory, x, row):
             if padded is None or gathered is None:  # the first block is the largest
                 image, line, column, item = part.strides
                 padded = as_strided(
@@ -104,7 +105,7 @@ class Windows:
                     (groups, len(part), sh, part.shape[1] // sh, width, kw, channels),
                     (channels * item, image, line, sh * line, sw * column, dw * column, item),
                 )
-                gathered = np.empty(padded.shape, x.dtype)
+                gathered = memory.empty(padded.shape, x.dtype)
             near = gathered[:, : len(part)]
             for phase in phases:
                 near[:, :, phase] = padded[:, : len(part), phase]

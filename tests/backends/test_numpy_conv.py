@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from cauce.backends.numpy import KERNELS, matmul, windows
 from cauce.backends.numpy.matmul import multiply, multiply_transposed
+from cauce.backends.numpy.memory import Memory
 from cauce.backends.numpy.windows import Windows
 from cauce.ir import Op
 from cauce.ir.ops.conv import Conv2d, Conv2dBackwardData, Conv2dBackwardWeight
@@ -26,7 +27,7 @@ every_convolution = pytest.mark.parametrize("op", CONVOLUTIONS, ids=lambda op: o
 
 def agrees(sample: Sample) -> None:
     """Assert that the kernel gives what the reference gives."""
-    actual = KERNELS[type(sample.op)](sample.op, *sample.operands)
+    actual = KERNELS[type(sample.op)](sample.op, Memory(), *sample.operands)
     np.testing.assert_allclose(actual, sample.op.reference(*sample.operands), atol=1e-11)
 
 
@@ -75,7 +76,7 @@ def test_padded_blocks_are_the_padded_image() -> None:
     window = Windows((3, 2), (1, 1), (1, 1), (1, 2), (4, 6))
     padded = np.pad(x, ((0, 0), (1, 1), (2, 2), (0, 0)))
     with patch.object(windows, "BLOCK", 2):
-        for (images, rows), part in window.padded_blocks(x, row=1):
+        for (images, rows), part in window.padded_blocks(Memory(), x, row=1):
             assert rows.stop - rows.start == 2
             np.testing.assert_array_equal(part, padded[images, rows.start : rows.stop + 2])
 
@@ -84,7 +85,7 @@ def test_padding_may_be_negative() -> None:
     """Backward data crops dy where the padding is larger than the kernel."""
     x = np.arange(1.0, 1 + 5 * 4).reshape(1, 5, 4, 1)
     window = Windows((1, 1), (1, 1), (1, 1), (-2, -1), (3, 3))
-    ((_, part),) = window.padded_blocks(x, row=1)
+    ((_, part),) = window.padded_blocks(Memory(), x, row=1)
     np.testing.assert_array_equal(part, x[:, 2:5, 1:4])
 
 
@@ -113,10 +114,10 @@ def test_results_lie_channels_last_in_memory() -> None:
     x, weight = rng.standard_normal((2, 3, 9, 8)), rng.standard_normal((4, 3, 3, 3))
     for stride in ((1, 1), (2, 2)):
         op = Conv2d(stride, ((1, 1), (1, 1)))
-        y = KERNELS[Conv2d](op, x, weight)
+        y = KERNELS[Conv2d](op, Memory(), x, weight)
         assert isinstance(y, np.ndarray)
         backward = Conv2dBackwardData(*op.geometry(), size=x.shape[2:])
-        dx = KERNELS[Conv2dBackwardData](backward, y, weight)
+        dx = KERNELS[Conv2dBackwardData](backward, Memory(), y, weight)
         assert isinstance(dx, np.ndarray)
         assert y.transpose(0, 2, 3, 1).flags.c_contiguous
         assert dx.transpose(0, 2, 3, 1).flags.c_contiguous
@@ -124,7 +125,7 @@ def test_results_lie_channels_last_in_memory() -> None:
 
 def test_an_empty_batch_is_an_empty_result() -> None:
     x, weight = np.zeros((0, 3, 5, 5)), np.ones((4, 3, 3, 3))
-    y = KERNELS[Conv2d](Conv2d(), x, weight)
+    y = KERNELS[Conv2d](Conv2d(), Memory(), x, weight)
     assert isinstance(y, np.ndarray) and y.shape == (0, 4, 3, 3)
-    dw = KERNELS[Conv2dBackwardWeight](Conv2dBackwardWeight(kernel=(3, 3)), x, y)
+    dw = KERNELS[Conv2dBackwardWeight](Conv2dBackwardWeight(kernel=(3, 3)), Memory(), x, y)
     np.testing.assert_array_equal(dw, np.zeros_like(weight))

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cauce.backends.numpy import KERNELS, lower
+from cauce.backends.numpy.memory import Memory
 from cauce.ir import Array, Op
 from cauce.ir.errors import UnsupportedOp
 from cauce.ir.evaluate import evaluate_op
@@ -22,6 +23,7 @@ from ..facets.build import concrete, in_f32
 from ..facets.sample import Sample, strategy
 from ..facets.test_facets import OPS, assert_close
 
+MEMORY = Memory()
 # Relative to the greatest element of a result; both sides may sum in another order.
 TOLERANCE = {"f64": 1e-12, "f32": 1e-5}
 every_kernel = pytest.mark.parametrize(
@@ -37,7 +39,7 @@ def run(op: Op, operands: tuple[Array, ...]) -> tuple[Array, ...]:
         operand.flags.writeable = False
         guarded.append(operand)
     with np.errstate(all="ignore"):
-        results = KERNELS[type(op)](op, *guarded)
+        results = KERNELS[type(op)](op, MEMORY, *guarded)
     return results if isinstance(results, tuple) else (results,)
 
 

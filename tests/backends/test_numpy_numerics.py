@@ -10,6 +10,7 @@ import pytest
 from cauce import SGD, models, train_step
 from cauce.backends.numpy import KERNELS, program
 from cauce.backends.numpy.elementwise import choose
+from cauce.backends.numpy.memory import Memory
 from cauce.backends.numpy.random import philox
 from cauce.ir import Array, Op
 from cauce.ir.ops.normalize import BatchNormTrain, BatchNormTrainBackward
@@ -25,7 +26,7 @@ SPECIAL = [0.0, -0.0, np.inf, -np.inf, np.nan, 1.5, -2.5]
 
 def run(op: Op, *operands: Array) -> Array:
     """The first result of a kernel."""
-    results = KERNELS[type(op)](op, *operands)
+    results = KERNELS[type(op)](op, Memory(), *operands)
     return results[0] if isinstance(results, tuple) else results
 
 
@@ -42,20 +43,22 @@ def test_choices_keep_every_bit(dtype: str) -> None:
     for condition in (np.arange(len(x)) % 2 == 0, np.asarray(True), np.asarray(False)):
         wanted = np.where(condition, x, y)
         bits = f"u{x.itemsize}"
-        np.testing.assert_array_equal(choose(condition, x, y).view(bits), wanted.view(bits))
+        np.testing.assert_array_equal(
+            choose(Memory(), condition, x, y).view(bits), wanted.view(bits)
+        )
         for scalar in np.array(SPECIAL, dtype):
             scalar = np.asarray(scalar)
             for pair in ((x, scalar), (scalar, y), (scalar, scalar)):
                 wanted = np.where(condition, *pair)
                 np.testing.assert_array_equal(
-                    choose(condition, *pair).view(bits), wanted.view(bits)
+                    choose(Memory(), condition, *pair).view(bits), wanted.view(bits)
                 )
 
 
 @pytest.mark.parametrize("dtype", ["bool", "int8", "int16", "int32", "int64", "uint32"])
 def test_choices_of_integers(dtype: str) -> None:
     x, y = np.arange(4).astype(dtype), np.arange(4)[::-1].astype(dtype)
-    chosen = choose(np.array([True, False, True, False]), x, y)
+    chosen = choose(Memory(), np.array([True, False, True, False]), x, y)
     assert chosen.dtype == x.dtype
     np.testing.assert_array_equal(chosen, np.array([x[0], y[1], x[2], y[3]]))
 
@@ -77,7 +80,7 @@ def test_batch_statistics_keep_their_digits_under_a_large_mean() -> None:
     x = image(16, 8, 32, 32)
     shifted = x + np.float32(1000)
     ones = np.ones(8, np.float32)
-    kernel = KERNELS[BatchNormTrain](BatchNormTrain(), shifted, ones, 0 * ones)
+    kernel = KERNELS[BatchNormTrain](BatchNormTrain(), Memory(), shifted, ones, 0 * ones)
     wide = shifted.astype(np.float64)
     y, mean, variance = BatchNormTrain().reference(wide, ones, 0 * ones)
     for actual, wanted, tolerance in zip(kernel, (y, mean, variance), (2e-4, 0.1, 1e-5)):
@@ -93,7 +96,7 @@ def test_batch_norm_gradients_over_many_blocks() -> None:
     mean, variance = x.mean(axis=(0, 2, 3)), x.var(axis=(0, 2, 3))
     op = BatchNormTrainBackward()
     operands = (x, gamma, mean, variance, dy)
-    results = KERNELS[type(op)](op, *operands)
+    results = KERNELS[type(op)](op, Memory(), *operands)
     wanted = op.reference(*(operand.astype(np.float64) for operand in operands))
     for actual, reference in zip(results, wanted):
         assert np.abs(actual - reference).max() <= 1e-5 * np.abs(reference).max()
@@ -127,8 +130,8 @@ def test_a_training_step_runs_channels_last(monkeypatch: pytest.MonkeyPatch) -> 
     others: list[str] = []
 
     def watch(name: str, kernel: program.Kernel) -> program.Kernel:
-        def watched(op: Op, *operands: Array) -> Array | tuple[Array, ...]:
-            results = kernel(op, *operands)
+        def watched(op: Op, memory: Memory, *operands: Array) -> Array | tuple[Array, ...]:
+            results = kernel(op, memory, *operands)
             for y in results if isinstance(results, tuple) else (results,):
                 if y.ndim == 4 and min(y.shape) > 1 and y.shape[2:] != (3, 3):
                     strides = y.transpose(0, 2, 3, 1).strides
