@@ -80,7 +80,7 @@ class _Unpickler(pickle.Unpickler):
 def _check_sizes(content: bytes) -> None:
     """Refuse a pickle that would reserve more memory than it has bytes before it is found out."""
     for opcode, argument, _ in pickletools.genops(content):
-        if opcode.name in _SIZED and not 0 <= argument <= len(content):
+        if opcode.name in _SIZED and not 0 <= int(argument or 0) <= len(content):
             raise pickle.UnpicklingError(f"{opcode.name} of {argument} in {len(content)} bytes")
 
 
