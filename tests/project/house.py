@@ -12,6 +12,7 @@ FOLDERS = ("ir", "passes", "frontends", "backends", "training")
 # Slow to import or optional: imported when first used, inside functions, and never by cauce alone.
 HEAVY = frozenset(
     {
+        "PIL",
         "llvmlite",
         "matplotlib",
         "networkx",
