@@ -14,7 +14,7 @@ test-slow test-all: export CAUCE_HYPOTHESIS = thorough
 
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help test test-slow test-all lint format types demo clean
+.PHONY: help test test-slow test-all lint format types docs demo clean
 
 help:
 	@echo "make test       the fast tier of the tests"
@@ -23,6 +23,7 @@ help:
 	@echo "make lint       ruff: rules and format"
 	@echo "make format     rewrite the sources in ruff's format"
 	@echo "make types      mypy, strict"
+	@echo "make docs       rewrite the generated parts of the documentation"
 	@echo "make demo       train a residual network on digits, export it, compare with ONNX Runtime"
 	@echo "make clean      remove the virtual environment, builds and caches"
 
@@ -54,6 +55,10 @@ lint: $(VENV)/.installed-dev
 format: $(VENV)/.installed-dev
 	$(PY) -m ruff check --fix .
 	$(PY) -m ruff format .
+
+# Pages made from the code itself; tests check that they are up to date.
+docs: $(VENV)/.installed-dev
+	$(PY) -m tests.project.readme
 
 types: $(VENV)/.installed-dev
 	$(PY) -m mypy -p cauce

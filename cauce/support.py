@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 from .ir import Op, registry
 
-HEADER = "| op | source | gradient | numpy | onnx |\n|---|---|---|---|---|"
+HEADER = "| op | meaning | gradient | numpy | onnx |\n|---|---|---|---|---|"
 
 
 def support_table() -> str:
@@ -29,9 +31,10 @@ def support_table() -> str:
 
 
 def _first_sentence(cls: type[Op]) -> str:
-    """The formula: the first line of the docstring."""
-    line = (cls.__doc__ or "").strip().splitlines()[0]
-    return line.replace("|", "\\|")
+    """The formula: the first sentence of the docstring."""
+    paragraph = (cls.__doc__ or "").strip().partition("\n\n")[0]
+    sentence = re.split(r"\.(?:\s|$)", " ".join(paragraph.split()))[0]
+    return sentence.replace("|", "\\|").replace("``", "`")
 
 
 def _gradient(cls: type[Op]) -> str:

@@ -83,11 +83,10 @@ class SGDUpdate(Update):
 @register
 @dataclass(frozen=True)
 class SGDMomentumUpdate(Update):
-    """With g = gradient + weight_decay * parameter:
+    """v = momentum * velocity + g, new_parameter = parameter - lr * v.
 
-    new_velocity = momentum * velocity + g,
-    new_parameter = parameter - lr * new_velocity, or with Nesterov's momentum
-    new_parameter = parameter - lr * (g + momentum * new_velocity).
+    g = gradient + weight_decay * parameter, and v is the new velocity. With Nesterov's momentum
+    new_parameter = parameter - lr * (g + momentum * v).
 
     Sutskever et al. 2013, "On the importance of initialization and momentum in deep learning",
     with lr outside the velocity as in PyTorch (no dampening).
