@@ -2,7 +2,8 @@
 
 from . import conv, elementwise, movement, normalize, pool, random, reduce
 from .kernels import KERNELS, kernel
-from .program import NumpyProgram, lower
+from .lowering import lower
+from .program import NumpyProgram
 
 __all__ = [
     "KERNELS",

@@ -65,33 +65,34 @@ def max_pool2d(op: MaxWindows, memory: Memory, x: Array) -> Array:
 def _maxima(op: MaxWindows, memory: Memory, x: Array) -> Iterator[tuple[Cells, Cells, Array]]:
     """The places, each with where the first maximum of a window stands there."""
     y = max_pool2d(op, memory, x)
-    free = memory.empty_like(y, dtype=np.dtype(np.bool_))
+    has_nan = np.isnan(y).any()
+    free, hit = (memory.empty_like(y, dtype=np.dtype(np.bool_)) for _ in range(2))
     free[...] = True
     for windows, pixels in _places(op, x.shape[2:]):
-        x_part, free_part = x[..., *pixels], free[..., *windows]
-        # A maximum is NaN where a pixel is.
-        hit = np.equal(x_part, y[..., *windows])
-        hit |= np.not_equal(x_part, x_part)
-        hit &= free_part
-        free_part ^= hit
-        yield windows, pixels, hit
+        found, open_ = hit[..., *windows], free[..., *windows]
+        np.equal(x[..., *pixels], y[..., *windows], out=found)
+        if has_nan:
+            found |= np.isnan(x[..., *pixels])
+        found &= open_
+        open_ ^= found
+        yield windows, pixels, found
 
 
 @kernel(MaxPool2dBackward)
 def max_pool2d_backward(op: MaxPool2dBackward, memory: Memory, x: Array, dy: Array) -> Array:
-    dx = memory.empty_like(x)
+    dx, zero = memory.empty_like(x), np.zeros((), x.dtype)
     dx[...] = 0
-    for windows, pixels, hit in _maxima(op, memory, x):
-        dx[..., *pixels] += choose(memory, hit, dy[..., *windows], np.zeros((), x.dtype))
+    for windows, pixels, found in _maxima(op, memory, x):
+        dx[..., *pixels] += choose(memory, found, dy[..., *windows], zero)
     return dx
 
 
 @kernel(MaxPool2dSelect)
 def max_pool2d_select(op: MaxPool2dSelect, memory: Memory, x: Array, g: Array) -> Array:
-    y = memory.empty_like(x, _pooled(op, x))
+    y, zero = memory.empty_like(x, _pooled(op, x)), np.zeros((), x.dtype)
     y[...] = 0
-    for windows, pixels, hit in _maxima(op, memory, x):
-        y[..., *windows] += choose(memory, hit, g[..., *pixels], np.zeros((), x.dtype))
+    for windows, pixels, found in _maxima(op, memory, x):
+        y[..., *windows] += choose(memory, found, g[..., *pixels], zero)
     return y
 
 

@@ -10,38 +10,16 @@ import numpy as np
 
 from ...ir import Array, Graph, Input, Node, Op
 from ...ir.dims import substitute
-from ...ir.errors import CauceError, GraphError, UnsupportedOp
+from ...ir.errors import CauceError, GraphError
 from ...ir.evaluate import check_feed
-from ...ir.rewrite import decompose
 from ...ir.version import VERSION
 from ..contract import Dims, NodeTime, Program, State, check_shape
 from ..split import split, updated_inputs
 from .kernels import KERNELS, Kernel
+from .lowering import lower
 from .memory import Memory
 
 Slots = list[Array | None]
-
-
-def lower(graph: Graph) -> Graph:
-    """A copy of ``graph`` in which every op has a NumPy kernel: others are decomposed.
-
-    Raises:
-        UnsupportedOp: a primitive without a kernel.
-    """
-    graph = graph.copy()
-    pending = [node for node in graph.nodes if type(node.op) not in KERNELS]
-    while pending:
-        for node in pending:
-            if not node.op.is_composite:
-                raise UnsupportedOp(
-                    f"the numpy backend has no kernel for {node.op.name}",
-                    fix=f"add one in backends/numpy: @kernel({type(node.op).__name__})",
-                    path=node.path,
-                    loc=node.loc,
-                )
-            decompose(node)
-        pending = [node for node in graph.nodes if type(node.op) not in KERNELS]
-    return graph
 
 
 class Arena:

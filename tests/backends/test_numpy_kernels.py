@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 
 from cauce.backends.numpy import KERNELS, lower
 from cauce.backends.numpy.memory import Memory
-from cauce.ir import Array, Op
+from cauce.ir import Array, Op, evaluate, parse
 from cauce.ir.errors import UnsupportedOp
 from cauce.ir.evaluate import evaluate_op
+from cauce.ir.ops.elementwise import Exp
 
 from ..facets.build import concrete, in_f32
 from ..facets.sample import Sample, strategy
@@ -129,9 +130,6 @@ def test_every_op_lowers_to_kernels(op: type[Op]) -> None:
 
 
 def test_a_primitive_without_a_kernel_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    from cauce.ir import parse
-    from cauce.ir.ops.elementwise import Exp
-
     monkeypatch.delitem(KERNELS, Exp)
     graph = parse(
         "graph g(%x: f32[3]) -> f32[3] {\n  %layer.y = exp(%x) : f32[3]\n  return %layer.y\n}"
@@ -139,3 +137,24 @@ def test_a_primitive_without_a_kernel_is_named(monkeypatch: pytest.MonkeyPatch) 
     with pytest.raises(UnsupportedOp, match="no kernel for exp") as caught:
         lower(graph)
     assert "layer" in str(caught.value) and "@kernel(Exp)" in str(caught.value)
+
+
+def test_transposed_products_become_products_of_transposes() -> None:
+    """As in the gradient of a weight, which then lies in memory as the weight does."""
+    graph = parse(
+        "graph g(%a: f64[5,2,3], %b: f64[3,4], %c: f64[5,2,3]) -> (f64[5,4,2], f64[4,5,2]) {\n"
+        "  %product = matmul(%a, %b) : f64[5,2,4]\n"
+        "  %turned = transpose(%product) perm=[0, 2, 1] : f64[5,4,2]\n"
+        "  %other = matmul(%c, %b) : f64[5,2,4]\n"
+        "  %rolled = transpose(%other) perm=[2, 0, 1] : f64[4,5,2]\n"
+        "  return %turned, %rolled\n"
+        "}"
+    )
+    rng = np.random.default_rng(0)
+    feeds = {value.name: rng.standard_normal(value.type.shape) for value in graph.inputs}
+    lowered = lower(graph)
+    wanted, actual = evaluate(graph, feeds).outputs, evaluate(lowered, feeds).outputs
+    for name, array in wanted.items():
+        np.testing.assert_allclose(actual[name], array, atol=1e-12)
+    made_by = {name: value.node.op.name for name, value in lowered.outputs.items() if value.node}
+    assert made_by == {"turned": "matmul", "rolled": "transpose"}

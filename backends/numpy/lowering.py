@@ -1,0 +1,55 @@
+"""From any graph to one of NumPy kernels: composites taken apart, and rules of this backend."""
+
+from __future__ import annotations
+
+from ...ir import Builder, Graph, Value
+from ...ir.errors import UnsupportedOp
+from ...ir.ops.linear import MatMul, swap_last
+from ...ir.ops.shape import Transpose
+from ...ir.rewrite import Match, OpPattern, Rule, Var, apply_rules, decompose
+from .kernels import KERNELS
+
+
+class TransposedProduct(Rule):
+    """transpose(a @ b) = transpose(b) @ transpose(a)
+
+    A transpose is a view that BLAS reads as it is, but a transposed product met by an untransposed
+    array, as the gradient of a weight is by the weight, makes NumPy cross memory the slow way.
+    """
+
+    pattern = OpPattern(
+        Transpose, OpPattern(MatMul, Var("a"), Var("b"), name="product"), name="transpose"
+    )
+    alone = ("product",)
+
+    def check(self, match: Match) -> str | None:
+        *lead, row, column = match.op("transpose", Transpose).perm
+        swapped = lead == list(range(len(lead))) and column < row
+        return None if swapped else "it moves other axes than the last two"
+
+    def replace(self, b: Builder, match: Match) -> Value:
+        return b(MatMul(), swap_last(b, match["b"]), swap_last(b, match["a"]))
+
+
+RULES = (TransposedProduct(),)
+
+
+def lower(graph: Graph) -> Graph:
+    """A copy of ``graph`` in which every op has a NumPy kernel: others are decomposed.
+
+    Raises:
+        UnsupportedOp: a primitive without a kernel.
+    """
+    graph = graph.copy()
+    while pending := [node for node in graph.nodes if type(node.op) not in KERNELS]:
+        for node in pending:
+            if not node.op.is_composite:
+                raise UnsupportedOp(
+                    f"the numpy backend has no kernel for {node.op.name}",
+                    fix=f"add one in backends/numpy: @kernel({type(node.op).__name__})",
+                    path=node.path,
+                    loc=node.loc,
+                )
+            decompose(node)
+    apply_rules(graph, RULES)
+    return graph
