@@ -6,10 +6,12 @@ from collections.abc import Callable
 
 from ..ir.errors import AttributeMistake, ShapeError
 from ..ir.location import here
+from ..ir.tracebacks import user_facing
 from . import functional
 from .tensor import Tensor
 
 
+@user_facing
 def accuracy(logits: Tensor, target: Tensor) -> Tensor:
     """The share of samples whose greatest logit is that of their class.
 
@@ -22,6 +24,7 @@ def accuracy(logits: Tensor, target: Tensor) -> Tensor:
     return logits.argmax(dim=1).eq(_classes(logits, target)).cast(logits.dtype).mean()
 
 
+@user_facing
 def top_k(k: int) -> Callable[[Tensor, Tensor], Tensor]:
     """The metric: the share of samples whose class is among those of the k greatest logits.
 
@@ -71,10 +74,3 @@ def _classes(logits: Tensor, target: Tensor) -> Tensor:
             loc=here(),
         )
     return target.argmax(dim=1) if target.dtype.is_float else target
-
-
-# The metrics a Trainer knows by name.
-METRICS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "accuracy": accuracy,
-    "top5": top_k(5),
-}

@@ -1,0 +1,25 @@
+"""The guide to training runs as it stands."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.project.house import ROOT
+
+
+@pytest.mark.slow
+def test_the_guide_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    assert len(blocks) == 3
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {"__name__": "guide"}
+    for number, block in enumerate(blocks):
+        file = f"training.md, block {number + 1}"
+        exec(compile(block, file, "exec", dont_inherit=True), names)
+    assert {"run", "run.csv", "run.png"} <= {path.name for path in tmp_path.iterdir()}
+    history: object = names["history"]
+    assert history[2].validation["top5"] > 0.8  # type: ignore[index]
