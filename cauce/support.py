@@ -38,6 +38,8 @@ def _first_sentence(cls: type[Op]) -> str:
 
 
 def _gradient(cls: type[Op]) -> str:
+    if cls.zero_gradient:
+        return "zero"
     if cls.gradient is not Op.gradient:
         return "yes"
     return "decomposed" if cls.decompose is not Op.decompose else "none"

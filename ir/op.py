@@ -20,7 +20,7 @@ from .errors import GraphError, UnsupportedOp
 from .types import Array, TensorType
 
 if TYPE_CHECKING:
-    from .graph import Value
+    from .graph import Node, Value
 
 Types: TypeAlias = TensorType | tuple[TensorType, ...]
 Arrays: TypeAlias = Array | tuple[Array, ...]
@@ -45,12 +45,14 @@ class Op:
         results: names of the results.
         elementwise: whether each element of the result depends only on the elements of the
             (broadcast) operands at the same place; such ops can be fused into one region.
+        zero_gradient: whether the gradient is zero wherever there is one: indices, comparisons.
     """
 
     name: ClassVar[str]
     operands: ClassVar[tuple[str, ...]] = ("x",)
     results: ClassVar[tuple[str, ...]] = ("y",)
     elementwise: ClassVar[bool] = False
+    zero_gradient: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):  # type: ignore[arg-type]
@@ -95,6 +97,9 @@ class Op:
         Raises:
             UnsupportedOp: the op has no gradient rule.
         """
+        if self.zero_gradient:
+            node: Node = args[1]
+            return (None,) * len(node.operands)
         if self.is_composite:
             raise UnsupportedOp(f"{self.name} is differentiated through its decomposition")
         raise UnsupportedOp(
@@ -118,7 +123,8 @@ class Op:
     @property
     def has_gradient(self) -> bool:
         """Whether the op has a gradient, of its own or through its decomposition."""
-        return type(self).gradient is not Op.gradient or self.is_composite
+        own = type(self).gradient is not Op.gradient or self.zero_gradient
+        return own or self.is_composite
 
     @classmethod
     def arity(cls) -> tuple[int, int | None]:

@@ -98,7 +98,7 @@ def _expand(
 
 def _differentiates(op: Op) -> bool:
     """Whether the op answers for its gradient itself (a primitive without one says so there)."""
-    return type(op).gradient is not Op.gradient or not op.is_composite
+    return type(op).gradient is not Op.gradient or not op.is_composite or op.zero_gradient
 
 
 def _path(graph: Graph, loss: Value, wrt: Sequence[Value]) -> list[Node]:

@@ -8,9 +8,9 @@ import numpy as np
 
 from ..builder import Builder
 from ..dims import Dim, sizes
-from ..graph import Node, Value
+from ..graph import Value
 from ..literal import Literal
-from ..op import Gradients, Op, register
+from ..op import Op, register
 from ..types import Array, DType, TensorType
 
 
@@ -23,15 +23,13 @@ class Constant(Op):
 
     name = "constant"
     operands = ()
+    zero_gradient = True
 
     def infer(self) -> TensorType:
         return self.value.type
 
     def reference(self) -> Array:
         return self.value.array
-
-    def gradient(self, b: Builder, node: Node, *dys: Value | None) -> Gradients:
-        return ()
 
 
 @register
@@ -43,15 +41,13 @@ class DimSize(Op):
 
     name = "dim"
     operands = ()
+    zero_gradient = True
 
     def infer(self) -> TensorType:
         return TensorType(DType.I64, ())
 
     def reference(self) -> Array:
         return np.asarray(sizes((self.size,))[0], dtype=np.int64)
-
-    def gradient(self, b: Builder, node: Node, *dys: Value | None) -> Gradients:
-        return ()
 
 
 def scalar(b: Builder, value: float, like: Value | DType) -> Value:

@@ -217,6 +217,7 @@ class Sign(Op):
 
     name = "sign"
     elementwise = True
+    zero_gradient = True
 
     def infer(self, x: TensorType) -> TensorType:
         need_number(self.name, x)
@@ -224,9 +225,6 @@ class Sign(Op):
 
     def reference(self, x: Array) -> Array:
         return np.sign(x)
-
-    def gradient(self, b: Builder, node: Node, dy: Value) -> Gradients:
-        return (None,)
 
 
 @register
@@ -277,14 +275,12 @@ class Comparison(Op):
     operands = ("x", "y")
     results = ("z",)
     elementwise = True
+    zero_gradient = True
 
     def infer(self, x: TensorType, y: TensorType) -> TensorType:
         need_number(self.name, x, y)
         same_dtype(self.name, x, y)
         return TensorType(DType.BOOL, broadcast(x.shape, y.shape))
-
-    def gradient(self, b: Builder, node: Node, dz: Value) -> Gradients:
-        return (None, None)
 
 
 @register
@@ -346,6 +342,7 @@ class Logical(Op):
     """Base of ops on bool."""
 
     elementwise = True
+    zero_gradient = True
     operands: ClassVar[tuple[str, ...]] = ("x", "y")
     results = ("z",)
 
@@ -354,9 +351,6 @@ class Logical(Op):
             if type_.dtype is not DType.BOOL:
                 raise TypeMismatch(f"{self.name} takes bool, got {type_}", fix="compare first")
         return TensorType(DType.BOOL, broadcast(*(type_.shape for type_ in types)))
-
-    def gradient(self, b: Builder, node: Node, dz: Value) -> Gradients:
-        return (None,) * len(node.operands)
 
 
 @register

@@ -9,8 +9,8 @@ import numpy as np
 from ..builder import Builder
 from ..dims import Dim, sizes
 from ..errors import AttributeMistake, ShapeError, TypeMismatch
-from ..graph import Node, Value
-from ..op import Gradients, Op, Values, register
+from ..graph import Value
+from ..op import Op, Values, register
 from ..types import Array, DType, TensorType
 from .broadcast import need_float, same_dtype
 from .constant import scalar
@@ -71,6 +71,7 @@ class RandomUniform(Op):
 
     name = "random_uniform"
     operands = ("key",)
+    zero_gradient = True
 
     def check(self) -> None:
         if not 0 <= self.stream < 2**32:
@@ -105,9 +106,6 @@ class RandomUniform(Op):
         words = philox(counter, key).reshape(batch, channels, blocks * 4)[..., :pixels]
         draws = (words >> np.uint32(32 - DRAW_BITS)).astype(self.dtype.numpy)
         return draws.reshape(shape) * self.dtype.numpy.type(2.0**-DRAW_BITS)
-
-    def gradient(self, b: Builder, node: Node, dy: Value) -> Gradients:
-        return (None,)
 
 
 @register

@@ -174,6 +174,7 @@ class ArgMax(Op):
     keepdims: bool = False
 
     name = "argmax"
+    zero_gradient = True
 
     def infer(self, x: TensorType) -> TensorType:
         need_number(self.name, x)
@@ -182,9 +183,6 @@ class ArgMax(Op):
 
     def reference(self, x: Array) -> Array:
         return np.argmax(x, axis=self.axis, keepdims=self.keepdims)
-
-    def gradient(self, b: Builder, node: Node, dy: Value) -> Gradients:
-        return (None,)
 
 
 def variance_scale(b: Builder, variance: Value, epsilon: float) -> Value:

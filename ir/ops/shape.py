@@ -382,6 +382,7 @@ class OneHot(Op):
 
     name = "one_hot"
     operands = ("indices",)
+    zero_gradient = True
 
     def infer(self, indices: TensorType) -> TensorType:
         need_indices(self.name, indices)
@@ -390,6 +391,3 @@ class OneHot(Op):
     def reference(self, indices: Array) -> Array:
         check_indices(self.name, indices, self.depth)
         return (indices[..., None] == np.arange(self.depth)).astype(self.dtype.numpy)
-
-    def gradient(self, b: Builder, node: Node, dy: Value) -> Gradients:
-        return (None,)
