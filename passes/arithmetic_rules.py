@@ -28,36 +28,36 @@ from ..ir.ops.elementwise import (
     Where,
 )
 from ..ir.rewrite import Match, OpPattern, Rule, Var
-from .matching import Const, Fill, ToOperand, keeps_type, matched_array
+from .matching import Const, Fill, ToOperand, ToOperandOfType, keeps_type, matched_array
 
 X, Y = Var("x"), Var("y")
 
 
-class AddZero(ToOperand):
+class AddZero(ToOperandOfType):
     """x + 0 = x"""
 
     pattern = OpPattern(Add, X, Fill(0), commutative=True)
 
 
-class SubZero(ToOperand):
+class SubZero(ToOperandOfType):
     """x - 0 = x"""
 
     pattern = OpPattern(Sub, X, Fill(0))
 
 
-class MulOne(ToOperand):
+class MulOne(ToOperandOfType):
     """x * 1 = x"""
 
     pattern = OpPattern(Mul, X, Fill(1), commutative=True)
 
 
-class DivOne(ToOperand):
+class DivOne(ToOperandOfType):
     """x / 1 = x"""
 
     pattern = OpPattern(Div, X, Fill(1))
 
 
-class PowOne(ToOperand):
+class PowOne(ToOperandOfType):
     """x ** 1 = x"""
 
     pattern = OpPattern(Pow, X, Fill(1))
@@ -81,25 +81,25 @@ class SameOperands(ToOperand):
     pattern = OpPattern((Maximum, Minimum, LogicalAnd, LogicalOr), X, X)
 
 
-class CastSame(ToOperand):
+class CastSame(ToOperandOfType):
     """cast(x, dtype of x) = x"""
 
     pattern = OpPattern(Cast, X)
 
 
-class WhereTrue(ToOperand):
+class WhereTrue(ToOperandOfType):
     """where(true, x, y) = x"""
 
     pattern = OpPattern(Where, Fill(1), X, Y)
 
 
-class WhereFalse(ToOperand):
+class WhereFalse(ToOperandOfType):
     """where(false, y, x) = x"""
 
     pattern = OpPattern(Where, Fill(0), Y, X)
 
 
-class WhereSame(ToOperand):
+class WhereSame(ToOperandOfType):
     """where(c, x, x) = x"""
 
     pattern = OpPattern(Where, Var("c"), X, X)

@@ -14,6 +14,7 @@ from ..ir.ops.normalize import BatchNorm, BatchNormTrain
 from ..ir.ops.random import Dropout
 from ..ir.pass_manager import Pass, Rewrite
 from ..ir.rewrite import OpPattern, Var, erase_unread, rewrite_node
+from .dead_code import EliminateDead
 from .matching import ToOperand
 from .properties import inference_only, without_regions
 
@@ -58,7 +59,8 @@ class ToInference(Pass):
                 fix="turn the network itself to inference",
             )
         in_use = [value for value in graph.inputs_with(Role.STATE) if value.users]
-        changed = RemoveDropout().run(graph)
+        changed = EliminateDead().run(graph)
+        changed |= RemoveDropout().run(graph)
         running = _running_statistics(graph)
         for node in [node for node in graph.nodes if isinstance(node.op, BatchNormTrain)]:
             _normalize_by(node, *(_running(node, place, running) for place in (1, 2)))

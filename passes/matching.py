@@ -56,8 +56,12 @@ def keeps_type(match: Match) -> str | None:
 class ToOperand(Rule):
     """Base of rules that put the value ``x`` of the match in the place of the root."""
 
-    def check(self, match: Match) -> str | None:
-        return keeps_type(match)
-
     def replace(self, b: Builder, match: Match) -> Value:
         return match["x"]
+
+
+class ToOperandOfType(ToOperand):
+    """Base of such rules that refuse where the result has another type than ``x``."""
+
+    def check(self, match: Match) -> str | None:
+        return keeps_type(match)

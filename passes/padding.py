@@ -1,7 +1,7 @@
 """Padding merged into the ops that pad by themselves.
 
-The convolution and its two backward ops are transposes of one another, and each has its rule: in a
-training graph a pad goes away as a whole, or not at all.
+The convolution and its two backward ops are transposes of one another, and each has its rule, so
+that in a training graph too nothing is left that needs the padded tensor.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from .canonicalize import Canonicalize
 from .constant_folding import FoldConstants
 from .cse import EliminateCommon
 from .dead_code import EliminateDead
-from .fusion import FuseElementwise
+from .fusion import FuseElementwise, InlineRegions
 from .inference import ToInference
 from .padding import MergePadding
 
@@ -22,6 +22,7 @@ SIMPLIFY: Pipeline = (
 
 # A network for inference, from its graph in training or in inference.
 INFERENCE: Pipeline = (
+    InlineRegions(),
     ToInference(),
     Canonicalize(),
     MergePadding(),
@@ -31,7 +32,7 @@ INFERENCE: Pipeline = (
 )
 
 # A graph with gradients and updates, which all stay what they are.
-TRAINING: Pipeline = (MergePadding(), *SIMPLIFY)
+TRAINING: Pipeline = (InlineRegions(), MergePadding(), *SIMPLIFY)
 
 # Last, since no other pass looks into regions.
 FUSE: Pipeline = (FuseElementwise(),)

@@ -28,18 +28,18 @@ from ..ir.rewrite import (
     erase_unread,
     only_reader,
 )
-from .matching import ToOperand
+from .matching import ToOperand, ToOperandOfType
 
 X = Var("x")
 
 
-class ReshapeSame(ToOperand):
+class ReshapeSame(ToOperandOfType):
     """reshape(x, shape of x) = x"""
 
     pattern = OpPattern(Reshape, X)
 
 
-class ExpandSame(ToOperand):
+class ExpandSame(ToOperandOfType):
     """expand(x, shape of x) = x"""
 
     pattern = OpPattern(Expand, X)

@@ -240,7 +240,7 @@ def batch_norm_train(net: Net) -> None:
 
 def write_running(net: Net, statistic: Value, momentum: float = 0.1) -> None:
     """Write running = (1 - momentum) * running + momentum * statistic, as an update."""
-    running = net.state(statistic.type.shape)
+    running = net.state(statistic.type.shape, name=f"{statistic.name}.running")
     old = net.b(Mul(), running, scalar(net.b, 1 - momentum, running))
     new = net.b(Mul(), statistic, scalar(net.b, momentum, running))
     net.graph.updates[running] = net.b(Add(), old, new)

@@ -92,10 +92,14 @@ class Net:
 
     # ---- inputs --------------------------------------------------------------------------------
 
-    def _input(self, prefix: str, shape: Sequence[Dim], role: Role, dtype: DType | None) -> Input:
-        number = self._count[prefix] = self._count.get(prefix, 0) + 1
+    def _input(
+        self, prefix: str, shape: Sequence[Dim], role: Role, dtype: DType | None, name: str = ""
+    ) -> Input:
+        if not name:
+            number = self._count[prefix] = self._count.get(prefix, 0) + 1
+            name = f"{prefix}{number}"
         type_ = TensorType(dtype or self.dtype, tuple(shape))
-        value = self.graph.add_input(f"{prefix}{number}", type_, role)
+        value = self.graph.add_input(name, type_, role)
         if role is Role.DATA:
             self.live.append(value)
             self._exact.add(value)
@@ -109,9 +113,9 @@ class Net:
         """A new parameter: normal."""
         return self._input("p", shape, Role.PARAMETER, None)
 
-    def state(self, shape: Sequence[Dim], dtype: DType | None = None) -> Input:
+    def state(self, shape: Sequence[Dim], dtype: DType | None = None, name: str = "") -> Input:
         """A new state: floats within 0.5 .. 1.5, integers 0 or 1."""
-        return self._input("s", shape, Role.STATE, dtype)
+        return self._input("s", shape, Role.STATE, dtype, name)
 
     def rate(self) -> Value:
         """A hyperparameter: 0.1."""

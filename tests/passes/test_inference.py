@@ -1,0 +1,188 @@
+"""To inference: held to an evaluator of its own on random networks; what it refuses."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+
+from cauce.ir import Array, Graph, Value, parse, registry, verify
+from cauce.ir.errors import CompileError, GraphError, UnsupportedOp
+from cauce.ir.evaluate import evaluate_node
+from cauce.ir.ops.normalize import BatchNorm, BatchNormTrain
+from cauce.ir.ops.random import Dropout
+from cauce.ir.ops.update import Update
+from cauce.ir.pass_manager import run_passes
+from cauce.ir.validation import Feeds, difference
+from cauce.passes.fusion import FuseElementwise
+from cauce.passes.inference import ToInference
+from cauce.passes.pipelines import FUSE, INFERENCE
+from cauce.passes.properties import inference_only
+from tests.networks import SIZES, feeds_for, networks, results_of, tame
+
+from .motifs import motifs
+
+NETWORK_OPS = [
+    op
+    for op in registry().values()
+    if op.__module__.startswith("cauce.") and not issubclass(op, Update)
+]
+
+
+def outputs_in_inference(graph: Graph, feeds: Feeds) -> dict[str, Array]:
+    """The outputs with dropout as the identity, and batch norms by their running statistics.
+
+    These are recognised by the names that the growers give them.
+    """
+    arrays: dict[Value, Array] = {value: feeds[value.name] for value in graph.inputs}
+    for node in graph.nodes:
+        operands = [arrays[value] for value in node.operands]
+        results: tuple[Array, ...]
+        if isinstance(node.op, Dropout):
+            results = (operands[0],)
+        elif isinstance(node.op, BatchNormTrain):
+            mean, variance = (feeds[f"{value.name}.running"] for value in node.results[1:])
+            y = BatchNorm(node.op.epsilon).reference(*operands, mean, variance)
+            results = (y, mean, variance)
+        else:
+            results = evaluate_node(node, operands, SIZES)
+        arrays.update(zip(node.results, results))
+    return {name: arrays[value] for name, value in graph.outputs.items()}
+
+
+def lacks_statistics(graph: Graph) -> bool:
+    names = {value.name for value in graph.inputs}
+    return any(
+        isinstance(node.op, BatchNormTrain) and f"{node.results[1].name}.running" not in names
+        for node in graph.nodes
+    )
+
+
+training_ops = (BatchNormTrain, Dropout, motifs()["ConvBatchNorm"])
+
+
+@settings(max_examples=4 * settings().max_examples)
+@given(networks(ops=NETWORK_OPS, include=training_ops))
+def test_inference_of_random_networks(graph: Graph) -> None:
+    if lacks_statistics(graph):
+        with pytest.raises(UnsupportedOp, match="has no running statistic"):
+            ToInference().run(graph)
+        return
+    feeds = feeds_for(graph)
+    wanted = outputs_in_inference(graph, feeds)
+    for passes in ((ToInference(),), INFERENCE, (*INFERENCE, *FUSE)):
+        twin = graph.copy()
+        assert run_passes(twin, passes)
+        verify(twin)
+        assert inference_only(twin) is None
+        if not tame(twin, feeds):
+            continue
+        got = results_of(twin, feeds)
+        assert got.keys() >= wanted.keys()
+        for name, array in wanted.items():
+            assert difference(got[name], array) < 1e-9, name
+        if passes[-1] not in FUSE:
+            assert not run_passes(twin, passes)
+
+
+BATCH_NORM = """
+graph g(%x: f64[N,2]) -> {types} {{
+  @gamma: f64[2] parameter
+  @mean: f64[2] state
+  @var: f64[2] state
+  @other: f64[2] state
+  %bn1, %bn1~mean, %bn1~variance = batch_norm_train(%x, @gamma, @gamma) : f64[N,2], f64[2], f64[2] \
+loc(net.py:7)
+  %m = add(@mean, %bn1~mean) : f64[2]
+  %v = add(@var, %bn1~variance) : f64[2]
+  %both = add(%bn1~mean, %bn1~variance) : f64[2]
+  {end}
+}}
+"""
+
+
+def batch_norm(end: str, types: str = "f64[N,2]") -> Graph:
+    return parse(BATCH_NORM.format(end=end, types=types))
+
+
+@pytest.mark.parametrize(
+    ("end", "what"),
+    [
+        ("return %bn1", "the mean of batch_norm_train has no running statistic"),
+        (
+            "return %bn1\nupdate @mean = %m",
+            "the variance of batch_norm_train has no running statistic",
+        ),
+        (
+            "return %bn1\nupdate @mean = %m\nupdate @other = %m\nupdate @var = %v",
+            "the mean of batch_norm_train has several running statistics: mean, other",
+        ),
+        (
+            "return %bn1\nupdate @mean = %both\nupdate @var = %v",
+            "the mean of batch_norm_train has no running statistic",
+        ),
+    ],
+)
+def test_no_running_statistics(end: str, what: str) -> None:
+    with pytest.raises(UnsupportedOp) as caught:
+        ToInference().run(batch_norm(end))
+    assert caught.value.what == what
+    assert caught.value.path == "bn1" and str(caught.value.loc) == "net.py:7"
+
+
+def test_statistics_of_the_batch_that_are_read() -> None:
+    graph = batch_norm(
+        "return %bn1, %bn1~mean\nupdate @mean = %m\nupdate @var = %v", "(f64[N,2], f64[2])"
+    )
+    with pytest.raises(UnsupportedOp, match="%bn1~mean, a statistic of the batch, is read by more"):
+        ToInference().run(graph)
+
+
+def test_a_batch_norm_that_only_serves_its_statistics_goes() -> None:
+    graph = batch_norm("return y=%x\nupdate @mean = %m\nupdate @var = %v")
+    run_passes(graph, INFERENCE)
+    assert not list(graph.nodes) and not graph.updates
+    assert [value.name for value in graph.inputs] == ["x", "gamma", "other"]
+
+
+def test_a_training_step_is_refused() -> None:
+    graph = parse("""
+        graph step(%x: f64[]) -> f64[] {
+          @w: f64[] parameter
+          %y = mul(@w, %x) : f64[]
+          return %y
+          update @w = %y
+        }""")
+    with pytest.raises(GraphError, match="step updates its parameters"):
+        ToInference().run(graph)
+
+
+def test_regions_are_refused() -> None:
+    graph = parse("""
+        graph g(%x: f64[N]) -> f64[N] {
+          %a = tanh(%x) : f64[N]
+          %b = exp(%a) : f64[N]
+          return %b
+        }""")
+    FuseElementwise().run(graph)
+    with pytest.raises(CompileError, match="to_inference requires without_regions: %b is"):
+        run_passes(graph, [ToInference()])
+    assert run_passes(graph, INFERENCE)
+
+
+def test_state_that_outputs_depend_on_stays() -> None:
+    graph = parse("""
+        graph counter(%x: f64[N]) -> f64[N] {
+          @count: f64[] state
+          @idle: f64[] state
+          @unread: f64[] state
+          %y = mul(%x, @count) : f64[N]
+          %next = add(@count, @count) : f64[]
+          %idle1 = add(@idle, @count) : f64[]
+          return %y
+          update @count = %next
+          update @idle = %idle1
+        }""")
+    assert ToInference().run(graph)
+    assert [value.name for value in graph.inputs] == ["x", "count", "unread"]
+    assert [target.name for target in graph.updates] == ["count"]
+    assert not ToInference().run(graph)
