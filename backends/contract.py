@@ -18,6 +18,7 @@ import numpy as np
 from ..ir import Array, Graph, Input, TensorType
 from ..ir.errors import GraphError, ShapeError, TypeMismatch
 from ..ir.evaluate import bind_symbols, check_feed, check_feeds
+from ..ir.tracebacks import user_facing
 from .split import call_inputs, fixed_inputs, updated_inputs
 
 Dims = Mapping[str, int]
@@ -109,6 +110,7 @@ class Program(ABC):
         """What the bits of the results depend on beside the graph and the inputs."""
 
 
+@user_facing
 class Executable:
     """A compiled graph. Call it with arrays, by position or by name.
 

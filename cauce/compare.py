@@ -9,6 +9,7 @@ from .compiler import compile
 from .frontends.model import Model
 from .ir import Array, Graph, Location, Role, evaluate
 from .ir.errors import AttributeMistake, GraphError
+from .ir.tracebacks import user_facing
 from .ir.validation import difference
 
 REFERENCE = "reference"
@@ -60,6 +61,7 @@ class Comparison:
         )
 
 
+@user_facing
 def compare(
     model: Model | Graph,
     inputs: Mapping[str, object] | Sequence[object] | Array,

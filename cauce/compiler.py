@@ -14,6 +14,7 @@ from .ir import Graph, Role, Value
 from .ir.dims import DimExpr
 from .ir.errors import AttributeMistake, GraphError, MissingExtra, TypeMismatch
 from .ir.pass_manager import Instrument, Pass, run_passes
+from .ir.tracebacks import user_facing
 from .ir.validation import TranslationValidation
 from .passes.pipelines import INFERENCE, TRAINING
 from .passes.properties import inference_only
@@ -44,6 +45,7 @@ def choose_backend(name: str = "auto") -> str:
     return name
 
 
+@user_facing
 def compile(
     model: Model | Graph,
     backend: str = "auto",
@@ -128,6 +130,7 @@ def _batch_sizes(graph: Graph, batch: int) -> dict[str, int]:
     return dict.fromkeys(sorted(names), batch)
 
 
+@user_facing
 def export_onnx(
     model: Model | Graph,
     path: str | os.PathLike[str],

@@ -18,6 +18,7 @@ from .frontends.tracing import KEY, extend, tracing
 from .ir import Array, DType, Graph, Role, TensorType
 from .ir.dims import sizes
 from .ir.errors import AttributeMistake, GraphError
+from .ir.tracebacks import user_facing
 from .passes.gradient_clipping import GradientClipping
 from .passes.optimizers import Optimizer
 from .passes.training_step import LEARNING_RATE, add_training_step
@@ -26,6 +27,7 @@ TARGET = "target"
 Loss = Callable[..., Tensor]
 
 
+@user_facing
 class TrainState:
     """Parameters, statistics, optimiser slots and the random key, between steps.
 
@@ -48,6 +50,7 @@ class TrainState:
         self.backend_state.write(values)
 
 
+@user_facing
 class TrainStep:
     """Forward, loss, backward and update of a model, compiled as one graph.
 
@@ -152,6 +155,7 @@ class TrainStep:
         return state
 
 
+@user_facing
 def train_step(
     model: Model, loss: str | Loss, optimizer: Optimizer, backend: str = "auto", **options: object
 ) -> TrainStep:

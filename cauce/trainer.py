@@ -8,12 +8,14 @@ from .compiler import choose_backend, compile
 from .frontends.model import Model
 from .ir import Role, TensorType
 from .ir.errors import GraphError
+from .ir.tracebacks import user_facing
 from .passes.gradient_clipping import GradientClipping
 from .passes.optimizers import SGD, Optimizer
 from .train_step import Loss, TrainStep, write_loss
 from .training.trainer import FitLoop
 
 
+@user_facing
 class Trainer(FitLoop):
     """Trains a model with one input on labelled images.
 

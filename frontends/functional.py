@@ -14,6 +14,7 @@ from ..ir.errors import AttributeMistake, CauceError, ShapeError, TypeMismatch
 from ..ir.location import here
 from ..ir.ops import activation, adaptive_pool, elementwise, pool, random
 from ..ir.ops import shape as shape_ops
+from ..ir.tracebacks import user_facing
 from .tensor import Number, Size, Tensor
 from .tracing import current
 
@@ -35,6 +36,7 @@ def _layer(kind: str, name: str | None, make: Callable[[], Op], *operands: Tenso
     return trace.emit(op, *operands, path=path)
 
 
+@user_facing
 @contextmanager
 def scope(name: str) -> Iterator[None]:
     """Within the block, layers are named below ``name``: ``stage1.conv1``."""
@@ -56,16 +58,19 @@ def block(function: Callable[P, T]) -> Callable[P, T]:
     return inside
 
 
+@user_facing
 def relu(x: Tensor, *, name: str | None = None) -> Tensor:
     """max(x, 0)."""
     return _layer("relu", name, activation.Relu, x)
 
 
+@user_facing
 def leaky_relu(x: Tensor, negative_slope: float = 0.01, *, name: str | None = None) -> Tensor:
     """x where positive, else negative_slope * x."""
     return _layer("leaky_relu", name, lambda: activation.LeakyRelu(negative_slope), x)
 
 
+@user_facing
 def clip(
     x: Tensor, min: float | None = None, max: float | None = None, *, name: str | None = None
 ) -> Tensor:
@@ -73,31 +78,37 @@ def clip(
     return _layer("clip", name, lambda: activation.Clip(min, max), x)
 
 
+@user_facing
 def relu6(x: Tensor, *, name: str | None = None) -> Tensor:
     """x held within [0, 6]."""
     return _layer("relu6_", name, lambda: activation.Clip(0.0, 6.0), x)
 
 
+@user_facing
 def sigmoid(x: Tensor, *, name: str | None = None) -> Tensor:
     """1 / (1 + exp(-x))."""
     return _layer("sigmoid", name, activation.Sigmoid, x)
 
 
+@user_facing
 def tanh(x: Tensor, *, name: str | None = None) -> Tensor:
     """The hyperbolic tangent."""
     return _layer("tanh", name, activation.Tanh, x)
 
 
+@user_facing
 def softmax(x: Tensor, dim: int = -1, *, name: str | None = None) -> Tensor:
     """exp(x) scaled to sum to 1 along ``dim``."""
     return _layer("softmax", name, lambda: activation.Softmax(dim), x)
 
 
+@user_facing
 def log_softmax(x: Tensor, dim: int = -1, *, name: str | None = None) -> Tensor:
     """The logarithm of softmax, computed stably."""
     return _layer("log_softmax", name, lambda: activation.LogSoftmax(dim), x)
 
 
+@user_facing
 def max_pool2d(
     x: Tensor,
     kernel_size: IntPair,
@@ -118,6 +129,7 @@ def max_pool2d(
     )
 
 
+@user_facing
 def avg_pool2d(
     x: Tensor,
     kernel_size: IntPair,
@@ -144,24 +156,28 @@ def avg_pool2d(
     )
 
 
+@user_facing
 def global_avg_pool(x: Tensor, *, name: str | None = None) -> Tensor:
     """The mean of each channel: [N, C, H, W] becomes [N, C]."""
     pooled = _layer("global_avg_pool", name, pool.GlobalAvgPool2d, x)
     return current().emit(shape_ops.Flatten(), pooled, path=pooled.value.path)
 
 
+@user_facing
 def adaptive_avg_pool2d(x: Tensor, output_size: IntPair, *, name: str | None = None) -> Tensor:
     """The mean of windows chosen so that the result is [N, C, *output_size]."""
     make = adaptive_pool.AdaptiveAvgPool2d
     return _layer("adaptive_avg_pool", name, lambda: make(output_size), x)  # type: ignore[arg-type]
 
 
+@user_facing
 def adaptive_max_pool2d(x: Tensor, output_size: IntPair, *, name: str | None = None) -> Tensor:
     """The greatest element of windows chosen so that the result is [N, C, *output_size]."""
     make = adaptive_pool.AdaptiveMaxPool2d
     return _layer("adaptive_max_pool", name, lambda: make(output_size), x)  # type: ignore[arg-type]
 
 
+@user_facing
 def dropout(x: Tensor, p: float = 0.5, *, name: str | None = None) -> Tensor:
     """In training zero with probability p, else x/(1 - p); in inference x itself."""
     trace = current()
@@ -178,6 +194,7 @@ def dropout(x: Tensor, p: float = 0.5, *, name: str | None = None) -> Tensor:
     return trace.emit(op, x, trace.emit(draw, trace.random_key(), path=path), path=path)
 
 
+@user_facing
 def normalize(
     x: Tensor,
     mean: float | Sequence[float],
@@ -241,16 +258,19 @@ def _check_normalize(x: Tensor, mean: Array, std: Array) -> None:
         )
 
 
+@user_facing
 def flatten(x: Tensor, start_dim: int = 1, end_dim: int = -1, *, name: str | None = None) -> Tensor:
     """Dimensions start_dim to end_dim made one: [N, C, H, W] becomes [N, C*H*W]."""
     return _layer("flatten", name, lambda: shape_ops.Flatten(start_dim, end_dim), x)
 
 
+@user_facing
 def concat(tensors: Sequence[Tensor], dim: int = 1, *, name: str | None = None) -> Tensor:
     """The tensors side by side along ``dim``, by default the channels."""
     return _layer("concat", name, lambda: shape_ops.Concat(dim), *tensors)
 
 
+@user_facing
 def pad(
     x: Tensor, pads: Sequence[Sequence[int]], value: float = 0.0, *, name: str | None = None
 ) -> Tensor:
@@ -258,6 +278,7 @@ def pad(
     return _layer("pad", name, lambda: shape_ops.Pad(tuple(map(tuple, pads)), value), x)  # type: ignore[arg-type]
 
 
+@user_facing
 def where(condition: Tensor, x: Tensor | Number, y: Tensor | Number) -> Tensor:
     """x where the condition holds, else y; one of them may be a number."""
     trace = current()
@@ -271,26 +292,31 @@ def where(condition: Tensor, x: Tensor | Number, y: Tensor | Number) -> Tensor:
     return trace.emit(elementwise.Where(), condition, *choices)
 
 
+@user_facing
 def maximum(x: Tensor, y: Tensor) -> Tensor:
     """The greater of two tensors, element by element."""
     return current().emit(elementwise.Maximum(), x, y)
 
 
+@user_facing
 def minimum(x: Tensor, y: Tensor) -> Tensor:
     """The lesser of two tensors, element by element."""
     return current().emit(elementwise.Minimum(), x, y)
 
 
+@user_facing
 def gather(x: Tensor, indices: Tensor, dim: int = 0) -> Tensor:
     """Rows of x along ``dim`` chosen by integer indices, as ``numpy.take``."""
     return current().emit(shape_ops.Gather(dim), x, indices)
 
 
+@user_facing
 def one_hot(indices: Tensor, num_classes: int, dtype: object = "f32") -> Tensor:
     """1 at the place of each index along a new last dimension, else 0."""
     return current().emit(shape_ops.OneHot(num_classes, dtype), indices)  # type: ignore[arg-type]
 
 
+@user_facing
 def reshape(x: Tensor, shape: Sequence[Size]) -> Tensor:
     """The elements in another shape; one -1 stands for what is left over."""
     return x.reshape(tuple(shape))

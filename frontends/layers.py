@@ -23,6 +23,7 @@ from ..ir.ops.elementwise import Add, Cast, Maximum
 from ..ir.ops.linear import Linear
 from ..ir.ops.normalize import BatchNorm, BatchNormTrain, elements_per_channel
 from ..ir.ops.shape import Reshape
+from ..ir.tracebacks import user_facing
 from . import init
 from .tensor import Tensor
 from .tracing import Initializer, Trace, current
@@ -30,6 +31,7 @@ from .tracing import Initializer, Trace, current
 IntPair = int | Sequence[int]
 
 
+@user_facing
 def conv2d(
     x: Tensor,
     out_channels: int,
@@ -114,6 +116,7 @@ def _conv_padding(padding: object, x: Tensor, kernel: tuple[int, int], op: Conv2
     return tuple(borders)
 
 
+@user_facing
 def conv_transpose2d(
     x: Tensor,
     out_channels: int,
@@ -226,6 +229,7 @@ def _transposed_size(
     return result
 
 
+@user_facing
 def linear(
     x: Tensor,
     out_features: int,
@@ -261,6 +265,7 @@ def _bias(
     return trace.parameter(f"{path}.bias", TensorType(weight.dtype, (size,)), initializer)
 
 
+@user_facing
 def batch_norm(
     x: Tensor,
     eps: float = 1e-5,
@@ -325,6 +330,7 @@ def _elements(trace: Trace, x: Tensor) -> Tensor:
     return trace.emit(Cast(x.dtype), trace.emit(DimSize(size)))
 
 
+@user_facing
 def parameter(
     shape: Sequence[int], weight_init: Initializer = init.zeros, dtype: object = "f32", *, name: str
 ) -> Tensor:

@@ -8,6 +8,7 @@ from ..ir import Op
 from ..ir.errors import AttributeMistake
 from ..ir.location import here
 from ..ir.ops import loss
+from ..ir.tracebacks import user_facing
 from .tensor import Tensor
 from .tracing import current
 
@@ -23,6 +24,7 @@ def _loss(make: type[Op], x: Tensor, target: Tensor, **attributes: object) -> Te
     return trace.emit(op, x, target, path=path)
 
 
+@user_facing
 def cross_entropy(
     logits: Tensor, target: Tensor, reduction: str = "mean", label_smoothing: float = 0.0
 ) -> Tensor:
@@ -31,16 +33,19 @@ def cross_entropy(
     return _loss(loss.CrossEntropy, logits, target, **attributes)
 
 
+@user_facing
 def kl_divergence(logits: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
     """Kullback-Leibler divergence of the target distribution from softmax(logits)."""
     return _loss(loss.KLDivergence, logits, target, reduction=reduction)
 
 
+@user_facing
 def binary_cross_entropy(p: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
     """Binary cross entropy of probabilities; better from logits, see below."""
     return _loss(loss.BinaryCrossEntropy, p, target, reduction=reduction)
 
 
+@user_facing
 def binary_cross_entropy_with_logits(
     logits: Tensor, target: Tensor, reduction: str = "mean"
 ) -> Tensor:
@@ -48,6 +53,7 @@ def binary_cross_entropy_with_logits(
     return _loss(loss.BinaryCrossEntropyWithLogits, logits, target, reduction=reduction)
 
 
+@user_facing
 def mse_loss(x: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
     """The mean squared error."""
     return _loss(loss.MSELoss, x, target, reduction=reduction)

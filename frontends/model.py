@@ -15,6 +15,7 @@ from ..ir.errors import AttributeMistake, CauceError, GraphError, ShapeError, Ty
 from ..ir.ops.conv import Conv2d
 from ..ir.ops.linear import Linear
 from ..ir.tensors_file import load_tensors, save_tensors
+from ..ir.tracebacks import user_facing
 from ..ir.version import VERSION
 from . import init
 from .init import initial_values
@@ -23,6 +24,7 @@ FORMAT = "cauce-model-1"
 CONSTANT = "constant "  # what the names of large constants start with in a file
 
 
+@user_facing
 class Model:
     """A network with numbers: what ``init`` and ``load`` give.
 
@@ -226,6 +228,7 @@ class Model:
         save_tensors(path, {**self._values, **arrays}, metadata)
 
 
+@user_facing
 def load(path: str | os.PathLike[str]) -> Model:
     """Read a model that :meth:`Model.save` wrote.
 

@@ -9,6 +9,7 @@ from typing import Any
 from ..ir import Graph, TensorType
 from ..ir.errors import AttributeMistake, GraphError, TypeMismatch
 from ..ir.location import here
+from ..ir.tracebacks import user_facing
 from .init import initial_values
 from .model import Model
 from .tensor import Tensor
@@ -18,6 +19,7 @@ Result = Tensor | tuple[Tensor, ...] | Mapping[str, Tensor]
 _RESERVED = ("seed", "dtype", "training")
 
 
+@user_facing
 class Network:
     """A network as a function; :meth:`init` gives a model with parameters.
 
@@ -128,6 +130,7 @@ class Network:
         return trace
 
 
+@user_facing
 def network(function: Callable[..., Result]) -> Network:
     """Decorator: make a network of a function over symbolic tensors."""
     return Network(function)

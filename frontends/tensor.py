@@ -15,6 +15,7 @@ from ..ir.location import here
 from ..ir.ops import elementwise as ew
 from ..ir.ops import reduce, shape
 from ..ir.ops.linear import MatMul
+from ..ir.tracebacks import user_facing
 
 if TYPE_CHECKING:
     from .tracing import Trace
@@ -25,6 +26,7 @@ Axes: TypeAlias = int | tuple[int, ...] | None
 Index: TypeAlias = int | slice | EllipsisType
 
 
+@user_facing
 class Tensor:
     """A value of the graph that is being traced, with arithmetic.
 

@@ -9,8 +9,10 @@ from .errors import GraphError
 from .graph import Graph, Node, Value
 from .location import Location
 from .op import Op
+from .tracebacks import user_facing
 
 
+@user_facing
 class Builder:
     """Writes nodes with one layer path, suffix and location, at one place of a graph.
 

@@ -13,6 +13,7 @@ from .dims import solve, substitute
 from .errors import CauceError, GraphError, ShapeError, TypeMismatch
 from .graph import Graph, Input, Node, Value
 from .op import Op
+from .tracebacks import user_facing
 from .types import Array, DType, TensorType
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ class Evaluation:
     updates: dict[str, Array]
 
 
+@user_facing
 def evaluate(
     graph: Graph,
     feeds: Mapping[str, object],

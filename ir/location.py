@@ -70,13 +70,22 @@ def is_library(file: str) -> bool:
     return known
 
 
+def is_user_frame(frame: FrameType) -> bool:
+    """Whether a frame runs the user's code; code that a module has generated is nobody's.
+
+    (``dataclass`` writes ``__init__`` as a string; ``python -c`` runs one too, but in no file.)
+    """
+    file = frame.f_code.co_filename
+    generated = file == "<string>" and "__file__" in frame.f_globals
+    return not generated and not is_library(file)
+
+
 def here() -> Location | None:
     """The user's frames on the call stack now; None where there is none."""
     frames: list[Frame] = []
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
-        file = frame.f_code.co_filename
-        if not is_library(file):
-            frames.append(Frame(file, frame.f_lineno))
+        if is_user_frame(frame):
+            frames.append(Frame(frame.f_code.co_filename, frame.f_lineno))
         frame = frame.f_back
     return Location(tuple(reversed(frames))) if frames else None

@@ -17,6 +17,7 @@ from .literal import Literal
 from .location import Frame, Location
 from .op import Op, lookup
 from .text import NAME, WORD
+from .tracebacks import user_facing
 from .types import Array, DType, TensorType
 from .verify import verify
 
@@ -42,6 +43,7 @@ class _Token(NamedTuple):
     end: int
 
 
+@user_facing
 def parse(text: str, constants: Mapping[str, Array] | None = None) -> Graph:
     """The graph that ``text`` describes, verified.
 

@@ -6,8 +6,10 @@ from .dims import symbols
 from .errors import CauceError, VerifyError
 from .graph import Graph, Input, Node, Role, Value, check_arity, infer
 from .op import registry
+from .tracebacks import user_facing
 
 
+@user_facing
 def verify(graph: Graph, outer_symbols: frozenset[str] = frozenset()) -> None:
     """Check names, operands, order, types, symbols, outputs, updates and regions.
 

@@ -14,6 +14,7 @@ from ..ir.ops.activation import Clip
 from ..ir.ops.constant import scalar
 from ..ir.ops.elementwise import Add, Cast, Div, Minimum, Mul, Sqrt
 from ..ir.ops.reduce import Sum
+from ..ir.tracebacks import user_facing
 
 # What PyTorch adds to the norm before it divides by it.
 EPSILON = 1e-6
@@ -27,6 +28,7 @@ class GradientClipping(ABC):
         """Write the clipped gradients, with the types of the given ones."""
 
 
+@user_facing
 @dataclass(frozen=True)
 class ClipNorm(GradientClipping):
     """Scale all gradients by min(1, max_norm/(norm + 1e-6)), with the norm over all of them.
@@ -54,6 +56,7 @@ class ClipNorm(GradientClipping):
         return [_beside(b, g)(Mul(), g, _cast(b, factor, g.type.dtype)) for g in gradients]
 
 
+@user_facing
 @dataclass(frozen=True)
 class ClipValue(GradientClipping):
     """Hold every element within [-limit, limit], as ``torch.nn.utils.clip_grad_value_``."""

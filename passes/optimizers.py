@@ -10,6 +10,7 @@ from typing import ClassVar
 from ..ir import Builder, Value
 from ..ir.errors import AttributeMistake
 from ..ir.ops.update import AdamUpdate, SGDMomentumUpdate, SGDUpdate
+from ..ir.tracebacks import user_facing
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,7 @@ class Optimizer(ABC):
                 )
 
 
+@user_facing
 @dataclass(frozen=True)
 class SGD(Optimizer):
     """Stochastic gradient descent with momentum, as ``torch.optim.SGD``."""
@@ -98,6 +100,7 @@ class SGD(Optimizer):
         return b.results(op, parameter, gradient, *slots, lr)
 
 
+@user_facing
 @dataclass(frozen=True)
 class Adam(Optimizer):
     """Adam, as ``torch.optim.Adam``: weight decay is an L2 penalty in the gradient."""
@@ -134,6 +137,7 @@ class Adam(Optimizer):
         return b.results(op, parameter, gradient, *slots, step, lr)
 
 
+@user_facing
 @dataclass(frozen=True)
 class AdamW(Adam):
     """Adam with decoupled weight decay, as ``torch.optim.AdamW``."""

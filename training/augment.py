@@ -21,6 +21,7 @@ import numpy as np
 
 from ..ir.errors import AttributeMistake, DataError
 from ..ir.ops.random import philox
+from ..ir.tracebacks import user_facing
 from ..ir.types import Array
 
 # Beside the streams of data.py, so that a seed serves splits, orders and augmentation.
@@ -95,6 +96,7 @@ def fixed(transforms: Sequence[Transform]) -> list[Transform]:
     return [transform for transform in transforms if not transform.random]
 
 
+@user_facing
 @dataclass(frozen=True)
 class RandomCrop(Transform):
     """A part of ``size``, somewhere in the image with a border of ``padding`` on every side.
@@ -130,6 +132,7 @@ class RandomCrop(Transform):
         return windows[np.arange(len(images)), :, top, left], labels
 
 
+@user_facing
 @dataclass(frozen=True)
 class RandomHorizontalFlip(Transform):
     """Left and right exchanged, with probability ``p``."""
@@ -147,6 +150,7 @@ class RandomHorizontalFlip(Transform):
         return np.where(flipped[:, None, None, None], images[..., ::-1], images), labels
 
 
+@user_facing
 @dataclass(frozen=True)
 class Normalize(Transform):
     """(image - mean)/std for each channel, as f32; bytes are scaled to 0..1 first.
@@ -183,6 +187,7 @@ class Normalize(Transform):
         return (images.astype(np.float32) - mean) / std, labels
 
 
+@user_facing
 @dataclass(frozen=True)
 class OneHot(Transform):
     """Class indices become probabilities f32[B, classes]: 1 for the class, 0 for the others.
@@ -204,6 +209,7 @@ class OneHot(Transform):
         return images, np.equal(labels[:, None], np.arange(self.classes)).astype(np.float32)
 
 
+@user_facing
 @dataclass(frozen=True)
 class Mixup(Transform):
     """share * (image, label) + (1 - share) * (another image of the batch, its label).

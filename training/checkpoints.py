@@ -16,6 +16,7 @@ from typing import Any
 
 from ..ir.errors import AttributeMistake, DataError
 from ..ir.tensors_file import load_tensors, save_tensors
+from ..ir.tracebacks import user_facing
 from ..ir.types import Array
 
 FORMAT = "cauce-checkpoint-1"
@@ -35,6 +36,7 @@ class Checkpoint:
     progress: dict[str, Any]
 
 
+@user_facing
 @dataclass(frozen=True)
 class Checkpoints:
     """A folder of checkpoints.

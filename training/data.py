@@ -17,6 +17,7 @@ from typing import overload
 import numpy as np
 
 from ..ir.errors import AttributeMistake, DataError, MissingExtra
+from ..ir.tracebacks import user_facing
 from ..ir.types import Array
 from .augment import Transform, apply
 from .idx import read_idx
@@ -25,6 +26,7 @@ from .idx import read_idx
 _SPLIT, _BATCHES = 0, 1
 
 
+@user_facing
 @dataclass(frozen=True, eq=False)
 class Dataset:
     """Images with their labels, read-only.
@@ -142,6 +144,7 @@ class Dataset:
         return self[~mask], self[mask]
 
 
+@user_facing
 def batch_count(dataset: Dataset, batch_size: int, *, drop_last: bool = False) -> int:
     """How many batches an epoch has.
 
@@ -159,6 +162,7 @@ def batch_count(dataset: Dataset, batch_size: int, *, drop_last: bool = False) -
     return len(dataset) // batch_size if drop_last else -(-len(dataset) // batch_size)
 
 
+@user_facing
 def batches(
     dataset: Dataset,
     batch_size: int,
@@ -207,6 +211,7 @@ def batches(
     )
 
 
+@user_facing
 def load_digits(test_fraction: float = 0.2, seed: int = 0) -> tuple[Dataset, Dataset]:
     """The 1797 handwritten digits that scikit-learn ships, as (train, test).
 
@@ -231,6 +236,7 @@ def load_digits(test_fraction: float = 0.2, seed: int = 0) -> tuple[Dataset, Dat
     )
 
 
+@user_facing
 def load_idx(
     images_path: str | os.PathLike[str],
     labels_path: str | os.PathLike[str],

@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..ir.errors import AttributeMistake
+from ..ir.tracebacks import user_facing
 from .history import Epoch
 
 # Whether less or more of a value is better, for those that the Trainer knows by name.
 _MODES = {"loss": "min", "accuracy": "max", "top5": "max"}
 
 
+@user_facing
 @dataclass(frozen=True)
 class EarlyStopping:
     """Stop when ``patience`` epochs in a row bring nothing better than the best before them.

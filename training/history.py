@@ -13,6 +13,7 @@ from typing import Any
 
 from ..ir.errors import AttributeMistake, DataError
 from ..ir.files import replacing
+from ..ir.tracebacks import user_facing
 
 FORMAT = "cauce-history-1"
 TRAIN, VALIDATION = "train_", "validation_"
@@ -73,6 +74,7 @@ class Epoch:
         return Epoch(int(number), float(seconds), float(lr), parts[TRAIN], parts[VALIDATION])
 
 
+@user_facing
 @dataclass
 class History:
     """The epochs of a run, in order."""

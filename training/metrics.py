@@ -8,9 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..ir.errors import DataError
+from ..ir.tracebacks import user_facing
 from ..ir.types import Array
 
 
+@user_facing
 @dataclass(frozen=True, eq=False)
 class ConfusionMatrix:
     """How many images of each class were taken for which.

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..ir.errors import AttributeMistake, MissingExtra
 from ..ir.files import replacing
+from ..ir.tracebacks import user_facing
 from .history import TRAIN, VALIDATION, History
 from .metrics import ConfusionMatrix
 
@@ -22,6 +23,7 @@ BLUE, VERMILION = "#0072B2", "#D55E00"
 GREY = "#666666"
 
 
+@user_facing
 def plot_history(history: History, path: str | os.PathLike[str] | None = None) -> Figure:
     """Curves of a run: a panel for the loss and for each metric, and one for the learning rate.
 
@@ -49,6 +51,7 @@ def plot_history(history: History, path: str | os.PathLike[str] | None = None) -
     return figure
 
 
+@user_facing
 def plot_confusion(matrix: ConfusionMatrix, path: str | os.PathLike[str] | None = None) -> Figure:
     """The confusion matrix as a map: a row for each true class, shaded by its share of the row.
 

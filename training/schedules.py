@@ -17,11 +17,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ..ir.errors import AttributeMistake
+from ..ir.tracebacks import user_facing
 from .data import Dataset, batch_count
 
 Schedule = Callable[[int], float]
 
 
+@user_facing
 @dataclass(frozen=True)
 class Constant:
     """Always ``lr``."""
@@ -35,6 +37,7 @@ class Constant:
         return self.lr
 
 
+@user_facing
 @dataclass(frozen=True)
 class Step:
     """lr * gamma**(step // step_size), as ``StepLR``."""
@@ -51,6 +54,7 @@ class Step:
         return self.lr * self.gamma ** (step // self.step_size)
 
 
+@user_facing
 @dataclass(frozen=True)
 class MultiStep:
     """lr * gamma**(how many milestones are reached), as ``MultiStepLR``.
@@ -71,6 +75,7 @@ class MultiStep:
         return self.lr * self.gamma ** sum(step >= milestone for milestone in self.milestones)
 
 
+@user_facing
 @dataclass(frozen=True)
 class Cosine:
     """Half a cosine from ``lr`` at step 0 to ``eta_min`` at ``total_steps``.
@@ -91,6 +96,7 @@ class Cosine:
         return _cosine(self.lr, self.eta_min, step / self.total_steps)
 
 
+@user_facing
 @dataclass(frozen=True)
 class OneCycle:
     """Up by half a cosine to ``max_lr`` during the first ``pct_start`` of the steps, then down.
@@ -131,6 +137,7 @@ class OneCycle:
         return _cosine(self.max_lr, low / self.final_div_factor, (step - start) / (last - start))
 
 
+@user_facing
 @dataclass(frozen=True)
 class WarmUp:
     """A straight line from start_factor * lr up to the first rate of ``schedule``, then that.
@@ -158,6 +165,7 @@ class WarmUp:
         return self.schedule(0) * grown
 
 
+@user_facing
 def epochs_to_steps(
     epochs: float, train: Dataset, batch_size: int = 64, *, drop_last: bool = False
 ) -> int:

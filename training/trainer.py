@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from ..ir.errors import GraphError
+from ..ir.tracebacks import user_facing
 from ..ir.types import Array
 from .augment import Transform, fixed
 from .checkpoints import Checkpoint, Checkpoints, describe_mismatch, read
@@ -84,6 +85,7 @@ class Position:
         self.epoch, self.batch, self.count, self.sums, self.seconds = self.epoch + 1, 0, 0, {}, 0.0
 
 
+@user_facing
 class FitLoop:
     """Trains a model on a data set, epoch by epoch.
 
@@ -300,7 +302,7 @@ class FitLoop:
             warnings.warn(
                 f"the checkpoint was computed by {made_plan}, this run by {plan}: "
                 "the run goes on, but not bit for bit as the first would have",
-                stacklevel=2,
+                stacklevel=3,  # the caller of the guarded method
             )
         state = self.step.init(self._seed)
         state.write(found.arrays)

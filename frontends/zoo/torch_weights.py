@@ -10,12 +10,14 @@ import numpy as np
 from ...ir import Array, Role
 from ...ir.errors import GraphError, ShapeError
 from ...ir.tensors_file import load_tensors
+from ...ir.tracebacks import user_facing
 from ..model import Model
 from ..tracing import KEY
 
 _SHOWN = 6  # how many names an error lists
 
 
+@user_facing
 def load_torch_weights(
     model: Model,
     weights: str | os.PathLike[str] | Mapping[str, object],

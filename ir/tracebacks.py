@@ -1,0 +1,104 @@
+"""Tracebacks that end in the user's own code.
+
+An error of a network is about a line that the user wrote, so this line should be the last one that
+a traceback shows, right above the message. :func:`user_facing` marks what users call; it takes the
+frames of the library out of the tracebacks of :class:`CauceError` (of no other exception: those are
+faults of the library, and its frames are wanted then).
+
+``CAUCE_FULL_TRACEBACK=1`` in the environment keeps all frames, for work on the library itself.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from functools import wraps
+from types import FunctionType, TracebackType
+from typing import Any, TypeVar
+
+from .errors import CauceError
+from .location import here, is_user_frame
+
+SWITCH = "CAUCE_FULL_TRACEBACK"
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+# Of the methods with double underscores, those in which a user can make a mistake.
+_ARITHMETIC = ("add", "sub", "mul", "truediv", "pow", "matmul")
+_SPECIAL = frozenset(
+    f"__{name}__"
+    for name in (
+        *("init", "call", "getitem", "bool", "neg", "abs", "lt", "le", "gt", "ge"),
+        *_ARITHMETIC,
+        *(f"r{name}" for name in _ARITHMETIC),
+    )
+)
+
+
+def user_facing(entry: F) -> F:
+    """Decorator: what users call, a function or all public methods and properties of a class.
+
+    It stands above ``@dataclass``, whose ``__init__`` it covers too.
+    """
+    if not isinstance(entry, type):
+        return _guarded(entry)
+    for name, member in list(vars(entry).items()):
+        if name.startswith("_") and name not in _SPECIAL:
+            continue
+        if isinstance(member, FunctionType):
+            setattr(entry, name, _guarded(member))
+        elif isinstance(member, staticmethod):
+            setattr(entry, name, staticmethod(_guarded(member.__func__)))
+        elif isinstance(member, property) and member.fget is not None:
+            setattr(entry, name, member.getter(_guarded(member.fget)))
+    return entry
+
+
+def _guarded(function: F) -> F:
+    @wraps(function)
+    def entry(*args: Any, **kwargs: Any) -> Any:
+        # A bare raise adds no frame: what is below is all that the traceback shows below the
+        # caller, and this function is not among it.
+        try:
+            return function(*args, **kwargs)
+        except CauceError as error:
+            end_in_user_code(error)
+            raise
+        except TypeError as error:
+            if error.__traceback__ is not None and error.__traceback__.tb_next is None:
+                # Arguments that do not fit the signature: the mistake is in the call.
+                error.__traceback__ = None
+            raise
+
+    return entry  # type: ignore[return-value]
+
+
+def end_in_user_code(error: CauceError) -> None:
+    """Say where the user is, unless that is known, and take the library out of the traceback.
+
+    To be called in an ``except`` clause that ends with a bare ``raise``.
+    """
+    if error.loc is None:
+        error.loc = here()
+    if os.environ.get(SWITCH, "0") in ("", "0"):
+        _cut(error)
+
+
+def _cut(error: BaseException) -> None:
+    error.__traceback__ = _users(error.__traceback__)
+    cause, context = error.__cause__, error.__context__
+    if cause is not None:
+        _cut(cause)
+    elif context is not None and _users(context.__traceback__) is None:
+        # Raised and caught within the library. One that the user was handling is kept.
+        error.__suppress_context__ = True
+
+
+def _users(traceback: TracebackType | None) -> TracebackType | None:
+    """The user's frames of a traceback alone; None where there are none."""
+    if traceback is None:
+        return None
+    following = _users(traceback.tb_next)
+    if not is_user_frame(traceback.tb_frame):
+        return following
+    return TracebackType(following, traceback.tb_frame, traceback.tb_lasti, traceback.tb_lineno)
