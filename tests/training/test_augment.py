@@ -21,6 +21,7 @@ from cauce.training.augment import (
     RandomCrop,
     RandomHorizontalFlip,
     Transform,
+    _symmetric_beta,
     apply,
     fixed,
 )
@@ -251,6 +252,14 @@ def test_shares_are_beta_distributed(alpha: float) -> None:
     assert shares.max() <= 1
     assert shares.mean() == pytest.approx(0.5, abs=0.03)
     assert shares.var() == pytest.approx(1 / (4 * (2 * alpha + 1)), rel=0.1)
+
+
+@pytest.mark.parametrize("alpha", [0.1, 1.0])
+def test_the_share_of_an_image_follows_from_its_index(alpha: float) -> None:
+    """Whatever the other images of the batch, and however often they were drawn again."""
+    key, order = np.array([1, 7], np.uint32), np.random.default_rng(0).permutation(500)
+    shares = _symmetric_beta(alpha, Draws(key, 0, np.arange(500)))
+    assert np.array_equal(_symmetric_beta(alpha, Draws(key, 0, order)), shares[order])
 
 
 def test_a_tiny_alpha_hardly_mixes() -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from cauce.ir.errors import AttributeMistake, CauceError, DataError, MissingExtra
-from cauce.training.folders import load_image_folder
+from cauce.training.folders import ENDINGS, load_image_folder
 
 Image = pytest.importorskip("PIL.Image")
 RNG = np.random.default_rng(0)
@@ -49,6 +49,16 @@ def test_classes_are_folders_and_images_come_by_name(flowers: Path) -> None:
     assert data.images[:, 0, 0, 0].tolist() == [0, 1, 2, 3]
     assert data.images.shape == (4, 3, 4, 6)
     assert data.images.dtype == np.uint8
+
+
+def test_every_ending_is_one_of_an_image(tmp_path: Path) -> None:
+    for number, ending in enumerate(sorted(ENDINGS)):
+        put(tmp_path / "a" / f"{number}{ending}", np.full((4, 6), 10 * number, np.uint8))
+    put(tmp_path / "b" / "0.png")
+    data = load_image_folder(tmp_path, channels=1)
+    assert len(data) == len(ENDINGS) + 1 == 11
+    greys = 10 * np.arange(10)
+    np.testing.assert_allclose(data.images[:10].mean(axis=(1, 2, 3)), greys, atol=2)
 
 
 def test_pixels_keep_their_places(flowers: Path) -> None:
