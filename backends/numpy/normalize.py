@@ -14,7 +14,7 @@ from .layout import channel_rows, channel_sums, fold_row, from_channel_rows
 from .memory import Memory
 
 # Elements of one block, whose temporaries stay in a second-level cache.
-BLOCK = 2**16
+BLOCK = 2**17
 
 
 def _scale(variance: Array, epsilon: float) -> Array:

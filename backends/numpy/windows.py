@@ -11,8 +11,9 @@ from ...ir import Array
 from ...ir.attributes import Pair
 from .memory import Memory
 
-# Elements in the buffers of one block, which are to stay in a second-level cache.
-BLOCK = 2**18
+# Elements in the buffers of one block: few enough for the cache, and so many that the calls of
+# NumPy functions on them cost little.
+BLOCK = 2**19
 Block = tuple[slice, slice]
 
 
