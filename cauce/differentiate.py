@@ -9,6 +9,7 @@ from .frontends.tensor import Tensor
 from .frontends.tracing import current
 from .ir import Graph, Value
 from .ir.errors import GraphError
+from .ir.tracebacks import user_facing
 from .passes import autodiff
 
 
@@ -20,6 +21,7 @@ def gradients(loss: Tensor, wrt: Sequence[Tensor]) -> list[Tensor]: ...
 def gradients(loss: Value, wrt: Sequence[Value], graph: Graph | None = None) -> list[Value]: ...
 
 
+@user_facing
 def gradients(
     loss: Tensor | Value, wrt: Sequence[Tensor] | Sequence[Value], graph: Graph | None = None
 ) -> list[Tensor] | list[Value]:

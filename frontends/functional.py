@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from functools import wraps
 from typing import ParamSpec, TypeVar
 
@@ -37,18 +37,17 @@ def _layer(kind: str, name: str | None, make: Callable[[], Op], *operands: Tenso
 
 
 @user_facing
-@contextmanager
-def scope(name: str) -> Iterator[None]:
+def scope(name: str) -> AbstractContextManager[None]:
     """Within the block, layers are named below ``name``: ``stage1.conv1``."""
     trace = current()
     trace.layer_path("scope", name)
-    with trace.scope(name):
-        yield
+    return trace.scope(name)
 
 
 def block(function: Callable[P, T]) -> Callable[P, T]:
     """Decorator: every call of the function opens a scope: ``block1``, ``block2``, ..."""
 
+    @user_facing
     @wraps(function)
     def inside(*args: P.args, **kwargs: P.kwargs) -> T:
         trace = current()

@@ -13,6 +13,7 @@ from .node import Node as Node
 from .node import Role as Role
 from .node import Value as Value
 from .op import Op
+from .tracebacks import user_facing
 from .types import Array, TensorType
 
 if TYPE_CHECKING:
@@ -70,6 +71,7 @@ class Graph:
         """The inputs that have one of the roles."""
         return [value for value in self.inputs if value.role in roles]
 
+    @user_facing
     def value(self, name: str) -> Value:
         """The value called ``name``.
 
@@ -114,6 +116,7 @@ class Graph:
                 self._names[name] = 1
                 return name
 
+    @user_facing
     def add_input(self, name: str, type: TensorType, role: Role = Role.DATA) -> Input:
         """A new input.
 
@@ -129,6 +132,7 @@ class Graph:
         self.inputs.append(value)
         return value
 
+    @user_facing
     def add_node(
         self,
         op: Op,
@@ -193,6 +197,7 @@ class Graph:
         else:
             before._prev = node
 
+    @user_facing
     def erase(self, node: Node) -> None:
         """Remove a node that nothing reads.
 
@@ -238,6 +243,7 @@ class Graph:
         old.node = maker
         del self._names[new.name]
 
+    @user_facing
     def remove_input(self, value: Input) -> None:
         """Remove an input that nothing reads.
 
@@ -249,6 +255,7 @@ class Graph:
         self.inputs.remove(value)
         del self._names[value.name]
 
+    @user_facing
     def rename(self, value: Value, name: str) -> None:
         """Give a value another name.
 
@@ -263,6 +270,7 @@ class Graph:
 
     # ---- whole graphs --------------------------------------------------------------------------
 
+    @user_facing
     def copy(self, name: str | None = None, types: Mapping[str, TensorType] | None = None) -> Graph:
         """A copy that shares ops, types and constants, but no value or node.
 

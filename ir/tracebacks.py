@@ -11,8 +11,9 @@ faults of the library, and its frames are wanted then).
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import wraps
+from inspect import isgeneratorfunction
 from types import FunctionType, TracebackType
 from typing import Any, TypeVar
 
@@ -55,10 +56,10 @@ def user_facing(entry: F) -> F:
 
 
 def _guarded(function: F) -> F:
+    # A bare raise adds no frame: below the frame of the caller, a traceback shows what was left of
+    # it here, and neither of these functions.
     @wraps(function)
     def entry(*args: Any, **kwargs: Any) -> Any:
-        # A bare raise adds no frame: what is below is all that the traceback shows below the
-        # caller, and this function is not among it.
         try:
             return function(*args, **kwargs)
         except CauceError as error:
@@ -70,7 +71,15 @@ def _guarded(function: F) -> F:
                 error.__traceback__ = None
             raise
 
-    return entry  # type: ignore[return-value]
+    @wraps(function)
+    def entries(*args: Any, **kwargs: Any) -> Iterator[Any]:
+        try:
+            yield from function(*args, **kwargs)
+        except CauceError as error:
+            end_in_user_code(error)
+            raise
+
+    return entries if isgeneratorfunction(function) else entry  # type: ignore[return-value]
 
 
 def end_in_user_code(error: CauceError) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from ..ir.errors import DataError
+from ..ir.tracebacks import user_facing
 from ..ir.types import Array
 from .data import Dataset
 
@@ -22,6 +23,7 @@ from .data import Dataset
 NPY, NPZ = b"\x93NUMPY", b"PK"
 
 
+@user_facing
 def load_npz(
     path: str | os.PathLike[str],
     images: str = "images",
@@ -56,6 +58,7 @@ def load_npz(
     return _dataset(*found, classes, channels_last)
 
 
+@user_facing
 def load_npy(
     images_path: str | os.PathLike[str],
     labels_path: str | os.PathLike[str],

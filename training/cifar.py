@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from ..ir.errors import DataError
+from ..ir.tracebacks import user_facing
 from ..ir.types import Array
 from .data import Dataset
 from .pickles import read_pickled_dict
@@ -32,6 +33,7 @@ BYTES = 3 * 32 * 32
 HOME = "https://www.cs.toronto.edu/~kriz/cifar.html"
 
 
+@user_facing
 def load_cifar10(folder: str | os.PathLike[str]) -> tuple[Dataset, Dataset]:
     """CIFAR-10 as (train, test): 50,000 and 10,000 images of 10 classes.
 
@@ -54,6 +56,7 @@ def load_cifar10(folder: str | os.PathLike[str]) -> tuple[Dataset, Dataset]:
     return read(train), read(["test_batch"])
 
 
+@user_facing
 def load_cifar100(
     folder: str | os.PathLike[str], *, coarse: bool = False
 ) -> tuple[Dataset, Dataset]:

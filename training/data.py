@@ -10,7 +10,7 @@ sees what the first run would have seen.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import overload
 
@@ -198,17 +198,16 @@ def batches(
     size = len(dataset)
     order = _permutation(size, seed, _BATCHES, epoch) if shuffle else np.arange(size)
     chunks = (order[k * batch_size : (k + 1) * batch_size] for k in range(start, count))
-    return (
-        apply(
-            augment,
-            dataset.images[chunk],
-            dataset.labels[chunk],
-            seed=seed,
-            epoch=epoch,
-            indices=chunk,
-        )
-        for chunk in chunks
-    )
+    return _drawn(dataset, chunks, augment, seed, epoch)
+
+
+@user_facing
+def _drawn(
+    dataset: Dataset, chunks: Iterable[Array], augment: Sequence[Transform], seed: int, epoch: int
+) -> Iterator[tuple[Array, Array]]:
+    for chunk in chunks:
+        images, labels = dataset.images[chunk], dataset.labels[chunk]
+        yield apply(augment, images, labels, seed=seed, epoch=epoch, indices=chunk)
 
 
 @user_facing

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from ..ir.errors import AttributeMistake, DataError, MissingExtra
+from ..ir.tracebacks import user_facing
 from ..ir.types import Array
 from .data import Dataset
 
@@ -27,6 +28,7 @@ ENDINGS = frozenset(
 _MODES = {1: "L", 3: "RGB"}
 
 
+@user_facing
 def load_image_folder(
     folder: str | os.PathLike[str],
     size: int | tuple[int, int] | None = None,
