@@ -21,6 +21,7 @@ from .frontends.network import Network, network
 from .ir import Graph, parse, verify
 from .ir.errors import CauceError
 from .ir.version import VERSION as __version__
+from .passes.gradient_clipping import ClipNorm, ClipValue
 from .passes.optimizers import SGD, Adam, AdamW
 from .train_step import TrainStep, train_step
 from .trainer import Trainer
@@ -31,6 +32,8 @@ __all__ = [
     "Adam",
     "AdamW",
     "CauceError",
+    "ClipNorm",
+    "ClipValue",
     "Dataset",
     "Graph",
     "Model",

@@ -124,7 +124,9 @@ def check_feed(value: Input, feed: object) -> Array:
     if array.dtype != wanted.numpy:
         raise TypeMismatch(
             f"input {value.name} takes {value.type}, got an array of {array.dtype}",
-            fix=f"convert it: array.astype(np.{wanted.numpy.name})",
+            fix=f"convert it: array.astype(np.{wanted.numpy.name})"
+            if array.ndim == value.type.rank
+            else f"feed an array shaped like {value.type}; class labels become one by one-hot",
             path=value.name,
         )
     if array.ndim != value.type.rank:

@@ -18,6 +18,7 @@ from ..ir.errors import AttributeMistake, DataError
 from ..ir.tensors_file import load_tensors, save_tensors
 from ..ir.tracebacks import user_facing
 from ..ir.types import Array
+from .history import check_mode
 
 FORMAT = "cauce-checkpoint-1"
 _NAME = re.compile(r"step-(\d{8,})\.safetensors")
@@ -48,22 +49,23 @@ class Checkpoints:
         keep: how many of the last ones are kept.
         best: the name of a validation value; the checkpoint of the epoch with the best one is kept
             as ``best.safetensors`` beside the others. None keeps none.
-        mode: whether the best is the ``"max"`` or the ``"min"``.
+        mode: whether the best is the ``"max"`` or the ``"min"``; known for the loss and for
+            accuracies, to be given for other values.
     """
 
     folder: str | os.PathLike[str]
     every: int | None = None
     keep: int = 2
     best: str | None = None
-    mode: str = "max"
+    mode: str | None = None
 
     def __post_init__(self) -> None:
         if self.keep < 1:
             raise AttributeMistake(f"keep must be at least 1, got {self.keep}")
         if self.every is not None and self.every < 1:
             raise AttributeMistake(f"every must be at least 1 step, got {self.every}")
-        if self.mode not in ("max", "min"):
-            raise AttributeMistake(f"mode must be 'max' or 'min', got {self.mode!r}")
+        if self.best is not None:
+            object.__setattr__(self, "mode", check_mode(self.best, self.mode))
 
     def paths(self) -> list[Path]:
         """The numbered checkpoints, oldest first."""

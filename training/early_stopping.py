@@ -7,10 +7,7 @@ from dataclasses import dataclass
 
 from ..ir.errors import AttributeMistake
 from ..ir.tracebacks import user_facing
-from .history import Epoch
-
-# Whether less or more of a value is better, for those that the Trainer knows by name.
-_MODES = {"loss": "min", "accuracy": "max", "top5": "max"}
+from .history import Epoch, check_mode
 
 
 @user_facing
@@ -52,13 +49,7 @@ class EarlyStopping:
                 f"EarlyStopping: min_delta must not be negative, got {self.min_delta}",
                 fix="choose the direction with mode",
             )
-        if self.mode is None and self.monitor in _MODES:
-            object.__setattr__(self, "mode", _MODES[self.monitor])
-        if self.mode not in ("min", "max"):
-            raise AttributeMistake(
-                f"EarlyStopping: mode must be 'min' or 'max', got {self.mode!r}",
-                fix=f"say whether less {self.monitor} is better, or more",
-            )
+        object.__setattr__(self, "mode", check_mode(self.monitor, self.mode))
 
     def should_stop(self, epochs: Sequence[Epoch]) -> bool:
         """Whether to stop after these epochs.

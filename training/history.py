@@ -18,6 +18,24 @@ from ..ir.tracebacks import user_facing
 FORMAT = "cauce-history-1"
 TRAIN, VALIDATION = "train_", "validation_"
 
+# Whether less or more of a value is better, for those that the Trainer knows by name.
+_MODES = {"loss": "min", "accuracy": "max", "top5": "max"}
+
+
+def check_mode(value: str, mode: str | None) -> str:
+    """``mode``, or the one known for the value: whether ``"min"`` or ``"max"`` is better.
+
+    Raises:
+        AttributeMistake: another mode, or none for a value that is not known.
+    """
+    mode = _MODES.get(value) if mode is None else mode
+    if mode not in ("min", "max"):
+        raise AttributeMistake(
+            f"mode must be 'min' or 'max', got {mode!r} for {value!r}",
+            fix=f"say whether less {value} is better, or more",
+        )
+    return mode
+
 
 @dataclass(frozen=True)
 class Epoch:

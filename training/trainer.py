@@ -117,6 +117,8 @@ class FitLoop:
         self._seed = seed
         self._state: Any = None
         self._at = Position()
+        self._call: dict[str, Any] = {}
+        self._resumed: dict[str, Any] | None = None
 
     # ---- training ------------------------------------------------------------------------------
 
@@ -155,10 +157,19 @@ class FitLoop:
             The history of all epochs of this trainer.
 
         Raises:
-            GraphError: the loss is no longer finite; the model keeps the last finite epoch.
+            GraphError: the loss is no longer finite; the model keeps the last finite epoch. Or a
+                resumed run is fitted with other data, batch size or augmentation.
             MissingExtra: ``progress`` without rich, or ``checkpoints`` without safetensors.
         """
         at = self._at
+        self._check_call(
+            {
+                "images": len(train),
+                "batch_size": batch_size,
+                "drop_last": drop_last,
+                "augment": [repr(transform) for transform in augment],
+            }
+        )
         per_epoch = batch_count(train, batch_size, drop_last=drop_last)
         if self._state is None:
             self._state = self.step.init(self._seed)
@@ -243,11 +254,23 @@ class FitLoop:
     def _made_with(self) -> dict[str, Any]:
         return {"seed": self._seed, **self.step.fingerprint}
 
+    def _check_call(self, call: dict[str, Any]) -> None:
+        """Whether ``fit`` is called as the run was that is resumed, in what decides its batches."""
+        mismatch = describe_mismatch(self._resumed, call) if self._resumed else None
+        self._resumed = None
+        if mismatch is not None:
+            raise GraphError(
+                f"the run that is resumed was fitted otherwise: {mismatch}",
+                fix="call fit with the same data, batch size and augmentation as then",
+            )
+        self._call = call
+
     def _checkpoint(self) -> Checkpoint:
         progress = {
             "position": asdict(self._at),
             "history": [asdict(epoch) for epoch in self.history],
             "made_with": self._made_with(),
+            "call": self._call,
         }
         return Checkpoint(self._state.read(), progress)
 
@@ -308,6 +331,7 @@ class FitLoop:
         state.write(found.arrays)
         self._state = state
         self._at = Position(**found.progress["position"])
+        self._resumed = found.progress["call"]
         self.history.epochs[:] = [Epoch(**epoch) for epoch in found.progress["history"]]
         self.model.load_state_dict(found.arrays, strict=False)
         return True
