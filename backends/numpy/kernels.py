@@ -45,7 +45,6 @@ _VECTORISED: tuple[type[Op], ...] = (
     activation.LogSoftmax,
     reduce.Max,
     reduce.ArgMax,
-    shape.Reshape,
     shape.Transpose,
     shape.Concat,
     shape.Slice,

@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from ...ir import Array
+from .memory import Memory
 
 # Per-channel vectors are repeated to rows of up to this many elements: NumPy pays for each row.
 LONGEST_ROW = 16_384
@@ -24,6 +25,13 @@ def channels_last(x: Array) -> Array:
 def channels_first(x: Array) -> Array:
     """x [N, ..., C] as [N, C, ...], without a copy."""
     return np.moveaxis(x, -1, 1)
+
+
+def laid_channels_last(memory: Memory, x: Array) -> Array:
+    """A copy of x [N, C, ...] that lies channels-last."""
+    y = memory.empty(channels_last(x).shape, x.dtype)
+    y[...] = channels_last(x)
+    return channels_first(y)
 
 
 def channel_rows(x: Array) -> Array:

@@ -6,9 +6,17 @@ import numpy as np
 
 from ...ir import Array
 from ...ir.dims import sizes
-from ...ir.ops.shape import Expand, GatherBackward, Pad, SliceBackward
+from ...ir.ops.shape import Expand, GatherBackward, Pad, Reshape, SliceBackward
 from .kernels import kernel
+from .layout import laid_channels_last
 from .memory import Memory
+
+
+@kernel(Reshape)
+def reshape(op: Reshape, memory: Memory, x: Array) -> Array:
+    """A view where there can be one; images made of other ranks are laid channels-last."""
+    y = x.reshape(sizes(op.shape))
+    return laid_channels_last(memory, y) if y.ndim == 4 != x.ndim else y
 
 
 @kernel(Pad)

@@ -8,6 +8,7 @@ from ...ir import Array
 from ...ir.dims import sizes
 from ...ir.ops.random import DRAW_BITS, MULTIPLIERS, ROUNDS, WEYL, RandomUniform
 from .kernels import kernel
+from .layout import laid_channels_last
 from .memory import Memory
 
 BLOCK = 2**13
@@ -31,7 +32,8 @@ def random_uniform(op: RandomUniform, memory: Memory, key: Array) -> Array:
             word >>= np.uint64(32 - DRAW_BITS)
             draws[start : start + len(word), i] = word
     draws *= op.dtype.numpy.type(2.0**-DRAW_BITS)
-    return draws.reshape(batch, channels, blocks * 4)[..., :pixels].reshape(shape)
+    logical = draws.reshape(batch, channels, blocks * 4)[..., :pixels].reshape(shape)
+    return laid_channels_last(memory, logical) if len(shape) == 4 else logical
 
 
 def philox(words: list[Array], key: Array) -> list[Array]:
