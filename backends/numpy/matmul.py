@@ -1,7 +1,7 @@
 """Matrix products cut into pieces of the size that OpenBLAS multiplies fastest.
 
 With AVX-512, OpenBLAS has kernels for products of up to 100**3 multiplications that skip the
-packing of operands: for the deep and narrow matrices of small convolutions they are two to four
+packing of operands: for the tall and narrow matrices of small convolutions they are two to four
 times as fast. Where such a piece would have too few rows, the product is left whole.
 """
 
@@ -12,7 +12,7 @@ import numpy as np
 from ...ir import Array
 
 SMALL = 100**3
-LEAST_ROWS = 16
+LEAST_ROWS = 32
 
 
 def multiply(a: Array, b: Array, out: Array) -> None:
