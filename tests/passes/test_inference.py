@@ -173,16 +173,20 @@ def test_state_that_outputs_depend_on_stays() -> None:
     graph = parse("""
         graph counter(%x: f64[N]) -> f64[N] {
           @count: f64[] state
+          @step: f64[] state
           @idle: f64[] state
           @unread: f64[] state
           %y = mul(%x, @count) : f64[N]
-          %next = add(@count, @count) : f64[]
+          %next = add(@count, @step) : f64[]
+          %larger = add(@step, @step) : f64[]
           %idle1 = add(@idle, @count) : f64[]
           return %y
           update @count = %next
+          update @step = %larger
           update @idle = %idle1
         }""")
     assert ToInference().run(graph)
-    assert [value.name for value in graph.inputs] == ["x", "count", "unread"]
-    assert [target.name for target in graph.updates] == ["count"]
+    assert [value.name for value in graph.inputs] == ["x", "count", "step", "unread"]
+    # The outputs of later calls depend on the step, through the count.
+    assert [target.name for target in graph.updates] == ["count", "step"]
     assert not ToInference().run(graph)

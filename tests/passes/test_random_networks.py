@@ -13,7 +13,7 @@ from .motifs import motifs
 from .survey import PIPELINES, Survey, survey, table
 
 # A network takes some 50 ms: here can be more of them than elsewhere.
-many = settings(max_examples=4 * settings().max_examples)
+many = settings(max_examples=min(4 * settings().max_examples, 300))
 
 
 @many
