@@ -1,0 +1,173 @@
+"""From nodes to functions: what a kernel emitter works with.
+
+A node becomes one or more *launches*. A launch is a function
+``void k(ptr table, ptr dims, i64 first, i64 last)`` that does the tasks ``first .. last - 1`` of a
+number of tasks that depends on shapes alone, never on how many threads share them. ``table`` holds
+the base pointer of every buffer, ``dims`` the sizes of the symbols: code knows no address.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from ...ir import Dim, DimExpr, DType, Node, Op, TensorType, Value
+from ...ir.dims import FloorDiv, Symbol
+from .emitter import Function, V, i64
+from .target import Target
+
+# How LLVM calls the element types in memory and in registers.
+STORED = {
+    DType.BOOL: "i8",
+    DType.I8: "i8",
+    DType.U8: "i8",
+    DType.I16: "i16",
+    DType.U16: "i16",
+    DType.I32: "i32",
+    DType.U32: "i32",
+    DType.I64: "i64",
+    DType.U64: "i64",
+    DType.F16: "half",
+    DType.F32: "float",
+    DType.F64: "double",
+}
+COMPUTED = {**STORED, DType.BOOL: "i1"}
+
+
+@dataclass(frozen=True)
+class Launch:
+    """One function and how many tasks it has."""
+
+    function: Function
+    tasks: Dim
+
+
+@dataclass(frozen=True)
+class Scratch:
+    """A buffer that lives for one node."""
+
+    slot: int
+    nbytes: Dim
+
+
+class Stage:
+    """A function being written: its builder, its buffers and its dimensions."""
+
+    def __init__(self, name: str, target: Target, symbols: Sequence[str]) -> None:
+        parameters = [("ptr", "table"), ("ptr", "dims"), ("i64", "first"), ("i64", "last")]
+        self.f = Function(name, parameters)
+        self.target = target
+        self._symbols = list(symbols)
+        self._dims: dict[Dim, V] = {}
+        self._pointers: dict[int, V] = {}
+        table, dims, self.first, self.last = self.f.parameters
+        self._table, self._dim_table = table, dims
+
+    def pointer(self, slot: int) -> V:
+        """The base pointer of a buffer; ask for it outside of loops."""
+        if slot not in self._pointers:
+            self._pointers[slot] = self.f.load(self.f.at(self._table, slot, 8), "ptr", 8)
+        return self._pointers[slot]
+
+    def dim(self, dim: Dim) -> V:
+        """A dimension as a value; ask for it outside of loops."""
+        if isinstance(dim, int):
+            return i64(dim)
+        if dim not in self._dims:
+            self._dims[dim] = self._expression(dim)
+        return self._dims[dim]
+
+    def _expression(self, dim: DimExpr) -> V:
+        total = i64(0)
+        for monomial, coefficient in dim.terms:
+            term = i64(coefficient)
+            for atom in monomial:
+                term = self.f.mul(term, self._atom(atom))
+            total = self.f.add(total, term)
+        return total
+
+    def _atom(self, atom: Symbol | FloorDiv) -> V:
+        if isinstance(atom, FloorDiv):
+            # Sizes are not negative, so division towards zero is floor division.
+            return self.f.op("sdiv", self.dim(atom.numerator), self.dim(atom.denominator))
+        place = self._symbols.index(atom.name)
+        return self.f.load(self.f.at(self._dim_table, place, 8), "i64", 8)
+
+    @contextmanager
+    def tasks(self) -> Iterator[V]:
+        """The loop over the tasks of this call; gives the number of the task."""
+        with self.f.loop(self.last, self.first) as loop:
+            yield loop.index
+
+
+@dataclass
+class NodeCode:
+    """What an emitter gets: the node, its buffers, and where to put its launches.
+
+    Attributes:
+        node: what to compute.
+        slots: the buffer of every value.
+        target: the processor.
+        symbols: the names of the dimensions in ``dims``, in order.
+        name: what the functions are called after.
+        new_slot: gives the number of a further buffer.
+    """
+
+    node: Node
+    slots: dict[Value, int]
+    target: Target
+    symbols: Sequence[str]
+    name: str
+    new_slot: Callable[[], int]
+    launches: list[Launch] = field(default_factory=list)
+    scratches: list[Scratch] = field(default_factory=list)
+
+    @property
+    def operand_types(self) -> list[TensorType]:
+        """The types of the operands."""
+        return [value.type for value in self.node.operands]
+
+    @property
+    def result_types(self) -> list[TensorType]:
+        """The types of the results."""
+        return [value.type for value in self.node.results]
+
+    def operand(self, place: int) -> int:
+        """The buffer of an operand."""
+        return self.slots[self.node.operands[place]]
+
+    def result(self, place: int = 0) -> int:
+        """The buffer of a result."""
+        return self.slots[self.node.results[place]]
+
+    def scratch(self, nbytes: Dim) -> int:
+        """A buffer of this node's own."""
+        slot = self.new_slot()
+        self.scratches.append(Scratch(slot, nbytes))
+        return slot
+
+    @contextmanager
+    def stage(self, tasks: Dim) -> Iterator[Stage]:
+        """Write one launch with that many tasks; launches run one after the other."""
+        stage = Stage(f"{self.name}.{len(self.launches)}", self.target, self.symbols)
+        yield stage
+        stage.f.ret()
+        self.launches.append(Launch(stage.f, tasks))
+
+
+Emitter = Callable[[NodeCode], None]
+EmitterT = TypeVar("EmitterT", bound=Emitter)
+EMITTERS: dict[type[Op], Emitter] = {}
+
+
+def emits(*classes: type[Op]) -> Callable[[EmitterT], EmitterT]:
+    """Decorator: the function writes the code of ops of these classes."""
+
+    def add(function: EmitterT) -> EmitterT:
+        for cls in classes:
+            EMITTERS[cls] = function
+        return function
+
+    return add

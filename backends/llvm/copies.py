@@ -1,0 +1,257 @@
+"""Data movement: transposes, slices, borders, concatenation, rows chosen by index."""
+
+from __future__ import annotations
+
+from ...ir import Dim, DType
+from ...ir.dims import product
+from ...ir.ops import shape
+from ...ir.ops.constant import DimSize
+from .code import NodeCode, Stage, emits
+from .elements import scalar_constant
+from .emitter import V
+from .maps import Access, load, store, write_map
+from .spaces import Shape, Strides, broadcast_strides, row_major
+
+
+def write_copy(
+    code: NodeCode,
+    dtype: DType,
+    space: Shape,
+    source: int,
+    source_strides: Strides,
+    result: int,
+    result_strides: Strides,
+    source_start: Dim = 0,
+    result_start: Dim = 0,
+) -> None:
+    """Write one launch that copies over a space, from one set of strides to another."""
+    write_map(
+        code,
+        space,
+        [Access(source, dtype, source_strides, source_start)],
+        Access(result, dtype, result_strides, result_start),
+        lambda stage, lanes, values: values[0],
+    )
+
+
+def write_fill(code: NodeCode, dtype: DType, slot: int, size: Dim, value: float) -> None:
+    """Write one launch that fills a buffer with a number."""
+    write_map(
+        code,
+        (size,),
+        [],
+        Access(slot, dtype, (1,)),
+        lambda stage, lanes, values: scalar_constant(value, dtype, lanes),
+    )
+
+
+@emits(shape.Reshape, shape.Flatten)
+def reshape(code: NodeCode) -> None:
+    """Nothing to do: the result is the operand's buffer, or a copy where it must be its own."""
+    (x,) = code.operand_types
+    if code.operand(0) != code.result():
+        write_copy(code, x.dtype, (x.size,), code.operand(0), (1,), code.result(), (1,))
+
+
+@emits(shape.Transpose)
+def transpose(code: NodeCode) -> None:
+    """Read with permuted strides."""
+    op = code.node.op
+    assert isinstance(op, shape.Transpose)
+    (x,), (y,) = code.operand_types, code.result_types
+    strides = row_major(x.shape)
+    permuted = tuple(strides[axis] for axis in op.perm)
+    result = row_major(y.shape)
+    write_copy(code, x.dtype, y.shape, code.operand(0), permuted, code.result(), result)
+
+
+@emits(shape.Expand)
+def expand(code: NodeCode) -> None:
+    """Read with strides of zero."""
+    (x,), (y,) = code.operand_types, code.result_types
+    strides = broadcast_strides(x.shape, y.shape)
+    write_copy(code, x.dtype, y.shape, code.operand(0), strides, code.result(), row_major(y.shape))
+
+
+def _sliced(op: shape.Slice, whole: Shape) -> tuple[Strides, Dim]:
+    """The strides and the first element of a slice of a contiguous array."""
+    strides = list(row_major(whole))
+    start: Dim = 0
+    for axis, first, _, step in op.bounds(len(whole)):
+        start = start + first * strides[axis]
+        strides[axis] = strides[axis] * step
+    return tuple(strides), start
+
+
+@emits(shape.Slice)
+def slice_(code: NodeCode) -> None:
+    """Read from the first element on, with longer strides."""
+    op = code.node.op
+    assert isinstance(op, shape.Slice)
+    (x,), (y,) = code.operand_types, code.result_types
+    strides, start = _sliced(op, x.shape)
+    result = row_major(y.shape)
+    write_copy(
+        code, x.dtype, y.shape, code.operand(0), strides, code.result(), result, source_start=start
+    )
+
+
+@emits(shape.SliceBackward)
+def slice_backward(code: NodeCode) -> None:
+    """Zeros, then the slice written into them."""
+    op = code.node.op
+    assert isinstance(op, shape.SliceBackward)
+    (dy,), (dx,) = code.operand_types, code.result_types
+    strides, start = _sliced(op.slice(), dx.shape)
+    write_fill(code, dx.dtype, code.result(), dx.size, 0)
+    write_copy(
+        code,
+        dy.dtype,
+        dy.shape,
+        code.operand(0),
+        row_major(dy.shape),
+        code.result(),
+        strides,
+        result_start=start,
+    )
+
+
+@emits(shape.Pad)
+def pad(code: NodeCode) -> None:
+    """The border value everywhere, then the operand within."""
+    op = code.node.op
+    assert isinstance(op, shape.Pad)
+    (x,), (y,) = code.operand_types, code.result_types
+    strides = row_major(y.shape)
+    start: Dim = 0
+    for (before, _), stride in zip(op.pads, strides):
+        start = start + before * stride
+    write_fill(code, y.dtype, code.result(), y.size, op.value)
+    write_copy(
+        code,
+        x.dtype,
+        x.shape,
+        code.operand(0),
+        row_major(x.shape),
+        code.result(),
+        strides,
+        result_start=start,
+    )
+
+
+@emits(shape.Concat)
+def concat(code: NodeCode) -> None:
+    """Each operand copied to its place."""
+    op = code.node.op
+    assert isinstance(op, shape.Concat)
+    (y,) = code.result_types
+    strides = row_major(y.shape)
+    axis = op.axis % y.rank
+    start: Dim = 0
+    for place, x in enumerate(code.operand_types):
+        write_copy(
+            code,
+            x.dtype,
+            x.shape,
+            code.operand(place),
+            row_major(x.shape),
+            code.result(),
+            strides,
+            result_start=start,
+        )
+        start = start + x.shape[axis] * strides[axis]
+
+
+@emits(DimSize)
+def dim_size(code: NodeCode) -> None:
+    """A dimension as a number."""
+    op = code.node.op
+    assert isinstance(op, DimSize)
+    with code.stage(1) as stage:
+        pointer, size = stage.pointer(code.result()), stage.dim(op.size)
+        with stage.tasks():
+            stage.f.store(size, pointer, 8)
+
+
+def index_of(stage: Stage, dtype: DType, pointer: V, place: V) -> V:
+    """An index of any integer dtype, as i64."""
+    from .elements import convert
+
+    at = stage.f.at(pointer, place, dtype.itemsize)
+    return convert(stage.f, load(stage, dtype, at, 1), dtype, DType.I64, 1)
+
+
+def _rows(x_shape: Shape, indices: Shape, axis: int) -> tuple[Shape, Shape]:
+    return x_shape[:axis], x_shape[axis + 1 :]
+
+
+@emits(shape.Gather)
+def gather(code: NodeCode) -> None:
+    """Rows copied one by one."""
+    op = code.node.op
+    assert isinstance(op, shape.Gather)
+    x, indices = code.operand_types
+    axis = op.axis % x.rank
+    before, after = _rows(x.shape, indices.shape, axis)
+    rows, length, count = product(before), x.shape[axis], product(after)
+    with code.stage(rows * indices.size) as stage:
+        f = stage.f
+        source, chosen = stage.pointer(code.operand(0)), stage.pointer(code.operand(1))
+        target = stage.pointer(code.result())
+        many, size, width = stage.dim(indices.size), stage.dim(length), stage.dim(count)
+        with stage.tasks() as task:
+            row, place = f.op("udiv", task, many), f.op("urem", task, many)
+            index = index_of(stage, indices.dtype, chosen, place)
+            start = f.mul(f.add(f.mul(row, size), index), width)
+            item = x.dtype.itemsize
+            with f.loop(width) as loop:
+                value = load(stage, x.dtype, f.at(source, f.add(start, loop.index), item), 1)
+                at = f.at(target, f.add(f.mul(task, width), loop.index), item)
+                store(stage, x.dtype, value, at, 1)
+
+
+@emits(shape.GatherBackward)
+def gather_backward(code: NodeCode) -> None:
+    """Every row added at its index, in order; columns are shared among the tasks."""
+    op = code.node.op
+    assert isinstance(op, shape.GatherBackward)
+    indices = code.operand_types[1]
+    (dx,) = code.result_types
+    axis = op.axis % dx.rank
+    rows, count = product(dx.shape[:axis]), product(dx.shape[axis + 1 :])
+    write_fill(code, dx.dtype, code.result(), dx.size, 0)
+    with code.stage(rows * count) as stage:
+        f = stage.f
+        source, chosen = stage.pointer(code.operand(0)), stage.pointer(code.operand(1))
+        target = stage.pointer(code.result())
+        many, size, width = stage.dim(indices.size), stage.dim(op.size), stage.dim(count)
+        item = dx.dtype.itemsize
+        with stage.tasks() as task:
+            row, column = f.op("udiv", task, width), f.op("urem", task, width)
+            with f.loop(many) as loop:
+                index = index_of(stage, indices.dtype, chosen, loop.index)
+                there = f.add(f.mul(f.add(f.mul(row, size), index), width), column)
+                here = f.add(f.mul(f.add(f.mul(row, many), loop.index), width), column)
+                at = f.at(target, there, item)
+                old = load(stage, dx.dtype, at, 1)
+                new = load(stage, dx.dtype, f.at(source, here, item), 1)
+                total = f.op("fadd" if dx.dtype.is_float else "add", old, new)
+                store(stage, dx.dtype, total, at, 1)
+
+
+@emits(shape.OneHot)
+def one_hot(code: NodeCode) -> None:
+    """1 where the index is the place."""
+    op = code.node.op
+    assert isinstance(op, shape.OneHot)
+    (indices,) = code.operand_types
+    with code.stage(indices.size) as stage:
+        f = stage.f
+        chosen, target = stage.pointer(code.operand(0)), stage.pointer(code.result())
+        with stage.tasks() as task:
+            index = index_of(stage, indices.dtype, chosen, task)
+            with f.loop(op.depth) as loop:
+                hit = f.compare("icmp eq", index, loop.index)
+                value = f.select(hit, scalar_constant(1, op.dtype), scalar_constant(0, op.dtype))
+                at = f.at(target, f.add(f.mul(task, op.depth), loop.index), op.dtype.itemsize)
+                store(stage, op.dtype, value, at, 1)

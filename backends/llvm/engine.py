@@ -1,0 +1,61 @@
+"""LLVM itself: text to machine code, and machine code to functions that can be called."""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+from typing import Any
+
+from .target import Target
+
+_ready = False
+_lock = threading.Lock()
+
+
+def _llvm() -> Any:
+    """llvmlite's binding, with the native target set up once."""
+    import llvmlite.binding as llvm
+
+    global _ready
+    with _lock:
+        if not _ready:
+            llvm.initialize_native_target()
+            llvm.initialize_native_asmprinter()
+            _ready = True
+    return llvm
+
+
+def machine(target: Target) -> Any:
+    """LLVM's code generator for a target."""
+    llvm = _llvm()
+    return llvm.Target.from_triple(target.triple).create_target_machine(
+        cpu=target.cpu, features=target.features, opt=2, reloc="pic", codemodel="small"
+    )
+
+
+def compile_text(text: str, target: Target) -> bytes:
+    """The object file of a module."""
+    llvm = _llvm()
+    module = llvm.parse_assembly(text)
+    return bytes(machine(target).emit_object(module))
+
+
+def assembly(text: str, target: Target) -> str:
+    """The assembly of a module."""
+    llvm = _llvm()
+    return str(machine(target).emit_assembly(llvm.parse_assembly(text)))
+
+
+class Library:
+    """An object file loaded into this process; functions are found by name."""
+
+    def __init__(self, code: bytes, target: Target) -> None:
+        llvm = _llvm()
+        self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine(target))
+        self._engine.add_object_file(llvm.ObjectFileRef.from_data(code))
+        self._engine.finalize_object()
+
+    def function(self, name: str, *arguments: Any) -> Any:
+        """A function without a result, by name and ctypes argument types."""
+        address = self._engine.get_function_address(name)
+        return ctypes.CFUNCTYPE(None, *arguments)(address)

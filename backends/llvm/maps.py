@@ -1,0 +1,197 @@
+"""Elementwise kernels: any chain of elementwise ops, with broadcasting of any depth."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from ...ir import Dim, DType, TensorType, Value
+from ...ir.dims import ceil_div, product
+from ...ir.ops import activation, elementwise
+from ...ir.ops.constant import Constant
+from ...ir.ops.fused import Fused
+from .code import STORED, NodeCode, Stage, emits
+from .elements import element
+from .emitter import V, vector
+from .spaces import Shape, Strides, broadcast_strides, collapse, offset, unravel
+
+# Elements of one task where the whole space is a single run.
+CHUNK = 16384
+
+Compute = Callable[[Stage, int, Sequence[V]], V]
+
+
+@dataclass(frozen=True)
+class Access:
+    """An array over a space: its buffer, element type, strides, and first element."""
+
+    slot: int
+    dtype: DType
+    strides: Strides
+    start: Dim = 0
+
+
+def load(stage: Stage, dtype: DType, pointer: V, lanes: int) -> V:
+    """Read ``lanes`` elements in the form that arithmetic takes."""
+    size = dtype.itemsize
+    value = stage.f.load(pointer, vector(STORED[dtype], lanes), size)
+    if dtype is DType.BOOL:
+        return stage.f.cast("trunc", value, vector("i1", lanes))
+    return value
+
+
+def store(stage: Stage, dtype: DType, value: V, pointer: V, lanes: int) -> None:
+    """Write ``lanes`` elements."""
+    if dtype is DType.BOOL:
+        value = stage.f.cast("zext", value, vector("i8", lanes))
+    stage.f.store(value, pointer, dtype.itemsize)
+
+
+def write_map(
+    code: NodeCode,
+    space: Shape,
+    operands: Sequence[Access],
+    result: Access,
+    compute: Compute,
+) -> None:
+    """Write one launch: result[i] = compute(operands[i]) for every i of ``space``."""
+    accesses = [*operands, result]
+    sizes, strides = collapse(space, [access.strides for access in accesses])
+    widest = max(access.dtype.itemsize for access in accesses)
+    even = all(not own or own[-1] in (0, 1) for own in strides) and strides[-1][-1:] in ((1,), ())
+    lanes = code.target.lanes(widest) if even else 1
+    single = len(sizes) <= 1
+    total = product(sizes)
+    tasks = ceil_div(total, CHUNK) if single else product(sizes[:-1])
+    with code.stage(tasks) as stage:
+        f = stage.f
+        pointers = [
+            f.at(stage.pointer(access.slot), stage.dim(access.start), access.dtype.itemsize)
+            for access in accesses
+        ]
+        extents = [stage.dim(size) for size in sizes]
+        steps = [[stage.dim(step) for step in own] for own in strides]
+        with stage.tasks() as task:
+            if single:
+                begin = f.mul(task, CHUNK)
+                end = f.intrinsic("smin", f.add(begin, CHUNK), stage.dim(total))
+                bases = pointers
+            else:
+                begin, end = f.mul(task, 0), extents[-1]
+                outer = unravel(stage, task, extents[:-1])
+                bases = [
+                    f.at(pointer, offset(stage, outer, step[:-1]), access.dtype.itemsize)
+                    for pointer, step, access in zip(pointers, steps, accesses)
+                ]
+            inner = [own[-1] if own else 0 for own in strides]
+            step_of = [step[-1] if step else stage.dim(0) for step in steps]
+            fixed = {
+                place: load(stage, access.dtype, bases[place], 1)
+                for place, access in enumerate(operands)
+                if inner[place] == 0
+            }
+
+            def body(index: V, width: int) -> None:
+                values = []
+                for place, access in enumerate(operands):
+                    if place in fixed:
+                        values.append(f.broadcast(fixed[place], width))
+                        continue
+                    at = f.at(bases[place], f.mul(index, step_of[place]), access.dtype.itemsize)
+                    values.append(load(stage, access.dtype, at, width))
+                value = compute(stage, width, values)
+                at = f.at(bases[-1], f.mul(index, step_of[-1]), result.dtype.itemsize)
+                store(stage, result.dtype, value, at, width)
+
+            start = begin
+            if lanes > 1:
+                count = f.op("sub", end, begin)
+                even_end = f.add(begin, f.op("and", count, V(str(-lanes), "i64")))
+                with f.loop(even_end, begin, lanes) as loop:
+                    body(loop.index, lanes)
+                start = even_end
+            with f.loop(end, start) as loop:
+                body(loop.index, 1)
+
+
+_MAPS = (
+    elementwise.Add,
+    elementwise.Sub,
+    elementwise.Mul,
+    elementwise.Div,
+    elementwise.Pow,
+    elementwise.Maximum,
+    elementwise.Minimum,
+    elementwise.Neg,
+    elementwise.Abs,
+    elementwise.Sign,
+    elementwise.Exp,
+    elementwise.Log,
+    elementwise.Sqrt,
+    elementwise.Equal,
+    elementwise.Less,
+    elementwise.LessEqual,
+    elementwise.Greater,
+    elementwise.GreaterEqual,
+    elementwise.LogicalAnd,
+    elementwise.LogicalOr,
+    elementwise.LogicalNot,
+    elementwise.Where,
+    elementwise.Cast,
+    activation.Relu,
+    activation.LeakyRelu,
+    activation.Clip,
+    activation.Sigmoid,
+    activation.Tanh,
+)
+
+
+@emits(*_MAPS)
+def elementwise_op(code: NodeCode) -> None:
+    """One elementwise op."""
+    node = code.node
+    out = code.result_types[0]
+
+    def compute(stage: Stage, lanes: int, values: Sequence[V]) -> V:
+        return element(stage.f, node.op, values, code.operand_types, out, lanes)
+
+    write_map(code, out.shape, _operands(code, out), _result(code, out), compute)
+
+
+@emits(Fused)
+def region(code: NodeCode) -> None:
+    """A region of elementwise ops: its body on registers."""
+    op = code.node.op
+    assert isinstance(op, Fused)
+    out = code.result_types[0]
+
+    def compute(stage: Stage, lanes: int, values: Sequence[V]) -> V:
+        known: dict[Value, V] = dict(zip(op.body.inputs, values))
+        for node in op.body.nodes:
+            operands = [known[value] for value in node.operands]
+            types = [value.type for value in node.operands]
+            if isinstance(node.op, Constant):
+                known[node.result] = constant_element(node.op, lanes)
+                continue
+            known[node.result] = element(stage.f, node.op, operands, types, node.result.type, lanes)
+        return known[op.output]
+
+    write_map(code, out.shape, _operands(code, out), _result(code, out), compute)
+
+
+def constant_element(op: Constant, lanes: int) -> V:
+    """A scalar constant in every lane."""
+    from .elements import scalar_constant
+
+    return scalar_constant(op.value.array.item(), op.value.dtype, lanes)
+
+
+def _operands(code: NodeCode, out: TensorType) -> list[Access]:
+    return [
+        Access(code.operand(place), type_.dtype, broadcast_strides(type_.shape, out.shape))
+        for place, type_ in enumerate(code.operand_types)
+    ]
+
+
+def _result(code: NodeCode, out: TensorType) -> Access:
+    return Access(code.result(), out.dtype, broadcast_strides(out.shape, out.shape))

@@ -1,0 +1,145 @@
+"""A lowered graph as buffers and launches, and the module that runs them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from ...ir import Dim, Graph, Value
+from ...ir.dims import symbols as dim_symbols
+from ...ir.errors import CauceError, UnsupportedOp
+from ...ir.ops import shape
+from ...ir.ops.constant import Constant
+from ...ir.types import Array
+from .code import EMITTERS, STORED, Launch, NodeCode, Stage
+from .emitter import Module
+from .target import Target
+
+
+@dataclass(frozen=True)
+class Buffer:
+    """Memory that one call needs: from the first launch that touches it to the last."""
+
+    slot: int
+    nbytes: Dim
+    first: int
+    last: int
+
+
+@dataclass
+class Plan:
+    """What a graph became.
+
+    Attributes:
+        slots: the buffer number of every value.
+        constants: the arrays of constants, by buffer.
+        buffers: what the arena holds.
+        launches: in order, each with the node it came from.
+        count: how many buffers there are.
+        entry: the name of the function that runs all launches.
+    """
+
+    graph: Graph
+    symbols: tuple[str, ...]
+    entry: str
+    slots: dict[Value, int] = field(default_factory=dict)
+    constants: dict[int, Array] = field(default_factory=dict)
+    buffers: list[Buffer] = field(default_factory=list)
+    launches: list[tuple[Launch, str]] = field(default_factory=list)
+    count: int = 0
+
+    def new_slot(self) -> int:
+        """A further buffer number."""
+        self.count += 1
+        return self.count - 1
+
+
+def make_plan(graph: Graph, target: Target, entry: str, symbols: Iterable[str]) -> Plan:
+    """Give every value a buffer and write the code of every node.
+
+    Raises:
+        UnsupportedOp: a dtype that native code does not know.
+    """
+    plan = Plan(graph, tuple(symbols), entry)
+    roots: dict[Value, Value] = {}
+    for value in graph.values:
+        if value.type.dtype not in STORED:
+            raise UnsupportedOp(
+                f"the llvm backend does not know {value.type.dtype}",
+                fix="use f32, or the numpy backend",
+                path=value.path,
+                loc=value.loc,
+            )
+    leaving = {id(value) for value in (*graph.outputs.values(), *graph.updates.values())}
+    for source in graph.inputs:
+        plan.slots[source] = plan.new_slot()
+    spans: dict[int, list[int]] = {}
+    sizes: dict[int, Dim] = {}
+    external = set(plan.slots.values())
+    for node in graph.nodes:
+        for value in node.results:
+            root = roots.get(node.operands[0], node.operands[0]) if node.operands else value
+            view = isinstance(node.op, (shape.Reshape, shape.Flatten))
+            if view and id(value) not in leaving and id(root) not in leaving:
+                roots[value] = root
+                plan.slots[value] = plan.slots[root]
+                continue
+            slot = plan.slots[value] = plan.new_slot()
+            if isinstance(node.op, Constant):
+                plan.constants[slot] = node.op.value.array
+                external.add(slot)
+            elif id(value) in leaving:
+                external.add(slot)
+            else:
+                sizes[slot] = value.type.nbytes
+        if isinstance(node.op, Constant):
+            continue
+        code = NodeCode(
+            node,
+            plan.slots,
+            target,
+            plan.symbols,
+            f"{entry}.k{len(plan.launches)}",
+            plan.new_slot,
+        )
+        start = len(plan.launches)
+        try:
+            EMITTERS[type(node.op)](code)
+        except CauceError as error:
+            error.at(node.path, node.loc)
+            raise
+        plan.launches += [(launch, node.path) for launch in code.launches]
+        end = len(plan.launches) - 1
+        for scratch in code.scratches:
+            plan.buffers.append(Buffer(scratch.slot, scratch.nbytes, start, end))
+        for value in (*node.operands, *node.results):
+            slot = plan.slots[value]
+            if slot in sizes:
+                spans.setdefault(slot, [start, end])[1] = end
+    for slot, (first, last) in spans.items():
+        plan.buffers.append(Buffer(slot, sizes[slot], first, last))
+    return plan
+
+
+def add_plan(module: Module, plan: Plan, target: Target) -> None:
+    """Write the functions of a plan and the one that runs them in order."""
+    for launch, _ in plan.launches:
+        module.add(launch.function)
+    stage = Stage(plan.entry, target, plan.symbols)
+    f = stage.f
+    table, dims, _, _ = f.parameters
+    pool = stage.first  # the entry gets the pool in the place of the first task
+    for launch, _ in plan.launches:
+        tasks = stage.dim(launch.tasks)
+        f.line(f"call void @run({pool}, ptr @{launch.function.name}, {table}, {dims}, {tasks})")
+    f.ret()
+    module.add(f, "")
+
+
+def free_symbols(graph: Graph) -> tuple[str, ...]:
+    """The dimension symbols of a graph, in order."""
+    names: set[str] = set()
+    for value in graph.inputs:
+        for dim in value.type.shape:
+            names |= dim_symbols(dim)
+    return tuple(sorted(names))

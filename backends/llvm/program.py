@@ -1,0 +1,267 @@
+"""Programs of the LLVM backend: one module of native code for a graph."""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ...ir import Array, Dim, Graph, Input, TensorType, Value
+from ...ir.dims import substitute
+from ...ir.errors import GraphError
+from ...ir.evaluate import check_feed
+from ...ir.interval_packer import Interval, pack
+from ...ir.version import VERSION
+from ..contract import Dims, NodeTime, Program, State, check_shape
+from ..split import split, updated_inputs
+from .emitter import Module
+from .engine import Library, compile_text
+from .lowering import lower
+from .plan import Plan, add_plan, free_symbols, make_plan
+from .pool import Pool, write_run
+from .target import Target
+
+ALIGN = 64
+Entry = Callable[..., None]
+
+
+def aligned(nbytes: int) -> Array:
+    """Bytes that begin at a cache line."""
+    raw = np.empty(nbytes + ALIGN, np.uint8)
+    start = -raw.ctypes.data % ALIGN
+    return raw[start : start + nbytes]
+
+
+def aligned_copy(array: Array) -> Array:
+    """A contiguous copy that begins at a cache line."""
+    copy = aligned(array.nbytes).view(array.dtype).reshape(array.shape)
+    copy[...] = array
+    return copy
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where the buffers of the arena lie for given sizes."""
+
+    offsets: tuple[tuple[int, int], ...]  # (slot, offset)
+    nbytes: int
+
+
+class Code:
+    """A plan with its compiled entry: runs on tables of addresses."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self._constants = {slot: aligned_copy(array) for slot, array in plan.constants.items()}
+        self._layouts: dict[tuple[int, ...], Layout] = {}
+
+    def sizes(self, dims: Dims) -> tuple[int, ...]:
+        """The sizes of the symbols, in the order that the code takes them."""
+        return tuple(dims[name] for name in self.plan.symbols)
+
+    def layout(self, dims: Dims) -> Layout:
+        """The layout of the arena for these sizes, kept for sizes seen before."""
+        key = self.sizes(dims)
+        known = self._layouts.get(key)
+        if known is None:
+            intervals = [
+                Interval(_size(buffer.nbytes, dims), buffer.first, buffer.last)
+                for buffer in self.plan.buffers
+            ]
+            offsets, nbytes = pack(intervals, ALIGN)
+            slots = [buffer.slot for buffer in self.plan.buffers]
+            known = self._layouts[key] = Layout(tuple(zip(slots, offsets)), nbytes)
+        return known
+
+    def constant_outputs(self) -> dict[Value, Array]:
+        """Outputs and updates that are constants: no launch writes them."""
+        graph = self.plan.graph
+        leaving = (*graph.outputs.values(), *graph.updates.values())
+        slots = self.plan.slots
+        known = self._constants
+        return {value: known[slots[value]] for value in leaving if slots[value] in known}
+
+    def run(
+        self, entry: Entry, arrays: Mapping[Value, Array], arena: Array, dims: Dims, pool: Pool
+    ) -> float:
+        """Run the entry with these arrays of inputs and outputs; returns the seconds it took."""
+        table = (ctypes.c_void_p * max(1, self.plan.count))()
+        base = arena.ctypes.data
+        for slot, offset in self.layout(dims).offsets:
+            table[slot] = base + offset
+        for slot, array in self._constants.items():
+            table[slot] = array.ctypes.data
+        for value, array in arrays.items():
+            table[self.plan.slots[value]] = array.ctypes.data
+        sizes = self.sizes(dims)
+        numbers = (ctypes.c_int64 * max(1, len(sizes)))(*sizes)
+        start = time.perf_counter()
+        entry(table, numbers, pool.address, None)
+        return time.perf_counter() - start
+
+
+def _size(dim: Dim, dims: Dims) -> int:
+    size = substitute(dim, dims)
+    assert isinstance(size, int)
+    return size
+
+
+def _shape(type_: TensorType, dims: Dims) -> tuple[int, ...]:
+    return tuple(_size(dim, dims) for dim in type_.shape)
+
+
+class LlvmState(State):
+    """State as aligned arrays, which native code updates in place."""
+
+    def __init__(self, inputs: Sequence[Input], values: Mapping[str, Array]) -> None:
+        self._inputs = {value.name: value for value in inputs}
+        self.arrays = {name: aligned_copy(values[name]) for name in self._inputs}
+
+    def read(self) -> dict[str, Array]:
+        return {name: array.copy() for name, array in self.arrays.items()}
+
+    def write(self, values: Mapping[str, Array]) -> None:
+        checked = {}
+        for name, array in values.items():
+            if name not in self._inputs:
+                raise GraphError(f"the state has no array called {name!r}")
+            checked[name] = check_feed(self._inputs[name], array)
+            check_shape(self._inputs[name], checked[name])
+        for name, array in checked.items():
+            self.arrays[name][...] = array
+
+
+class LlvmProgram(Program):
+    """A graph as native code.
+
+    Args:
+        graph: what to compile; it is left as it is.
+        target: the processor; this machine's where None.
+        threads: how many share the work; ``CAUCE_NUM_THREADS``, or all processors, where None.
+            The results are the same for any number.
+
+    Raises:
+        UnsupportedOp: an op or a dtype without native code.
+    """
+
+    backend = "llvm"
+
+    def __init__(
+        self, graph: Graph, target: Target | None = None, threads: int | None = None
+    ) -> None:
+        self.graph = graph
+        self.target = target or Target.host()
+        self._parts = split(lower(graph))
+        symbols = free_symbols(graph)
+        self._main = Code(make_plan(self._parts.main, self.target, "main", symbols))
+        self._prepare = Code(make_plan(self._parts.prepare, self.target, "prepare", ()))
+        module = Module()
+        write_run(module)
+        for code in (self._main, self._prepare):
+            add_plan(module, code.plan, self.target)
+        self.text = module.text(self.target.triple, f'nounwind "target-cpu"="{self.target.cpu}"')
+        self._library = Library(compile_text(self.text, self.target), self.target)
+        pointers = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)
+        self._run_main = self._library.function("main", *pointers)
+        self._run_prepare = self._library.function("prepare", *pointers)
+        self._updated = updated_inputs(graph)
+        self._pool = Pool.shared(threads)
+
+    @property
+    def fingerprint(self) -> str:
+        digest = hashlib.sha256(self.text.encode()).hexdigest()[:16]
+        return f"cauce {VERSION}, llvm for {self.target.cpu} ({self.target.name}), code {digest}"
+
+    def prepare(self, parameters: Mapping[str, Array]) -> dict[str, Array]:
+        graph = self._prepare.plan.graph
+        arrays: dict[Value, Array] = {
+            value: aligned_copy(parameters[value.name]) for value in graph.inputs
+        }
+        for value in graph.outputs.values():
+            if value not in arrays:
+                arrays[value] = aligned_copy(_empty(value.type, {}))
+        arena = aligned(self._prepare.layout({}).nbytes)
+        self._prepare.run(self._run_prepare, arrays, arena, {}, self._pool)
+        return {name: arrays[value] for name, value in graph.outputs.items()}
+
+    def new_state(self, values: Mapping[str, Array]) -> LlvmState:
+        return LlvmState(self._updated, values)
+
+    def new_arena(self, dims: Dims) -> Array:
+        return aligned(self._main.layout(dims).nbytes)
+
+    def main(
+        self,
+        dims: Dims,
+        packed: Mapping[str, Array],
+        state: State | None,
+        arena: Array,
+        inputs: Sequence[Array],
+        outputs: Sequence[Array | None],
+        profile: list[NodeTime] | None = None,
+    ) -> list[Array]:
+        assert state is None or isinstance(state, LlvmState)
+        graph = self._main.plan.graph
+        held = state.arrays if state is not None else {}
+        arrays = self._input_arrays(held, packed, inputs)
+        arrays.update(self._main.constant_outputs())
+        borrowed = {id(array) for array in arrays.values()}
+        wanted = list(zip(graph.outputs.values(), outputs))
+        for value, out in [*wanted, *((value, None) for value in graph.updates.values())]:
+            if value not in arrays:
+                usable = out is not None and _writable_in_place(out, inputs)
+                fresh = out if usable else None
+                arrays[value] = _empty(value.type, dims) if fresh is None else fresh
+        seconds = self._main.run(self._run_main, arrays, arena, dims, self._pool)
+        if profile is not None:
+            profile.append(NodeTime(graph.name, "main", seconds, 0, 0))
+        results = []
+        for value, out in wanted:
+            array = arrays[value]
+            if out is not None:
+                if array is not out:
+                    out[...] = array
+                results.append(out)
+            else:
+                results.append(array.copy() if id(array) in borrowed else array)
+            borrowed.add(id(array))
+        # All reads are done: the new values take their places, those that are inputs copied first.
+        given = set(graph.inputs)
+        new = {
+            target.name: arrays[value].copy() if value in given else arrays[value]
+            for target, value in graph.updates.items()
+        }
+        for name, array in new.items():
+            held[name][...] = array
+        return results
+
+    def _input_arrays(
+        self, held: Mapping[str, Array], packed: Mapping[str, Array], inputs: Sequence[Array]
+    ) -> dict[Value, Array]:
+        """The arrays of all inputs of the main graph, contiguous."""
+        called = iter(inputs)
+        arrays: dict[Value, Array] = {}
+        for value in self._main.plan.graph.inputs:
+            if value.name in held:
+                arrays[value] = held[value.name]
+            elif value.name in packed:
+                arrays[value] = packed[value.name]
+            else:
+                array = next(called)
+                arrays[value] = array if array.flags.c_contiguous else array.copy(order="C")
+        return arrays
+
+
+def _empty(type_: TensorType, dims: Dims) -> Array:
+    shape = _shape(type_, dims)
+    return np.empty(shape, type_.dtype.numpy)
+
+
+def _writable_in_place(out: Array, inputs: Sequence[Array]) -> bool:
+    """Whether native code may write to ``out`` while it reads the inputs."""
+    fit = out.flags.c_contiguous and out.flags.aligned and out.flags.writeable
+    return fit and not any(np.may_share_memory(out, array) for array in inputs)
