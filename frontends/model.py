@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import json
 import math
 import os
 from collections.abc import Callable, Mapping
@@ -210,7 +211,9 @@ class Model:
     # ---- files ---------------------------------------------------------------------------------
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write parameters, state and both graphs as one safetensors file, all or nothing.
+        """Write parameters, state, both graphs and the frozen names as one safetensors file.
+
+        All or nothing: a file that is there already is replaced by a whole one.
 
         Raises:
             MissingExtra: safetensors is not installed.
@@ -222,6 +225,7 @@ class Model:
             "format": FORMAT,
             "graph": self.graph.to_text(),
             "training_graph": self.training_graph.to_text(),
+            "frozen": json.dumps(sorted(self.frozen)),
             "inputs": ", ".join(f"{v.name}: {v.type}" for v in self.graph.inputs_with(Role.DATA)),
             "cauce": VERSION,
         }
@@ -258,4 +262,6 @@ def load(path: str | os.PathLike[str]) -> Model:
         if array is None or array.shape != value.type.shape:
             found = "is missing" if array is None else f"has shape {array.shape}"
             raise GraphError(f"{os.fspath(path)}: {name} should be {value.type}, but it {found}")
-    return Model(graph, training_graph, values)
+    model = Model(graph, training_graph, values)
+    model.frozen.update(json.loads(metadata.get("frozen", "[]")))
+    return model

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from types import EllipsisType
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from ..ir import Dim, DType, Op, TensorType, Value
-from ..ir.dims import as_dim
+from ..ir.dims import DimExpr, as_dim, is_int
 from ..ir.errors import AttributeMistake, ShapeError, TypeMismatch
 from ..ir.location import here
 from ..ir.ops import elementwise as ew
@@ -228,10 +228,15 @@ class Tensor:
         return self._emit(shape.Expand(full), self)
 
     def __getitem__(self, index: Index | tuple[Index, ...]) -> Tensor:
-        """Slices with ints, ranges and ``...``; negative bounds need a known size."""
-        items = list(index) if isinstance(index, tuple) else [index]
-        if ... in items:
-            place = items.index(...)
+        """Slices with ints, ranges and ``...``; negative bounds count from the end.
+
+        Raises:
+            AttributeMistake: an index of another kind, or too many.
+            ShapeError: an index beyond a known size; an unknown one is checked in each run.
+        """
+        items: list[Any] = list(index) if isinstance(index, tuple) else [index]
+        places = [place for place, item in enumerate(items) if item is ...]
+        for place in places[:1]:
             items[place : place + 1] = [slice(None)] * (self.ndim - len(items) + 1)
         if len(items) > self.ndim:
             raise AttributeMistake(f"{len(items)} indices for {self.type}", loc=here())
@@ -245,11 +250,16 @@ class Tensor:
                 start = _bound(item.start, size, 0)
                 stop = _bound(item.stop, size, size)
                 step = 1 if item.step is None else item.step
-            else:
-                assert not isinstance(item, EllipsisType)
-                start = _bound(item, size, 0)
+            elif is_int(item) or isinstance(item, DimExpr):
+                start = _from_start(item, size)
                 stop, step = start + 1, 1
                 dropped.add(axis)
+            else:
+                raise AttributeMistake(
+                    f"{self.type} cannot be indexed with {item!r}",
+                    fix="use ints, ranges and ...; reshape adds a dimension, nn.gather takes rows",
+                    loc=here(),
+                )
             axes.append(axis)
             starts.append(start)
             stops.append(stop)
@@ -272,6 +282,10 @@ def _bound(bound: Dim | None, size: Dim, default: Dim) -> Dim:
     """A slice bound counted from 0 and, where both are known, held within the size."""
     if bound is None:
         return default
-    if isinstance(bound, int) and bound < 0:
-        bound = size + bound
+    bound = _from_start(bound, size)
     return min(bound, size) if isinstance(bound, int) and isinstance(size, int) else bound
+
+
+def _from_start(bound: Dim, size: Dim) -> Dim:
+    """A bound counted from 0."""
+    return size + bound if isinstance(bound, int) and bound < 0 else bound

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from .dims import Dim, as_dim
+from .dims import Dim, as_dim, is_int
 from .errors import AttributeMistake
 from .literal import Literal
 from .types import DType
@@ -14,16 +15,11 @@ Pair = tuple[int, int]
 Padding = tuple[Pair, Pair]
 
 
-def is_int(value: object) -> bool:
-    """Whether ``value`` is an integer (bool is none)."""
-    return hasattr(value, "__index__") and not isinstance(value, bool)
-
-
 def integer(value: Any, what: str) -> int:
     """An int; AttributeMistake for anything else."""
     if not is_int(value):
         raise AttributeMistake(f"{what} must be an int, got {value!r}")
-    return int(value.__index__())
+    return operator.index(value)
 
 
 def number(value: Any, what: str) -> float:

@@ -8,6 +8,7 @@ divisions, kept in a canonical form, so that equal expressions compare equal and
 from __future__ import annotations
 
 import ast
+import operator
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -303,6 +304,15 @@ def solve(dim: Dim, size: int, bindings: dict[str, int]) -> bool | None:
     return True
 
 
+def is_int(value: object) -> bool:
+    """Whether ``value`` is an integer, NumPy's included (bool is none, nor an array of several)."""
+    try:
+        operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        return False
+    return not isinstance(value, bool)
+
+
 def as_dim(value: object) -> Dim:
     """A dimension from what a user may write: an int, an expression, or text (``"N"``, ``"H//2"``).
 
@@ -313,8 +323,8 @@ def as_dim(value: object) -> Dim:
         value = parse_dim(value)
     if isinstance(value, DimExpr):
         return value
-    if hasattr(value, "__index__") and not isinstance(value, bool):
-        size = int(value.__index__())
+    if is_int(value):
+        size = operator.index(value)  # type: ignore[arg-type]
         if size < 0:
             raise ShapeError(
                 f"a dimension cannot be negative, got {size}",

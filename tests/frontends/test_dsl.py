@@ -163,6 +163,37 @@ def test_arithmetic_and_slices_agree_with_numpy() -> None:
     np.testing.assert_allclose(out["flat"], z.reshape(2, -1), rtol=1e-5)
 
 
+def test_a_slice_beyond_a_size_that_a_run_reveals_fails() -> None:
+    graph = make(lambda x: x[:, -3:], x=("N", "W")).graph
+    assert graph.outputs["output"].type == TensorType.make("f32", ("N", 3))
+    x = np.arange(4, dtype=np.float32)[None]
+    np.testing.assert_array_equal(evaluate(graph, {"x": x}).outputs["output"], x[:, 1:])
+    with pytest.raises(ShapeError, match=r"slice \[-1:2\] along axis 1 of f32\[1,2\]"):
+        evaluate(graph, {"x": x[:, :2]})
+    graph = make(lambda x: x[:, 2:100], x=("N", "W")).graph
+    with pytest.raises(ShapeError, match="which has size 4"):
+        evaluate(graph, {"x": x})
+
+
+@pytest.mark.parametrize("index", [None, True, [0, 1], np.array([0, 1]), "N", (..., ...)], ids=str)
+def test_what_cannot_index_a_tensor(index: object) -> None:
+    with pytest.raises(AttributeMistake, match="cannot be indexed with"):
+        make(lambda x: x[index], x=("N", 3))
+
+
+@pytest.mark.parametrize("stride", [np.array([1, 1]), np.bool_(True), 1.0], ids=repr)
+def test_what_is_no_int_is_said_to_be_none(stride: object) -> None:
+    with pytest.raises(AttributeMistake, match="stride must be an int or a pair of ints"):
+        make(lambda x: nn.conv2d(x, 1, 3, stride=stride), x=("N", 1, 8, 8))
+    with pytest.raises(ShapeError, match="a dimension is an int or a name"):
+        make(lambda x: x, x=("N", stride))
+
+
+def test_an_index_beyond_a_known_size_is_named() -> None:
+    with pytest.raises(ShapeError, match=r"slice \[5:6\] along axis 1 of f32\[N,3\]"):
+        make(lambda x: x[:, 5], x=("N", 3))
+
+
 @pytest.mark.parametrize(
     ("stride", "size", "expected"), [(1, "H", "H"), (1, 7, "7"), (2, 7, "4"), (3, 8, "3")]
 )
@@ -184,8 +215,10 @@ def test_symbolic_sizes_come_out_in_canonical_form() -> None:
 
 def test_save_and_load_give_the_same_model(tmp_path: Path) -> None:
     model = tiny.init(image=("N", 3, 8, 8), seed=3)
+    model.freeze("conv1.*")
     model.save(tmp_path / "tiny.safetensors")
     back = load(tmp_path / "tiny.safetensors")
+    assert back.frozen == {"conv1.weight", "conv1.bias"}
     assert back.graph.same_as(model.graph)
     assert back.training_graph.same_as(model.training_graph)
     for name, array in model.state_dict().items():
