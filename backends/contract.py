@@ -28,8 +28,13 @@ TAP = "tap "  # what the names of tapped outputs start with
 class State(ABC):
     """What a graph updates in place: parameters in training, statistics, optimiser slots, keys.
 
-    It belongs to one backend and may be stored in a form of its own between calls.
+    It belongs to one program and may be stored in a form of its own between calls.
+
+    Attributes:
+        program: whose state it is; set by the executable that makes it.
     """
+
+    program: Program | None = None
 
     @abstractmethod
     def read(self) -> dict[str, Array]:
@@ -201,7 +206,9 @@ class Executable:
         for value, array in zip(self._updated, arrays):
             check_shape(value, array)
         names = (value.name for value in self._updated)
-        return self.program.new_state(dict(zip(names, arrays)))
+        state = self.program.new_state(dict(zip(names, arrays)))
+        state.program = self.program
+        return state
 
     def __call__(
         self,
@@ -280,13 +287,20 @@ class Executable:
                 + ("" if self._updated else ", it takes no state"),
                 fix="make a state with new_state(values) and pass it as state=",
             )
+        if state is not None and state.program is not self.program:
+            raise GraphError(
+                f"this state is not of {self.graph.name}: another executable made it",
+                fix="make one here: new_state({**values, **other.read()})",
+            )
         arrays = check_feeds(self._inputs, feeds, self.graph.name)
         dims = bind_symbols([value.type for value in self._inputs], arrays, names=self._inputs)
-        outputs = self._outputs(out, dims)
+        outputs = self._outputs(out, dims, arrays)
         arena = self.program.new_arena(dims)
         return self.program.main(dims, self._packed, state, arena, arrays, outputs, profile)
 
-    def _outputs(self, out: Array | Sequence[Array] | None, dims: Dims) -> list[Array | None]:
+    def _outputs(
+        self, out: Array | Sequence[Array] | None, dims: Dims, inputs: Sequence[Array]
+    ) -> list[Array | None]:
         types = list(self.outputs.values())
         if out is None:
             return [None] * len(self._types)
@@ -299,6 +313,13 @@ class Executable:
                 raise ShapeError(f"out for {name} must be {wanted}, got shape {array.shape}")
             if array.dtype != wanted.dtype.numpy:
                 raise TypeMismatch(f"out for {name} must be {wanted}, got {array.dtype}")
+            others = [*inputs, *given]
+            shared = sum(np.shares_memory(array, other) for other in others) > 1
+            if shared or not array.flags.writeable:
+                raise GraphError(
+                    f"out for {name} must be memory of its own that can be written to",
+                    fix="give an array made with np.empty",
+                )
         return [*given, *[None] * (len(self._types) - len(types))]
 
 

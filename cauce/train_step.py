@@ -148,7 +148,9 @@ class TrainStep:
             if len(batch) != len(names):
                 raise GraphError(f"a batch is ({', '.join(names)}), got {len(batch)} arrays")
             batch = dict(zip(names, batch))
-        feeds = {**batch, LEARNING_RATE: self.optimizer.lr if lr is None else lr}
+        rate = self.optimizer.lr if lr is None else lr
+        # NumPy's float64 is a Python float too; schedules written with NumPy give it.
+        feeds = {**batch, LEARNING_RATE: float(rate) if isinstance(rate, float) else rate}
         values = self.executable.run(feeds, state.backend_state)
         state.loss = float(values.pop("loss"))
         state.metrics = {name: float(array) for name, array in values.items()}
@@ -173,7 +175,8 @@ def write_loss(
 
     Raises:
         AttributeMistake: an unknown loss or metric.
-        GraphError: the network has an input called ``target`` already.
+        GraphError: the network has an input called ``target`` already, or several outputs where
+            the loss takes one.
     """
     loss_name = loss if isinstance(loss, str) else None
     if loss_name is not None and loss_name not in LOSSES:
@@ -185,6 +188,12 @@ def write_loss(
     outputs = [Tensor(value, trace) for value in graph.outputs.values()]
     if any(value.name == TARGET for value in graph.inputs):
         raise GraphError(f"network {graph.name} has an input called {TARGET!r}; rename it")
+    if loss_name is not None and len(outputs) != 1:
+        raise GraphError(
+            f"the loss {loss_name!r} takes one output, network {graph.name} has {len(outputs)}: "
+            f"{', '.join(graph.outputs)}",
+            fix=f"pass a function ({', '.join(graph.outputs)}, target) -> scalar as the loss",
+        )
     type_ = _target_type(outputs[0], loss_name, target)
     goal = Tensor(graph.add_input(TARGET, type_), trace)
     function: Loss = LOSSES[loss] if isinstance(loss, str) else loss

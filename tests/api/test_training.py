@@ -102,6 +102,38 @@ def test_losses_and_metrics_of_ones_own() -> None:
     assert np.isfinite(state.loss) and 1 / 3 <= state.metrics["confidence"] <= 1
 
 
+def test_a_loss_of_several_outputs_is_a_function() -> None:
+    @cauce.network
+    def two(image):
+        y = nn.global_avg_pool(nn.conv2d(image, 4, 3))
+        return {"classes": nn.linear(y, 3), "size": nn.linear(y, 1)}
+
+    model = two.init(image=("N", 1, 6, 6))
+    with pytest.raises(GraphError, match=r"takes one output, network two has 2: classes, size"):
+        cauce.TrainStep(model, "cross_entropy", cauce.SGD(0.1))
+
+    def loss(classes, size, target):
+        return nn.cross_entropy(classes, target) + (size**2).mean()
+
+    step = cauce.TrainStep(model, loss, cauce.SGD(0.1))
+    assert np.isfinite(step(step.init(), batch()).loss)
+
+
+def test_the_rate_may_be_numpys_double() -> None:
+    step = cauce.TrainStep(make(), "cross_entropy", cauce.SGD(0.1))
+    results = [
+        step(step.init(), batch(), lr=rate).read()["conv1.weight"]
+        for rate in (0.05, np.cos(np.arccos(np.float64(0.05))), np.float32(0.05))
+    ]
+    np.testing.assert_allclose(results[1:], [results[0]] * 2, rtol=1e-6)
+
+
+def test_a_state_serves_the_step_that_made_it() -> None:
+    steps = [cauce.TrainStep(make(), "cross_entropy", cauce.SGD(rate)) for rate in (0.1, 0.2)]
+    with pytest.raises(GraphError, match="another executable made it"):
+        steps[0](steps[1].init(), batch())
+
+
 def test_regression_takes_a_target_like_the_output() -> None:
     step = cauce.TrainStep(make(), "mse_loss", cauce.SGD(0.1))
     assert str(step.graph.value("target").type) == "f32[N,3]"

@@ -150,6 +150,19 @@ def test_out_is_written_and_checked(step: Executable) -> None:
         step(**batch(4), lr=0.1, state=step.new_state(start()), out=wrong)
 
 
+def test_out_is_memory_of_its_own(step: Executable) -> None:
+    """Two outputs in halves of one array are well; an input's memory, or shared memory, is not."""
+    loss, both = np.zeros((), np.float32), np.zeros((4, 6), np.float32)
+    step(**batch(4), lr=0.1, state=step.new_state(start()), out=[loss, both[:, ::2]])
+    assert both[:, ::2].any() and not both[:, 1::2].any()
+    feeds = {**batch(4), "lr": np.asarray(0.1, np.float32)}
+    still = np.zeros((4, 3), np.float32)
+    still.flags.writeable = False
+    for out in ([loss, feeds["x"]], [both[0, 0, ...], both[:, :3]], [loss, still]):
+        with pytest.raises(GraphError, match="memory of its own"):
+            step(**feeds, state=step.new_state(start()), out=out)
+
+
 def test_calls_are_checked(step: Executable) -> None:
     state = step.new_state(start())
     with pytest.raises(GraphError, match="pass it as state="):
