@@ -119,7 +119,9 @@ def _batch_sizes(graph: Graph, batch: int) -> dict[str, int]:
         raise AttributeMistake(f"batch must be at least 1, got {batch}")
     names = set()
     for value in graph.inputs_with(Role.DATA):
-        lead = value.type.shape[0] if value.type.shape else 1
+        if not value.type.shape:
+            continue  # a scalar has no batch
+        lead = value.type.shape[0]
         if isinstance(lead, DimExpr) and lead.is_symbol:
             names.add(str(lead))
         elif lead != batch:

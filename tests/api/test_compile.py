@@ -51,6 +51,15 @@ def test_a_fixed_batch_is_held_to(model: cauce.Model) -> None:
         cauce.compile(small.init(image=(2, 1, 6, 6)), batch=4)
 
 
+def test_a_scalar_has_no_batch_to_fix() -> None:
+    @cauce.network
+    def scaled(x, factor):
+        return x * factor
+
+    run = cauce.compile(scaled.init(x=("N", 2), factor=()), batch=3)
+    np.testing.assert_array_equal(run(np.ones((3, 2), np.float32), 2.0), np.full((3, 2), 2))
+
+
 def test_new_weights_need_no_recompile(model: cauce.Model) -> None:
     predict = cauce.compile(model)
     program = predict.program
