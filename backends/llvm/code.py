@@ -3,7 +3,8 @@
 A node becomes one or more *launches*. A launch is a function
 ``void k(ptr table, ptr dims, i64 first, i64 last)`` that does the tasks ``first .. last - 1`` of a
 number of tasks that depends on shapes alone, never on how many threads share them. ``table`` holds
-the base pointer of every buffer, ``dims`` the sizes of the symbols: code knows no address.
+the base pointers of the launch's own buffers, ``dims`` the sizes of the symbols: code knows neither
+addresses nor buffer numbers, so equal layers share one function.
 """
 
 from __future__ import annotations
@@ -38,10 +39,11 @@ COMPUTED = {**STORED, DType.BOOL: "i1"}
 
 @dataclass(frozen=True)
 class Launch:
-    """One function and how many tasks it has."""
+    """One function, how many tasks it has, and the buffers it works on."""
 
     function: Function
     tasks: Dim
+    slots: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ class Scratch:
 class Stage:
     """A function being written: its builder, its buffers and its dimensions."""
 
-    def __init__(self, name: str, target: Target, symbols: Sequence[str]) -> None:
+    def __init__(self, target: Target, symbols: Sequence[str], name: str = "kernel") -> None:
         parameters = [("ptr", "table"), ("ptr", "dims"), ("i64", "first"), ("i64", "last")]
         self.f = Function(name, parameters)
         self.target = target
@@ -68,8 +70,14 @@ class Stage:
     def pointer(self, slot: int) -> V:
         """The base pointer of a buffer; ask for it outside of loops."""
         if slot not in self._pointers:
-            self._pointers[slot] = self.f.load(self.f.at(self._table, slot, 8), "ptr", 8)
+            place = self.f.at(self._table, len(self._pointers), 8)
+            self._pointers[slot] = self.f.load(place, "ptr", 8)
         return self._pointers[slot]
+
+    @property
+    def slots(self) -> tuple[int, ...]:
+        """The buffers asked for, in the order of the function's table."""
+        return tuple(self._pointers)
 
     def dim(self, dim: Dim) -> V:
         """A dimension as a value; ask for it outside of loops."""
@@ -111,7 +119,6 @@ class NodeCode:
         slots: the buffer of every value.
         target: the processor.
         symbols: the names of the dimensions in ``dims``, in order.
-        name: what the functions are called after.
         new_slot: gives the number of a further buffer.
     """
 
@@ -119,7 +126,6 @@ class NodeCode:
     slots: dict[Value, int]
     target: Target
     symbols: Sequence[str]
-    name: str
     new_slot: Callable[[], int]
     launches: list[Launch] = field(default_factory=list)
     scratches: list[Scratch] = field(default_factory=list)
@@ -151,10 +157,10 @@ class NodeCode:
     @contextmanager
     def stage(self, tasks: Dim) -> Iterator[Stage]:
         """Write one launch with that many tasks; launches run one after the other."""
-        stage = Stage(f"{self.name}.{len(self.launches)}", self.target, self.symbols)
+        stage = Stage(self.target, self.symbols)
         yield stage
         stage.f.ret()
-        self.launches.append(Launch(stage.f, tasks))
+        self.launches.append(Launch(stage.f, tasks, stage.slots))
 
 
 Emitter = Callable[[NodeCode], None]

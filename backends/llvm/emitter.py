@@ -267,6 +267,16 @@ class Module:
     functions: list[str] = field(default_factory=list)
     globals: list[str] = field(default_factory=list)
     declarations: set[str] = field(default_factory=set)
+    _shared: dict[str, str] = field(default_factory=dict)
+
+    def share(self, function: Function) -> str:
+        """Take in a function, or find an equal one; returns the name it has in the module."""
+        text = function.text()
+        if text not in self._shared:
+            name = self._shared[text] = f"{function.name}.{len(self._shared)}"
+            function.name = name
+            self.add(function)
+        return self._shared[text]
 
     def add(self, function: Function, linkage: str = "internal") -> None:
         """Take in a finished function."""

@@ -48,6 +48,11 @@ class Plan:
     launches: list[tuple[Launch, str]] = field(default_factory=list)
     count: int = 0
 
+    @property
+    def table(self) -> list[int]:
+        """The buffers of all launches, one after the other: what the entry gets pointers to."""
+        return [slot for launch, _ in self.launches for slot in launch.slots]
+
     def new_slot(self) -> int:
         """A further buffer number."""
         self.count += 1
@@ -94,14 +99,7 @@ def make_plan(graph: Graph, target: Target, entry: str, symbols: Iterable[str]) 
                 sizes[slot] = value.type.nbytes
         if isinstance(node.op, Constant):
             continue
-        code = NodeCode(
-            node,
-            plan.slots,
-            target,
-            plan.symbols,
-            f"{entry}.k{len(plan.launches)}",
-            plan.new_slot,
-        )
+        code = NodeCode(node, plan.slots, target, plan.symbols, plan.new_slot)
         start = len(plan.launches)
         try:
             EMITTERS[type(node.op)](code)
@@ -122,16 +120,18 @@ def make_plan(graph: Graph, target: Target, entry: str, symbols: Iterable[str]) 
 
 
 def add_plan(module: Module, plan: Plan, target: Target) -> None:
-    """Write the functions of a plan and the one that runs them in order."""
-    for launch, _ in plan.launches:
-        module.add(launch.function)
-    stage = Stage(plan.entry, target, plan.symbols)
+    """Write the functions of a plan, equal ones once, and the one that runs them in order."""
+    stage = Stage(target, plan.symbols, plan.entry)
     f = stage.f
     table, dims, _, _ = f.parameters
     pool = stage.first  # the entry gets the pool in the place of the first task
+    used = 0
     for launch, _ in plan.launches:
+        name = module.share(launch.function)
         tasks = stage.dim(launch.tasks)
-        f.line(f"call void @run({pool}, ptr @{launch.function.name}, {table}, {dims}, {tasks})")
+        own = f.at(table, used, 8)
+        f.line(f"call void @run({pool}, ptr @{name}, {own}, {dims}, {tasks})")
+        used += len(launch.slots)
     f.ret()
     module.add(f, "")
 

@@ -56,6 +56,7 @@ class Code:
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
+        self._table = plan.table
         self._constants = {slot: aligned_copy(array) for slot, array in plan.constants.items()}
         self._layouts: dict[tuple[int, ...], Layout] = {}
 
@@ -89,14 +90,16 @@ class Code:
         self, entry: Entry, arrays: Mapping[Value, Array], arena: Array, dims: Dims, pool: Pool
     ) -> float:
         """Run the entry with these arrays of inputs and outputs; returns the seconds it took."""
-        table = (ctypes.c_void_p * max(1, self.plan.count))()
+        addresses = [0] * self.plan.count
         base = arena.ctypes.data
         for slot, offset in self.layout(dims).offsets:
-            table[slot] = base + offset
+            addresses[slot] = base + offset
         for slot, array in self._constants.items():
-            table[slot] = array.ctypes.data
+            addresses[slot] = array.ctypes.data
         for value, array in arrays.items():
-            table[self.plan.slots[value]] = array.ctypes.data
+            addresses[self.plan.slots[value]] = array.ctypes.data
+        pointers = [addresses[slot] for slot in self._table]
+        table = (ctypes.c_void_p * max(1, len(pointers)))(*pointers)
         sizes = self.sizes(dims)
         numbers = (ctypes.c_int64 * max(1, len(sizes)))(*sizes)
         start = time.perf_counter()
