@@ -58,6 +58,12 @@ def block(function: Callable[P, T]) -> Callable[P, T]:
 
 
 @user_facing
+def apply(op: Op, *operands: Tensor, name: str | None = None) -> Tensor:
+    """Any op as a layer, one of your own too; gives its first result."""
+    return _layer(op.name, name, lambda: op, *operands)
+
+
+@user_facing
 def relu(x: Tensor, *, name: str | None = None) -> Tensor:
     """max(x, 0)."""
     return _layer("relu", name, activation.Relu, x)

@@ -4,6 +4,7 @@ from . import init
 from .functional import (
     adaptive_avg_pool2d,
     adaptive_max_pool2d,
+    apply,
     avg_pool2d,
     block,
     clip,
@@ -43,6 +44,7 @@ __all__ = [
     "Tensor",
     "adaptive_avg_pool2d",
     "adaptive_max_pool2d",
+    "apply",
     "avg_pool2d",
     "batch_norm",
     "binary_cross_entropy",

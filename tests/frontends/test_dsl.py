@@ -20,6 +20,7 @@ from cauce.ir.errors import (
     ShapeError,
     TypeMismatch,
 )
+from cauce.ir.ops.elementwise import Exp, Sub
 
 HERE = Path(__file__).name
 
@@ -107,6 +108,18 @@ def test_scopes_blocks_and_names() -> None:
     names = [v.name for v in make(net, x=("N", 3, 9, 9)).parameters if v.name.endswith("weight")]
     assert names == ["stem.conv1.weight", "stage1.project.weight", "stage2.project.weight",
                      "conv1.weight"]  # fmt: skip
+
+
+def test_any_op_can_be_applied_as_a_layer() -> None:
+    def net(image):
+        y = nn.apply(Exp(), image, name="grow")
+        return nn.apply(Sub(), nn.apply(Exp(), y), y)
+
+    graph = make(net, image=("N", 3)).graph
+    assert [node.path for node in graph.nodes] == ["grow", "exp1", "sub1"]
+    x = np.array([[0.5, -1.0, 2.0]], np.float32)
+    (y,) = evaluate(graph, {"image": x}).outputs.values()
+    np.testing.assert_allclose(y, np.exp(np.exp(x)) - np.exp(x), rtol=1e-6)
 
 
 def test_nodes_carry_the_users_lines_innermost_last() -> None:
