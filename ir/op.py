@@ -197,8 +197,15 @@ def register(cls: type[OpT]) -> type[OpT]:
     """Class decorator: make the op known by its name.
 
     Raises:
-        GraphError: another op has that name.
+        GraphError: another op has that name, or an attribute is annotated as what none can be.
     """
+    for field in dataclasses.fields(cls):  # type: ignore[arg-type]
+        if str(field.type) not in ATTRIBUTE_KINDS:
+            raise GraphError(
+                f"{cls.__name__}.{field.name} is annotated as {field.type}, no kind of attribute",
+                fix="let the file begin with from __future__ import annotations, and use "
+                "int, float, bool, str, DType, Dim, Pair, ..., or tuple[int, ...], or int | None",
+            )
     known = _REGISTRY.get(cls.name)
     if known is not None and known.__qualname__ != cls.__qualname__:
         raise GraphError(

@@ -184,6 +184,22 @@ def test_two_ops_of_one_name_are_refused() -> None:
     assert registry()["relu"] is Relu
 
 
+def test_an_attribute_of_no_known_kind_is_refused() -> None:
+    with pytest.raises(GraphError, match="Turn.angle is annotated as complex") as caught:
+
+        @register
+        @dataclass(frozen=True)
+        class Turn(Op):
+            """y = angle * x."""
+
+            angle: complex
+
+            name = "turn"
+
+    assert "from __future__ import annotations" in str(caught.value)
+    assert "turn" not in registry()
+
+
 def test_every_op_names_itself_and_its_results_in_the_text_form_words() -> None:
     for name, op in registry().items():
         assert name == op.name and name.isidentifier() and name == name.lower()
