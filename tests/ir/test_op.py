@@ -185,7 +185,7 @@ def test_two_ops_of_one_name_are_refused() -> None:
 
 
 def test_an_attribute_of_no_known_kind_is_refused() -> None:
-    with pytest.raises(GraphError, match="Turn.angle is annotated as complex") as caught:
+    with pytest.raises(GraphError, match=r"Turn\.angle is annotated as complex") as caught:
 
         @register
         @dataclass(frozen=True)
