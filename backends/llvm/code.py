@@ -37,6 +37,9 @@ STORED = {
 COMPUTED = {**STORED, DType.BOOL: "i1"}
 
 
+_PARAMETERS = (("ptr", "table"), ("ptr", "dims"), ("i64", "first"), ("i64", "last"))
+
+
 @dataclass(frozen=True)
 class Launch:
     """One function, how many tasks it has, and the buffers it works on."""
@@ -57,8 +60,13 @@ class Scratch:
 class Stage:
     """A function being written: its builder, its buffers and its dimensions."""
 
-    def __init__(self, target: Target, symbols: Sequence[str], name: str = "kernel") -> None:
-        parameters = [("ptr", "table"), ("ptr", "dims"), ("i64", "first"), ("i64", "last")]
+    def __init__(
+        self,
+        target: Target,
+        symbols: Sequence[str],
+        name: str = "kernel",
+        parameters: Sequence[tuple[str, str]] = _PARAMETERS,
+    ) -> None:
         self.f = Function(name, parameters)
         self.target = target
         self._symbols = list(symbols)

@@ -54,8 +54,11 @@ class Library:
         self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine(target))
         self._engine.add_object_file(llvm.ObjectFileRef.from_data(code))
         self._engine.finalize_object()
+        self._functions: dict[str, Any] = {}
 
     def function(self, name: str, *arguments: Any) -> Any:
         """A function without a result, by name and ctypes argument types."""
-        address = self._engine.get_function_address(name)
-        return ctypes.CFUNCTYPE(None, *arguments)(address)
+        if name not in self._functions:
+            address = self._engine.get_function_address(name)
+            self._functions[name] = ctypes.CFUNCTYPE(None, *arguments)(address)
+        return self._functions[name]

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from ...ir import Dim, Graph, Value
+from ...ir import Dim, Graph, Node, Value
 from ...ir.dims import symbols as dim_symbols
 from ...ir.errors import CauceError, UnsupportedOp
 from ...ir.ops import shape
 from ...ir.ops.constant import Constant
 from ...ir.types import Array
 from .code import EMITTERS, STORED, Launch, NodeCode, Stage
-from .emitter import Module
+from .emitter import Function, Module, V
 from .target import Target
+
+TIMED = ".timed"
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ class Plan:
     slots: dict[Value, int] = field(default_factory=dict)
     constants: dict[int, Array] = field(default_factory=dict)
     buffers: list[Buffer] = field(default_factory=list)
-    launches: list[tuple[Launch, str]] = field(default_factory=list)
+    launches: list[tuple[Launch, Node]] = field(default_factory=list)
     count: int = 0
 
     @property
@@ -106,7 +108,7 @@ def make_plan(graph: Graph, target: Target, entry: str, symbols: Iterable[str]) 
         except CauceError as error:
             error.at(node.path, node.loc)
             raise
-        plan.launches += [(launch, node.path) for launch in code.launches]
+        plan.launches += [(launch, node) for launch in code.launches]
         end = len(plan.launches) - 1
         for scratch in code.scratches:
             plan.buffers.append(Buffer(scratch.slot, scratch.nbytes, start, end))
@@ -120,20 +122,35 @@ def make_plan(graph: Graph, target: Target, entry: str, symbols: Iterable[str]) 
 
 
 def add_plan(module: Module, plan: Plan, target: Target) -> None:
-    """Write the functions of a plan, equal ones once, and the one that runs them in order."""
-    stage = Stage(target, plan.symbols, plan.entry)
-    f = stage.f
-    table, dims, _, _ = f.parameters
-    pool = stage.first  # the entry gets the pool in the place of the first task
-    used = 0
-    for launch, _ in plan.launches:
-        name = module.share(launch.function)
-        tasks = stage.dim(launch.tasks)
-        own = f.at(table, used, 8)
-        f.line(f"call void @run({pool}, ptr @{name}, {own}, {dims}, {tasks})")
-        used += len(launch.slots)
-    f.ret()
-    module.add(f, "")
+    """Write the functions of a plan, equal ones once, and those that run them in order.
+
+    ``entry(table, dims, pool, times)`` runs them; ``entry.timed`` also notes the time, two i64 of
+    seconds and nanoseconds, before the first launch and after each.
+    """
+    names = [module.share(launch.function) for launch, _ in plan.launches]
+    parameters = [("ptr", "table"), ("ptr", "dims"), ("ptr", "pool"), ("ptr", "times")]
+    for timed in (False, True):
+        stage = Stage(target, plan.symbols, plan.entry + TIMED * timed, parameters)
+        f = stage.f
+        table, dims, pool, times = f.parameters
+        counts = [stage.dim(launch.tasks) for launch, _ in plan.launches]
+        used = 0
+        for place, (name, tasks) in enumerate(zip(names, counts)):
+            if timed:
+                _note_time(f, times, place)
+            own = f.at(table, used, 8)
+            f.line(f"call void @run({pool}, ptr @{name}, {own}, {dims}, {tasks})")
+            used += len(plan.launches[place][0].slots)
+        if timed:
+            _note_time(f, times, len(names))
+        f.ret()
+        module.add(f, "")
+
+
+def _note_time(f: Function, times: V, place: int) -> None:
+    """Write the monotonic clock into the table of times."""
+    f.declarations.add("declare i32 @clock_gettime(i32, ptr)")
+    f.value(f"call i32 @clock_gettime(i32 1, {f.at(times, place, 16)})", "i32")
 
 
 def free_symbols(graph: Graph) -> tuple[str, ...]:

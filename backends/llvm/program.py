@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from ...ir import Array, Dim, Graph, Input, TensorType, Value
+from ...ir import Array, Dim, Graph, Input, Node, TensorType, Value
 from ...ir.dims import substitute
 from ...ir.errors import GraphError
 from ...ir.evaluate import check_feed
@@ -21,12 +20,11 @@ from ..split import split, updated_inputs
 from .emitter import Module
 from .engine import Library, compile_text
 from .lowering import lower
-from .plan import Plan, add_plan, free_symbols, make_plan
-from .pool import Pool, write_run
+from .plan import TIMED, Plan, add_plan, free_symbols, make_plan
+from .pool import Pool, shared_pool, thread_count, write_run
 from .target import Target
 
 ALIGN = 64
-Entry = Callable[..., None]
 
 
 def aligned(nbytes: int) -> Array:
@@ -87,9 +85,15 @@ class Code:
         return {value: known[slots[value]] for value in leaving if slots[value] in known}
 
     def run(
-        self, entry: Entry, arrays: Mapping[Value, Array], arena: Array, dims: Dims, pool: Pool
-    ) -> float:
-        """Run the entry with these arrays of inputs and outputs; returns the seconds it took."""
+        self,
+        library: Library,
+        arrays: Mapping[Value, Array],
+        arena: Array,
+        dims: Dims,
+        pool: Pool,
+        profile: list[NodeTime] | None = None,
+    ) -> None:
+        """Run all launches with these arrays of inputs and outputs."""
         addresses = [0] * self.plan.count
         base = arena.ctypes.data
         for slot, offset in self.layout(dims).offsets:
@@ -102,9 +106,29 @@ class Code:
         table = (ctypes.c_void_p * max(1, len(pointers)))(*pointers)
         sizes = self.sizes(dims)
         numbers = (ctypes.c_int64 * max(1, len(sizes)))(*sizes)
-        start = time.perf_counter()
-        entry(table, numbers, pool.address, None)
-        return time.perf_counter() - start
+        times = None
+        if profile is not None:
+            times = (ctypes.c_int64 * (2 * len(self.plan.launches) + 2))()
+        entry = library.function(
+            self.plan.entry + (TIMED if profile is not None else ""), *[ctypes.c_void_p] * 4
+        )
+        with pool.borrow() as address:
+            entry(table, numbers, address, times)
+        if profile is not None and times is not None:
+            profile += self._rows(list(times), dims)
+
+    def _rows(self, times: list[int], dims: Dims) -> list[NodeTime]:
+        """The time of each node, from the clock before the first launch and after each."""
+        clock = [times[i] + times[i + 1] * 1e-9 for i in range(0, len(times), 2)]
+        seconds: dict[Node, float] = {}
+        for (_, node), before, after in zip(self.plan.launches, clock, clock[1:]):
+            seconds[node] = seconds.get(node, 0.0) + after - before
+        rows = []
+        for node, taken in seconds.items():
+            cost = node.op.cost([v.type for v in node.operands], [v.type for v in node.results])
+            flops, moved = _size(cost.flops, dims), _size(cost.bytes, dims)
+            rows.append(NodeTime(node.path, node.op.name, taken, flops, moved))
+        return rows
 
 
 def _size(dim: Dim, dims: Dims) -> int:
@@ -163,16 +187,13 @@ class LlvmProgram(Program):
         self._main = Code(make_plan(self._parts.main, self.target, "main", symbols))
         self._prepare = Code(make_plan(self._parts.prepare, self.target, "prepare", ()))
         module = Module()
-        write_run(module)
+        write_run(module, self.target)
         for code in (self._main, self._prepare):
             add_plan(module, code.plan, self.target)
         self.text = module.text(self.target.triple, f'nounwind "target-cpu"="{self.target.cpu}"')
         self._library = Library(compile_text(self.text, self.target), self.target)
-        pointers = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)
-        self._run_main = self._library.function("main", *pointers)
-        self._run_prepare = self._library.function("prepare", *pointers)
         self._updated = updated_inputs(graph)
-        self._pool = Pool.shared(threads)
+        self._pool = shared_pool(thread_count(threads), self.target)
 
     @property
     def fingerprint(self) -> str:
@@ -188,7 +209,7 @@ class LlvmProgram(Program):
             if value not in arrays:
                 arrays[value] = aligned_copy(_empty(value.type, {}))
         arena = aligned(self._prepare.layout({}).nbytes)
-        self._prepare.run(self._run_prepare, arrays, arena, {}, self._pool)
+        self._prepare.run(self._library, arrays, arena, {}, self._pool)
         return {name: arrays[value] for name, value in graph.outputs.items()}
 
     def new_state(self, values: Mapping[str, Array]) -> LlvmState:
@@ -219,9 +240,7 @@ class LlvmProgram(Program):
                 usable = out is not None and _writable_in_place(out, inputs)
                 fresh = out if usable else None
                 arrays[value] = _empty(value.type, dims) if fresh is None else fresh
-        seconds = self._main.run(self._run_main, arrays, arena, dims, self._pool)
-        if profile is not None:
-            profile.append(NodeTime(graph.name, "main", seconds, 0, 0))
+        self._main.run(self._library, arrays, arena, dims, self._pool, profile)
         results = []
         for value, out in wanted:
             array = arrays[value]

@@ -14,6 +14,7 @@ import pytest
 
 import cauce
 from cauce.backends.contract import Executable, Program
+from cauce.backends.llvm import LlvmProgram
 from cauce.backends.numpy import NumpyProgram
 from cauce.ir import Array, Graph, evaluate
 from cauce.ir.errors import GraphError, ShapeError, TypeMismatch
@@ -58,7 +59,7 @@ graph step(%x: f32[N,3], %target: f32[N,2]) -> (f32[], f32[4,3]) {
   update @count = %next
 }
 """
-PROGRAMS: dict[str, Callable[[Graph], Program]] = {"numpy": NumpyProgram}
+PROGRAMS: dict[str, Callable[[Graph], Program]] = {"numpy": NumpyProgram, "llvm": LlvmProgram}
 
 
 @pytest.fixture(params=PROGRAMS)
