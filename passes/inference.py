@@ -37,8 +37,8 @@ class RemoveDropout(Rewrite):
 class ToInference(Pass):
     """Turns the graph of a network in training into that of the network in inference.
 
-    Dropout goes; ``batch_norm_train`` becomes ``batch_norm`` with the running statistics; so go the
-    updates of these, and every other state that only serves its own update (the random key).
+    Dropout goes; ``batch_norm_train`` becomes ``batch_norm`` with the running statistics, which are
+    updated no more; and so goes every state that no output depends on, such as the random key.
 
     Raises:
         UnsupportedOp: a batch norm without running statistics, or whose batch statistics are read
@@ -62,6 +62,7 @@ class ToInference(Pass):
         changed = EliminateDead().run(graph)
         changed |= RemoveDropout().run(graph)
         running = _running_statistics(graph)
+        changed |= _drop_idle_updates(graph)
         for node in [node for node in graph.nodes if isinstance(node.op, BatchNormTrain)]:
             _normalize_by(node, *(_running(node, place, running) for place in (1, 2)))
             changed = True
@@ -73,24 +74,31 @@ class ToInference(Pass):
 
 
 def _running_statistics(graph: Graph) -> dict[Value, list[Input]]:
-    """For each mean and variance of a batch, the states whose updates are computed from it.
+    """For each mean and variance of a batch, the states that run after it.
 
-    The update may read the state itself, constants, and the same statistic of several nodes (a
-    layer that is applied twice): a mean and a variance never share one.
+    The update of such a state is computed from the statistic, the state itself, constants,
+    hyperparameters and counters (integers), and nothing else; but the statistic may be that of
+    several nodes, of a layer that is applied more than once.
     """
     found: dict[Value, list[Input]] = {}
     for target, update in graph.updates.items():
-        statistics = _statistics_behind(update)
+        statistics, inputs = _sources(update)
         places = {_place(value) for value in statistics}
-        if len(places) == 1 and 0 not in places:
+        if places in ({1}, {2}) and all(
+            value is target
+            or value.role is Role.HYPERPARAMETER
+            or (value.role is Role.STATE and value.type.dtype.is_integer)
+            for value in inputs
+        ):
             for value in statistics:
                 found.setdefault(value, []).append(target)
     return found
 
 
-def _statistics_behind(update: Value) -> set[Value]:
-    """The results of batch norms that ``update`` is computed from, not looking beyond them."""
-    found: set[Value] = set()
+def _sources(update: Value) -> tuple[list[Value], list[Input]]:
+    """The results of batch norms and the inputs that ``update`` is computed from, not looking
+    beyond the batch norms."""
+    statistics, inputs = [], []
     seen: set[Value] = set()
     pending = [update]
     while pending:
@@ -98,11 +106,13 @@ def _statistics_behind(update: Value) -> set[Value]:
         if value in seen:
             continue
         seen.add(value)
-        if value.node and isinstance(value.node.op, BatchNormTrain):
-            found.add(value)
+        if isinstance(value, Input):
+            inputs.append(value)
+        elif value.node and isinstance(value.node.op, BatchNormTrain):
+            statistics.append(value)
         elif value.node:
             pending += value.node.operands
-    return found
+    return statistics, inputs
 
 
 def _place(value: Value) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 
-from cauce.ir import Array, Graph, Value, parse, registry, verify
+from cauce.ir import Array, Graph, Role, Value, parse, registry, verify
 from cauce.ir.errors import CompileError, GraphError, UnsupportedOp
 from cauce.ir.evaluate import evaluate_node
 from cauce.ir.ops.normalize import BatchNorm, BatchNormTrain
@@ -94,6 +94,7 @@ graph g(%x: f64[N,2]) -> {types} {{
 loc(net.py:7)
   %m = add(@mean, %bn1~mean) : f64[2]
   %v = add(@var, %bn1~variance) : f64[2]
+  %o = add(@other, %bn1~mean) : f64[2]
   %both = add(%bn1~mean, %bn1~variance) : f64[2]
   {end}
 }}
@@ -113,7 +114,7 @@ def batch_norm(end: str, types: str = "f64[N,2]") -> Graph:
             "the variance of batch_norm_train has no running statistic",
         ),
         (
-            "return %bn1\nupdate @mean = %m\nupdate @other = %m\nupdate @var = %v",
+            "return %bn1\nupdate @mean = %m\nupdate @other = %o\nupdate @var = %v",
             "the mean of batch_norm_train has several running statistics: mean, other",
         ),
         (
@@ -129,6 +130,36 @@ def test_no_running_statistics(end: str, what: str) -> None:
     assert caught.value.path == "bn1" and str(caught.value.loc) == "net.py:7"
 
 
+def test_what_follows_a_running_statistic_is_none() -> None:
+    """The mean of an averaged teacher, updated from the new running mean."""
+    graph = parse("""
+        graph g(%x: f64[N,2]) -> f64[N,2] {
+          @gamma: f64[2] parameter
+          @mean: f64[2] state
+          @var: f64[2] state
+          @teacher: f64[2] state
+          @count: i64[] state
+          @momentum: f64[] hyperparameter
+          %bn1, %bn1~mean, %bn1~variance = batch_norm_train(%x, @gamma, @gamma) \
+: f64[N,2], f64[2], f64[2]
+          %share = mul(%bn1~mean, @momentum) : f64[2]
+          %m = add(@mean, %share) : f64[2]
+          %n = cast(@count) to=f64 : f64[]
+          %part = div(%bn1~variance, %n) : f64[2]
+          %v = add(@var, %part) : f64[2]
+          %t = add(@teacher, %m) : f64[2]
+          return %bn1
+          update @mean = %m
+          update @var = %v
+          update @teacher = %t
+        }""")
+    ToInference().run(graph)
+    (node,) = graph.nodes
+    assert [value.name for value in node.operands] == ["x", "gamma", "gamma", "mean", "var"]
+    assert not graph.updates
+    assert [value.name for value in graph.inputs_with(Role.STATE)] == ["mean", "var"]
+
+
 def test_statistics_of_the_batch_that_are_read() -> None:
     graph = batch_norm(
         "return %bn1, %bn1~mean\nupdate @mean = %m\nupdate @var = %v", "(f64[N,2], f64[2])"
@@ -141,7 +172,7 @@ def test_a_batch_norm_that_only_serves_its_statistics_goes() -> None:
     graph = batch_norm("return y=%x\nupdate @mean = %m\nupdate @var = %v")
     run_passes(graph, INFERENCE)
     assert not list(graph.nodes) and not graph.updates
-    assert [value.name for value in graph.inputs] == ["x", "gamma", "other"]
+    assert [value.name for value in graph.inputs] == ["x", "gamma"]
 
 
 def test_a_training_step_is_refused() -> None:
