@@ -12,7 +12,6 @@ import argparse
 
 import cauce
 from cauce import nn
-from cauce.passes.gradient_clipping import ClipNorm
 from cauce.training import Cosine, WarmUp, batches
 
 BATCH = 64
@@ -56,7 +55,7 @@ step = cauce.train_step(
     loss=smooth_cross_entropy,
     optimizer=cauce.SGD(0.1, momentum=0.9, weight_decay=5e-4),
     metrics=["accuracy"],
-    clip=ClipNorm(1.0),
+    clip=cauce.ClipNorm(1.0),
 )
 schedule = WarmUp(Cosine(0.1, total_steps=steps - 20), steps=20)
 predict = cauce.compile(model)
