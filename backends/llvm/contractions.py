@@ -44,11 +44,14 @@ class Plan:
         tile: axes unrolled into accumulators, with how many; the first is looped over within a
             task, the factors of the others divide their sizes.
         sum: the summed axes, outermost first.
+        across: the summed axis that lies across the lanes, where no parallel one does: each lane
+            sums a part, and the lanes are added at the end, in order.
     """
 
     vector: str | None
     tile: tuple[tuple[str, int], ...]
     sum: tuple[str, ...]
+    across: str | None = None
 
 
 @dataclass(frozen=True)
@@ -93,10 +96,12 @@ class _Writer:
         self.stage = stage
         self.what = what
         self.plan = plan
-        self.lanes = code.target.lanes(what.dtype.itemsize) if plan.vector else 1
+        wide = plan.vector or plan.across
+        self.lanes = code.target.lanes(what.dtype.itemsize) if wide else 1
         self.item = what.dtype.itemsize
         self.sizes = {axis: stage.dim(size) for axis, size in what.sizes.items()}
         self.arrays = (what.a, what.b, what.result)
+        self.piece = (i64(0), i64(0), 1)  # of the axis across the lanes, while it is summed
         self.strides = [
             {axis: stage.dim(step) for axis, step in array.strides.items()} for array in self.arrays
         ]
@@ -111,22 +116,25 @@ class _Writer:
         if axis is None:
             self.tiles(point, 1)
             return
+        for start, end, width in self.pieces(axis):
+            with self.stage.f.loop(end, start, width) as loop:
+                self.tiles({**point, axis: loop.index}, width)
+
+    def pieces(self, axis: str) -> list[tuple[V, V, int]]:
+        """(start, end, width): whole vectors along an axis, then ever narrower ones."""
         size, f = self.what.sizes[axis], self.stage.f
         if not isinstance(size, int):
             even = f.op("and", self.sizes[axis], V(str(-self.lanes), "i64"))
-            with f.loop(even, step=self.lanes) as loop:
-                self.tiles({**point, axis: loop.index}, self.lanes)
-            with f.loop(self.sizes[axis], even) as loop:
-                self.tiles({**point, axis: loop.index}, 1)
-            return
+            return [(i64(0), even, self.lanes), (even, self.sizes[axis], 1)]
+        result = []
         start, width = 0, self.lanes
         while start < size:
             while width > size - start:
                 width //= 2
             end = start + (size - start) // width * width
-            with f.loop(end, start, width) as loop:
-                self.tiles({**point, axis: loop.index}, width)
+            result.append((i64(start), i64(end), width))
             start = end
+        return result
 
     def tiles(self, point: Point, width: int) -> None:
         """All of the first tiled axis: whole tiles, then what is left."""
@@ -153,8 +161,17 @@ class _Writer:
             f.at(base, self._offset(strides, point), self.item)
             for base, strides in zip(self.bases, self.strides)
         ]
-        zero = f.broadcast(scalar_constant(0, dtype), width)
-        totals = self._sum(0, starts[0], starts[1], [zero] * len(places), places, width)
+        zero = scalar_constant(0, dtype)
+        if self.plan.across is None:
+            zeros = [f.broadcast(zero, width)] * len(places)
+            totals = self._sum(0, starts[0], starts[1], zeros, places, width)
+        else:
+            totals = [zero] * len(places)
+            for start, end, lanes in self.pieces(self.plan.across):
+                self.piece = (start, end, lanes)
+                zeros = [f.broadcast(zero, lanes)] * len(places)
+                parts = self._sum(0, starts[0], starts[1], zeros, places, lanes)
+                totals = [self._add_lanes(t, part, lanes) for t, part in zip(totals, parts)]
         for place, total in zip(places, totals):
             at = self._moved(starts[2], 2, place)
             store(self.stage, dtype, total, at, width)
@@ -173,7 +190,9 @@ class _Writer:
         axis, f = self.plan.sum[level], self.stage.f
         if self.what.sizes[axis] == 1:
             return self._sum(level + 1, a, b, totals, places, width)
-        with f.loop(self.sizes[axis], carry=totals) as loop:
+        whole = (i64(0), self.sizes[axis], 1)
+        start, end, step = self.piece if axis == self.plan.across else whole
+        with f.loop(end, start, step, carry=totals) as loop:
             at = [
                 f.at(pointer, f.mul(loop.index, strides.get(axis, i64(0))), self.item)
                 for pointer, strides in zip((a, b), self.strides)
@@ -202,7 +221,7 @@ class _Writer:
     def _load(self, at: V, which: int, width: int) -> V:
         """``width`` elements along the vector axis."""
         f, dtype = self.stage.f, self.what.dtype
-        vector = self.plan.vector
+        vector = self.plan.vector or self.plan.across
         step: Dim = self.arrays[which].strides.get(vector, 0) if vector else 0
         if width == 1 or step == 1:
             return load(self.stage, dtype, at, width)
@@ -215,6 +234,24 @@ class _Writer:
             one = load(self.stage, dtype, f.at(at, f.mul(apart, lane), self.item), 1)
             value = f.value(f"insertelement {value}, {one}, i64 {lane}", kind)
         return value
+
+    def _add_lanes(self, total: V, part: V, width: int) -> V:
+        f, kind = self.stage.f, COMPUTED[self.what.dtype]
+        if width == 1:
+            return f.op("fadd", total, part)
+        # Halves are added to halves: a fixed order, and a short one.
+        while width > 1:
+            width //= 2
+            low, high = (
+                f.value(
+                    f"shufflevector {part}, {part.type} poison, <{width} x i32> "
+                    f"<{', '.join(f'i32 {first + lane}' for lane in range(width))}>",
+                    f"<{width} x {kind}>",
+                )
+                for first in (0, width)
+            )
+            part = f.op("fadd", low, high)
+        return f.op("fadd", total, f.value(f"extractelement {part}, i64 0", kind))
 
     def _moved(self, pointer: V, which: int, place: Mapping[str, int]) -> V:
         f = self.stage.f

@@ -97,7 +97,7 @@ def conv2d_backward_weight(code: NodeCode) -> None:
         Operand(code.operand(1), _output_strides(op, dy.shape)),
     )
     tile = (("c", divisor(sizes["c"], 4)), ("o", divisor(sizes["o"], 4)))
-    write_contraction(code, what, Plan(None, tile, ("n", "i", "j")))
+    write_contraction(code, what, Plan(None, tile, ("n", "i", "j"), across="j"))
 
 
 @emits(conv.Conv2dBackwardData)
