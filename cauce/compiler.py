@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -16,31 +17,56 @@ from .ir.errors import AttributeMistake, GraphError, MissingExtra, TypeMismatch
 from .ir.pass_manager import Instrument, Pass, run_passes
 from .ir.tracebacks import user_facing
 from .ir.validation import TranslationValidation
-from .passes.pipelines import INFERENCE, TRAINING
+from .passes.pipelines import FUSE, INFERENCE, TRAINING
 from .passes.properties import inference_only
 from .passes.shape_inference import Specialize
 
 
-def _numpy(graph: Graph) -> Program:
+def _numpy(graph: Graph, threads: int | None) -> Program:
     from .backends.numpy import NumpyProgram
 
+    if threads is not None:
+        raise AttributeMistake(
+            "the numpy backend takes its threads from NumPy's BLAS",
+            fix="set OPENBLAS_NUM_THREADS before Python starts, or use backend='llvm'",
+        )
     return NumpyProgram(graph)
 
 
-BACKENDS: dict[str, Callable[[Graph], Program]] = {"numpy": _numpy}
+def _llvm(graph: Graph, threads: int | None) -> Program:
+    from .backends.llvm import LlvmProgram
+
+    return LlvmProgram(graph, threads=threads)
+
+
+@dataclass(frozen=True)
+class Backend:
+    """How a backend makes a program of a graph, and the passes that come just before it."""
+
+    make: Callable[[Graph, int | None], Program]
+    passes: tuple[Pass, ...] = ()
+
+
+BACKENDS = {"numpy": Backend(_numpy), "llvm": Backend(_llvm, FUSE)}
 
 
 def choose_backend(name: str = "auto") -> str:
-    """The backend that ``name`` stands for; ``"auto"`` takes the fastest one that is installed.
+    """The backend that ``name`` stands for: ``"auto"`` is NumPy, until native code is complete.
 
     Raises:
         AttributeMistake: there is no such backend.
+        MissingExtra: what it needs is not installed.
     """
     if name == "auto":
         return "numpy"
     if name not in BACKENDS:
         raise AttributeMistake(
             f"there is no backend {name!r}", fix=f"use one of auto, {', '.join(BACKENDS)}"
+        )
+    if name == "llvm" and importlib.util.find_spec("llvmlite") is None:
+        raise MissingExtra(
+            "the llvm backend needs llvmlite, which is not installed",
+            fix="pip install 'cauce[llvm]'",
         )
     return name
 
@@ -51,6 +77,7 @@ def compile(
     backend: str = "auto",
     batch: int | None = None,
     *,
+    threads: int | None = None,
     taps: Sequence[str] = (),
     validate: bool = False,
     passes: Iterable[Pass] | None = None,
@@ -61,9 +88,11 @@ def compile(
     Args:
         model: a model (its inference graph and its parameters are taken), or a graph; a graph's
             parameters are given later with ``load_state_dict``.
-        backend: ``"numpy"``, or ``"auto"``.
+        backend: ``"numpy"``, ``"llvm"`` (native code), or ``"auto"``.
         batch: a fixed size for the batch, the symbol in dimension 0 of the data inputs; any size
             where None.
+        threads: how many threads the llvm backend shares the work among; the results are the same
+            for any number. ``CAUCE_NUM_THREADS``, or all processors, where None.
         taps: names of values, or layer paths, that ``executable.tapped`` gives beside the
             outputs. They are computed as the network says: nothing is folded into or out of them.
         validate: whether each pass is checked by translation validation: the reference runs
@@ -77,7 +106,8 @@ def compile(
 
     Raises:
         UnsupportedOp: the backend has no rule for an op.
-        AttributeMistake: no such backend, or a batch below 1.
+        AttributeMistake: no such backend, or a batch or a number of threads below 1.
+        MissingExtra: the backend needs what is not installed.
         GraphError: a tap that is no value of the graph.
         CompileError: with ``validate``, a pass that changed what the graph computes.
     """
@@ -98,8 +128,9 @@ def compile(
     if passes is None:
         training = bool(graph.updates) or inference_only(graph) is not None
         passes = TRAINING if training and isinstance(model, Graph) else INFERENCE
-    run_passes(graph, passes, instruments)
-    program = BACKENDS[name](graph)
+    chosen = BACKENDS[name]
+    run_passes(graph, (*passes, *chosen.passes), instruments)
+    program = chosen.make(graph, threads)
     values = model.state_dict() if isinstance(model, Model) else None
     return Executable(program, values, outputs=outputs)
 
