@@ -2,7 +2,7 @@
 
 The op is the square of relu, y = max(x, 0)**2 (So et al. 2021, "Primer"). What it means is written
 once: type, reference, gradient, and the ops it is made of. With that it prints, parses, trains,
-runs on every backend and exports. The pass is one rewrite rule: relu(x) * relu(x) = squared_relu(x).
+runs on every backend and exports. The pass has one rule: relu(x) * relu(x) = squared_relu(x).
 
 Expect the graph of a network before and after the pass, which is checked by translation validation;
 a test accuracy of at least 0.96 of a network trained with the op; and ONNX Runtime giving the same.

@@ -1,7 +1,7 @@
 """Train a residual network on real handwritten digits, export it, and compare with ONNX Runtime.
 
 Run it with ``make demo``, or ``python examples/demo.py``. For each of three seeds it trains on
-1,437 digits of 8x8 pixels and tests on 360 others. Expect a test accuracy of at least 0.98 in well
+1,438 digits of 8x8 pixels and tests on 359 others. Expect a test accuracy of at least 0.98 in well
 under a minute of training a seed, and ONNX Runtime agreeing on every test image.
 """
 
