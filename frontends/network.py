@@ -126,6 +126,7 @@ class Network:
                     f"network {self.name} returned {tensor!r}",
                     fix="return a tensor, a tuple of tensors or a dict of them",
                 )
+            trace.check_own(tensor)
             trace.graph.outputs[name] = tensor.value
         return trace
 

@@ -31,13 +31,17 @@ class Tensor:
     """A value of the graph that is being traced, with arithmetic.
 
     It has a type (``dtype``, ``shape``) but no numbers yet. Python numbers take its dtype.
+
+    Attributes:
+        value: what it is in the graph.
+        trace: where that graph is being written.
     """
 
     __array_ufunc__ = None  # let NumPy scalars on the left defer to the methods below
 
     def __init__(self, value: Value, trace: Trace) -> None:
         self.value = value
-        self._trace = trace
+        self.trace = trace
 
     # ---- type ----------------------------------------------------------------------------------
 
@@ -94,13 +98,13 @@ class Tensor:
     # ---- arithmetic ----------------------------------------------------------------------------
 
     def _emit(self, op: Op, *operands: Tensor) -> Tensor:
-        return self._trace.emit(op, *operands)
+        return self.trace.emit(op, *operands)
 
     def _operand(self, other: object) -> Tensor:
         if isinstance(other, Tensor):
             return other
         if isinstance(other, (int, float, bool, np.number, np.ndarray)):
-            return self._trace.constant(other, self.dtype)
+            return self.trace.constant(other, self.dtype)
         raise TypeMismatch(
             f"a tensor cannot be combined with {other!r}",
             fix="use tensors of the same network, numbers or NumPy arrays",

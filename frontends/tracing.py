@@ -93,11 +93,24 @@ class Trace:
     def emit_all(
         self, op: Op, *operands: Tensor | None, path: str | None = None
     ) -> tuple[Tensor, ...]:
-        """Write a node with the user's line and return all its results."""
+        """Write a node with the user's line and return all its results.
+
+        Raises:
+            GraphError: this trace is over, or an operand is of another one.
+        """
+        if _current.get() is not self:
+            raise _stray(self.graph.name)
+        self.check_own(*(x for x in operands if x is not None))
         path = path or self._path or self.path(op.name)
         b = Builder(self.graph, path=path, loc=here())
         values = b.results(op, *(None if x is None else x.value for x in operands))
         return tuple(Tensor(value, self) for value in values)
+
+    def check_own(self, *tensors: Tensor) -> None:
+        """Raise GraphError where a tensor was made in another trace."""
+        for tensor in tensors:
+            if tensor.trace is not self:
+                raise _stray(tensor.trace.graph.name)
 
     def constant(self, value: object, dtype: DType, path: str | None = None) -> Tensor:
         """Write a constant."""
@@ -144,6 +157,14 @@ class Trace:
         """The number of the next random stream; it stays with its op whatever becomes of names."""
         self._streams += 1
         return self._streams - 1
+
+
+def _stray(network: str) -> GraphError:
+    return GraphError(
+        f"a tensor of network {network} is used where that is not being traced",
+        fix="keep no tensor from one call of a network for another: pass it as an argument",
+        loc=here(),
+    )
 
 
 _current: ContextVar[Trace | None] = ContextVar("cauce_trace", default=None)

@@ -188,6 +188,22 @@ def test_a_slice_beyond_a_size_that_a_run_reveals_fails() -> None:
         evaluate(graph, {"x": x})
 
 
+def test_a_tensor_kept_from_another_trace_is_refused() -> None:
+    kept: list[Tensor] = []
+
+    def keep(x):
+        kept.append(x)
+        return x
+
+    make(keep, x=("N", 3))
+    for use in (lambda x: x + kept[0], lambda x: kept[0] + x, lambda x: kept[0]):
+        with pytest.raises(GraphError, match="a tensor of network keep is used where") as caught:
+            make(use, x=("N", 3))
+        assert HERE in str(caught.value)
+    with pytest.raises(GraphError, match="a tensor of network keep"):
+        kept[0].exp()
+
+
 @pytest.mark.parametrize("index", [None, True, [0, 1], np.array([0, 1]), "N", (..., ...)], ids=str)
 def test_what_cannot_index_a_tensor(index: object) -> None:
     with pytest.raises(AttributeMistake, match="cannot be indexed with"):
