@@ -6,7 +6,8 @@ leaves a region and comes back (a reader outside would have kept the node out): 
 Among regions with these properties they are the largest.
 
 All nodes of a region have the shape of its root. A node that is broadcast within it (per-channel
-vectors, say) stays outside, where it is computed once for each of its own elements.
+vectors, say) stays outside, where it is computed once for each of its own elements. Composites
+(dropout, say) are decomposed inside, so that a backend that knows the primitives knows every region.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from ..ir import Graph, Node, Value
 from ..ir.ops.fused import Fused
 from ..ir.pass_manager import Pass
 from ..ir.rewrite import rewrite_node
-from .decompose import decompose_all
+from .decompose import decompose_all, is_composite
 from .matching import array_of
 from .properties import holds_region, without_regions
 
@@ -93,6 +94,7 @@ def _fuse(root: Node, members: list[Node]) -> None:
             inside[node.result] = copy.result
     output = inside[root.result]
     body.outputs = {output.name: output}
+    decompose_all(body, is_composite)
     rewrite_node(root, lambda b: b(Fused(body), *operands))
 
 
