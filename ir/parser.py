@@ -21,11 +21,12 @@ from .tracebacks import user_facing
 from .types import Array, DType, TensorType
 from .verify import verify
 
+_STRING = r'"(?:[^"\\\x00-\x1f]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*"'  # as in JSON
 _TOKEN = re.compile(
     rf"""(?P<space>[ \t\r]+|\#[^\n]*)
     |(?P<newline>\n)
-    |(?P<value>[%@](?:{NAME}|"(?:[^"\\]|\\.)*"))
-    |(?P<string>"(?:[^"\\]|\\.)*")
+    |(?P<value>[%@](?:{NAME}|{_STRING}))
+    |(?P<string>{_STRING})
     |(?P<float>\d+\.\d*(?:[eE][+-]?\d+)?|\d+[eE][+-]?\d+)
     |(?P<int>\d+)
     |(?P<word>{WORD})

@@ -34,6 +34,8 @@ MISTAKES = [
     ("graph g(%x: f32[N N]) -> f32[] { return %x }", 1, 17, "is not a dimension"),
     ("graph g(%x: f32[-1]) -> f32[] { return %x }", 1, 17, "cannot be negative, got -1"),
     ("graph g(@x: f32[]) -> f32[] { return @x }", 1, 9, "data inputs start with %"),
+    (r'graph "\q"() -> () { return }', 1, 7, "unexpected character '\"'"),
+    ('graph g(%"a\tb": f32[]) -> f32[] { return %x }', 1, 9, "unexpected character '%'"),
     ("graph g(%x: f32[], %x: f32[]) -> f32[] { return %x }", 1, 20, "'x' already"),
     (body("@w: f32[4] weight", "return %x"), 2, 14, "expected one of parameter, state"),
     (body("%y = rleu(%x) : f32[N,4]", "return %y"), 2, 8, "there is no op called 'rleu'"),
