@@ -7,7 +7,7 @@ Among regions with these properties they are the largest.
 
 All nodes of a region have the shape of its root. A node that is broadcast within it (per-channel
 vectors, say) stays outside, where it is computed once for each of its own elements. Composites
-(dropout, say) are decomposed inside, so that a backend that knows the primitives knows every region.
+(dropout, say) are decomposed inside: a backend that knows the primitives knows every region.
 """
 
 from __future__ import annotations
