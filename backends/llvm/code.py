@@ -9,7 +9,7 @@ addresses nor buffer numbers, so equal layers share one function.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -17,6 +17,7 @@ from typing import TypeVar
 from ...ir import Dim, DimExpr, DType, Node, Op, TensorType, Value
 from ...ir.dims import FloorDiv, Symbol
 from .emitter import Function, V, i64
+from .layouts import Order, strides
 from .target import Target
 
 # How LLVM calls the element types in memory and in registers.
@@ -118,6 +119,16 @@ class Stage:
             yield loop.index
 
 
+@dataclass(frozen=True)
+class Access:
+    """An array over a space: its buffer, element type, strides in elements, and first element."""
+
+    slot: int
+    dtype: DType
+    strides: tuple[Dim, ...]
+    start: Dim = 0
+
+
 @dataclass
 class NodeCode:
     """What an emitter gets: the node, its buffers, and where to put its launches.
@@ -128,6 +139,7 @@ class NodeCode:
         target: the processor.
         symbols: the names of the dimensions in ``dims``, in order.
         new_slot: gives the number of a further buffer.
+        orders: how every value lies in memory, by name.
     """
 
     node: Node
@@ -135,6 +147,7 @@ class NodeCode:
     target: Target
     symbols: Sequence[str]
     new_slot: Callable[[], int]
+    orders: Mapping[str, Order]
     launches: list[Launch] = field(default_factory=list)
     scratches: list[Scratch] = field(default_factory=list)
 
@@ -155,6 +168,23 @@ class NodeCode:
     def result(self, place: int = 0) -> int:
         """The buffer of a result."""
         return self.slots[self.node.results[place]]
+
+    def access(self, value: Value) -> Access:
+        """A value over its own shape, as it lies in memory."""
+        steps = strides(value.type.shape, self.orders[value.name])
+        return Access(self.slots[value], value.type.dtype, steps)
+
+    def operand_access(self, place: int) -> Access:
+        """An operand over its own shape."""
+        return self.access(self.node.operands[place])
+
+    def result_access(self, place: int = 0) -> Access:
+        """A result over its own shape."""
+        return self.access(self.node.results[place])
+
+    def result_order(self, place: int = 0) -> Order:
+        """The order of the axes of a result in memory."""
+        return self.orders[self.node.results[place].name]
 
     def scratch(self, nbytes: Dim) -> int:
         """A buffer of this node's own."""

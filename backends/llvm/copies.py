@@ -2,36 +2,38 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ...ir import Dim, DType
 from ...ir.dims import product
 from ...ir.ops import shape
 from ...ir.ops.constant import DimSize
-from .code import NodeCode, Stage, emits
+from .code import Access, NodeCode, Stage, emits
 from .elements import scalar_constant
 from .emitter import V
-from .maps import Access, load, store, write_map
-from .spaces import Shape, Strides, broadcast_strides, row_major
+from .layouts import Order, Reorder, row_order, same_place
+from .maps import load, store, write_map
+from .spaces import Shape, broadcast_strides, row_major
 
 
 def write_copy(
-    code: NodeCode,
-    dtype: DType,
-    space: Shape,
-    source: int,
-    source_strides: Strides,
-    result: int,
-    result_strides: Strides,
-    source_start: Dim = 0,
-    result_start: Dim = 0,
+    code: NodeCode, space: Shape, source: Access, result: Access, order: Order | None = None
 ) -> None:
-    """Write one launch that copies over a space, from one set of strides to another."""
-    write_map(
-        code,
-        space,
-        [Access(source, dtype, source_strides, source_start)],
-        Access(result, dtype, result_strides, result_start),
-        lambda stage, lanes, values: values[0],
-    )
+    """Write one launch that copies over a space, in the given order of its axes."""
+    write_map(code, space, [source], result, lambda stage, lanes, values: values[0], order)
+
+
+def row_operand(code: NodeCode, place: int) -> int:
+    """The buffer of an operand in row order: its own, or that of a copy written first."""
+    value = code.node.operands[place]
+    shape_, order = value.type.shape, code.orders[value.name]
+    rows = row_order(len(shape_))
+    if same_place(shape_, order, rows):
+        return code.slots[value]
+    slot = code.scratch(value.type.nbytes)
+    target = Access(slot, value.type.dtype, row_major(shape_))
+    write_copy(code, shape_, code.operand_access(place), target)
+    return slot
 
 
 def write_fill(code: NodeCode, dtype: DType, slot: int, size: Dim, value: float) -> None:
@@ -48,9 +50,18 @@ def write_fill(code: NodeCode, dtype: DType, slot: int, size: Dim, value: float)
 @emits(shape.Reshape, shape.Flatten)
 def reshape(code: NodeCode) -> None:
     """Nothing to do: the result is the operand's buffer, or a copy where it must be its own."""
-    (x,) = code.operand_types
+    (x,), (y,) = code.operand_types, code.result_types
     if code.operand(0) != code.result():
-        write_copy(code, x.dtype, (x.size,), code.operand(0), (1,), code.result(), (1,))
+        source = row_operand(code, 0)
+        run = Access(source, x.dtype, (1,))
+        write_copy(code, (x.size,), run, Access(code.result(), y.dtype, (1,)))
+
+
+@emits(Reorder)
+def reorder(code: NodeCode) -> None:
+    """The same elements, at other places."""
+    (x,) = code.operand_types
+    write_copy(code, x.shape, code.operand_access(0), code.result_access(), code.result_order())
 
 
 @emits(shape.Transpose)
@@ -58,29 +69,30 @@ def transpose(code: NodeCode) -> None:
     """Read with permuted strides."""
     op = code.node.op
     assert isinstance(op, shape.Transpose)
-    (x,), (y,) = code.operand_types, code.result_types
-    strides = row_major(x.shape)
-    permuted = tuple(strides[axis] for axis in op.perm)
-    result = row_major(y.shape)
-    write_copy(code, x.dtype, y.shape, code.operand(0), permuted, code.result(), result)
+    (y,) = code.result_types
+    source = code.operand_access(0)
+    permuted = replace(source, strides=tuple(source.strides[axis] for axis in op.perm))
+    write_copy(code, y.shape, permuted, code.result_access(), code.result_order())
 
 
 @emits(shape.Expand)
 def expand(code: NodeCode) -> None:
     """Read with strides of zero."""
     (x,), (y,) = code.operand_types, code.result_types
-    strides = broadcast_strides(x.shape, y.shape)
-    write_copy(code, x.dtype, y.shape, code.operand(0), strides, code.result(), row_major(y.shape))
+    source = code.operand_access(0)
+    steps = broadcast_strides(x.shape, y.shape, source.strides)
+    wide = replace(source, strides=steps)
+    write_copy(code, y.shape, wide, code.result_access(), code.result_order())
 
 
-def _sliced(op: shape.Slice, whole: Shape) -> tuple[Strides, Dim]:
-    """The strides and the first element of a slice of a contiguous array."""
-    strides = list(row_major(whole))
-    start: Dim = 0
-    for axis, first, _, step in op.bounds(len(whole)):
-        start = start + first * strides[axis]
-        strides[axis] = strides[axis] * step
-    return tuple(strides), start
+def _sliced(op: shape.Slice, whole: Access) -> Access:
+    """A slice of an array."""
+    steps = list(whole.strides)
+    start = whole.start
+    for axis, first, _, step in op.bounds(len(steps)):
+        start = start + first * steps[axis]
+        steps[axis] = steps[axis] * step
+    return replace(whole, strides=tuple(steps), start=start)
 
 
 @emits(shape.Slice)
@@ -88,12 +100,9 @@ def slice_(code: NodeCode) -> None:
     """Read from the first element on, with longer strides."""
     op = code.node.op
     assert isinstance(op, shape.Slice)
-    (x,), (y,) = code.operand_types, code.result_types
-    strides, start = _sliced(op, x.shape)
-    result = row_major(y.shape)
-    write_copy(
-        code, x.dtype, y.shape, code.operand(0), strides, code.result(), result, source_start=start
-    )
+    part = _sliced(op, code.operand_access(0))
+    space = code.result_types[0].shape
+    write_copy(code, space, part, code.result_access(), code.result_order())
 
 
 @emits(shape.SliceBackward)
@@ -102,18 +111,9 @@ def slice_backward(code: NodeCode) -> None:
     op = code.node.op
     assert isinstance(op, shape.SliceBackward)
     (dy,), (dx,) = code.operand_types, code.result_types
-    strides, start = _sliced(op.slice(), dx.shape)
     write_fill(code, dx.dtype, code.result(), dx.size, 0)
-    write_copy(
-        code,
-        dy.dtype,
-        dy.shape,
-        code.operand(0),
-        row_major(dy.shape),
-        code.result(),
-        strides,
-        result_start=start,
-    )
+    part = _sliced(op.slice(), code.result_access())
+    write_copy(code, dy.shape, code.operand_access(0), part, code.result_order())
 
 
 @emits(shape.Pad)
@@ -122,21 +122,13 @@ def pad(code: NodeCode) -> None:
     op = code.node.op
     assert isinstance(op, shape.Pad)
     (x,), (y,) = code.operand_types, code.result_types
-    strides = row_major(y.shape)
+    whole = code.result_access()
     start: Dim = 0
-    for (before, _), stride in zip(op.pads, strides):
-        start = start + before * stride
+    for (before, _), step in zip(op.pads, whole.strides):
+        start = start + before * step
     write_fill(code, y.dtype, code.result(), y.size, op.value)
-    write_copy(
-        code,
-        x.dtype,
-        x.shape,
-        code.operand(0),
-        row_major(x.shape),
-        code.result(),
-        strides,
-        result_start=start,
-    )
+    inside = replace(whole, start=start)
+    write_copy(code, x.shape, code.operand_access(0), inside, code.result_order())
 
 
 @emits(shape.Concat)
@@ -144,22 +136,13 @@ def concat(code: NodeCode) -> None:
     """Each operand copied to its place."""
     op = code.node.op
     assert isinstance(op, shape.Concat)
-    (y,) = code.result_types
-    strides = row_major(y.shape)
-    axis = op.axis % y.rank
+    whole = code.result_access()
+    axis = op.axis % len(whole.strides)
     start: Dim = 0
     for place, x in enumerate(code.operand_types):
-        write_copy(
-            code,
-            x.dtype,
-            x.shape,
-            code.operand(place),
-            row_major(x.shape),
-            code.result(),
-            strides,
-            result_start=start,
-        )
-        start = start + x.shape[axis] * strides[axis]
+        part = replace(whole, start=start)
+        write_copy(code, x.shape, code.operand_access(place), part, code.result_order())
+        start = start + x.shape[axis] * whole.strides[axis]
 
 
 @emits(DimSize)
@@ -194,9 +177,10 @@ def gather(code: NodeCode) -> None:
     axis = op.axis % x.rank
     before, after = _rows(x.shape, indices.shape, axis)
     rows, length, count = product(before), x.shape[axis], product(after)
+    slots = row_operand(code, 0), row_operand(code, 1)
     with code.stage(rows * indices.size) as stage:
         f = stage.f
-        source, chosen = stage.pointer(code.operand(0)), stage.pointer(code.operand(1))
+        source, chosen = stage.pointer(slots[0]), stage.pointer(slots[1])
         target = stage.pointer(code.result())
         many, size, width = stage.dim(indices.size), stage.dim(length), stage.dim(count)
         with stage.tasks() as task:
@@ -219,10 +203,11 @@ def gather_backward(code: NodeCode) -> None:
     (dx,) = code.result_types
     axis = op.axis % dx.rank
     rows, count = product(dx.shape[:axis]), product(dx.shape[axis + 1 :])
+    slots = row_operand(code, 0), row_operand(code, 1)
     write_fill(code, dx.dtype, code.result(), dx.size, 0)
     with code.stage(rows * count) as stage:
         f = stage.f
-        source, chosen = stage.pointer(code.operand(0)), stage.pointer(code.operand(1))
+        source, chosen = stage.pointer(slots[0]), stage.pointer(slots[1])
         target = stage.pointer(code.result())
         many, size, width = stage.dim(indices.size), stage.dim(op.size), stage.dim(count)
         item = dx.dtype.itemsize
@@ -245,9 +230,10 @@ def one_hot(code: NodeCode) -> None:
     op = code.node.op
     assert isinstance(op, shape.OneHot)
     (indices,) = code.operand_types
+    slot = row_operand(code, 0)
     with code.stage(indices.size) as stage:
         f = stage.f
-        chosen, target = stage.pointer(code.operand(0)), stage.pointer(code.result())
+        chosen, target = stage.pointer(slot), stage.pointer(code.result())
         with stage.tasks() as task:
             index = index_of(stage, indices.dtype, chosen, task)
             with f.loop(op.depth) as loop:

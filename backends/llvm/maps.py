@@ -3,32 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 
-from ...ir import Dim, DType, TensorType, Value
+from ...ir import DType, TensorType, Value
 from ...ir.dims import ceil_div, product
 from ...ir.ops import activation, elementwise
 from ...ir.ops.constant import Constant
 from ...ir.ops.fused import Fused
-from .code import STORED, NodeCode, Stage, emits
+from .code import STORED, Access, NodeCode, Stage, emits
 from .elements import element
 from .emitter import V, vector
-from .spaces import Shape, Strides, broadcast_strides, collapse, offset, unravel
+from .layouts import Order, row_order
+from .spaces import Shape, broadcast_strides, collapse, offset, unravel
 
 # Elements of one task where the whole space is a single run.
 CHUNK = 16384
 
 Compute = Callable[[Stage, int, Sequence[V]], V]
-
-
-@dataclass(frozen=True)
-class Access:
-    """An array over a space: its buffer, element type, strides, and first element."""
-
-    slot: int
-    dtype: DType
-    strides: Strides
-    start: Dim = 0
 
 
 def load(stage: Stage, dtype: DType, pointer: V, lanes: int) -> V:
@@ -53,10 +44,18 @@ def write_map(
     operands: Sequence[Access],
     result: Access,
     compute: Compute,
+    order: Order | None = None,
 ) -> None:
-    """Write one launch: result[i] = compute(operands[i]) for every i of ``space``."""
+    """Write one launch: result[i] = compute(operands[i]) for every i of ``space``.
+
+    ``order`` is the order of the axes in which it runs; that of the space where None.
+    """
     accesses = [*operands, result]
-    sizes, strides = collapse(space, [access.strides for access in accesses])
+    order = row_order(len(space)) if order is None else order
+    sizes, strides = collapse(
+        tuple(space[axis] for axis in order),
+        [tuple(access.strides[axis] for axis in order) for access in accesses],
+    )
     widest = max(access.dtype.itemsize for access in accesses)
     even = all(not own or own[-1] in (0, 1) for own in strides) and strides[-1][-1:] in ((1,), ())
     lanes = code.target.lanes(widest) if even else 1
@@ -155,7 +154,9 @@ def elementwise_op(code: NodeCode) -> None:
     def compute(stage: Stage, lanes: int, values: Sequence[V]) -> V:
         return element(stage.f, node.op, values, code.operand_types, out, lanes)
 
-    write_map(code, out.shape, _operands(code, out), _result(code, out), compute)
+    write_map(
+        code, out.shape, _operands(code, out), code.result_access(), compute, code.result_order()
+    )
 
 
 @emits(Fused)
@@ -176,7 +177,9 @@ def region(code: NodeCode) -> None:
             known[node.result] = element(stage.f, node.op, operands, types, node.result.type, lanes)
         return known[op.output]
 
-    write_map(code, out.shape, _operands(code, out), _result(code, out), compute)
+    write_map(
+        code, out.shape, _operands(code, out), code.result_access(), compute, code.result_order()
+    )
 
 
 def constant_element(op: Constant, lanes: int) -> V:
@@ -187,11 +190,9 @@ def constant_element(op: Constant, lanes: int) -> V:
 
 
 def _operands(code: NodeCode, out: TensorType) -> list[Access]:
-    return [
-        Access(code.operand(place), type_.dtype, broadcast_strides(type_.shape, out.shape))
-        for place, type_ in enumerate(code.operand_types)
-    ]
-
-
-def _result(code: NodeCode, out: TensorType) -> Access:
-    return Access(code.result(), out.dtype, broadcast_strides(out.shape, out.shape))
+    accesses = []
+    for place, type_ in enumerate(code.operand_types):
+        own = code.operand_access(place)
+        steps = broadcast_strides(type_.shape, out.shape, own.strides)
+        accesses.append(replace(own, strides=steps))
+    return accesses

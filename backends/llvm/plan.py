@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from ...ir import Dim, Graph, Node, Value
@@ -13,6 +13,7 @@ from ...ir.ops.constant import Constant
 from ...ir.types import Array
 from .code import EMITTERS, STORED, Launch, NodeCode, Stage
 from .emitter import Function, Module, V
+from .layouts import Order, row_order, same_place
 from .target import Target
 
 TIMED = ".timed"
@@ -61,7 +62,13 @@ class Plan:
         return self.count - 1
 
 
-def make_plan(graph: Graph, target: Target, entry: str, symbols: Iterable[str]) -> Plan:
+def make_plan(
+    graph: Graph,
+    target: Target,
+    entry: str,
+    symbols: Iterable[str],
+    orders: Mapping[str, Order],
+) -> Plan:
     """Give every value a buffer and write the code of every node.
 
     Raises:
@@ -86,7 +93,7 @@ def make_plan(graph: Graph, target: Target, entry: str, symbols: Iterable[str]) 
     for node in graph.nodes:
         for value in node.results:
             root = roots.get(node.operands[0], node.operands[0]) if node.operands else value
-            view = isinstance(node.op, (shape.Reshape, shape.Flatten))
+            view = isinstance(node.op, (shape.Reshape, shape.Flatten)) and _in_rows(root, orders)
             if view and id(value) not in leaving and id(root) not in leaving:
                 roots[value] = root
                 plan.slots[value] = plan.slots[root]
@@ -101,7 +108,7 @@ def make_plan(graph: Graph, target: Target, entry: str, symbols: Iterable[str]) 
                 sizes[slot] = value.type.nbytes
         if isinstance(node.op, Constant):
             continue
-        code = NodeCode(node, plan.slots, target, plan.symbols, plan.new_slot)
+        code = NodeCode(node, plan.slots, target, plan.symbols, plan.new_slot, orders)
         start = len(plan.launches)
         try:
             EMITTERS[type(node.op)](code)
@@ -119,6 +126,12 @@ def make_plan(graph: Graph, target: Target, entry: str, symbols: Iterable[str]) 
     for slot, (first, last) in spans.items():
         plan.buffers.append(Buffer(slot, sizes[slot], first, last))
     return plan
+
+
+def _in_rows(value: Value, orders: Mapping[str, Order]) -> bool:
+    """Whether a value lies in row order, so that another shape may look at the same memory."""
+    order = orders[value.name]
+    return same_place(value.type.shape, order, row_order(len(order)))
 
 
 def add_plan(module: Module, plan: Plan, target: Target) -> None:

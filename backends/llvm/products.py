@@ -1,14 +1,24 @@
-"""Matrix products, linear layers and convolutions, as contractions."""
+"""Matrix products, linear layers and convolutions, as contractions.
+
+The vectors of a convolution run over channels: over the outputs of a group, or, where each group
+has one channel (depthwise), over the groups. Tiles in registers are some columns by two vectors.
+"""
 
 from __future__ import annotations
 
-from ...ir import Dim, TensorType
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from ...ir import Dim, DType, TensorType
 from ...ir.ops import conv, linear
-from .code import NodeCode, emits
+from .code import Access, NodeCode, emits
 from .contractions import Contraction, Operand, Plan, divisor, write_contraction
-from .copies import write_copy, write_fill
-from .maps import Access, write_map
-from .spaces import Shape, broadcast_strides, row_major
+from .copies import row_operand, write_copy, write_fill
+from .layouts import CHANNELS_LAST, OUTPUTS_LAST, strides
+from .maps import write_map
+from .spaces import Shape, broadcast_strides
+
+Steps = dict[str, Dim]
 
 
 @emits(linear.MatMul)
@@ -18,27 +28,80 @@ def matmul(code: NodeCode) -> None:
     (z,) = code.result_types
     lead = z.shape[:-2]
     names = [f"b{axis}" for axis in range(len(lead))]
-    sizes: dict[str, Dim] = dict(zip(names, lead))
+    sizes: Steps = dict(zip(names, lead))
     sizes |= {"m": z.shape[-2], "n": z.shape[-1], "k": x.shape[-1]}
     a = {**_batch(names, x, lead), "m": x.shape[-1], "k": 1}
     b = {**_batch(names, y, lead), "k": y.shape[-1], "n": 1}
-    strides = row_major(z.shape)
-    result = {**dict(zip(names, strides)), "m": strides[-2], "n": 1}
+    steps = code.result_access().strides
+    result = {**dict(zip(names, steps)), "m": steps[-2], "n": steps[-1]}
     what = Contraction(
         z.dtype,
         sizes,
         (*names, "m", "n"),
         Operand(code.result(), result),
-        Operand(code.operand(0), a),
-        Operand(code.operand(1), b),
+        Operand(row_operand(code, 0), a),
+        Operand(row_operand(code, 1), b),
     )
-    write_contraction(code, what, Plan("n", (("m", divisor(sizes["m"], 8)),), ("k",)))
+    vector = "n" if steps[-1] == 1 else None
+    write_contraction(code, what, Plan(vector, (("m", divisor(sizes["m"], 8)),), ("k",)))
 
 
-def _batch(names: list[str], type_: TensorType, lead: Shape) -> dict[str, Dim]:
+def _batch(names: Sequence[str], type_: TensorType, lead: Shape) -> Steps:
     matrix = type_.shape[-2] * type_.shape[-1]
     steps = broadcast_strides(type_.shape[:-2], lead)
     return {name: step * matrix for name, step in zip(names, steps)}
+
+
+@dataclass(frozen=True)
+class _Convolution:
+    """A convolution as sums: y[n, g, o, i, j] = sum over c, r, s of x times weight.
+
+    ``x`` is the padded input, addressed at the places that an output reads.
+    """
+
+    sizes: Steps
+    x: Operand
+    y: Operand
+    weight: Operand
+
+
+def _write_sums(code: NodeCode, dtype: DType, what: _Convolution) -> None:
+    """Write the contraction of a convolution with the best plan for its shape."""
+    lanes = code.target.lanes(dtype.itemsize)
+    sizes, x, y, weight = dict(what.sizes), what.x, what.y, what.weight
+    vector = "g" if sizes["o"] == 1 and sizes["g"] != 1 else "o"
+    columns = _columns(sizes["j"], _accumulators(code, 2))
+    tile = [("j", columns)]
+    parallel = ["n", "g", "o", "i", "j"]
+    count = sizes[vector]
+    if isinstance(count, int) and count % (2 * lanes) == 0:
+        # Two vectors beside one another: t is which of them, the axis itself the lanes, and u
+        # counts the pairs.
+        sizes |= {"u": count // (2 * lanes), "t": 2, vector: lanes}
+        x, y, weight = (_split(operand, vector, lanes) for operand in (x, y, weight))
+        parallel += ["u", "t"]
+        tile.append(("t", 2))
+    across = vector if y.strides[vector] == 1 else None
+    contraction = Contraction(dtype, sizes, tuple(parallel), y, x, weight)
+    write_contraction(code, contraction, Plan(across, tuple(tile), ("r", "s", "c")))
+
+
+def _accumulators(code: NodeCode, vectors: int) -> int:
+    """How many columns by ``vectors`` fit the registers, beside the operands."""
+    return max(1, (code.target.registers - vectors - 2) // vectors)
+
+
+def _columns(size: Dim, most: int) -> int:
+    """Columns of a tile: as equal as they can be, none of them more than ``most``."""
+    if not isinstance(size, int):
+        return 1
+    pieces = -(-size // most)
+    return -(-size // pieces)
+
+
+def _split(operand: Operand, axis: str, lanes: int) -> Operand:
+    step = operand.strides.get(axis, 0)
+    return replace(operand, strides={**operand.strides, "t": step * lanes, "u": step * (2 * lanes)})
 
 
 @emits(conv.Conv2d)
@@ -48,34 +111,30 @@ def conv2d(code: NodeCode) -> None:
     assert isinstance(op, conv.Conv2d)
     x, weight = code.operand_types[:2]
     (y,) = code.result_types
-    padded, slot = _padded(code, op, x, code.operand(0))
-    sums = code.result() if len(code.operand_types) == 2 else code.scratch(y.nbytes)
-    sizes = _sizes(op, x.shape[0], y, weight)
-    what = Contraction(
-        x.dtype,
-        sizes,
-        ("n", "g", "o", "i", "j"),
-        Operand(sums, _output_strides(op, y.shape)),
-        Operand(slot, _input_strides(op, padded)),
-        Operand(code.operand(1), _weight_strides(op, weight)),
-    )
-    write_contraction(
-        code,
-        what,
-        Plan("j", (("i", divisor(sizes["i"], 2)), ("o", divisor(sizes["o"], 4))), ("c", "r", "s")),
-    )
+    padded = _padded(code, op, x, code.operand_access(0))
+    result = code.result_access()
+    sums = result
     if len(code.operand_types) == 3:
-        bias = code.operand_types[2]
-        column = broadcast_strides((*bias.shape, 1, 1), y.shape)
+        # The sums lie channels-last whatever the result does.
+        steps = strides(y.shape, CHANNELS_LAST)
+        sums = Access(code.scratch(y.nbytes), y.dtype, steps)
+    what = _Convolution(
+        _sizes(op, x.shape[0], y, weight),
+        _reads(op, padded, x.shape[1]),
+        _outputs(op, sums, y.shape[1]),
+        _weights(op, code.operand_access(1), weight),
+    )
+    _write_sums(code, x.dtype, what)
+    if sums is not result:
+        bias = code.operand_access(2)
+        column = replace(bias, strides=(0, bias.strides[0], 0, 0))
         write_map(
             code,
             y.shape,
-            [
-                Access(sums, y.dtype, row_major(y.shape)),
-                Access(code.operand(2), y.dtype, column),
-            ],
-            Access(code.result(), y.dtype, row_major(y.shape)),
+            [sums, column],
+            result,
             lambda stage, lanes, values: stage.f.op("fadd", values[0], values[1]),
+            CHANNELS_LAST,
         )
 
 
@@ -86,103 +145,101 @@ def conv2d_backward_weight(code: NodeCode) -> None:
     assert isinstance(op, conv.Conv2dBackwardWeight)
     x, dy = code.operand_types
     (weight,) = code.result_types
-    padded, slot = _padded(code, op, x, code.operand(0))
+    lanes = code.target.lanes(x.dtype.itemsize)
+    padded = _padded(code, op, x, code.operand_access(0))
+    steps = strides(weight.shape, OUTPUTS_LAST)
+    sums = Access(code.scratch(weight.nbytes), weight.dtype, steps)
     sizes = _sizes(op, x.shape[0], dy, weight)
-    what = Contraction(
-        x.dtype,
-        sizes,
-        ("g", "o", "c", "r", "s"),
-        Operand(code.result(), _weight_strides(op, weight)),
-        Operand(slot, _input_strides(op, padded)),
-        Operand(code.operand(1), _output_strides(op, dy.shape)),
-    )
-    tile = (("c", divisor(sizes["c"], 4)), ("o", divisor(sizes["o"], 4)))
-    write_contraction(code, what, Plan(None, tile, ("n", "i", "j"), across="j"))
+    result = _weights(op, sums, weight)
+    reads = _reads(op, padded, x.shape[1])
+    slopes = _outputs(op, code.operand_access(1), dy.shape[1])
+    vector = "g" if sizes["o"] == 1 and sizes["g"] != 1 else "o"
+    tile = [("c", _columns(sizes["c"], _accumulators(code, 2)))]
+    parallel = ["g", "o", "r", "s", "c"]
+    count = sizes[vector]
+    if isinstance(count, int) and count % (2 * lanes) == 0:
+        sizes |= {"u": count // (2 * lanes), "t": 2, vector: lanes}
+        result, reads, slopes = (_split(part, vector, lanes) for part in (result, reads, slopes))
+        parallel += ["u", "t"]
+        tile.append(("t", 2))
+    what = Contraction(x.dtype, sizes, tuple(parallel), result, reads, slopes)
+    write_contraction(code, what, Plan(vector, tuple(tile), ("n", "i", "j")))
+    write_copy(code, weight.shape, sums, code.result_access())
 
 
 @emits(conv.Conv2dBackwardData)
 def conv2d_backward_data(code: NodeCode) -> None:
     """dy spread out by the stride and given borders, convolved with the flipped weight.
 
-    dx[a] = sum over r of spread[a + D*(K - 1) - r*D + ...] * weight[r]: with the kernel turned
-    round this is a convolution of stride 1 over dy with stride - 1 zeros between its elements.
+    With the kernel turned round, dx is a convolution of stride 1 over dy with stride - 1 zeros
+    between its elements.
     """
     op = code.node.op
     assert isinstance(op, conv.Conv2dBackwardData)
     dy, weight = code.operand_types
     (dx,) = code.result_types
     kernel = conv.kernel_of(code.node.operands[1])
-    batch, channels = dy.shape[:2]
     extents = [d * (k - 1) + 1 for d, k in zip(op.dilation, kernel)]
     size = tuple(dx.shape[2 + i] + extents[i] - 1 for i in range(2))
-    spread: Shape = (batch, channels, *size)
-    slot = code.scratch(dy.with_shape(spread).nbytes)
-    write_fill(code, dy.dtype, slot, dy.with_shape(spread).size, 0)
-    own = row_major(spread)
+    shape: Shape = (*dy.shape[:2], *size)
+    spread = Access(
+        code.scratch(dy.with_shape(shape).nbytes), dy.dtype, strides(shape, CHANNELS_LAST)
+    )
+    write_fill(code, dy.dtype, spread.slot, dy.with_shape(shape).size, 0)
     # Output i of the convolution read the input from i*S - P on: it lies at i*S + extent - 1 - P.
-    start: Dim = 0
-    space = list(dy.shape)
-    strides = [*own[:2], own[2] * op.stride[0], own[3] * op.stride[1]]
-    source_start: Dim = 0
+    source = code.operand_access(0)
+    steps, start = list(spread.strides), spread.start
+    space, source_start = list(dy.shape), source.start
     for i, extent in enumerate(extents):
         first = extent - 1 - op.padding[i][0]
         # With more padding than the kernel reaches, the first outputs read borders alone.
         skipped = max(0, -(first // op.stride[i]))
         space[2 + i] = _kept(dy.shape[2 + i], first, op.stride[i], size[i], skipped)
-        start = start + (first + skipped * op.stride[i]) * own[2 + i]
-        source_start = source_start + skipped * row_major(dy.shape)[2 + i]
+        start = start + (first + skipped * op.stride[i]) * spread.strides[2 + i]
+        source_start = source_start + skipped * source.strides[2 + i]
+        steps[2 + i] = steps[2 + i] * op.stride[i]
     write_copy(
         code,
-        dy.dtype,
         tuple(space),
-        code.operand(0),
-        row_major(dy.shape),
-        slot,
-        tuple(strides),
-        source_start=source_start,
-        result_start=start,
+        replace(source, start=source_start),
+        replace(spread, strides=tuple(steps), start=start),
+        CHANNELS_LAST,
     )
-    sizes: dict[str, Dim] = {
-        "n": batch,
+    # The roles of the weight's channels are exchanged: the sum runs over its outputs.
+    own = code.operand_access(1)
+    o, c, r, s = own.strides
+    outputs, inputs = weight.shape[0] // op.groups, weight.shape[1]
+    sizes: Steps = {
+        "n": dy.shape[0],
         "g": op.groups,
-        "o": weight.shape[0] // op.groups,
-        "c": weight.shape[1],
+        "o": inputs,
+        "c": outputs,
         "i": dx.shape[2],
         "j": dx.shape[3],
         "r": kernel[0],
         "s": kernel[1],
     }
-    forward = _weight_strides(op, weight)
-    turned = {**forward, "r": -1 * forward["r"], "s": -1 * forward["s"]}
-    last = forward["r"] * (kernel[0] - 1) + forward["s"] * (kernel[1] - 1)
-    group = sizes["o"] * own[1]
-    reads = {
-        "n": own[0],
-        "g": group,
-        "o": own[1],
-        "i": own[2],
-        "j": own[3],
-        "r": own[2] * op.dilation[0],
-        "s": own[3] * op.dilation[1],
-    }
-    target = row_major(dx.shape)
-    writes = {
-        "n": target[0],
-        "g": target[1] * sizes["c"],
-        "c": target[1],
-        "i": target[2],
-        "j": target[3],
-    }
-    what = Contraction(
-        dy.dtype,
-        sizes,
-        ("n", "g", "c", "i", "j"),
-        Operand(code.result(), writes),
-        Operand(slot, reads),
-        Operand(code.operand(1), turned, last),
+    turned = Operand(
+        own.slot,
+        {"g": o * outputs, "o": c, "c": o, "r": -1 * r, "s": -1 * s},
+        own.start + r * (kernel[0] - 1) + s * (kernel[1] - 1),
     )
-    tile = (("i", divisor(sizes["i"], 2)), ("c", divisor(sizes["c"], 4)))
-    write_contraction(code, what, Plan("j", tile, ("o", "r", "s")))
+    n, channel, row, column = spread.strides
+    reads = Operand(
+        spread.slot,
+        {
+            "n": n,
+            "g": channel * outputs,
+            "c": channel,
+            "i": row,
+            "j": column,
+            "r": row * op.dilation[0],
+            "s": column * op.dilation[1],
+        },
+    )
+    result = code.result_access()
+    what = _Convolution(sizes, reads, _outputs(op, result, dx.shape[1]), turned)
+    _write_sums(code, dy.dtype, what)
 
 
 def _kept(count: Dim, first: int, stride: int, size: Dim, skipped: int) -> Dim:
@@ -195,22 +252,21 @@ def _kept(count: Dim, first: int, stride: int, size: Dim, skipped: int) -> Dim:
     return count - skipped
 
 
-def _padded(code: NodeCode, op: conv.ConvBase, x: TensorType, slot: int) -> tuple[Shape, int]:
-    """The shape of the padded input and its buffer, written first where there is padding."""
+def _padded(code: NodeCode, op: conv.ConvBase, x: TensorType, source: Access) -> Access:
+    """The padded input: written channels-last where there is padding, else x as it lies."""
     (top, bottom), (left, right) = op.padding
     if not any((top, bottom, left, right)):
-        return x.shape, slot
+        return source
     shape: Shape = (*x.shape[:2], x.shape[2] + top + bottom, x.shape[3] + left + right)
     padded = x.with_shape(shape)
-    copy = code.scratch(padded.nbytes)
-    strides = row_major(shape)
-    write_fill(code, x.dtype, copy, padded.size, 0)
-    start = top * strides[2] + left * strides[3]
-    write_copy(code, x.dtype, x.shape, slot, row_major(x.shape), copy, strides, result_start=start)
-    return shape, copy
+    copy = Access(code.scratch(padded.nbytes), x.dtype, strides(shape, CHANNELS_LAST))
+    write_fill(code, x.dtype, copy.slot, padded.size, 0)
+    start = top * copy.strides[2] + left * copy.strides[3]
+    write_copy(code, x.shape, source, replace(copy, start=start), CHANNELS_LAST)
+    return copy
 
 
-def _sizes(op: conv.ConvBase, batch: Dim, y: TensorType, weight: TensorType) -> dict[str, Dim]:
+def _sizes(op: conv.ConvBase, batch: Dim, y: TensorType, weight: TensorType) -> Steps:
     out_channels, in_channels, rows, columns = weight.shape
     return {
         "n": batch,
@@ -224,24 +280,27 @@ def _sizes(op: conv.ConvBase, batch: Dim, y: TensorType, weight: TensorType) -> 
     }
 
 
-def _output_strides(op: conv.ConvBase, shape: Shape) -> dict[str, Dim]:
-    n, o, i, j = row_major(shape)
-    return {"n": n, "g": o * (shape[1] // op.groups), "o": o, "i": i, "j": j}
+def _outputs(op: conv.ConvBase, y: Access, channels: Dim) -> Operand:
+    n, o, i, j = y.strides
+    return Operand(y.slot, {"n": n, "g": o * (channels // op.groups), "o": o, "i": i, "j": j})
 
 
-def _input_strides(op: conv.ConvBase, shape: Shape) -> dict[str, Dim]:
-    n, c, h, w = row_major(shape)
-    return {
+def _reads(op: conv.ConvBase, x: Access, channels: Dim) -> Operand:
+    n, c, h, w = x.strides
+    steps: Mapping[str, Dim] = {
         "n": n,
-        "g": c * (shape[1] // op.groups),
+        "g": c * (channels // op.groups),
         "c": c,
         "i": h * op.stride[0],
         "j": w * op.stride[1],
         "r": h * op.dilation[0],
         "s": w * op.dilation[1],
     }
+    return Operand(x.slot, steps, x.start)
 
 
-def _weight_strides(op: conv.ConvBase, weight: TensorType) -> dict[str, Dim]:
-    o, c, r, s = row_major(weight.shape)
-    return {"g": o * (weight.shape[0] // op.groups), "o": o, "c": c, "r": r, "s": s}
+def _weights(op: conv.ConvBase, weight: Access, type_: TensorType) -> Operand:
+    o, c, r, s = weight.strides
+    return Operand(
+        weight.slot, {"g": o * (type_.shape[0] // op.groups), "o": o, "c": c, "r": r, "s": s}
+    )

@@ -19,6 +19,7 @@ from ..contract import Dims, NodeTime, Program, State, check_shape
 from ..split import split, updated_inputs
 from .emitter import Module
 from .engine import Library, compile_text
+from .layouts import choose_orders, want_weights
 from .lowering import lower
 from .plan import TIMED, Plan, add_plan, free_symbols, make_plan
 from .pool import Pool, shared_pool, thread_count, write_run
@@ -182,10 +183,13 @@ class LlvmProgram(Program):
     ) -> None:
         self.graph = graph
         self.target = target or Target.host()
-        self._parts = split(lower(graph))
+        lowered = lower(graph)
+        want_weights(lowered)
+        orders = choose_orders(lowered)
+        self._parts = split(lowered)
         symbols = free_symbols(graph)
-        self._main = Code(make_plan(self._parts.main, self.target, "main", symbols))
-        self._prepare = Code(make_plan(self._parts.prepare, self.target, "prepare", ()))
+        self._main = Code(make_plan(self._parts.main, self.target, "main", symbols, orders))
+        self._prepare = Code(make_plan(self._parts.prepare, self.target, "prepare", (), orders))
         module = Module()
         write_run(module, self.target)
         for code in (self._main, self._prepare):

@@ -8,6 +8,7 @@ from ...ir import Dim, DType
 from ...ir.dims import ceil_div, product
 from ...ir.ops import reduce
 from .code import COMPUTED, NodeCode, Stage, emits
+from .copies import row_operand
 from .elements import compare, extremum, scalar_constant
 from .emitter import V, i64
 from .maps import load, store
@@ -43,7 +44,7 @@ def sum_or_max(code: NodeCode) -> None:
     assert isinstance(op, reduce.Reduction)
     (x,) = code.operand_types
     axes = reduce.normalize_axes(op.axes, x.rank, op.name)
-    strides = row_major(x.shape)
+    strides = code.operand_access(0).strides
     kept = [axis for axis in range(x.rank) if axis not in axes]
     outer, (outer_steps,) = collapse(
         tuple(x.shape[axis] for axis in kept), [tuple(strides[axis] for axis in kept)]
@@ -214,9 +215,10 @@ def argmax(code: NodeCode) -> None:
     axis = reduce.normalize_axis(op.axis, x.rank, op.name)
     before, length, after = product(x.shape[:axis]), x.shape[axis], product(x.shape[axis + 1 :])
     size = x.dtype.itemsize
+    slot = row_operand(code, 0)
     with code.stage(before * after) as stage:
         f = stage.f
-        pointer, target = stage.pointer(code.operand(0)), stage.pointer(code.result())
+        pointer, target = stage.pointer(slot), stage.pointer(code.result())
         stop, step = stage.dim(length), stage.dim(after)
         with stage.tasks() as task:
             row, column = f.op("udiv", task, step), f.op("urem", task, step)

@@ -18,9 +18,12 @@ def row_major(shape: Shape) -> Strides:
     return tuple(product(shape[axis + 1 :]) for axis in range(len(shape)))
 
 
-def broadcast_strides(shape: Shape, space: Shape) -> Strides:
-    """The strides of a contiguous array of ``shape`` over a space that it broadcasts to."""
-    own = row_major(shape)
+def broadcast_strides(shape: Shape, space: Shape, own: Strides | None = None) -> Strides:
+    """The strides of an array of ``shape`` over a space that it broadcasts to.
+
+    ``own`` are its strides over its own shape; those of row order where None.
+    """
+    own = row_major(shape) if own is None else own
     lead = len(space) - len(shape)
     return (0,) * lead + tuple(
         0 if size == 1 and wide != 1 else stride

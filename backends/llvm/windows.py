@@ -1,21 +1,23 @@
 """Pooling: reductions over the windows of each channel, and their transposes.
 
-One task is one channel of one image, so that what windows add to a cell is added in order.
+Forward, a task is one row of windows, with the channels across the lanes. Backward, a task is one
+channel of one image, so that what windows add to a cell is added in order.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from ...ir import Dim, DType
+from ...ir import DType
 from ...ir.ops import adaptive_pool, pool
-from .code import NodeCode, Stage, emits
+from .code import COMPUTED, Access, NodeCode, Stage, emits
 from .copies import write_fill
 from .elements import compare, extremum, scalar_constant
 from .emitter import Loop, V, i64
 from .maps import load, store
+from .spaces import Shape
 
 
 @dataclass(frozen=True)
@@ -54,149 +56,203 @@ def span(stage: Stage, op: pool.Pooling, axis: int, index: V, size: V) -> Span:
 
 @dataclass(frozen=True)
 class Window:
-    """One window of one channel: its spans, and where its channel and its result lie."""
+    """One window of one channel: its spans, and where it lies.
+
+    ``base`` is the image and the first of ``lanes`` channels, ``cell`` the row and column of the
+    window; an array is addressed by its strides over both.
+    """
 
     stage: Stage
     rows: Span
     columns: Span
     width: V
-    channel: V
-    place: V
+    base: tuple[V, V]
+    cell: tuple[V, V]
+    lanes: int = 1
 
-    def cells(self, carry: list[V]) -> Iterator[tuple[V, Loop]]:
-        """The loop over all cells; gives the index in the channel, and the loop that carries."""
+    def at(self, access: Access, row: V, column: V) -> V:
+        """The address of a cell of this channel."""
+        f = self.stage.f
+        steps = [self.stage.dim(step) for step in access.strides]
+        place = i64(0)
+        for index, step in zip((*self.base, row, column), steps):
+            place = f.add(place, f.mul(index, step))
+        return f.at(self.stage.pointer(access.slot), place, access.dtype.itemsize)
+
+    def cells(self, carry: list[V]) -> Iterator[tuple[tuple[V, V], Loop]]:
+        """The loop over all cells; gives row and column, and the loop that carries."""
         f = self.stage.f
         with f.loop(self.rows.stop, self.rows.first, self.rows.step, carry) as down:
             with f.loop(
                 self.columns.stop, self.columns.first, self.columns.step, down.carried
             ) as across:
-                yield f.add(f.mul(down.index, self.width), across.index), across
+                yield (down.index, across.index), across
             down.next(*across.results)
         carry[:] = down.results
 
 
 @contextmanager
-def windows(code: NodeCode, shape: tuple[Dim, ...], result: tuple[Dim, ...]) -> Iterator[Window]:
-    """Write one launch over all windows of x [N, C, H, W]."""
+def windows(
+    code: NodeCode, shape: Shape, result: Shape, accesses: Sequence[Access]
+) -> Iterator[Window]:
+    """Write one launch over all windows of x [N, C, H, W]; one task is one channel."""
     op = code.node.op
     assert isinstance(op, pool.Pooling)
     with code.stage(shape[0] * shape[1]) as stage:
         f = stage.f
-        height, width = stage.dim(shape[2]), stage.dim(shape[3])
+        height, width, channels = (stage.dim(shape[axis]) for axis in (2, 3, 1))
         rows, columns = stage.dim(result[2]), stage.dim(result[3])
-        for slot in (*range(len(code.node.operands)), None):
-            stage.pointer(code.result() if slot is None else code.operand(slot))
+        for access in accesses:
+            # Outside of all loops, where what they read is still in reach.
+            stage.pointer(access.slot)
+            for step in access.strides:
+                stage.dim(step)
         with stage.tasks() as task:
-            channel = f.mul(task, f.mul(height, width))
-            base = f.mul(task, f.mul(rows, columns))
+            base = (f.op("udiv", task, channels), f.op("urem", task, channels))
             with f.loop(rows) as i:
                 down = span(stage, op, 0, i.index, height)
                 with f.loop(columns) as j:
                     across = span(stage, op, 1, j.index, width)
-                    place = f.add(base, f.add(f.mul(i.index, columns), j.index))
-                    yield Window(stage, down, across, width, channel, place)
+                    yield Window(stage, down, across, width, base, (i.index, j.index))
 
 
-def _read(window: Window, dtype: DType, slot: int, index: V) -> V:
-    f = window.stage.f
-    return load(window.stage, dtype, f.at(window.stage.pointer(slot), index, dtype.itemsize), 1)
+@contextmanager
+def rows_of_windows(
+    code: NodeCode, shape: Shape, result: Shape, accesses: Sequence[Access]
+) -> Iterator[Callable[[Callable[[Window], None]], None]]:
+    """Write one launch over all windows of x, a task for each row of them.
+
+    Gives a function that writes the body for every width of vector that the channels take.
+    """
+    op = code.node.op
+    assert isinstance(op, pool.Pooling)
+    wide = all(access.strides[1] == 1 for access in accesses)
+    most = code.target.lanes(accesses[0].dtype.itemsize) if wide else 1
+    with code.stage(shape[0] * result[2]) as stage:
+        f = stage.f
+        height, width, channels = (stage.dim(shape[axis]) for axis in (2, 3, 1))
+        rows, columns = stage.dim(result[2]), stage.dim(result[3])
+        for access in accesses:
+            stage.pointer(access.slot)
+            for step in access.strides:
+                stage.dim(step)
+
+        def each(body: Callable[[Window], None]) -> None:
+            with stage.tasks() as task:
+                image, row = f.op("udiv", task, rows), f.op("urem", task, rows)
+                down = span(stage, op, 0, row, height)
+                with f.loop(columns) as j:
+                    across = span(stage, op, 1, j.index, width)
+                    even = f.op("and", channels, V(str(-most), "i64")) if most > 1 else i64(0)
+                    for start, end, lanes in ((i64(0), even, most), (even, channels, 1)):
+                        with f.loop(end, start, lanes) as c:
+                            base, cell = (image, c.index), (row, j.index)
+                            body(Window(stage, down, across, width, base, cell, lanes))
+
+        yield each
 
 
-def _write(window: Window, dtype: DType, slot: int, index: V, value: V) -> None:
-    f = window.stage.f
-    at = f.at(window.stage.pointer(slot), index, dtype.itemsize)
-    store(window.stage, dtype, value, at, 1)
+def _read(window: Window, access: Access, row: V, column: V) -> V:
+    return load(window.stage, access.dtype, window.at(access, row, column), window.lanes)
 
 
-def _first_maximum(window: Window, dtype: DType, slot: int) -> V:
-    """The index in the channel of the first maximum; NaN is above all; -1 without cells."""
-    f = window.stage.f
+def _write(window: Window, access: Access, row: V, column: V, value: V) -> None:
+    store(window.stage, access.dtype, value, window.at(access, row, column), window.lanes)
+
+
+def _first_maximum(window: Window, x: Access) -> tuple[V, V, V]:
+    """Row and column of the first maximum, NaN above all, and whether there is a cell at all."""
+    f, dtype = window.stage.f, x.dtype
     carry = [scalar_constant(float("-inf"), dtype), i64(-1)]
-    for index, loop in window.cells(carry):
+    for (row, column), loop in window.cells(carry):
         best, place = loop.carried
-        value = _read(window, dtype, slot, f.add(window.channel, index))
+        value = _read(window, x, row, column)
         nan = f.op("and", f.compare("fcmp uno", value, value), f.compare("fcmp ord", best, best))
         better = f.op("or", nan, compare(f, "gt", value, best, dtype))
         better = f.op("or", better, f.compare("icmp slt", place, i64(0)))
+        index = f.add(f.mul(row, window.width), column)
         loop.next(f.select(better, value, best), f.select(better, index, place))
-    return carry[1]
+    known = f.intrinsic("smax", carry[1], i64(0))
+    row, column = f.op("udiv", known, window.width), f.op("urem", known, window.width)
+    return row, column, f.compare("icmp sge", carry[1], i64(0))
 
 
 @emits(pool.MaxPool2d, adaptive_pool.AdaptiveMaxPool2d)
 def maximum(code: NodeCode) -> None:
     """The greatest cell of each window."""
-    (x,), (y,) = code.operand_types, code.result_types
-    with windows(code, x.shape, y.shape) as window:
-        carry = [scalar_constant(float("-inf"), x.dtype)]
-        for index, loop in window.cells(carry):
-            place = window.stage.f.add(window.channel, index)
-            value = _read(window, x.dtype, code.operand(0), place)
+    x, y = code.operand_access(0), code.result_access()
+    shape, result = code.operand_types[0].shape, code.result_types[0].shape
+
+    def body(window: Window) -> None:
+        carry = [scalar_constant(float("-inf"), x.dtype, window.lanes)]
+        for cell, loop in window.cells(carry):
+            value = _read(window, x, *cell)
             loop.next(extremum(window.stage.f, "max", loop.carried[0], value, x.dtype))
-        _write(window, y.dtype, code.result(), window.place, carry[0])
+        _write(window, y, *window.cell, carry[0])
+
+    with rows_of_windows(code, shape, result, (x, y)) as each:
+        each(body)
 
 
 @emits(pool.MaxPool2dSelect, adaptive_pool.AdaptiveMaxPool2dSelect)
 def maximum_select(code: NodeCode) -> None:
     """The cell of g where the first maximum of the window of x stands."""
-    x, g = code.operand_types
-    (y,) = code.result_types
-    with windows(code, x.shape, y.shape) as window:
-        f = window.stage.f
-        place = _first_maximum(window, x.dtype, code.operand(0))
-        known = f.intrinsic("smax", place, i64(0))
-        value = _read(window, g.dtype, code.operand(1), f.add(window.channel, known))
-        none = f.compare("icmp slt", place, i64(0))
-        zero = scalar_constant(0, g.dtype)
-        _write(window, y.dtype, code.result(), window.place, f.select(none, zero, value))
+    x, g, y = code.operand_access(0), code.operand_access(1), code.result_access()
+    shape, result = code.operand_types[0].shape, code.result_types[0].shape
+    with windows(code, shape, result, (x, g, y)) as window:
+        row, column, found = _first_maximum(window, x)
+        value = _read(window, g, row, column)
+        value = window.stage.f.select(found, value, scalar_constant(0, g.dtype))
+        _write(window, y, *window.cell, value)
 
 
 @emits(pool.MaxPool2dBackward, adaptive_pool.AdaptiveMaxPool2dBackward)
 def maximum_backward(code: NodeCode) -> None:
     """dy added where the first maximum of each window stands."""
-    x, dy = code.operand_types
-    (dx,) = code.result_types
-    write_fill(code, dx.dtype, code.result(), dx.size, 0)
-    with windows(code, x.shape, dy.shape) as window:
+    x, dy, dx = code.operand_access(0), code.operand_access(1), code.result_access()
+    shape, result = code.operand_types[0].shape, code.operand_types[1].shape
+    write_fill(code, dx.dtype, dx.slot, code.result_types[0].size, 0)
+    with windows(code, shape, result, (x, dy, dx)) as window:
         f = window.stage.f
-        place = _first_maximum(window, x.dtype, code.operand(0))
-        known = f.add(window.channel, f.intrinsic("smax", place, i64(0)))
-        share = _read(window, dy.dtype, code.operand(1), window.place)
-        none = f.compare("icmp slt", place, i64(0))
-        share = f.select(none, scalar_constant(0, dy.dtype), share)
-        total = f.op("fadd", _read(window, dx.dtype, code.result(), known), share)
-        _write(window, dx.dtype, code.result(), known, total)
+        row, column, found = _first_maximum(window, x)
+        share = f.select(found, _read(window, dy, *window.cell), scalar_constant(0, dy.dtype))
+        total = f.op("fadd", _read(window, dx, row, column), share)
+        _write(window, dx, row, column, total)
 
 
 @emits(pool.AvgPool2d, adaptive_pool.AdaptiveAvgPool2d)
 def average(code: NodeCode) -> None:
     """The sum of each window over the number of cells that count."""
-    (x,), (y,) = code.operand_types, code.result_types
-    with windows(code, x.shape, y.shape) as window:
+    x, y = code.operand_access(0), code.result_access()
+    shape, result = code.operand_types[0].shape, code.result_types[0].shape
+
+    def body(window: Window) -> None:
         f = window.stage.f
-        carry = [scalar_constant(0, x.dtype)]
-        for index, loop in window.cells(carry):
-            value = _read(window, x.dtype, code.operand(0), f.add(window.channel, index))
-            loop.next(f.op("fadd", loop.carried[0], value))
-        mean = f.op("fdiv", carry[0], _area(window, carry[0].type))
-        _write(window, y.dtype, code.result(), window.place, mean)
+        carry = [scalar_constant(0, x.dtype, window.lanes)]
+        for cell, loop in window.cells(carry):
+            loop.next(f.op("fadd", loop.carried[0], _read(window, x, *cell)))
+        area = f.broadcast(_area(window, x.dtype), window.lanes)
+        _write(window, y, *window.cell, f.op("fdiv", carry[0], area))
+
+    with rows_of_windows(code, shape, result, (x, y)) as each:
+        each(body)
 
 
-def _area(window: Window, kind: str) -> V:
+def _area(window: Window, dtype: DType) -> V:
     f = window.stage.f
     area = f.mul(window.rows.divisor, window.columns.divisor)
-    return f.cast("sitofp", area, kind)
+    return f.cast("sitofp", area, COMPUTED[dtype])
 
 
 @emits(pool.AvgPool2dBackward, adaptive_pool.AdaptiveAvgPool2dBackward)
 def average_backward(code: NodeCode) -> None:
     """The share of each window added to its cells."""
-    (dy,), (dx,) = code.operand_types, code.result_types
-    write_fill(code, dx.dtype, code.result(), dx.size, 0)
-    with windows(code, dx.shape, dy.shape) as window:
+    dy, dx = code.operand_access(0), code.result_access()
+    shape, result = code.result_types[0].shape, code.operand_types[0].shape
+    write_fill(code, dx.dtype, dx.slot, code.result_types[0].size, 0)
+    with windows(code, shape, result, (dy, dx)) as window:
         f = window.stage.f
-        value = _read(window, dy.dtype, code.operand(0), window.place)
-        share = f.op("fdiv", value, _area(window, value.type))
-        for index, _ in window.cells([]):
-            place = f.add(window.channel, index)
-            total = f.op("fadd", _read(window, dx.dtype, code.result(), place), share)
-            _write(window, dx.dtype, code.result(), place, total)
+        value = _read(window, dy, *window.cell)
+        share = f.op("fdiv", value, _area(window, dy.dtype))
+        for cell, _ in window.cells([]):
+            _write(window, dx, *cell, f.op("fadd", _read(window, dx, *cell), share))
