@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from .dims import Dim, as_dim, is_int
-from .errors import AttributeMistake
+from .errors import AttributeMistake, shown
 from .literal import Literal
 from .types import DType
 
@@ -18,22 +18,40 @@ Padding = tuple[Pair, Pair]
 def integer(value: Any, what: str) -> int:
     """An int; AttributeMistake for anything else."""
     if not is_int(value):
-        raise AttributeMistake(f"{what} must be an int, got {value!r}")
+        raise AttributeMistake(
+            f"{what} must be an int, got {shown(value)}", fix=f"write for example {what}=2"
+        )
+    return operator.index(value)
+
+
+def positive(value: Any, what: str) -> int:
+    """An int of at least 1; AttributeMistake for anything else."""
+    if not is_int(value) or value < 1:
+        raise AttributeMistake(
+            f"{what} must be an int of at least 1, got {shown(value)}",
+            fix=f"write for example {what}=2",
+        )
     return operator.index(value)
 
 
 def number(value: Any, what: str) -> float:
     """A float; AttributeMistake for anything but a real number."""
     try:
-        return float(value)
+        if not isinstance(value, str):
+            return float(value)
     except (TypeError, ValueError):
-        raise AttributeMistake(f"{what} must be a number, got {value!r}") from None
+        pass
+    raise AttributeMistake(
+        f"{what} must be a number, got {shown(value)}", fix=f"write for example {what}=0.1"
+    )
 
 
 def flag(value: Any, what: str) -> bool:
     """A bool; AttributeMistake for anything else."""
     if value not in (True, False):
-        raise AttributeMistake(f"{what} must be True or False, got {value!r}")
+        raise AttributeMistake(
+            f"{what} must be True or False, got {shown(value)}", fix=f"write {what}=True"
+        )
     return bool(value)
 
 
@@ -42,7 +60,7 @@ def pair(value: Any, what: str, least: int = 0) -> Pair:
     items = tuple(value) if isinstance(value, Sequence) else (value, value)
     if len(items) != 2 or not all(is_int(item) and item >= least for item in items):
         raise AttributeMistake(
-            f"{what} must be an int or a pair of ints, at least {least}, got {value!r}",
+            f"{what} must be an int or a pair of ints, at least {least}, got {shown(value)}",
             fix=f"write {what}=2 or {what}=(2, 1), rows first",
         )
     return (int(items[0]), int(items[1]))
@@ -59,7 +77,7 @@ def padding(value: Any, what: str) -> Padding:
     except (AttributeMistake, ValueError):
         raise AttributeMistake(
             f"{what} must be an int, (rows, columns) or ((top, bottom), (left, right)), "
-            f"none negative, got {value!r}",
+            f"none negative, got {shown(value)}",
             fix=f"write {what}=1, {what}=(1, 2) or {what}=((0, 1), (0, 1))",
         ) from None
 

@@ -6,6 +6,8 @@ user's own line, with its text), and what to do about it.
 
 from __future__ import annotations
 
+import reprlib
+
 from .location import Location
 
 
@@ -80,13 +82,21 @@ class ParseError(CauceError, ValueError):
         self.text = text
 
     def __str__(self) -> str:
-        shown = f"line {self.line}, column {self.column}: {self.what}\n  {self.text}"
-        shown += "\n  " + " " * (self.column - 1) + "^"
-        return shown + (f"\n  fix: {self.fix}" if self.fix else "")
+        lines = [f"line {self.line}, column {self.column}: {self.what}", f"  {self.text}"]
+        lines.append("  " + " " * (self.column - 1) + "^")
+        if self.loc:
+            lines.append(self.loc.describe(indent="  "))
+        if self.fix:
+            lines.append(f"  fix: {self.fix}")
+        return "\n".join(lines)
 
 
 class DataError(CauceError, ValueError):
     """A data set, or a file of data, that is not what it should be."""
+
+
+class MissingFile(CauceError, FileNotFoundError):
+    """A file, or the folder to write one in, that is not there."""
 
 
 class UnsupportedOp(CauceError, NotImplementedError):
@@ -103,3 +113,19 @@ class ExportFailure(CauceError, RuntimeError):
 
 class MissingExtra(CauceError, ImportError):
     """An optional dependency that is not installed; ``fix`` is the install command."""
+
+
+def shown(value: object) -> str:
+    """``value`` in a message: as it is written where that is short, else what it is."""
+    text = repr(value)
+    if len(text) <= 70 and "\n" not in text:
+        return text
+    if hasattr(value, "dtype") and hasattr(value, "shape"):
+        return f"an array of {value.dtype} with shape {tuple(value.shape)}"
+    return reprlib.repr(value).replace("\n", " ")
+
+
+def need(value: object, kind: type | tuple[type, ...], what: str, fix: str) -> None:
+    """Raise TypeMismatch unless ``value`` is of a kind; ``what`` says who takes what."""
+    if not isinstance(value, kind):
+        raise TypeMismatch(f"{what}, got {shown(value)}", fix=fix)

@@ -389,11 +389,12 @@ def check_arity(op: Op, count: int) -> None:
     """
     least, most = op.arity()
     if count < least or (most is not None and count > most):
-        wanted = (
-            str(least) if most == least else f"{least} to {'any number' if most is None else most}"
-        )
+        several = f"{least} or more" if most is None else f"{least} to {most}"
+        wanted = str(least) if most == least else several
+        operands = "operand" if wanted == "1" else "operands"
         raise GraphError(
-            f"{op.name} takes {wanted} operands ({', '.join(op.operands)}), got {count}"
+            f"{op.name} takes {wanted} {operands} ({', '.join(op.operands)}), got {count}",
+            fix="give one value for each; those with ? may be left out, * stands for any number",
         )
 
 

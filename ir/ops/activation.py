@@ -72,7 +72,10 @@ class Clip(FloatUnary):
 
     def check(self) -> None:
         if self.min is not None and self.max is not None and self.min > self.max:
-            raise AttributeMistake(f"clip: min {self.min} is above max {self.max}")
+            raise AttributeMistake(
+                f"clip: min {self.min} is above max {self.max}",
+                fix="give the lower bound first: clip(x, min, max)",
+            )
 
     def reference(self, x: Array) -> Array:
         return x.copy() if self.min is None and self.max is None else np.clip(x, self.min, self.max)

@@ -27,7 +27,8 @@ class AdaptiveWindows(Pooling):
     def check(self) -> None:
         if min(self.output_size) < 1:
             raise AttributeMistake(
-                f"{self.name}: output_size must be at least 1, got {self.output_size}"
+                f"{self.name}: output_size must be at least 1, got {self.output_size}",
+                fix="give the height and the width of the result, for example (7, 7)",
             )
 
     def count(self, axis: int, size: Dim) -> Dim:

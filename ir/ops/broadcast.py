@@ -10,6 +10,10 @@ from ..types import DType, TensorType
 
 Shape = tuple[Dim, ...]
 
+_SHORTCUT = (
+    "; in a residual block, a 1x1 convolution brings the shortcut to the channels and the stride"
+)
+
 
 def broadcast(*shapes: Shape) -> Shape:
     """The common shape of ``shapes``, aligned at the last dimension.
@@ -24,10 +28,12 @@ def broadcast(*shapes: Shape) -> Shape:
         wide = {size for size in sizes if size != 1}
         if len(wide) > 1:
             shown = " and ".join("[" + ",".join(map(str, shape)) + "]" for shape in shapes)
-            differ = " and ".join(sorted(str(size) for size in wide))
+            differ = " and ".join(str(size) for size in dict.fromkeys(sizes) if size != 1)
+            counted = axis if all(len(shape) == rank for shape in shapes) else axis - rank
             raise ShapeError(
-                f"shapes {shown} do not broadcast: dimension {axis - rank} is {differ}",
-                fix="sizes must be equal, or one of them 1 (aligned at the last dimension)",
+                f"shapes {shown} do not broadcast: dimension {counted} is {differ}",
+                fix="sizes must be equal, or one of them 1 (aligned at the last dimension)"
+                + _SHORTCUT * (rank == 4),
             )
         result.append(wide.pop() if wide else 1)
     return tuple(result)
@@ -43,7 +49,7 @@ def same_dtype(op: str, *types: TensorType) -> DType:
     if len(dtypes) > 1:
         raise TypeMismatch(
             f"{op}: the operands are {' and '.join(map(str, types))}",
-            fix=f"cast one of them: cast to {dtypes[0]}",
+            fix=f"give them one dtype, for example with cast('{dtypes[0]}')",
         )
     return dtypes[0]
 

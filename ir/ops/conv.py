@@ -60,9 +60,15 @@ class ConvBase(Op):
     def check(self) -> None:
         for what in ("stride", "dilation"):
             if min(getattr(self, what)) < 1:
-                raise AttributeMistake(f"{self.name}: {what} must be at least 1")
+                raise AttributeMistake(
+                    f"{self.name}: {what} must be at least 1, got {getattr(self, what)}",
+                    fix=f"leave {what} out for 1",
+                )
         if self.groups < 1:
-            raise AttributeMistake(f"{self.name}: groups must be at least 1, got {self.groups}")
+            raise AttributeMistake(
+                f"{self.name}: groups must be at least 1, got {self.groups}",
+                fix="leave groups out for 1; a depthwise convolution has as many as channels",
+            )
 
     def geometry(self) -> tuple[Pair, Padding, Pair, int]:
         """stride, padding, dilation and groups."""

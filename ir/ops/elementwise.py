@@ -399,7 +399,9 @@ class Where(Op):
 
     def infer(self, condition: TensorType, x: TensorType, y: TensorType) -> TensorType:
         if condition.dtype is not DType.BOOL:
-            raise TypeMismatch(f"where: the condition must be bool, got {condition}")
+            raise TypeMismatch(
+                f"where: the condition must be bool, got {condition}", fix="compare first: x > 0"
+            )
         shape = broadcast(condition.shape, x.shape, y.shape)
         return TensorType(same_dtype(self.name, x, y), shape)
 

@@ -228,7 +228,8 @@ class FixedWindows(Pooling):
             if min(kernel, stride, dilation) < 1:
                 raise AttributeMistake(
                     f"{self.name}: kernel size, stride and dilation must be at least 1, "
-                    f"got {kernel}, {stride} and {dilation} along the {('rows', 'columns')[axis]}"
+                    f"got {kernel}, {stride} and {dilation} along the {('rows', 'columns')[axis]}",
+                    fix="leave out the stride to move by the kernel size",
                 )
             if max(pads) >= self.extent(axis):
                 raise AttributeMistake(

@@ -42,7 +42,10 @@ def normalize_axes(axes: tuple[int, ...] | None, rank: int, op: str) -> tuple[in
         return tuple(range(rank))
     found = sorted(normalize_axis(axis, rank, op) for axis in axes)
     if len(set(found)) < len(found):
-        raise AttributeMistake(f"{op}: axes {list(axes)} name an axis twice")
+        raise AttributeMistake(
+            f"{op}: axes {list(axes)} name an axis twice, counted from 0 {found}",
+            fix="name each axis once; negative ones count from the last",
+        )
     return tuple(found)
 
 

@@ -79,7 +79,10 @@ class Flatten(Op):
         start = normalize_axis(self.start_dim, x.rank, self.name)
         end = normalize_axis(self.end_dim, x.rank, self.name)
         if start > end:
-            raise AttributeMistake(f"flatten: start_dim {start} comes after end_dim {end}")
+            raise AttributeMistake(
+                f"flatten: start_dim {start} comes after end_dim {end} in {x}",
+                fix="give the first dimension to merge, then the last: flatten(x, 1, -1)",
+            )
         merged = product(x.shape[start : end + 1])
         return x.with_shape((*x.shape[:start], merged, *x.shape[end + 1 :]))
 
@@ -106,7 +109,8 @@ class Transpose(Op):
     def infer(self, x: TensorType) -> TensorType:
         if sorted(self.perm) != list(range(x.rank)):
             raise AttributeMistake(
-                f"transpose: perm {list(self.perm)} is no order of the {x.rank} dimensions of {x}"
+                f"transpose: perm {list(self.perm)} is no order of the {x.rank} dimensions of {x}",
+                fix=f"name each of {', '.join(map(str, range(x.rank)))} once",
             )
         return x.with_shape(x.shape[axis] for axis in self.perm)
 
@@ -135,8 +139,9 @@ class Concat(Op):
             others = [(a, b) for i, (a, b) in enumerate(zip(x.shape, xs[0].shape)) if i != axis]
             if x.rank != xs[0].rank or any(a != b for a, b in others):
                 raise ShapeError(
-                    f"concat along axis {axis}: {x} and {xs[0]} differ elsewhere",
-                    fix="all dimensions but the one along the axis must be equal",
+                    f"concat along axis {axis}: {xs[0]} and {x} differ in another one too",
+                    fix=f"bring them to one size in all dimensions but {axis}, by pooling, padding "
+                    "or slicing",
                 )
             total = total + x.shape[axis]
         return xs[0].with_shape(total if i == axis else dim for i, dim in enumerate(xs[0].shape))
@@ -171,7 +176,10 @@ class Slice(Op):
         if len(counts) > 1 or (self.steps is not None and len(self.steps) not in counts):
             raise AttributeMistake("slice: axes, starts, stops and steps must be equally many")
         if self.steps is not None and min(self.steps, default=1) < 1:
-            raise AttributeMistake(f"slice: steps must be at least 1, got {list(self.steps)}")
+            raise AttributeMistake(
+                f"slice: steps must be at least 1, got {list(self.steps)}",
+                fix="to go backwards, take the indices with gather",
+            )
         if self.steps is not None and all(step == 1 for step in self.steps):
             object.__setattr__(self, "steps", None)
 
@@ -347,7 +355,8 @@ def check_indices(op: str, indices: Array, size: int) -> None:
         wrong = indices[(indices < 0) | (indices >= size)].ravel()[0]
         raise ShapeError(
             f"{op}: index {wrong} is out of range for size {size}",
-            fix=f"indices (class labels too) run from 0 to {size - 1}",
+            fix=f"indices run from 0 to {size - 1}; if they are class labels, check the labels, or "
+            "give the network more classes",
         )
 
 

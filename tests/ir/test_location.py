@@ -110,7 +110,7 @@ def test_errors_show_where_and_what_to_do() -> None:
     with pytest.raises(ShapeError) as caught:
         Builder(graph, path="stage2.block1.sum", loc=loc)(Add(), x, y)
     lines = str(caught.value).splitlines()
-    assert lines[0] == "shapes [N,3] and [N,4] do not broadcast: dimension -1 is 3 and 4"
+    assert lines[0] == "shapes [N,3] and [N,4] do not broadcast: dimension 1 is 3 and 4"
     assert lines[1] == "  in layer: stage2.block1.sum"
     assert lines[2] == "  at /home/user/net.py:4: return here()"
     assert lines[-1].startswith("  fix: sizes must be equal")

@@ -166,7 +166,7 @@ def test_a_label_out_of_range_is_named(op: Op, label: int) -> None:
     assert "labels run from 0 to 9" in str(caught.value)
     with pytest.raises(ShapeError, match=f"index {label} is out of range for size 10") as caught:
         run_primitives(op, logits, labels)
-    assert "class labels too) run from 0 to 9" in str(caught.value)
+    assert "indices run from 0 to 9; if they are class labels" in str(caught.value)
 
 
 # ---- KL divergence -----------------------------------------------------------------------------
