@@ -9,9 +9,10 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 
 from cauce.backends.contract import Executable, Program
+from cauce.backends.llvm import LlvmProgram
 from cauce.backends.numpy import NumpyProgram
 from cauce.ir import Graph, Op
 from cauce.ir.evaluate import evaluate
@@ -20,7 +21,9 @@ from .build import concrete, in_f32, symbolic
 from .sample import Sample, strategy
 from .test_facets import assert_close, every_op
 
-PROGRAMS: dict[str, Callable[[Graph], Program]] = {"numpy": NumpyProgram}
+PROGRAMS: dict[str, Callable[[Graph], Program]] = {"numpy": NumpyProgram, "llvm": LlvmProgram}
+# Native code is compiled anew for each example: the fast tier takes fewer of them.
+FEWER = {"llvm": 5}
 # Relative to the greatest element of a result; both sides may sum in another order.
 TOLERANCE = {"f64": 1e-12, "f32": 1e-5}
 
@@ -29,6 +32,7 @@ TOLERANCE = {"f64": 1e-12, "f32": 1e-5}
 @pytest.mark.parametrize("backend", PROGRAMS)
 @every_op
 def test_backend_is_the_reference(op: type[Op], backend: str, dtype: str) -> None:
+    @settings(max_examples=max(2, settings.default.max_examples // FEWER.get(backend, 1)))
     @given(strategy(op))
     def check(drawn: Sample) -> None:
         sample = drawn if dtype == "f64" else in_f32(drawn)
