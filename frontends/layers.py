@@ -13,7 +13,7 @@ import numpy as np
 
 from ..ir import Role, TensorType
 from ..ir.attributes import padding as padding_kind
-from ..ir.attributes import pair
+from ..ir.attributes import pair, positive
 from ..ir.dims import Dim
 from ..ir.errors import AttributeMistake, ShapeError
 from ..ir.location import here
@@ -70,6 +70,7 @@ def conv2d(
     path = trace.layer_path("conv", name)
     try:
         kernel = pair(kernel_size, "kernel_size", least=1)
+        out_channels, groups = positive(out_channels, "out_channels"), positive(groups, "groups")
         if x.ndim != 4:
             raise ShapeError(
                 f"conv2d takes [N, C, H, W], got {x.type}",
@@ -164,6 +165,7 @@ def conv_transpose2d(
     path = trace.layer_path("conv_transpose", name)
     try:
         kernel = pair(kernel_size, "kernel_size", least=1)
+        out_channels, groups = positive(out_channels, "out_channels"), positive(groups, "groups")
         if x.ndim != 4:
             raise ShapeError(
                 f"conv_transpose2d takes [N, C, H, W], got {x.type}",
@@ -246,8 +248,13 @@ def linear(
     """
     trace = current()
     path = trace.layer_path("linear", name)
-    if x.ndim < 2:
-        raise ShapeError(f"linear takes [N, features], got {x.type}", path=path, loc=here())
+    try:
+        out_features = positive(out_features, "out_features")
+        if x.ndim < 2:
+            raise ShapeError(f"linear takes [N, features], got {x.type}")
+    except (ShapeError, AttributeMistake) as error:
+        error.at(path, here())
+        raise
     type_ = TensorType(x.dtype, (out_features, x.shape[-1]))
     weight = trace.parameter(f"{path}.weight", type_, weight_init)
     operands = [x, weight]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from types import EllipsisType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -92,6 +92,14 @@ class Tensor:
         raise TypeMismatch(
             "a symbolic tensor has no truth value: its numbers are not known while tracing",
             fix="use nn.where(condition, a, b)",
+            loc=here(),
+        )
+
+    def __iter__(self) -> Iterator[Tensor]:
+        # Without it Python would ask for x[0], x[1], ... without end.
+        raise TypeMismatch(
+            f"a symbolic tensor cannot be taken apart: {self.type}",
+            fix="take what is needed by x[0], x[1], ...",
             loc=here(),
         )
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..ir import Array, Builder, DType, Graph, Input, Literal, Op, Role, TensorType
-from ..ir.errors import GraphError, ShapeError
+from ..ir.errors import GraphError, ShapeError, TypeMismatch
 from ..ir.location import here
 from ..ir.ops.constant import Constant
 from ..ir.ops.elementwise import Add
@@ -107,8 +107,19 @@ class Trace:
         return tuple(Tensor(value, self) for value in values)
 
     def check_own(self, *tensors: Tensor) -> None:
-        """Raise GraphError where a tensor was made in another trace."""
+        """Check that these are tensors of this trace.
+
+        Raises:
+            TypeMismatch: something that is no tensor.
+            GraphError: a tensor that was made in another trace.
+        """
         for tensor in tensors:
+            if not isinstance(tensor, Tensor):
+                raise TypeMismatch(
+                    f"an operand must be a tensor of the network, got {tensor!r}",
+                    fix="write numbers in arithmetic, x * 2, where they take the dtype of x",
+                    loc=here(),
+                )
             if tensor.trace is not self:
                 raise _stray(tensor.trace.graph.name)
 

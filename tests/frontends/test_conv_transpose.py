@@ -161,7 +161,7 @@ MISTAKES: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"output_size": (7,)}, ShapeError, r"output_size=\[7\]"),
     ({"kernel": 1, "padding": 3}, ShapeError, "makes -1 to -1"),
     ({"groups": 3}, ShapeError, "4 input and 6 output channels do not divide into 3 groups"),
-    ({"groups": 0}, AttributeMistake, "groups must be at least 1, got 0"),
+    ({"groups": 0}, AttributeMistake, "groups must be an int of at least 1, got 0"),
     ({"kernel": 0}, AttributeMistake, "kernel_size must be"),
     ({"stride": 0}, AttributeMistake, "stride must be"),
     ({"output_padding": -1}, AttributeMistake, "output_padding must be"),

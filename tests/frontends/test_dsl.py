@@ -218,6 +218,36 @@ def test_what_is_no_int_is_said_to_be_none(stride: object) -> None:
         make(lambda x: x, x=("N", stride))
 
 
+@pytest.mark.parametrize(
+    ("layer", "message"),
+    [
+        (lambda x: nn.conv2d(x, 0, 3), "out_channels must be an int of at least 1, got 0"),
+        (lambda x: nn.conv2d(x, 4, 3, groups=0), "groups must be an int of at least 1, got 0"),
+        (lambda x: nn.conv_transpose2d(x, -1, 3), "out_channels must .* got -1"),
+        (lambda x: nn.conv_transpose2d(x, 2.0, 3), "out_channels must .* got 2.0"),
+        (lambda x: nn.linear(x, -1), "out_features must be an int of at least 1, got -1"),
+    ],
+)
+def test_a_layer_without_outputs(layer, message: str) -> None:
+    with pytest.raises(AttributeMistake, match=message) as caught:
+        make(layer, x=("N", 2, 8, 8))
+    assert HERE in str(caught.value)
+
+
+@pytest.mark.parametrize("use", [list, nn.concat])
+def test_a_tensor_cannot_be_iterated(use) -> None:
+    with pytest.raises(TypeMismatch, match="cannot be taken apart"):
+        make(lambda x: use(x), x=("N", 2))
+
+
+@pytest.mark.parametrize(
+    "use", [lambda x: nn.relu(3), lambda x: x @ 3, lambda x: nn.where(1, x, x)]
+)
+def test_operands_are_tensors(use) -> None:
+    with pytest.raises(TypeMismatch, match="must be a tensor of the network, got"):
+        make(use, x=("N", 2))
+
+
 def test_an_index_beyond_a_known_size_is_named() -> None:
     with pytest.raises(ShapeError, match=r"slice \[5:6\] along axis 1 of f32\[N,3\]"):
         make(lambda x: x[:, 5], x=("N", 3))
