@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from ..ir import Array, Graph, Input, TensorType
-from ..ir.errors import GraphError, ShapeError, TypeMismatch
+from ..ir.errors import GraphError, ShapeError, TypeMismatch, need
 from ..ir.evaluate import bind_symbols, check_feed, check_feeds
 from ..ir.tracebacks import user_facing
 from .split import call_inputs, fixed_inputs, updated_inputs
@@ -260,12 +260,16 @@ class Executable:
         names = [value.name for value in self._inputs]
         if len(args) > len(names):
             raise GraphError(
-                f"{self.graph.name} takes {len(names)} inputs ({', '.join(names)}), got {len(args)}"
+                f"{self.graph.name} takes ({', '.join(names)}), got {len(args)} arrays",
+                fix="give an array for each, in this order or by name",
             )
         feeds = dict(zip(names, args))
         twice = [name for name in kwargs if name in feeds]
         if twice:
-            raise GraphError(f"{self.graph.name}: {', '.join(twice)} given by position and by name")
+            raise GraphError(
+                f"{self.graph.name}: {', '.join(twice)} given by position and by name",
+                fix="give each input once",
+            )
         return {**feeds, **kwargs}
 
     def _run(
@@ -280,13 +284,19 @@ class Executable:
                 f"{self.graph.name} has no parameter values yet",
                 fix="call load_state_dict, or compile a Model instead of its graph",
             )
-        if (state is None) == bool(self._updated):
+        if state is None and self._updated:
             names = ", ".join(value.name for value in self._updated[:3])
             raise GraphError(
-                f"{self.graph.name} updates {names or 'nothing'}"
-                + ("" if self._updated else ", it takes no state"),
+                f"{self.graph.name} updates {len(self._updated)} arrays ({names}, ...), "
+                "and no state that holds them was given",
                 fix="make a state with new_state(values) and pass it as state=",
             )
+        if state is not None and not self._updated:
+            raise GraphError(
+                f"{self.graph.name} updates nothing, it takes no state", fix="leave out state="
+            )
+        if state is not None:
+            need(state, State, "state= takes a state", "make it with new_state(values)")
         if state is not None and state.program is not self.program:
             raise GraphError(
                 f"this state is not of {self.graph.name}: another executable made it",
@@ -304,15 +314,24 @@ class Executable:
         types = list(self.outputs.values())
         if out is None:
             return [None] * len(self._types)
-        given = [out] if isinstance(out, np.ndarray) else list(out)
+        given: list[Any] = list(out) if isinstance(out, (tuple, list)) else [out]
         if len(given) != len(types):
-            raise GraphError(f"out has {len(given)} arrays, there are {len(types)} outputs")
+            raise GraphError(
+                f"out has {len(given)} arrays, {self.graph.name} has {len(types)} outputs",
+                fix=f"give an array for each of {', '.join(self.outputs)}",
+            )
         for (name, type_), array in zip(self.outputs.items(), given):
             wanted = type_.bind(dims)
+            fix = f"make it with np.empty({wanted.shape}, np.{wanted.dtype.numpy.name})"
+            need(array, np.ndarray, f"out for {name} must be an array {wanted}", fix)
             if array.shape != wanted.shape:
-                raise ShapeError(f"out for {name} must be {wanted}, got shape {array.shape}")
+                raise ShapeError(
+                    f"out for {name} must be {wanted}, got an array of shape {array.shape}", fix=fix
+                )
             if array.dtype != wanted.dtype.numpy:
-                raise TypeMismatch(f"out for {name} must be {wanted}, got {array.dtype}")
+                raise TypeMismatch(
+                    f"out for {name} must be {wanted}, got an array of {array.dtype}", fix=fix
+                )
             others = [*inputs, *given]
             shared = sum(np.shares_memory(array, other) for other in others) > 1
             if shared or not array.flags.writeable:
@@ -330,6 +349,5 @@ def check_shape(value: Input, array: Array) -> None:
     ):
         raise ShapeError(
             f"{value.name} is {value.type}, got an array of shape {array.shape}",
-            fix="load the weights of the same network",
-            path=value.name,
+            fix="load the weights of the same network, made with the same options",
         )

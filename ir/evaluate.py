@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import reprlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .dims import solve, substitute
-from .errors import CauceError, GraphError, ShapeError, TypeMismatch
+from .errors import CauceError, GraphError, ShapeError, TypeMismatch, shown
 from .graph import Graph, Input, Node, Value
 from .op import Op
 from .tracebacks import user_facing
@@ -111,32 +110,44 @@ def check_feeds(
         surplus = f"{graph_name} has no input called {', '.join(unknown)}" if unknown else ""
         raise GraphError(
             "; ".join(filter(None, (problem, surplus))),
-            fix=f"{graph_name} takes {', '.join(str(v.name) + ': ' + str(v.type) for v in inputs)}",
+            fix=f"{graph_name} takes {', '.join(f'{v.name}: {v.type}' for v in inputs)}",
         )
     return [check_feed(value, feeds[value.name]) for value in inputs]
 
 
 def check_feed(value: Input, feed: object) -> Array:
     """One feed as an array with the dtype and the rank of its input."""
-    wanted = value.type.dtype
     array = feed if isinstance(feed, (np.ndarray, np.generic)) else _from_python(value, feed)
     array = np.asarray(array)
-    if array.dtype != wanted.numpy:
+    if array.dtype != value.type.dtype.numpy:
         raise TypeMismatch(
-            f"input {value.name} takes {value.type}, got an array of {array.dtype}",
-            fix=f"convert it: array.astype(np.{wanted.numpy.name})"
-            if array.ndim == value.type.rank
-            else f"feed an array shaped like {value.type}; class labels become one by one-hot",
-            path=value.name,
+            f"input {value.name} takes {value.type}, got an array of {array.dtype} "
+            f"with shape {array.shape}",
+            fix=_conversion(value.type, array),
         )
     if array.ndim != value.type.rank:
         raise ShapeError(
             f"input {value.name} takes {value.type} ({value.type.rank} dimensions), "
             f"got an array of shape {array.shape} ({array.ndim} dimensions)",
-            fix="add a dimension with array[None] or drop one with array[0]",
-            path=value.name,
+            fix="array[None] adds the batch of a single image, array[:, None] the channel of grey "
+            "images, reshape any other dimension",
         )
     return array
+
+
+def _conversion(type_: TensorType, array: Array) -> str:
+    """How an array of another dtype, perhaps of another rank, becomes one of this type."""
+    name = type_.dtype.numpy.name
+    if type_.dtype.is_integer and array.ndim == type_.rank + 1:
+        return "array.argmax(axis=1) makes class indices of one-hot rows or probabilities"
+    if type_.dtype.is_float and array.ndim == type_.rank - 1:
+        return f"np.eye(classes, dtype=np.{name})[array] makes one-hot rows of class indices"
+    if type_.dtype.is_float and array.dtype == np.uint8:
+        return (
+            f"scale bytes to 0..1 with array.astype(np.{name}) / 255, or make a network of bytes: "
+            "init(..., dtype='u8') and nn.normalize as its first layer"
+        )
+    return f"convert it: array.astype(np.{name})"
 
 
 def _from_python(value: Input, feed: object) -> Array:
@@ -150,9 +161,8 @@ def _from_python(value: Input, feed: object) -> Array:
     converted = array.astype(wanted.numpy) if fits else array
     if not fits or (not wanted.is_float and not np.array_equal(converted, array)):
         raise TypeMismatch(
-            f"input {value.name} takes {value.type}, got {reprlib.repr(feed)}",
+            f"input {value.name} takes {value.type}, got {shown(feed)}",
             fix="give an array, a number or nested lists of numbers that the dtype can hold",
-            path=value.name,
         )
     return converted
 
@@ -185,10 +195,18 @@ def bind_symbols(
                 raise ShapeError(
                     f"input {name} is {types[position]}, got an array of shape "
                     f"{arrays[position].shape}: dimension {axis} is {size}, not {wanted}",
-                    fix="feed arrays whose sizes agree with the types of the inputs",
-                    path=name,
+                    fix=_advice(types[position], arrays[position].shape, axis),
                 )
         if len(undecided) == len(pending):
             break  # a product of two unknowns: the nodes' own checks decide
         pending = undecided
     return bindings
+
+
+def _advice(type_: TensorType, shape: tuple[int, ...], axis: int) -> str:
+    """What to do about an array whose size along ``axis`` contradicts its type."""
+    if axis > 0 and len(shape) == 4 and shape[3] == type_.shape[1]:
+        return "channels come second, [N, C, H, W]: array.transpose(0, 3, 1, 2) brings them there"
+    if axis == 0 and isinstance(type_.shape[0], int):
+        return "the batch is fixed; a symbol in init, and no batch= in compile, would leave it free"
+    return "feed arrays of these sizes; a symbol is one number in all inputs of a call"

@@ -12,6 +12,7 @@ from ...ir import Array, Graph, Input, Node, Op
 from ...ir.dims import substitute
 from ...ir.errors import CauceError, GraphError
 from ...ir.evaluate import check_feed
+from ...ir.tracebacks import user_facing
 from ...ir.version import VERSION
 from ..contract import Dims, NodeTime, Program, State, check_shape
 from ..split import split, updated_inputs
@@ -97,6 +98,7 @@ def _row(node: Node, seconds: float, dims: Dims) -> NodeTime:
     return NodeTime(node.path, node.op.name, seconds, flops, moved)
 
 
+@user_facing
 class NumpyState(State):
     """State as NumPy arrays, one for each updated input."""
 
@@ -111,7 +113,10 @@ class NumpyState(State):
         checked = {}
         for name, array in values.items():
             if name not in self._inputs:
-                raise GraphError(f"the state has no array called {name!r}")
+                raise GraphError(
+                    f"the state has no array called {name!r}",
+                    fix=f"it has {', '.join(list(self._inputs)[:6])}, ...: read() gives them all",
+                )
             checked[name] = check_feed(self._inputs[name], array)
             check_shape(self._inputs[name], checked[name])
         for name, array in checked.items():

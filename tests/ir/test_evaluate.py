@@ -112,7 +112,7 @@ def test_feeds_that_do_not_fit(
     with pytest.raises(error) as caught:
         evaluate(parse(AFFINE), feeds(**{name: feed}))
     assert message in caught.value.what
-    assert caught.value.path == name
+    assert f"input {name} " in caught.value.what and caught.value.fix
 
 
 def test_contradicting_symbols() -> None:
