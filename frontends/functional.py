@@ -195,7 +195,7 @@ def dropout(x: Tensor, p: float = 0.5, *, name: str | None = None) -> Tensor:
         raise
     if not trace.training:
         return x
-    draw = random.RandomUniform(x.shape, stream, x.dtype)
+    draw = random.RandomUniform(x.shape, stream, DType.F64 if x.dtype is DType.F64 else DType.F32)
     return trace.emit(op, x, trace.emit(draw, trace.random_key(), path=path), path=path)
 
 

@@ -12,7 +12,7 @@ from ..errors import AttributeMistake, ShapeError, TypeMismatch
 from ..graph import Value
 from ..op import Op, Values, register
 from ..types import Array, DType, TensorType
-from .broadcast import need_float, same_dtype
+from .broadcast import need_float
 from .constant import scalar
 from .elementwise import Less, Mul, Where
 
@@ -113,9 +113,9 @@ class RandomUniform(Op):
 class Dropout(Op):
     """y = 0 where uniform < p, else x / (1 - p); all zeros where p = 1, as in PyTorch.
 
-    ``uniform`` has the shape of x and holds numbers in [0, 1). Srivastava et al. 2014, scaled
-    while training, so that inference is the identity. ONNX Dropout-13 with the draws made
-    explicit.
+    ``uniform`` has the shape of x and holds numbers in [0, 1), in f32 also where x is narrower.
+    Srivastava et al. 2014, scaled while training, so that inference is the identity. ONNX
+    Dropout-13 with the draws made explicit.
     """
 
     p: float = 0.5
@@ -132,7 +132,6 @@ class Dropout(Op):
 
     def infer(self, x: TensorType, uniform: TensorType) -> TensorType:
         need_float(self.name, x, uniform)
-        same_dtype(self.name, x, uniform)
         if uniform.shape != x.shape:
             raise ShapeError(
                 f"dropout: x is {x}, the draws are {uniform}",
@@ -147,6 +146,6 @@ class Dropout(Op):
 
     def decompose(self, b: Builder, *operands: Value) -> Values:
         x, uniform = operands
-        dropped = b(Less(), uniform, scalar(b, self.p, x))
+        dropped = b(Less(), uniform, scalar(b, self.p, uniform))
         scale = 1 / (1 - self.p) if self.p < 1 else 0.0
         return b(Where(), dropped, scalar(b, 0, x), b(Mul(), x, scalar(b, scale, x)))

@@ -248,6 +248,17 @@ def test_operands_are_tensors(use) -> None:
         make(use, x=("N", 2))
 
 
+@pytest.mark.parametrize("dtype", ["f16", "bf16", "f32", "f64"])
+def test_dropout_in_every_width(dtype: str) -> None:
+    model = network(lambda x: nn.dropout(x, 0.25)).init(x=("N", 400), dtype=dtype)
+    verify(model.training_graph)
+    x = np.ones((2, 400), model.graph.inputs[0].type.dtype.numpy)
+    key = np.array([1, 0], np.uint32)
+    y = evaluate(model.training_graph, {"x": x, "random.key": key}).outputs["output"]
+    assert y.dtype == x.dtype and len(np.unique(y)) == 2
+    assert 0.65 < np.mean(y != 0) < 0.85
+
+
 def test_an_index_beyond_a_known_size_is_named() -> None:
     with pytest.raises(ShapeError, match=r"slice \[5:6\] along axis 1 of f32\[N,3\]"):
         make(lambda x: x[:, 5], x=("N", 3))
