@@ -140,6 +140,7 @@ class NodeCode:
         symbols: the names of the dimensions in ``dims``, in order.
         new_slot: gives the number of a further buffer.
         orders: how every value lies in memory, by name.
+        blocks: the size of the blocks of values that lie in blocks, by name.
     """
 
     node: Node
@@ -148,6 +149,7 @@ class NodeCode:
     symbols: Sequence[str]
     new_slot: Callable[[], int]
     orders: Mapping[str, Order]
+    blocks: Mapping[str, int]
     launches: list[Launch] = field(default_factory=list)
     scratches: list[Scratch] = field(default_factory=list)
 

@@ -11,7 +11,7 @@ from ...ir.ops.constant import DimSize
 from .code import Access, NodeCode, Stage, emits
 from .elements import scalar_constant
 from .emitter import V
-from .layouts import Order, Reorder, row_order, same_place
+from .layouts import Order, Reorder, blocked_strides, row_order, same_place
 from .maps import load, store, write_map
 from .spaces import Shape, broadcast_strides, row_major
 
@@ -60,8 +60,25 @@ def reshape(code: NodeCode) -> None:
 @emits(Reorder)
 def reorder(code: NodeCode) -> None:
     """The same elements, at other places."""
+    op = code.node.op
+    assert isinstance(op, Reorder)
     (x,) = code.operand_types
-    write_copy(code, x.shape, code.operand_access(0), code.result_access(), code.result_order())
+    source = code.operand_access(0)
+    if not op.block:
+        write_copy(code, x.shape, source, code.result_access(), op.order)
+        return
+    # The blocked axis becomes two: the block, in front, and the place within it.
+    axis = op.order[-1]
+    steps, apart = blocked_strides(x.shape, op.order, op.block)
+    space = list(x.shape)
+    space[axis] = op.block
+    write_copy(
+        code,
+        (x.shape[axis] // op.block, *space),
+        replace(source, strides=(source.strides[axis] * op.block, *source.strides)),
+        Access(code.result(), x.dtype, (apart, *steps)),
+        (0, *(axis + 1 for axis in op.order)),
+    )
 
 
 @emits(shape.Transpose)

@@ -13,6 +13,7 @@ from ...ir.dims import product
 from ...ir.op import Values
 from ...ir.ops import adaptive_pool, conv, pool, shape
 from ...ir.types import Array
+from .target import Target
 
 Order = tuple[int, ...]
 
@@ -24,9 +25,14 @@ INPUTS_LAST: Order = (2, 3, 0, 1)
 
 @dataclass(frozen=True)
 class Reorder(Op):
-    """y = x, lying in memory with its axes in another order, outermost first."""
+    """y = x, lying in memory with its axes in another order, outermost first.
+
+    With a ``block``, the innermost axis is cut into blocks of that many elements, and the blocks
+    lie outermost: what a tile of a convolution reads of the weight is then one run of memory.
+    """
 
     order: tuple[int, ...]
+    block: int = 0
 
     name = "reorder"
 
@@ -51,6 +57,18 @@ def strides(sizes: tuple[Dim, ...], order: Order) -> tuple[Dim, ...]:
     for place, axis in enumerate(order):
         found[axis] = product(tuple(sizes[inner] for inner in order[place + 1 :]))
     return tuple(found[axis] for axis in range(len(sizes)))
+
+
+def blocked_strides(
+    sizes: tuple[Dim, ...], order: Order, block: int
+) -> tuple[tuple[Dim, ...], Dim]:
+    """The strides along each axis, within a block of the innermost, and from block to block."""
+    found: dict[int, Dim] = {order[-1]: 1}
+    step: Dim = block
+    for axis in reversed(order[:-1]):
+        found[axis] = step
+        step = step * sizes[axis]
+    return tuple(found[axis] for axis in range(len(sizes))), step
 
 
 def same_place(sizes: tuple[Dim, ...], a: Order, b: Order) -> bool:
@@ -79,22 +97,23 @@ _IMAGES = (
 _FOLLOWING = (shape.Slice, shape.SliceBackward, shape.Pad, shape.Concat)
 
 
-def want_weights(graph: Graph) -> None:
+def want_weights(graph: Graph, target: Target) -> None:
     """Write a reorder before each convolution for its weight; equal ones are shared."""
-    known: dict[tuple[Value, Order], Value] = {}
+    known: dict[tuple[Value, Reorder], Value] = {}
     for node in graph.nodes:
-        if isinstance(node.op, conv.Conv2d):
-            order = OUTPUTS_LAST
-        elif isinstance(node.op, conv.Conv2dBackwardData):
-            order = INPUTS_LAST
-        else:
+        if not isinstance(node.op, (conv.Conv2d, conv.Conv2dBackwardData)):
             continue
         weight = node.operands[1]
-        if (weight, order) not in known:
+        forward = isinstance(node.op, conv.Conv2d)
+        count = weight.type.shape[0 if forward else 1]
+        pair = 2 * target.lanes(weight.type.dtype.itemsize)
+        even = node.op.groups == 1 and isinstance(count, int) and count % pair == 0
+        op = Reorder(OUTPUTS_LAST if forward else INPUTS_LAST, pair if even else 0)
+        if (weight, op) not in known:
             b = Builder.like(node, before=node, suffix="weight")
-            known[weight, order] = b(Reorder(order), weight)
+            known[weight, op] = b(op, weight)
         operands = list(node.operands)
-        operands[1] = known[weight, order]
+        operands[1] = known[weight, op]
         node.operands = tuple(operands)
 
 
@@ -110,6 +129,16 @@ def choose_orders(graph: Graph) -> dict[str, Order]:
             outside = id(value) in leaving
             orders[value.name] = row_order(value.type.rank) if outside else order
     return orders
+
+
+def choose_blocks(graph: Graph) -> dict[str, int]:
+    """The size of the blocks of values that lie in blocks, by name."""
+    reorders = (node for node in graph.nodes if isinstance(node.op, Reorder))
+    return {
+        node.result.name: node.op.block
+        for node in reorders
+        if isinstance(node.op, Reorder) and node.op.block
+    }
 
 
 def _order_of(node: Node, value: Value, orders: dict[str, Order]) -> Order:

@@ -68,6 +68,7 @@ def make_plan(
     entry: str,
     symbols: Iterable[str],
     orders: Mapping[str, Order],
+    blocks: Mapping[str, int],
 ) -> Plan:
     """Give every value a buffer and write the code of every node.
 
@@ -108,7 +109,7 @@ def make_plan(
                 sizes[slot] = value.type.nbytes
         if isinstance(node.op, Constant):
             continue
-        code = NodeCode(node, plan.slots, target, plan.symbols, plan.new_slot, orders)
+        code = NodeCode(node, plan.slots, target, plan.symbols, plan.new_slot, orders, blocks)
         start = len(plan.launches)
         try:
             EMITTERS[type(node.op)](code)

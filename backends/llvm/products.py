@@ -6,6 +6,7 @@ has one channel (depthwise), over the groups. Tiles in registers are some column
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -14,11 +15,14 @@ from ...ir.ops import conv, linear
 from .code import Access, NodeCode, emits
 from .contractions import Contraction, Operand, Plan, divisor, write_contraction
 from .copies import row_operand, write_copy, write_fill
-from .layouts import CHANNELS_LAST, OUTPUTS_LAST, strides
+from .layouts import CHANNELS_LAST, OUTPUTS_LAST, Reorder, blocked_strides, strides
 from .maps import write_map
 from .spaces import Shape, broadcast_strides
 
 Steps = dict[str, Dim]
+
+# Bytes of weights that stay in a second-level cache while images stream by.
+_NEAR = 512 * 1024
 
 
 @emits(linear.MatMul)
@@ -72,18 +76,29 @@ def _write_sums(code: NodeCode, dtype: DType, what: _Convolution) -> None:
     vector = "g" if sizes["o"] == 1 and sizes["g"] != 1 else "o"
     columns = _columns(sizes["j"], _accumulators(code, 2))
     tile = [("j", columns)]
-    parallel = ["n", "g", "o", "i", "j"]
     count = sizes[vector]
+    pairs: tuple[str, ...] = ()
     if isinstance(count, int) and count % (2 * lanes) == 0:
         # Two vectors beside one another: t is which of them, the axis itself the lanes, and u
         # counts the pairs.
         sizes |= {"u": count // (2 * lanes), "t": 2, vector: lanes}
-        x, y, weight = (_split(operand, vector, lanes) for operand in (x, y, weight))
-        parallel += ["u", "t"]
+        x, y = _split(x, vector, lanes), _split(y, vector, lanes)
+        weight = weight if "u" in weight.strides else _split(weight, vector, lanes)
+        pairs = ("u", "t")
         tile.append(("t", 2))
+    # What is larger, images or weights, is gone through once; the other is near at hand.
+    heavy = _known_size(sizes, "gocrsut") * dtype.itemsize > _NEAR
+    images, filters = ("n", "i", "j"), ("g", "o", *pairs)
+    parallel = (*filters, *images) if heavy else (*images, *filters)
     across = vector if y.strides[vector] == 1 else None
-    contraction = Contraction(dtype, sizes, tuple(parallel), y, x, weight)
+    contraction = Contraction(dtype, sizes, parallel, y, x, weight)
     write_contraction(code, contraction, Plan(across, tuple(tile), ("r", "s", "c")))
+
+
+def _known_size(sizes: Mapping[str, Dim], axes: str) -> int:
+    """The product of the known sizes of some axes."""
+    found = (sizes.get(axis, 1) for axis in axes)
+    return math.prod(size for size in found if isinstance(size, int))
 
 
 def _accumulators(code: NodeCode, vectors: int) -> int:
@@ -122,7 +137,7 @@ def conv2d(code: NodeCode) -> None:
         _sizes(op, x.shape[0], y, weight),
         _reads(op, padded, x.shape[1]),
         _outputs(op, sums, y.shape[1]),
-        _weights(op, code.operand_access(1), weight),
+        _packed_weights(code, op, weight),
     )
     _write_sums(code, x.dtype, what)
     if sums is not result:
@@ -206,8 +221,9 @@ def conv2d_backward_data(code: NodeCode) -> None:
         CHANNELS_LAST,
     )
     # The roles of the weight's channels are exchanged: the sum runs over its outputs.
-    own = code.operand_access(1)
-    o, c, r, s = own.strides
+    own = _packed_weights(code, op, weight)
+    o, c, r, s = (own.strides[axis] for axis in "ocrs")
+    pairs = {axis: step for axis, step in own.strides.items() if axis in "ut"}
     outputs, inputs = weight.shape[0] // op.groups, weight.shape[1]
     sizes: Steps = {
         "n": dy.shape[0],
@@ -221,7 +237,7 @@ def conv2d_backward_data(code: NodeCode) -> None:
     }
     turned = Operand(
         own.slot,
-        {"g": o * outputs, "o": c, "c": o, "r": -1 * r, "s": -1 * s},
+        {"g": o * outputs, "o": c, "c": o, "r": -1 * r, "s": -1 * s, **pairs},
         own.start + r * (kernel[0] - 1) + s * (kernel[1] - 1),
     )
     n, channel, row, column = spread.strides
@@ -297,6 +313,20 @@ def _reads(op: conv.ConvBase, x: Access, channels: Dim) -> Operand:
         "s": w * op.dilation[1],
     }
     return Operand(x.slot, steps, x.start)
+
+
+def _packed_weights(code: NodeCode, op: conv.ConvBase, type_: TensorType) -> Operand:
+    """The weight operand as it lies: in one order, or in blocks for pairs of vectors."""
+    value = code.node.operands[1]
+    assert value.node is None or isinstance(value.node.op, Reorder)
+    block = code.blocks.get(value.name, 0)
+    if not block:
+        return _weights(op, code.operand_access(1), type_)
+    order = code.orders[value.name]
+    steps, apart = blocked_strides(type_.shape, order, block)
+    operand = _weights(op, Access(code.operand(1), type_.dtype, steps), type_)
+    more: Steps = {"t": block // 2, "u": apart}
+    return replace(operand, strides={**operand.strides, **more})
 
 
 def _weights(op: conv.ConvBase, weight: Access, type_: TensorType) -> Operand:

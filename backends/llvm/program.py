@@ -19,7 +19,7 @@ from ..contract import Dims, NodeTime, Program, State, check_shape
 from ..split import split, updated_inputs
 from .emitter import Module
 from .engine import Library, compile_text
-from .layouts import choose_orders, want_weights
+from .layouts import choose_blocks, choose_orders, want_weights
 from .lowering import lower
 from .plan import TIMED, Plan, add_plan, free_symbols, make_plan
 from .pool import Pool, shared_pool, thread_count, write_run
@@ -184,12 +184,14 @@ class LlvmProgram(Program):
         self.graph = graph
         self.target = target or Target.host()
         lowered = lower(graph)
-        want_weights(lowered)
-        orders = choose_orders(lowered)
+        want_weights(lowered, self.target)
+        orders, blocks = choose_orders(lowered), choose_blocks(lowered)
         self._parts = split(lowered)
         symbols = free_symbols(graph)
-        self._main = Code(make_plan(self._parts.main, self.target, "main", symbols, orders))
-        self._prepare = Code(make_plan(self._parts.prepare, self.target, "prepare", (), orders))
+        self._main = Code(make_plan(self._parts.main, self.target, "main", symbols, orders, blocks))
+        self._prepare = Code(
+            make_plan(self._parts.prepare, self.target, "prepare", (), orders, blocks)
+        )
         module = Module()
         write_run(module, self.target)
         for code in (self._main, self._prepare):
