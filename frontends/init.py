@@ -7,6 +7,8 @@ import math
 import numpy as np
 
 from ..ir import Array, TensorType
+from ..ir.dims import is_int
+from ..ir.errors import AttributeMistake, ShapeError, shown
 from .tracing import Initializer
 
 
@@ -67,10 +69,25 @@ def xavier_uniform(shape: tuple[int, ...], rng: np.random.Generator) -> Array:
 def initial_values(
     initializers: dict[str, tuple[TensorType, Initializer]], seed: int
 ) -> dict[str, Array]:
-    """The first value of every parameter: its random numbers depend on seed and name only."""
+    """The first value of every parameter: its random numbers depend on seed and name only.
+
+    Raises:
+        AttributeMistake: a seed that is none.
+        ShapeError: an initializer whose result has another shape.
+    """
+    if not is_int(seed) or seed < 0:
+        raise AttributeMistake(
+            f"a seed is an int of at least 0, got {shown(seed)}", fix="write for example seed=0"
+        )
     values = {}
     for name, (type_, initializer) in initializers.items():
         rng = np.random.default_rng([seed, *name.encode()])
         shape = tuple(dim for dim in type_.shape if isinstance(dim, int))
-        values[name] = type_.dtype.round(np.asarray(initializer(shape, rng)))
+        array = np.asarray(initializer(shape, rng))
+        if array.shape != shape:
+            raise ShapeError(
+                f"the first values of {name} should have shape {shape}, they have {array.shape}",
+                fix="let the initializer make an array of the shape that it is given",
+            )
+        values[name] = type_.dtype.round(array)
     return values

@@ -67,6 +67,7 @@ def conv2d(
         AttributeMistake: an argument that cannot be.
     """
     trace = current()
+    trace.check_own(x)
     path = trace.layer_path("conv", name)
     try:
         kernel = pair(kernel_size, "kernel_size", least=1)
@@ -99,6 +100,10 @@ def conv2d(
 def _conv_padding(padding: object, x: Tensor, kernel: tuple[int, int], op: Conv2d) -> object:
     if padding == "valid":
         return 0
+    if isinstance(padding, str) and padding != "same":
+        raise AttributeMistake(
+            f"there is no padding {padding!r}", fix="use 'same', 'valid' or numbers: padding=1"
+        )
     if padding != "same":
         return padding_kind(padding, "padding")
     borders = []
@@ -162,6 +167,7 @@ def conv_transpose2d(
         AttributeMistake: an argument that cannot be.
     """
     trace = current()
+    trace.check_own(x)
     path = trace.layer_path("conv_transpose", name)
     try:
         kernel = pair(kernel_size, "kernel_size", least=1)
@@ -247,11 +253,15 @@ def linear(
         ShapeError: fewer than two dimensions, or an unknown number of features.
     """
     trace = current()
+    trace.check_own(x)
     path = trace.layer_path("linear", name)
     try:
         out_features = positive(out_features, "out_features")
         if x.ndim < 2:
-            raise ShapeError(f"linear takes [N, features], got {x.type}")
+            raise ShapeError(
+                f"linear takes [N, features], got {x.type}",
+                fix="keep the batch: flatten(x, 1), or reshape to two dimensions",
+            )
     except (ShapeError, AttributeMistake) as error:
         error.at(path, here())
         raise
@@ -297,9 +307,23 @@ def batch_norm(
         name: the layer's name; ``bn1``, ``bn2``, ... where None.
     """
     trace = current()
+    trace.check_own(x)
     path = trace.layer_path("bn", name)
-    if x.ndim < 2:
-        raise ShapeError(f"batch_norm takes [N, C, ...], got {x.type}", path=path, loc=here())
+    try:
+        if x.ndim < 2:
+            raise ShapeError(
+                f"batch_norm takes [N, C, ...], got {x.type}",
+                fix="give the input a batch and channels, for example with reshape",
+            )
+        if not 0 <= momentum <= 1:
+            raise AttributeMistake(
+                f"batch_norm: momentum is the weight of the batch, from 0 to 1, got {momentum}",
+                fix="use for example 0.1; 1 - momentum is what some other libraries call so",
+            )
+        op, training_op = BatchNorm(eps), BatchNormTrain(eps)
+    except (ShapeError, AttributeMistake) as error:
+        error.at(path, here())
+        raise
     type_ = TensorType(x.dtype, (x.channels,))
     if affine:
         gamma = trace.parameter(f"{path}.weight", type_, gamma_init)
@@ -310,8 +334,8 @@ def batch_norm(
     mean = trace.parameter(f"{path}.running_mean", type_, init.zeros, Role.STATE)
     variance = trace.parameter(f"{path}.running_var", type_, init.ones, Role.STATE)
     if not trace.training:
-        return trace.emit(BatchNorm(eps), x, gamma, beta, mean, variance, path=path)
-    y, batch_mean, batch_variance = trace.emit_all(BatchNormTrain(eps), x, gamma, beta, path=path)
+        return trace.emit(op, x, gamma, beta, mean, variance, path=path)
+    y, batch_mean, batch_variance = trace.emit_all(training_op, x, gamma, beta, path=path)
     with trace.at(path):
         count = _elements(trace, x)
         one = trace.constant(1, x.dtype)
@@ -325,7 +349,10 @@ def batch_norm(
 
 def _known(dim: Dim) -> int:
     if not isinstance(dim, int):
-        raise ShapeError(f"batch_norm: the number of channels must be known, it is {dim}")
+        raise ShapeError(
+            f"batch_norm: the number of channels must be known, it is {dim}",
+            fix="give it as an int in init(...)",
+        )
     return dim
 
 

@@ -7,12 +7,14 @@ import json
 import math
 import os
 from collections.abc import Callable, Mapping
+from typing import NoReturn
 
 import numpy as np
 
 from ..ir import Array, Graph, Input, Role, parse
+from ..ir.attributes import positive
 from ..ir.dims import sizes, substitute
-from ..ir.errors import AttributeMistake, CauceError, GraphError, ShapeError, TypeMismatch
+from ..ir.errors import CauceError, GraphError, ShapeError, TypeMismatch, need
 from ..ir.ops.conv import Conv2d
 from ..ir.ops.linear import Linear
 from ..ir.tensors_file import load_tensors, save_tensors
@@ -73,14 +75,16 @@ class Model:
             GraphError: missing or unexpected names, with ``strict``.
             ShapeError, TypeMismatch: an array that does not fit; nothing is changed then.
         """
+        need(values, Mapping, "weights are arrays by name", "pass a dict, as state_dict() gives")
         missing = [name for name in self._values if name not in values]
         unexpected = [name for name in values if name not in self._values]
         if strict and (missing or unexpected):
+            names = len(self._values)
             raise GraphError(
-                f"these are not the weights of {self.name}: "
-                f"{len(missing)} names are missing ({', '.join(missing[:4])}), "
-                f"{len(unexpected)} are unexpected ({', '.join(unexpected[:4])})",
-                fix="load the weights of the same network, or pass strict=False",
+                f"these are not the weights of {self.name}: of its {names} names "
+                f"{len(missing)} are missing{_some(missing)}, "
+                f"{len(unexpected)} others are there{_some(unexpected)}",
+                fix="load the weights of the same network; strict=False takes what both have",
             )
         checked = {}
         for name, given in values.items():
@@ -91,12 +95,25 @@ class Model:
                 raise ShapeError(
                     f"{name} has shape {known.shape}, the given array {array.shape}",
                     fix="load the weights of the same network with the same options",
-                    path=name,
                 )
             if array.dtype.kind != known.dtype.kind:
-                raise TypeMismatch(f"{name} is {known.dtype}, got {array.dtype}", path=name)
+                raise TypeMismatch(
+                    f"{name} is {known.dtype}, the given array {array.dtype}",
+                    fix=f"convert it, if it holds what it should: array.astype(np.{known.dtype})",
+                )
             checked[name] = array.astype(known.dtype)
         self._values.update(checked)
+
+    def __call__(self, *args: object, **kwargs: object) -> NoReturn:
+        """A model does not run; ``compile`` makes what does.
+
+        Raises:
+            TypeMismatch: always.
+        """
+        raise TypeMismatch(
+            f"{self!r} holds a network and its numbers, it cannot be called",
+            fix="compile it once and call that: predict = cauce.compile(model); predict(array)",
+        )
 
     # ---- transfer ------------------------------------------------------------------------------
 
@@ -123,11 +140,12 @@ class Model:
         names = [value.name for value in self.parameters]
         found: set[str] = set()
         for pattern in patterns:
+            need(pattern, str, "parameters are named by patterns", "write for example 'layer1.*'")
             chosen = fnmatch.filter(names, pattern)
             if not chosen:
                 raise GraphError(
                     f"no parameter of {self.name} is called {pattern!r}",
-                    fix=f"its parameters are {', '.join(names[:6])}, ...",
+                    fix=f"its parameters are {', '.join(names[:6])}{', ...' * (len(names) > 6)}",
                 )
             found.update(chosen)
         return found
@@ -147,8 +165,7 @@ class Model:
             GraphError: no layer to replace.
             ShapeError: what follows the layer does not take another number of outputs.
         """
-        if classes < 1:
-            raise AttributeMistake(f"a head needs at least one class, got {classes}")
+        classes = positive(classes, "classes")
         heads = [n for n in self.graph.nodes if isinstance(n.op, (Linear, Conv2d))]
         owned = [v for v in heads[-1].operands[1:] if isinstance(v, Input)] if heads else []
         if not owned:
@@ -174,6 +191,7 @@ class Model:
             batch: the size taken for every symbolic dimension when FLOPs are counted.
             print_fn: what prints it; None only returns it.
         """
+        batch = positive(batch, "batch")
         rows = [("layer", "op", "output", "parameters", "FLOPs")]
         total_flops = 0
         counted: set[str] = set()
@@ -232,6 +250,11 @@ class Model:
         save_tensors(path, {**self._values, **arrays}, metadata)
 
 
+def _some(names: list[str]) -> str:
+    """The first of some names in brackets."""
+    return f" ({', '.join(map(str, names[:4]))}{', ...' * (len(names) > 4)})" if names else ""
+
+
 @user_facing
 def load(path: str | os.PathLike[str]) -> Model:
     """Read a model that :meth:`Model.save` wrote.
@@ -246,7 +269,8 @@ def load(path: str | os.PathLike[str]) -> Model:
     if metadata.get("format") != FORMAT:
         raise GraphError(
             f"{os.fspath(path)} holds no cauce model (format {metadata.get('format')!r})",
-            fix="load a file that Model.save wrote; bare weights go into load_state_dict",
+            fix="load a file that Model.save wrote; Trainer.resume takes checkpoints, "
+            "load_state_dict bare weights",
         )
     constants = {n.removeprefix(CONSTANT): a for n, a in tensors.items() if n.startswith(CONSTANT)}
     values = {name: array for name, array in tensors.items() if not name.startswith(CONSTANT)}
@@ -261,7 +285,10 @@ def load(path: str | os.PathLike[str]) -> Model:
         array = values.get(name)
         if array is None or array.shape != value.type.shape:
             found = "is missing" if array is None else f"has shape {array.shape}"
-            raise GraphError(f"{os.fspath(path)}: {name} should be {value.type}, but it {found}")
+            raise GraphError(
+                f"{os.fspath(path)}: {name} should be {value.type}, but it {found}",
+                fix="save the model again: the file was changed since",
+            )
     model = Model(graph, training_graph, values)
     model.frozen.update(json.loads(metadata.get("frozen", "[]")))
     return model

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import inspect
+import linecache
 from collections.abc import Callable, Mapping
+from types import FunctionType, MethodType
 from typing import Any
 
 from ..ir import Graph, TensorType
-from ..ir.errors import AttributeMistake, GraphError, TypeMismatch
-from ..ir.location import here
+from ..ir.errors import AttributeMistake, GraphError, ShapeError, TypeMismatch, need, shown
+from ..ir.location import Frame, Location, here
 from ..ir.tracebacks import user_facing
 from .init import initial_values
 from .model import Model
@@ -28,6 +30,12 @@ class Network:
     """
 
     def __init__(self, function: Callable[..., Result]) -> None:
+        need(
+            function,
+            (FunctionType, MethodType),
+            "a network is made of a function",
+            "decorate a function of tensors: @cauce.network",
+        )
         self.function = function
         self.name = function.__name__
         self.__doc__ = function.__doc__
@@ -40,14 +48,24 @@ class Network:
                     fix="call the parameter something else",
                     loc=here(),
                 )
+            if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+                raise AttributeMistake(
+                    f"network {self.name}: {parameter} stands for any number of arguments",
+                    fix="give each input a name of its own: init takes shapes by name",
+                    loc=here(),
+                )
             if parameter.default is inspect.Parameter.empty:
                 self.inputs.append(name)
             else:
                 self.options[name] = parameter.default
 
     def __repr__(self) -> str:
+        return f"<Network {self.call_text()}>"
+
+    def call_text(self) -> str:
+        """How it is called within another network: ``net(image, classes=10)``."""
         options = "".join(f", {name}={value!r}" for name, value in self.options.items())
-        return f"<Network {self.name}({', '.join(self.inputs)}{options})>"
+        return f"{self.name}({', '.join(self.inputs)}{options})"
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Use the network as a part of another one that is being traced.
@@ -61,6 +79,12 @@ class Network:
                 fix=f"make a model: {self.name}.init({self.inputs[0]}=(...))",
                 loc=here(),
             )
+        try:
+            inspect.signature(self.function).bind(*args, **kwargs)
+        except TypeError as error:
+            raise AttributeMistake(
+                f"network {self.name}: {error}", fix=f"call it as {self.call_text()}"
+            ) from None
         trace = current()
         with trace.scope(trace.layer_path(self.name, None).rpartition(".")[2]):
             return self.function(*args, **kwargs)
@@ -120,11 +144,20 @@ class Network:
         }
         with tracing(trace):
             result = self.function(**inputs, **options)
-        for name, tensor in _named(result, self.name).items():
-            if not isinstance(tensor, Tensor):
+        outputs = _named(result)
+        if not outputs:
+            raise GraphError(
+                f"network {self.name} returned {shown(result)}: it has no output",
+                fix="return a tensor, a tuple of tensors or a dict of them",
+                loc=_definition(self.function),
+            )
+        for name, tensor in outputs.items():
+            if not isinstance(tensor, Tensor) or not isinstance(name, str):
                 raise TypeMismatch(
-                    f"network {self.name} returned {tensor!r}",
-                    fix="return a tensor, a tuple of tensors or a dict of them",
+                    f"network {self.name} returned {shown(result)}"
+                    + (", perhaps for want of a return" if result is None else ""),
+                    fix="return a tensor, a tuple of tensors or a dict of them by name",
+                    loc=_definition(self.function),
                 )
             trace.check_own(tensor)
             trace.graph.outputs[name] = tensor.value
@@ -138,18 +171,30 @@ def network(function: Callable[..., Result]) -> Network:
 
 
 def _type(name: str, given: object, dtype: object) -> TensorType:
-    if isinstance(given, TensorType):
-        return given
-    if isinstance(given, (tuple, list)):
-        return TensorType.make(dtype, given)
-    raise AttributeMistake(
-        f"the shape of input {name} must be a tuple, got {given!r}",
-        fix=f'write for example {name}=("N", 3, 32, 32)',
-        loc=here(),
-    )
+    if not isinstance(given, (TensorType, tuple, list)):
+        raise AttributeMistake(
+            f"the shape of input {name} must be a tuple, got {shown(given)}",
+            fix=f'write for example {name}=("N", 3, 32, 32)',
+            loc=here(),
+        )
+    type_ = given if isinstance(given, TensorType) else TensorType.make(dtype, given)
+    if 0 in type_.shape:
+        raise ShapeError(
+            f"input {name} would be {type_}, which holds nothing",
+            fix=f'give sizes of at least 1, or name an unknown one: {name}=("N", 3, 32, 32)',
+            loc=here(),
+        )
+    return type_
 
 
-def _named(result: Any, network: str) -> dict[str, Any]:
+def _definition(function: Callable[..., Any]) -> Location:
+    """Where a function stands: the line of its ``def``, below its decorators."""
+    file, first = function.__code__.co_filename, function.__code__.co_firstlineno
+    lines = (line for line in range(first, first + 9) if "def " in linecache.getline(file, line))
+    return Location((Frame(file, next(lines, first)),))
+
+
+def _named(result: Any) -> dict[str, Any]:
     if isinstance(result, Mapping):
         return dict(result)
     if isinstance(result, (tuple, list)):

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..ir import Dim, DType, Op, TensorType, Value
 from ..ir.dims import DimExpr, as_dim, is_int
-from ..ir.errors import AttributeMistake, ShapeError, TypeMismatch
+from ..ir.errors import AttributeMistake, ShapeError, TypeMismatch, shown
 from ..ir.location import here
 from ..ir.ops import elementwise as ew
 from ..ir.ops import reduce, shape
@@ -82,7 +82,11 @@ class Tensor:
 
     def _dimension(self, axis: int, what: str) -> Dim:
         if self.ndim <= axis:
-            raise ShapeError(f"{self.type} has no {what} (dimension {axis})", loc=here())
+            raise ShapeError(
+                f"{self.type} has no {what} (dimension {axis})",
+                fix="images are [N, C, H, W]; reshape gives the tensor these dimensions",
+                loc=here(),
+            )
         return self.shape[axis]
 
     def __repr__(self) -> str:
@@ -114,7 +118,7 @@ class Tensor:
         if isinstance(other, (int, float, bool, np.number, np.ndarray)):
             return self.trace.constant(other, self.dtype)
         raise TypeMismatch(
-            f"a tensor cannot be combined with {other!r}",
+            f"a tensor cannot be combined with {shown(other)}",
             fix="use tensors of the same network, numbers or NumPy arrays",
             loc=here(),
         )
@@ -147,7 +151,9 @@ class Tensor:
         return self._emit(ew.Pow(), self, self._operand(other))
 
     def __matmul__(self, other: Tensor) -> Tensor:
-        return self._emit(MatMul(), self, other)
+        return self._emit(
+            MatMul(), self, self._operand(other) if isinstance(other, np.ndarray) else other
+        )
 
     def __neg__(self) -> Tensor:
         return self._emit(ew.Neg(), self)
@@ -251,7 +257,11 @@ class Tensor:
         for place in places[:1]:
             items[place : place + 1] = [slice(None)] * (self.ndim - len(items) + 1)
         if len(items) > self.ndim:
-            raise AttributeMistake(f"{len(items)} indices for {self.type}", loc=here())
+            raise AttributeMistake(
+                f"{len(items)} indices for {self.type}, which has {self.ndim} dimensions",
+                fix="give one index for each dimension at most",
+                loc=here(),
+            )
         axes, starts, stops, steps = [], [], [], []
         dropped = set()
         for axis, item in enumerate(items):
@@ -268,7 +278,7 @@ class Tensor:
                 dropped.add(axis)
             else:
                 raise AttributeMistake(
-                    f"{self.type} cannot be indexed with {item!r}",
+                    f"{self.type} cannot be indexed with {shown(item)}",
                     fix="use ints, ranges and ...; reshape adds a dimension, nn.gather takes rows",
                     loc=here(),
                 )

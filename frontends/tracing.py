@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..ir import Array, Builder, DType, Graph, Input, Literal, Op, Role, TensorType
-from ..ir.errors import GraphError, ShapeError, TypeMismatch
+from ..ir.errors import AttributeMistake, GraphError, ShapeError, TypeMismatch, shown
 from ..ir.location import here
 from ..ir.ops.constant import Constant
 from ..ir.ops.elementwise import Add
@@ -50,8 +50,15 @@ class Trace:
 
         Raises:
             GraphError: a layer with that name exists in this scope.
+            AttributeMistake: a name that is none.
         """
         if name is not None:
+            if not isinstance(name, str) or not name or "~" in name:
+                raise AttributeMistake(
+                    f"the name of a layer is text without ~, got {shown(name)}",
+                    fix="leave it out, or write for example name='head'",
+                    loc=here(),
+                )
             path = self.path(name)
             if self._counts[path]:
                 raise GraphError(
@@ -116,8 +123,9 @@ class Trace:
         for tensor in tensors:
             if not isinstance(tensor, Tensor):
                 raise TypeMismatch(
-                    f"an operand must be a tensor of the network, got {tensor!r}",
-                    fix="write numbers in arithmetic, x * 2, where they take the dtype of x",
+                    f"an operand must be a tensor of the network, got {shown(tensor)}",
+                    fix="a network is a function of tensors: arrays are fed to what compile gives; "
+                    "numbers and constant arrays come in by arithmetic, x * 2",
                     loc=here(),
                 )
             if tensor.trace is not self:
@@ -134,11 +142,20 @@ class Trace:
 
         Raises:
             ShapeError: a size that is not known.
+            TypeMismatch: an initializer that is no function.
         """
+        if not callable(initializer):
+            raise TypeMismatch(
+                f"the first values of {name} come from a function (shape, random generator) -> "
+                f"array, got {shown(initializer)}",
+                fix="use those of nn.init, for example nn.init.constant(0.1)",
+                loc=here(),
+            )
         if not all(isinstance(dim, int) for dim in type.shape):
             raise ShapeError(
                 f"the parameter {name} would be {type}, but its size must be known",
-                fix="give the channels (features) of the input as an int in init(...)",
+                fix="give the channels (features) of the input as an int in init(...); before a "
+                "linear layer, nn.global_avg_pool makes them independent of height and width",
                 loc=here(),
             )
         value = self.graph.add_input(name, type, role)

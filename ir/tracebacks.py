@@ -29,7 +29,7 @@ _ARITHMETIC = ("add", "sub", "mul", "truediv", "pow", "matmul")
 _SPECIAL = frozenset(
     f"__{name}__"
     for name in (
-        *("init", "call", "getitem", "bool", "neg", "abs", "lt", "le", "gt", "ge"),
+        *("init", "call", "getitem", "iter", "bool", "neg", "abs", "lt", "le", "gt", "ge"),
         *_ARITHMETIC,
         *(f"r{name}" for name in _ARITHMETIC),
     )
