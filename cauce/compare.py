@@ -115,7 +115,10 @@ def _named(
     names = [value.name for value in graph.inputs_with(Role.DATA)]
     arrays = [inputs] if len(names) == 1 and not isinstance(inputs, (tuple, list)) else list(inputs)
     if len(arrays) != len(names):
-        raise GraphError(f"{graph.name} takes {', '.join(names)}, got {len(arrays)} arrays")
+        raise GraphError(
+            f"{graph.name} takes ({', '.join(names)}), got {len(arrays)} arrays",
+            fix="give an array for each, in this order or by name",
+        )
     return dict(zip(names, arrays))
 
 

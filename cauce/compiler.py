@@ -12,8 +12,16 @@ import numpy as np
 from .backends.contract import TAP, Executable, Program
 from .frontends.model import Model
 from .ir import Graph, Role, Value
+from .ir.attributes import positive
 from .ir.dims import DimExpr
-from .ir.errors import AttributeMistake, GraphError, MissingExtra, TypeMismatch
+from .ir.errors import (
+    AttributeMistake,
+    GraphError,
+    MissingExtra,
+    TypeMismatch,
+    need,
+    shown,
+)
 from .ir.pass_manager import Instrument, Pass, run_passes
 from .ir.tracebacks import user_facing
 from .ir.validation import TranslationValidation
@@ -113,12 +121,13 @@ def compile(
     """
     if not isinstance(model, (Model, Graph)):
         raise TypeMismatch(
-            f"compile takes a Model or a Graph, got {model!r}",
+            f"compile takes a Model or a Graph, got {shown(model)}",
             fix="make a model with network.init(...)",
         )
     name = choose_backend(backend)
     graph = model.graph.copy() if isinstance(model, Model) else model.copy()
     outputs = len(graph.outputs)
+    need(taps, (list, tuple, set), "taps are a list of names", "write for example taps=['conv1']")
     for tap in taps:
         graph.outputs[f"{TAP}{tap}"] = tapped_value(graph, tap)
     if validate:
@@ -146,8 +155,7 @@ def tapped_value(graph: Graph, tap: str) -> Value:
 
 
 def _batch_sizes(graph: Graph, batch: int) -> dict[str, int]:
-    if batch < 1:
-        raise AttributeMistake(f"batch must be at least 1, got {batch}")
+    batch = positive(batch, "batch")
     names = set()
     for value in graph.inputs_with(Role.DATA):
         if not value.type.shape:
@@ -189,6 +197,12 @@ def export_onnx(
         )
     from .backends.onnx import save
 
+    need(
+        model,
+        (Model, Graph),
+        "export_onnx takes a Model or a Graph",
+        "make a model with network.init(...)",
+    )
     if isinstance(model, Model):
         values = model.state_dict()  # those of both forms: inference reads no random key
         names = [value.name for value in model.graph.inputs if value.role is not Role.DATA]

@@ -8,7 +8,7 @@ from typing import overload
 from .frontends.tensor import Tensor
 from .frontends.tracing import current
 from .ir import Graph, Value
-from .ir.errors import GraphError
+from .ir.errors import GraphError, need
 from .ir.tracebacks import user_facing
 from .passes import autodiff
 
@@ -40,8 +40,13 @@ def gradients(
         ShapeError, TypeMismatch: the loss is not a floating-point scalar.
         UnsupportedOp: an op on the way has no gradient.
     """
+    need(loss, (Tensor, Value), "the loss is a tensor", "compute it from the network's output")
+    need(wrt, (list, tuple), "wrt is a list of tensors", "write gradients(loss, [x])")
+    for x in wrt:
+        need(x, (Tensor, Value), "wrt is a list of tensors", "write gradients(loss, [x])")
     if isinstance(loss, Tensor):
         trace = current()
+        trace.check_own(loss, *(x for x in wrt if isinstance(x, Tensor)))
         return [Tensor(value, trace) for value in _gradients(trace.graph, loss.value, wrt)]
     home = graph if graph is not None else loss.node.graph if loss.node is not None else None
     if home is None:

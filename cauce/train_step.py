@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 
@@ -15,9 +16,10 @@ from .frontends.metrics import accuracy, top_k
 from .frontends.model import Model
 from .frontends.tensor import Tensor
 from .frontends.tracing import KEY, extend, tracing
-from .ir import Array, DType, Graph, Role, TensorType
+from .ir import Array, DType, Graph, Role, TensorType, Value
 from .ir.dims import sizes
-from .ir.errors import AttributeMistake, GraphError
+from .ir.errors import AttributeMistake, GraphError, ShapeError, TypeMismatch, need, shown
+from .ir.location import definition
 from .ir.tracebacks import user_facing
 from .passes.gradient_clipping import GradientClipping
 from .passes.optimizers import Optimizer
@@ -89,6 +91,16 @@ class TrainStep:
             raise AttributeMistake(
                 "a training step needs an optimizer", fix="pass for example cauce.SGD(0.1)"
             )
+        need(model, Model, "training takes a Model", "make one with network.init(...)")
+        need(optimizer, Optimizer, "optimizer= takes an optimizer", "pass for example SGD(0.1)")
+        if clip is not None:
+            need(clip, GradientClipping, "clip= takes a rule", "pass for example ClipNorm(1.0)")
+        if trainable is not None and not callable(trainable):
+            raise TypeMismatch(
+                f"trainable= takes a function of a name, got {shown(trainable)}",
+                fix="write for example trainable=lambda name: name.startswith('head'), or use "
+                "model.freeze(...)",
+            )
         self.model = model
         self.optimizer = optimizer
         self.graph = model.training_graph.copy()
@@ -146,8 +158,12 @@ class TrainStep:
         names = [value.name for value in self.graph.inputs_with(Role.DATA)]
         if not isinstance(batch, Mapping):
             if len(batch) != len(names):
-                raise GraphError(f"a batch is ({', '.join(names)}), got {len(batch)} arrays")
+                raise GraphError(
+                    f"a batch is ({', '.join(names)}), got {len(batch)} arrays",
+                    fix="give the inputs of the network, then the target",
+                )
             batch = dict(zip(names, batch))
+        need(state, TrainState, "a step takes its state first", "make one with step.init(seed=0)")
         rate = self.optimizer.lr if lr is None else lr
         # NumPy's float64 is a Python float too; schedules written with NumPy give it.
         feeds = {**batch, LEARNING_RATE: float(rate) if isinstance(rate, float) else rate}
@@ -187,7 +203,10 @@ def write_loss(
     trace = extend(graph)
     outputs = [Tensor(value, trace) for value in graph.outputs.values()]
     if any(value.name == TARGET for value in graph.inputs):
-        raise GraphError(f"network {graph.name} has an input called {TARGET!r}; rename it")
+        raise GraphError(
+            f"network {graph.name} has an input called {TARGET!r}, as the labels are",
+            fix="give the parameter of the network another name",
+        )
     if loss_name is not None and len(outputs) != 1:
         raise GraphError(
             f"the loss {loss_name!r} takes one output, network {graph.name} has {len(outputs)}: "
@@ -198,11 +217,54 @@ def write_loss(
     goal = Tensor(graph.add_input(TARGET, type_), trace)
     function: Loss = LOSSES[loss] if isinstance(loss, str) else loss
     with tracing(trace):
-        results = {"loss": function(*outputs, goal).value}
+        results = {"loss": _scalar("loss", function, outputs, goal)}
         for name, metric in _metrics(metrics).items():
-            results[name] = metric(*outputs, goal).value
+            results[name] = _scalar(f"metric {name}", metric, outputs, goal)
+    if not results["loss"].type.dtype.is_float:
+        raise TypeMismatch(
+            f"the loss must be floating-point, it is {results['loss'].type}",
+            fix="cast to f32 what it is computed from; what only counts has no gradient",
+            loc=definition(function),
+        )
     graph.outputs.clear()
     graph.outputs.update(results)
+
+
+def _scalar(what: str, function: Loss, outputs: Sequence[Tensor], goal: Tensor) -> Value:
+    """What a loss or a metric writes.
+
+    Raises:
+        AttributeMistake, TypeMismatch: a function that takes or returns something else.
+        ShapeError: a result that is not a scalar.
+    """
+    if not callable(function):
+        raise TypeMismatch(
+            f"the {what} must be a name or a function, got {shown(function)}",
+            fix="write a function (output, target) -> scalar",
+        )
+    try:
+        inspect.signature(function).bind(*outputs, goal)
+    except TypeError as error:
+        raise AttributeMistake(
+            f"the {what} is called with {len(outputs) + 1} tensors, the outputs of the network "
+            f"and the target: {error}",
+            fix="write it as a function (output, target) -> scalar",
+            loc=definition(function),
+        ) from None
+    result = function(*outputs, goal)
+    if not isinstance(result, Tensor):
+        raise TypeMismatch(
+            f"the {what} must return a tensor, it returned {shown(result)}",
+            fix="compute it from the output and the target, and return it",
+            loc=definition(function),
+        )
+    if result.shape != ():
+        raise ShapeError(
+            f"the {what} must be a scalar, it is {result.type}",
+            fix="reduce it with mean() or sum()",
+            loc=definition(function),
+        )
+    return result.value
 
 
 def _target_type(output: Tensor, loss: str | None, target: TensorType | str | None) -> TensorType:
@@ -222,7 +284,18 @@ def _target_type(output: Tensor, loss: str | None, target: TensorType | str | No
 
 def _metrics(metrics: Sequence[str] | Mapping[str, Loss]) -> dict[str, Loss]:
     if isinstance(metrics, Mapping):
+        if "loss" in metrics:
+            raise AttributeMistake(
+                "a metric cannot be called 'loss', as the loss itself is",
+                fix="give it another name",
+            )
         return dict(metrics)
+    need(
+        metrics,
+        (list, tuple),
+        "metrics are a list of names, or functions by name",
+        "write for example metrics=['accuracy']",
+    )
     unknown = [name for name in metrics if name not in METRICS]
     if unknown:
         raise AttributeMistake(

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from .compiler import choose_backend, compile
 from .frontends.model import Model
 from .ir import Role, TensorType
-from .ir.errors import GraphError
+from .ir.errors import GraphError, need
 from .ir.tracebacks import user_facing
 from .passes.gradient_clipping import GradientClipping
 from .passes.optimizers import SGD, Optimizer
@@ -44,6 +44,7 @@ class Trainer(FitLoop):
         seed: int = 0,
         backend: str = "auto",
     ) -> None:
+        need(model, Model, "a Trainer takes a Model", "make one with network.init(...)")
         optimizer = optimizer if optimizer is not None else SGD(0.01)
         if metrics is None:
             metrics = ("accuracy",) if loss == "cross_entropy" else ()

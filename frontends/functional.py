@@ -10,7 +10,8 @@ from typing import ParamSpec, TypeVar
 import numpy as np
 
 from ..ir import Array, DType, Op
-from ..ir.errors import AttributeMistake, CauceError, ShapeError, TypeMismatch
+from ..ir.attributes import positive
+from ..ir.errors import AttributeMistake, CauceError, ShapeError, TypeMismatch, need, shown
 from ..ir.location import here
 from ..ir.ops import activation, adaptive_pool, elementwise, pool, random
 from ..ir.ops import shape as shape_ops
@@ -272,6 +273,9 @@ def flatten(x: Tensor, start_dim: int = 1, end_dim: int = -1, *, name: str | Non
 @user_facing
 def concat(tensors: Sequence[Tensor], dim: int = 1, *, name: str | None = None) -> Tensor:
     """The tensors side by side along ``dim``, by default the channels."""
+    need(tensors, (list, tuple), "concat takes a list of tensors", "write concat([a, b])")
+    if not tensors:
+        raise AttributeMistake("concat of no tensors", fix="give at least one: concat([a, b])")
     return _layer("concat", name, lambda: shape_ops.Concat(dim), *tensors)
 
 
@@ -280,6 +284,9 @@ def pad(
     x: Tensor, pads: Sequence[Sequence[int]], value: float = 0.0, *, name: str | None = None
 ) -> Tensor:
     """x with constant borders: (before, after) for every dimension, as ``numpy.pad``."""
+    for borders in pads if isinstance(pads, (list, tuple)) else [pads]:
+        what, fix = "pad takes (before, after) for every dimension", "write [(0, 0), (1, 1)]"
+        need(borders, (list, tuple), what, fix)
     return _layer("pad", name, lambda: shape_ops.Pad(tuple(map(tuple, pads)), value), x)  # type: ignore[arg-type]
 
 
@@ -289,7 +296,11 @@ def where(condition: Tensor, x: Tensor | Number, y: Tensor | Number) -> Tensor:
     trace = current()
     tensors = [operand for operand in (x, y) if isinstance(operand, Tensor)]
     if not tensors:
-        raise AttributeMistake("where: x or y must be a tensor", loc=here())
+        raise AttributeMistake(
+            f"where: x or y must be a tensor, got {shown(x)} and {shown(y)}",
+            fix="write condition.cast('f32') * (x - y) + y for two numbers",
+            loc=here(),
+        )
     choices = [
         operand if isinstance(operand, Tensor) else trace.constant(operand, tensors[0].dtype)
         for operand in (x, y)
@@ -318,7 +329,8 @@ def gather(x: Tensor, indices: Tensor, dim: int = 0) -> Tensor:
 @user_facing
 def one_hot(indices: Tensor, num_classes: int, dtype: object = "f32") -> Tensor:
     """1 at the place of each index along a new last dimension, else 0."""
-    return current().emit(shape_ops.OneHot(num_classes, dtype), indices)  # type: ignore[arg-type]
+    depth = positive(num_classes, "num_classes")
+    return current().emit(shape_ops.OneHot(depth, dtype), indices)  # type: ignore[arg-type]
 
 
 @user_facing

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import inspect
-import linecache
 from collections.abc import Callable, Mapping
 from types import FunctionType, MethodType
 from typing import Any
 
 from ..ir import Graph, TensorType
 from ..ir.errors import AttributeMistake, GraphError, ShapeError, TypeMismatch, need, shown
-from ..ir.location import Frame, Location, here
+from ..ir.location import definition, here
 from ..ir.tracebacks import user_facing
 from .init import initial_values
 from .model import Model
@@ -149,7 +148,7 @@ class Network:
             raise GraphError(
                 f"network {self.name} returned {shown(result)}: it has no output",
                 fix="return a tensor, a tuple of tensors or a dict of them",
-                loc=_definition(self.function),
+                loc=definition(self.function),
             )
         for name, tensor in outputs.items():
             if not isinstance(tensor, Tensor) or not isinstance(name, str):
@@ -157,7 +156,7 @@ class Network:
                     f"network {self.name} returned {shown(result)}"
                     + (", perhaps for want of a return" if result is None else ""),
                     fix="return a tensor, a tuple of tensors or a dict of them by name",
-                    loc=_definition(self.function),
+                    loc=definition(self.function),
                 )
             trace.check_own(tensor)
             trace.graph.outputs[name] = tensor.value
@@ -185,13 +184,6 @@ def _type(name: str, given: object, dtype: object) -> TensorType:
             loc=here(),
         )
     return type_
-
-
-def _definition(function: Callable[..., Any]) -> Location:
-    """Where a function stands: the line of its ``def``, below its decorators."""
-    file, first = function.__code__.co_filename, function.__code__.co_firstlineno
-    lines = (line for line in range(first, first + 9) if "def " in linecache.getline(file, line))
-    return Location((Frame(file, next(lines, first)),))
 
 
 def _named(result: Any) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import linecache
 import os
 import sys
 import sysconfig
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -78,6 +79,16 @@ def is_user_frame(frame: FrameType) -> bool:
     file = frame.f_code.co_filename
     generated = file == "<string>" and "__file__" in frame.f_globals
     return not generated and not is_library(file)
+
+
+def definition(function: Callable[..., object]) -> Location | None:
+    """Where a function of the user's stands: its ``def``, below the decorators."""
+    code = getattr(function, "__code__", None)
+    if code is None or is_library(code.co_filename):
+        return None
+    file, first = code.co_filename, code.co_firstlineno
+    lines = (line for line in range(first, first + 9) if "def " in linecache.getline(file, line))
+    return Location((Frame(file, next(lines, first)),))
 
 
 def here() -> Location | None:

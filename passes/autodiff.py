@@ -40,9 +40,16 @@ def gradients(graph: Graph, loss: Value, wrt: Sequence[Value]) -> list[Value | N
             loc=loss.loc,
         )
     if not loss.type.dtype.is_float:
-        raise TypeMismatch(f"the loss must be floating-point, %{loss.name} is {loss.type}")
+        raise TypeMismatch(
+            f"the loss must be floating-point, %{loss.name} is {loss.type}",
+            fix="cast to f32 what it is computed from; what only counts has no gradient",
+            path=loss.path,
+            loc=loss.loc,
+        )
     if not any(value is loss for value in graph.values):
-        raise GraphError(f"%{loss.name} is not in graph {graph.name}")
+        raise GraphError(
+            f"%{loss.name} is not in graph {graph.name}", fix="take both from one graph"
+        )
     on_path, loss, wrt = _expand(graph, loss, wrt)
     b = Builder(graph, suffix="grad")
     grads: dict[Value, Value] = {}
