@@ -15,10 +15,13 @@ from typing import Any
 
 import numpy as np
 
-from ..ir import Array, Graph, Input, TensorType
-from ..ir.errors import GraphError, ShapeError, TypeMismatch, need
+from ..ir import Array, Graph, Input, Node, TensorType
+from ..ir.dims import sizes, substitute
+from ..ir.errors import CauceError, GraphError, ShapeError, TypeMismatch, need
 from ..ir.evaluate import bind_symbols, check_feed, check_feeds
+from ..ir.graph import infer
 from ..ir.tracebacks import user_facing
+from .recent import Recent
 from .split import call_inputs, fixed_inputs, updated_inputs
 
 Dims = Mapping[str, int]
@@ -50,6 +53,36 @@ class State(ABC):
         """
 
 
+@user_facing
+class ArrayState(State):
+    """State as arrays in row order, one for each updated input.
+
+    Args:
+        inputs: the updated inputs.
+        arrays: what they hold; the state's own from now on.
+    """
+
+    def __init__(self, inputs: Sequence[Input], arrays: Mapping[str, Array]) -> None:
+        self._inputs = {value.name: value for value in inputs}
+        self.arrays = dict(arrays)
+
+    def read(self) -> dict[str, Array]:
+        return {name: array.copy() for name, array in self.arrays.items()}
+
+    def write(self, values: Mapping[str, Array]) -> None:
+        checked = {}
+        for name, array in values.items():
+            if name not in self._inputs:
+                raise GraphError(
+                    f"the state has no array called {name!r}",
+                    fix=f"it has {', '.join(list(self._inputs)[:6])}, ...: read() gives them all",
+                )
+            checked[name] = check_feed(self._inputs[name], array)
+            check_shape(self._inputs[name], checked[name])
+        for name, array in checked.items():
+            self.arrays[name][...] = array
+
+
 @dataclass(frozen=True)
 class NodeTime:
     """One row of a profile: seconds, floating-point operations and bytes of one node."""
@@ -59,6 +92,13 @@ class NodeTime:
     seconds: float
     flops: int
     bytes: int
+
+    @staticmethod
+    def of(node: Node, seconds: float, dims: Dims) -> NodeTime:
+        """The row of ``node``, which took so long with these sizes of the symbols."""
+        cost = node.op.cost([v.type for v in node.operands], [v.type for v in node.results])
+        flops, moved = sizes((substitute(cost.flops, dims), substitute(cost.bytes, dims)))
+        return NodeTime(node.path, node.op.name, seconds, flops, moved)
 
 
 class Program(ABC):
@@ -142,6 +182,7 @@ class Executable:
         self._types = {name: value.type for name, value in self.graph.outputs.items()}
         self._count = len(self._types) if outputs is None else outputs
         self._packed: Any = None
+        self._sizes: Recent[tuple[tuple[str, int], ...], None] = Recent()
         self._loaded = False
         self._lock = threading.Lock()
         if parameters is not None or not self._fixed:
@@ -304,6 +345,7 @@ class Executable:
             )
         arrays = check_feeds(self._inputs, feeds, self.graph.name)
         dims = bind_symbols([value.type for value in self._inputs], arrays, names=self._inputs)
+        self._sizes.get(tuple(sorted(dims.items())), lambda: check_sizes(self.graph, dims))
         outputs = self._outputs(out, dims, arrays)
         arena = self.program.new_arena(dims)
         return self.program.main(dims, self._packed, state, arena, arrays, outputs, profile)
@@ -351,3 +393,35 @@ def check_shape(value: Input, array: Array) -> None:
             f"{value.name} is {value.type}, got an array of shape {array.shape}",
             fix="load the weights of the same network, made with the same options",
         )
+
+
+def check_sizes(graph: Graph, dims: Dims) -> None:
+    """Whether every node takes these run-time sizes, and gives what its type says.
+
+    Raises:
+        ShapeError: a size that a node cannot take, with the node and its line.
+    """
+    for node in graph.nodes if dims else ():
+        bodies = [value for _, value in node.op.attributes() if isinstance(value, Graph)]
+        for body in bodies:
+            check_sizes(body, dims)
+        if bodies:
+            continue  # its type is that of its body
+        try:
+            operands = [value.type.bind(dims) for value in node.operands]
+            types = infer(node.op.bind(dims), *operands)
+            for value, type_ in zip(node.results, types):
+                if value.type.bind(dims) != type_ or _negative(type_):
+                    sizes = ", ".join(f"{name} = {size}" for name, size in dims.items())
+                    raise ShapeError(
+                        f"{node.op.name} would give {type_} where {value.type} is expected, "
+                        f"with {sizes}",
+                        fix="feed larger arrays",
+                    )
+        except CauceError as error:
+            error.at(node.path, node.loc)
+            raise
+
+
+def _negative(type_: TensorType) -> bool:
+    return any(isinstance(dim, int) and dim < 0 for dim in type_.shape)

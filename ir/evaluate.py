@@ -71,9 +71,16 @@ def evaluate_node(
 ) -> tuple[Array, ...]:
     """The results of one node."""
     try:
-        return evaluate_op(
-            node.op, operands, bindings, [value.type.dtype for value in node.results]
-        )
+        dtypes = [value.type.dtype for value in node.results]
+        results = evaluate_op(node.op, operands, bindings, dtypes)
+        for value, array in zip(node.results, results):
+            if value.type.bind(bindings).shape != array.shape:
+                raise ShapeError(
+                    f"{node.op.name} gave an array of shape {array.shape} where {value.type} "
+                    f"is expected, with {dict(bindings)}",
+                    fix="feed larger arrays",
+                )
+        return results
     except CauceError as error:
         error.at(node.path, node.loc)
         raise

@@ -9,13 +9,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...ir import Array, Dim, Graph, Input, Node, TensorType, Value
+from ...ir import Array, Dim, Graph, Node, TensorType, Value
 from ...ir.dims import substitute
-from ...ir.errors import GraphError
-from ...ir.evaluate import check_feed
 from ...ir.interval_packer import Interval, pack
 from ...ir.version import VERSION
-from ..contract import Dims, NodeTime, Program, State, check_shape
+from ..contract import ArrayState, Dims, NodeTime, Program, State
+from ..recent import Recent
 from ..split import split, updated_inputs
 from .emitter import Module
 from .engine import Library, compile_text
@@ -57,25 +56,24 @@ class Code:
         self.plan = plan
         self._table = plan.table
         self._constants = {slot: aligned_copy(array) for slot, array in plan.constants.items()}
-        self._layouts: dict[tuple[int, ...], Layout] = {}
+        self._layouts: Recent[tuple[int, ...], Layout] = Recent()
 
     def sizes(self, dims: Dims) -> tuple[int, ...]:
         """The sizes of the symbols, in the order that the code takes them."""
         return tuple(dims[name] for name in self.plan.symbols)
 
     def layout(self, dims: Dims) -> Layout:
-        """The layout of the arena for these sizes, kept for sizes seen before."""
-        key = self.sizes(dims)
-        known = self._layouts.get(key)
-        if known is None:
-            intervals = [
-                Interval(_size(buffer.nbytes, dims), buffer.first, buffer.last)
-                for buffer in self.plan.buffers
-            ]
-            offsets, nbytes = pack(intervals, ALIGN)
-            slots = [buffer.slot for buffer in self.plan.buffers]
-            known = self._layouts[key] = Layout(tuple(zip(slots, offsets)), nbytes)
-        return known
+        """The layout of the arena for these sizes, kept for the sizes seen last."""
+        return self._layouts.get(self.sizes(dims), lambda: self._pack(dims))
+
+    def _pack(self, dims: Dims) -> Layout:
+        intervals = [
+            Interval(_size(buffer.nbytes, dims), buffer.first, buffer.last)
+            for buffer in self.plan.buffers
+        ]
+        offsets, nbytes = pack(intervals, ALIGN)
+        slots = [buffer.slot for buffer in self.plan.buffers]
+        return Layout(tuple(zip(slots, offsets)), nbytes)
 
     def constant_outputs(self) -> dict[Value, Array]:
         """Outputs and updates that are constants: no launch writes them."""
@@ -124,12 +122,7 @@ class Code:
         seconds: dict[Node, float] = {}
         for (_, node), before, after in zip(self.plan.launches, clock, clock[1:]):
             seconds[node] = seconds.get(node, 0.0) + after - before
-        rows = []
-        for node, taken in seconds.items():
-            cost = node.op.cost([v.type for v in node.operands], [v.type for v in node.results])
-            flops, moved = _size(cost.flops, dims), _size(cost.bytes, dims)
-            rows.append(NodeTime(node.path, node.op.name, taken, flops, moved))
-        return rows
+        return [NodeTime.of(node, taken, dims) for node, taken in seconds.items()]
 
 
 def _size(dim: Dim, dims: Dims) -> int:
@@ -140,27 +133,6 @@ def _size(dim: Dim, dims: Dims) -> int:
 
 def _shape(type_: TensorType, dims: Dims) -> tuple[int, ...]:
     return tuple(_size(dim, dims) for dim in type_.shape)
-
-
-class LlvmState(State):
-    """State as aligned arrays, which native code updates in place."""
-
-    def __init__(self, inputs: Sequence[Input], values: Mapping[str, Array]) -> None:
-        self._inputs = {value.name: value for value in inputs}
-        self.arrays = {name: aligned_copy(values[name]) for name in self._inputs}
-
-    def read(self) -> dict[str, Array]:
-        return {name: array.copy() for name, array in self.arrays.items()}
-
-    def write(self, values: Mapping[str, Array]) -> None:
-        checked = {}
-        for name, array in values.items():
-            if name not in self._inputs:
-                raise GraphError(f"the state has no array called {name!r}")
-            checked[name] = check_feed(self._inputs[name], array)
-            check_shape(self._inputs[name], checked[name])
-        for name, array in checked.items():
-            self.arrays[name][...] = array
 
 
 class LlvmProgram(Program):
@@ -218,8 +190,8 @@ class LlvmProgram(Program):
         self._prepare.run(self._library, arrays, arena, {}, self._pool)
         return {name: arrays[value] for name, value in graph.outputs.items()}
 
-    def new_state(self, values: Mapping[str, Array]) -> LlvmState:
-        return LlvmState(self._updated, values)
+    def new_state(self, values: Mapping[str, Array]) -> ArrayState:
+        return ArrayState(self._updated, {name: aligned_copy(a) for name, a in values.items()})
 
     def new_arena(self, dims: Dims) -> Array:
         return aligned(self._main.layout(dims).nbytes)
@@ -234,7 +206,7 @@ class LlvmProgram(Program):
         outputs: Sequence[Array | None],
         profile: list[NodeTime] | None = None,
     ) -> list[Array]:
-        assert state is None or isinstance(state, LlvmState)
+        assert state is None or isinstance(state, ArrayState)
         graph = self._main.plan.graph
         held = state.arrays if state is not None else {}
         arrays = self._input_arrays(held, packed, inputs)

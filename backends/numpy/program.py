@@ -8,13 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...ir import Array, Graph, Input, Node, Op
-from ...ir.dims import substitute
-from ...ir.errors import CauceError, GraphError
-from ...ir.evaluate import check_feed
-from ...ir.tracebacks import user_facing
+from ...ir import Array, Graph, Node, Op
+from ...ir.errors import CauceError
 from ...ir.version import VERSION
-from ..contract import Dims, NodeTime, Program, State, check_shape
+from ..contract import ArrayState, Dims, NodeTime, Program, State
+from ..recent import Recent
 from ..split import split, updated_inputs
 from .kernels import KERNELS, Kernel
 from .lowering import lower
@@ -61,14 +59,12 @@ class Schedule:
             kept.update(free)
             steps.append(Step(node, KERNELS[type(node.op)], operands, results, free))
         self.steps = steps[::-1]
-        self._ops: dict[tuple[tuple[str, int], ...], list[Op]] = {}
+        self._ops: Recent[tuple[tuple[str, int], ...], list[Op]] = Recent()
 
     def ops(self, dims: Dims) -> list[Op]:
-        """The op of each step with its symbols bound, kept for sizes seen before."""
+        """The op of each step with its symbols bound, kept for the sizes seen last."""
         key = tuple(sorted(dims.items()))
-        if key not in self._ops:
-            self._ops[key] = [step.node.op.bind(dims) for step in self.steps]
-        return self._ops[key]
+        return self._ops.get(key, lambda: [step.node.op.bind(dims) for step in self.steps])
 
     def run(self, arena: Arena, dims: Dims, profile: list[NodeTime] | None = None) -> None:
         """Fill the slots, whose first ones hold the inputs; only what leaves is kept."""
@@ -88,39 +84,7 @@ class Schedule:
                 for slot in step.free:
                     slots[slot] = None
                 if profile is not None:
-                    profile.append(_row(step.node, time.perf_counter() - start, dims))
-
-
-def _row(node: Node, seconds: float, dims: Dims) -> NodeTime:
-    cost = node.op.cost([v.type for v in node.operands], [v.type for v in node.results])
-    flops, moved = substitute(cost.flops, dims), substitute(cost.bytes, dims)
-    assert isinstance(flops, int) and isinstance(moved, int)
-    return NodeTime(node.path, node.op.name, seconds, flops, moved)
-
-
-@user_facing
-class NumpyState(State):
-    """State as NumPy arrays, one for each updated input."""
-
-    def __init__(self, inputs: Sequence[Input], values: Mapping[str, Array]) -> None:
-        self._inputs = {value.name: value for value in inputs}
-        self.arrays = {name: np.array(values[name]) for name in self._inputs}
-
-    def read(self) -> dict[str, Array]:
-        return {name: array.copy() for name, array in self.arrays.items()}
-
-    def write(self, values: Mapping[str, Array]) -> None:
-        checked = {}
-        for name, array in values.items():
-            if name not in self._inputs:
-                raise GraphError(
-                    f"the state has no array called {name!r}",
-                    fix=f"it has {', '.join(list(self._inputs)[:6])}, ...: read() gives them all",
-                )
-            checked[name] = check_feed(self._inputs[name], array)
-            check_shape(self._inputs[name], checked[name])
-        for name, array in checked.items():
-            self.arrays[name][...] = array
+                    profile.append(NodeTime.of(step.node, time.perf_counter() - start, dims))
 
 
 class NumpyProgram(Program):
@@ -156,8 +120,8 @@ class NumpyProgram(Program):
             packed[name] = array
         return packed
 
-    def new_state(self, values: Mapping[str, Array]) -> NumpyState:
-        return NumpyState(self._updated, values)
+    def new_state(self, values: Mapping[str, Array]) -> ArrayState:
+        return ArrayState(self._updated, {name: np.array(a) for name, a in values.items()})
 
     def new_arena(self, dims: Dims) -> Arena:
         """The arena of an earlier call with these sizes, if there is one; its memory is warm."""
@@ -177,7 +141,7 @@ class NumpyProgram(Program):
         outputs: Sequence[Array | None],
         profile: list[NodeTime] | None = None,
     ) -> list[Array]:
-        assert state is None or isinstance(state, NumpyState)
+        assert state is None or isinstance(state, ArrayState)
         called = iter(inputs)
         slots = arena.slots
         held = state.arrays if state is not None else {}

@@ -24,7 +24,7 @@ from .elementwise import (
     Sub,
     Where,
 )
-from .reduce import Sum, normalize_axis
+from .reduce import Sum, need_elements, normalize_axis
 
 
 @register
@@ -131,7 +131,7 @@ class _AlongAxis(Op):
 
     def infer(self, x: TensorType) -> TensorType:
         need_float(self.name, x)
-        normalize_axis(self.axis, x.rank, self.name)
+        need_elements(self.name, x, x.shape[normalize_axis(self.axis, x.rank, self.name)])
         return x
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..builder import Builder
 from ..dims import Dim, product
-from ..errors import AttributeMistake
+from ..errors import AttributeMistake, ShapeError
 from ..graph import Node, Value
 from ..op import Cost, Gradients, Op, Values, bytes_moved, product_sum, register
 from ..types import Array, DType, TensorType
@@ -47,6 +47,15 @@ def normalize_axes(axes: tuple[int, ...] | None, rank: int, op: str) -> tuple[in
             fix="name each axis once; negative ones count from the last",
         )
     return tuple(found)
+
+
+def need_elements(op: str, x: TensorType, count: Dim) -> None:
+    """Raise ShapeError where there is no element to take the greatest of."""
+    if count == 0:
+        raise ShapeError(
+            f"{op} over no element: {x} has a size of 0 there",
+            fix="leave out what is empty, or reduce over another axis",
+        )
 
 
 @dataclass(frozen=True)
@@ -129,6 +138,10 @@ class Max(Reduction):
 
     name = "max"
 
+    def infer(self, x: TensorType) -> TensorType:
+        need_elements(self.name, x, self.count(x))
+        return super().infer(x)
+
     def reference(self, x: Array) -> Array:
         return x.max(axis=self.axes, keepdims=self.keepdims)
 
@@ -182,6 +195,7 @@ class ArgMax(Op):
     def infer(self, x: TensorType) -> TensorType:
         need_number(self.name, x)
         axis = normalize_axis(self.axis, x.rank, self.name)
+        need_elements(self.name, x, x.shape[axis])
         return TensorType(DType.I64, Max((axis,), self.keepdims).reduced_shape(x))
 
     def reference(self, x: Array) -> Array:
