@@ -61,9 +61,14 @@ class Checkpoints:
 
     def __post_init__(self) -> None:
         if self.keep < 1:
-            raise AttributeMistake(f"keep must be at least 1, got {self.keep}")
+            raise AttributeMistake(
+                f"Checkpoints: keep must be at least 1, got {self.keep}", fix="leave it out for 2"
+            )
         if self.every is not None and self.every < 1:
-            raise AttributeMistake(f"every must be at least 1 step, got {self.every}")
+            raise AttributeMistake(
+                f"Checkpoints: every must be at least 1 step, got {self.every}",
+                fix="leave it out to write one after each epoch alone",
+            )
         if self.best is not None:
             object.__setattr__(self, "mode", check_mode(self.best, self.mode))
 
@@ -146,3 +151,16 @@ def describe_mismatch(made_with: Mapping[str, Any], now: Mapping[str, Any]) -> s
         if made_with.get(name) != value
     ]
     return "; ".join(differing) or None
+
+
+def describe_arrays(was: Mapping[str, Array], now: Mapping[str, Array]) -> str:
+    """What differs between the arrays of a checkpoint's run and of this one, in words."""
+    found = [
+        f"{name} was {list(was[name].shape)}, is {list(now[name].shape)}"
+        for name in was
+        if name in now and was[name].shape != now[name].shape
+    ]
+    found += [f"there was {name}" for name in was if name not in now]
+    found += [f"there was no {name}" for name in now if name not in was]
+    more = f"; and {len(found) - 3} more" if len(found) > 3 else ""
+    return "; ".join(found[:3]) + more or "its arrays are alike, but the graph of a step is another"

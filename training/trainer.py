@@ -11,11 +11,12 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ..ir.errors import GraphError
+from ..ir.errors import GraphError, need
 from ..ir.tracebacks import user_facing
 from ..ir.types import Array
 from .augment import Transform, fixed
-from .checkpoints import Checkpoint, Checkpoints, describe_mismatch, read
+from .checkpoints import Checkpoint, Checkpoints, describe_arrays, describe_mismatch, read
+from .checks import check_augment, check_dataset, check_fit, checked_rate
 from .data import Dataset, batch_count, batches
 from .early_stopping import EarlyStopping
 from .history import Epoch, History
@@ -162,6 +163,9 @@ class FitLoop:
             MissingExtra: ``progress`` without rich, or ``checkpoints`` without safetensors.
         """
         at = self._at
+        check_dataset("fit", train)
+        check_fit(epochs, validate, early_stopping, checkpoints)
+        check_augment(augment)
         self._check_call(
             {
                 "images": len(train),
@@ -232,7 +236,7 @@ class FitLoop:
     def _rate(self, lr: Rate, number: int) -> float:
         if lr is None:
             return self._lr
-        return float(lr(number)) if callable(lr) else float(lr)
+        return checked_rate(lr(number) if callable(lr) else lr, number)
 
     def evaluate(
         self, dataset: Dataset, batch_size: int = 256, augment: Sequence[Transform] = ()
@@ -241,6 +245,8 @@ class FitLoop:
 
         Of ``augment``, only the transforms that do not draw are applied (``Normalize``, say).
         """
+        check_dataset("evaluate", dataset)
+        check_augment(augment)
         self._evaluation.load_state_dict(self.model.state_dict())
         sums = Position()
         order = batches(dataset, batch_size, seed=0, epoch=0, shuffle=False, augment=fixed(augment))
@@ -304,6 +310,8 @@ class FitLoop:
             GraphError: a checkpoint of another network, optimiser or seed.
             DataError: the file is damaged.
         """
+        fix = "give the Checkpoints that fit was given, their folder or one of their files"
+        need(source, (Checkpoints, str, os.PathLike), "resume takes checkpoints", fix)
         if isinstance(source, Checkpoints):
             found = source.latest()
         elif os.path.isfile(source):
@@ -315,7 +323,10 @@ class FitLoop:
         made_with = found.progress["made_with"]
         now = self._made_with()
         plan, made_plan = now.pop("plan", None), made_with.get("plan")
+        fresh = self.step.init(self._seed)
         mismatch = describe_mismatch(made_with, now)
+        if made_with.get("network") != now["network"]:  # more of it than two hashes
+            mismatch = describe_arrays(found.arrays, fresh.read())
         if mismatch is not None:
             raise GraphError(
                 f"this checkpoint is of another run: {mismatch}",
@@ -327,9 +338,8 @@ class FitLoop:
                 "the run goes on, but not bit for bit as the first would have",
                 stacklevel=3,  # the caller of the guarded method
             )
-        state = self.step.init(self._seed)
-        state.write(found.arrays)
-        self._state = state
+        fresh.write(found.arrays)
+        self._state = fresh
         self._at = Position(**found.progress["position"])
         self._resumed = found.progress["call"]
         self.history.epochs[:] = [Epoch(**epoch) for epoch in found.progress["history"]]
