@@ -7,7 +7,7 @@ from dataclasses import replace
 from ...ir import Dim, DType
 from ...ir.dims import product
 from ...ir.ops import shape
-from ...ir.ops.constant import DimSize
+from ...ir.ops.constant import Constant, DimSize
 from .code import Access, NodeCode, Stage, emits
 from .elements import scalar_constant
 from .emitter import V
@@ -160,6 +160,11 @@ def concat(code: NodeCode) -> None:
         part = replace(whole, start=start)
         write_copy(code, x.shape, code.operand_access(place), part, code.result_order())
         start = start + x.shape[axis] * whole.strides[axis]
+
+
+@emits(Constant)
+def constant(code: NodeCode) -> None:
+    """Nothing to do: the array is in its buffer from the start."""
 
 
 @emits(DimSize)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from ...ir import Builder, Graph, Node, Value
+from collections.abc import Callable
+
+from ...ir import Builder, Graph, Node, Op, Value
 from ...ir.errors import UnsupportedOp
 from ...ir.ops import activation, elementwise, reduce
 from ...ir.ops.constant import size_as
@@ -22,8 +24,8 @@ def lower(graph: Graph) -> Graph:
     pending = [node for node in graph.nodes if not _known(node)]
     while pending:
         for node in pending:
-            if type(node.op) in _WRITTEN:
-                substitute(node, (_WRITTEN[type(node.op)](Builder.like(node, before=node), node),))
+            if type(node.op) in WRITTEN:
+                substitute(node, (WRITTEN[type(node.op)](Builder.like(node, before=node), node),))
             elif node.op.is_composite:
                 decompose(node)
             else:
@@ -38,9 +40,7 @@ def lower(graph: Graph) -> Graph:
 
 
 def _known(node: Node) -> bool:
-    from ...ir.ops.constant import Constant
-
-    return type(node.op) in EMITTERS or isinstance(node.op, Constant)
+    return type(node.op) in EMITTERS
 
 
 def _mean(b: Builder, node: Node) -> Value:
@@ -70,7 +70,8 @@ def _log_softmax(b: Builder, node: Node) -> Value:
     return b(elementwise.Sub(), shifted, b(elementwise.Log(), total))
 
 
-_WRITTEN = {
+# Primitives that are written as others, which then fuse.
+WRITTEN: dict[type[Op], Callable[[Builder, Node], Value]] = {
     reduce.Mean: _mean,
     activation.Softmax: _softmax,
     activation.LogSoftmax: _log_softmax,

@@ -107,8 +107,6 @@ def make_plan(
                 external.add(slot)
             else:
                 sizes[slot] = value.type.nbytes
-        if isinstance(node.op, Constant):
-            continue
         code = NodeCode(node, plan.slots, target, plan.symbols, plan.new_slot, orders, blocks)
         start = len(plan.launches)
         try:
