@@ -8,6 +8,35 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from .errors import MissingFile, need
+
+
+def path_of(path: str | os.PathLike[str]) -> Path:
+    """A path as such; TypeMismatch for what cannot be one."""
+    need(path, (str, os.PathLike), "a file is named by text or a Path", "write 'net.safetensors'")
+    return Path(path)
+
+
+def existing(path: str | os.PathLike[str]) -> Path:
+    """The path of a file that is there.
+
+    Raises:
+        MissingFile: there is none.
+    """
+    file = path_of(path)
+    if file.is_file():
+        return file
+    import difflib
+
+    beside = sorted(os.listdir(file.parent)) if file.parent.is_dir() else []
+    near = [] if file.is_dir() else difflib.get_close_matches(file.name, beside, n=3)
+    raise MissingFile(
+        f"{file} is a folder, not a file" if file.is_dir() else f"there is no file {file}",
+        fix=f"did you mean {', '.join(near)}?"
+        if near
+        else "check the name; a path without a folder counts from where Python was started",
+    )
+
 
 @contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
@@ -18,9 +47,15 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     the temporary file is removed and ``path`` is as it was.
 
     Raises:
-        OSError: the folder is missing or cannot be written, or the disk is full.
+        MissingFile: there is no such folder.
+        OSError: the folder cannot be written, or the disk is full.
     """
-    target = Path(path)
+    target = path_of(path)
+    if not target.parent.is_dir():
+        raise MissingFile(
+            f"there is no folder {target.parent} to write {target.name} in",
+            fix=f"make it first: Path({str(target.parent)!r}).mkdir(parents=True)",
+        )
     handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
     os.close(handle)
     temporary = Path(name)

@@ -16,6 +16,7 @@ from typing import ClassVar, TypeAlias
 from .errors import CompileError
 from .graph import Graph
 from .rewrite import Event, Rule, apply_rules, watching
+from .tracebacks import user_facing
 from .verify import verify
 
 # A property of a graph that a pass may require or ensure: None where it holds, else the reason.
@@ -68,6 +69,7 @@ class Instrument:
         """Called when a rewrite rule fired or refused."""
 
 
+@user_facing
 def run_passes(
     graph: Graph, passes: Iterable[Pass], instruments: Sequence[Instrument] = ()
 ) -> bool:
@@ -99,7 +101,12 @@ def _hold(pass_: Pass, properties: tuple[Property, ...], graph: Graph, verb: str
     for holds in properties:
         reason = holds(graph)
         if reason is not None:
-            raise CompileError(f"pass {pass_.name} {verb} {holds.__name__}: {reason}")
+            raise CompileError(
+                f"pass {pass_.name} {verb} {holds.__name__}: {reason}",
+                fix="run the pass that brings this about before it"
+                if verb == "requires"
+                else "mend the pass, or what it says that it ensures",
+            )
 
 
 @dataclass(frozen=True)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 
 from .errors import DataError, MissingExtra
-from .files import replacing
+from .files import existing, replacing
 from .types import Array
 
 
@@ -41,9 +40,7 @@ def load_tensors(path: str | os.PathLike[str]) -> tuple[dict[str, Array], dict[s
     _need_safetensors()
     from safetensors import SafetensorError, safe_open
 
-    name = os.fspath(path)
-    if not Path(name).is_file():
-        raise FileNotFoundError(f"there is no file {name!r}")
+    name = os.fspath(existing(path))
     try:
         with safe_open(name, framework="numpy") as file:
             arrays = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118

@@ -2,8 +2,8 @@
 
 An error of a network is about a line that the user wrote, so this line should be the last one that
 a traceback shows, right above the message. :func:`user_facing` marks what users call; it takes the
-frames of the library out of the tracebacks of :class:`CauceError` (of no other exception: those are
-faults of the library, and its frames are wanted then).
+frames of the library out of the tracebacks of :class:`CauceError`, and of ``OSError``, which is
+about the user's files. All other exceptions are faults of the library: its frames are wanted then.
 
 ``CAUCE_FULL_TRACEBACK=1`` in the environment keeps all frames, for work on the library itself.
 """
@@ -62,7 +62,7 @@ def _guarded(function: F) -> F:
     def entry(*args: Any, **kwargs: Any) -> Any:
         try:
             return function(*args, **kwargs)
-        except CauceError as error:
+        except (CauceError, OSError) as error:
             end_in_user_code(error)
             raise
         except TypeError as error:
@@ -75,19 +75,19 @@ def _guarded(function: F) -> F:
     def entries(*args: Any, **kwargs: Any) -> Iterator[Any]:
         try:
             yield from function(*args, **kwargs)
-        except CauceError as error:
+        except (CauceError, OSError) as error:
             end_in_user_code(error)
             raise
 
     return entries if isgeneratorfunction(function) else entry  # type: ignore[return-value]
 
 
-def end_in_user_code(error: CauceError) -> None:
+def end_in_user_code(error: CauceError | OSError) -> None:
     """Say where the user is, unless that is known, and take the library out of the traceback.
 
     To be called in an ``except`` clause that ends with a bare ``raise``.
     """
-    if error.loc is None:
+    if isinstance(error, CauceError) and error.loc is None:
         error.loc = here()
     if os.environ.get(SWITCH, "0") in ("", "0"):
         _cut(error)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import ClassVar
 
 from ..ir import Builder, Value
-from ..ir.errors import AttributeMistake
+from ..ir.errors import AttributeMistake, shown
 from ..ir.ops.update import AdamUpdate, SGDMomentumUpdate, SGDUpdate
 from ..ir.tracebacks import user_facing
+
+_EXAMPLES = {"lr": "0.1", "momentum": "0.9", "weight_decay": "1e-4", "eps": "1e-8"}
 
 
 @dataclass(frozen=True)
@@ -26,11 +30,7 @@ class Optimizer(ABC):
     counts_steps: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        if not self.lr >= 0:
-            raise AttributeMistake(
-                f"{type(self).__name__}: the learning rate must not be negative, got {self.lr}",
-                fix="pass for example lr=0.1",
-            )
+        self._not_negative(lr=self.lr)
         self.check()
 
     @abstractmethod
@@ -59,9 +59,11 @@ class Optimizer(ABC):
 
     def _not_negative(self, **options: float) -> None:
         for name, value in options.items():
-            if not value >= 0:
+            if not isinstance(value, Real) or not 0 <= float(value) < math.inf:
                 raise AttributeMistake(
-                    f"{type(self).__name__}: {name} must not be negative, got {value}"
+                    f"{type(self).__name__}: {name} must be a finite number >= 0, got "
+                    f"{shown(value)}",
+                    fix=f"pass for example {name}={_EXAMPLES.get(name, 0)}",
                 )
 
 
@@ -115,9 +117,12 @@ class Adam(Optimizer):
 
     def check(self) -> None:
         self._not_negative(eps=self.eps, weight_decay=self.weight_decay)
-        if not all(0 <= beta < 1 for beta in self.betas):
+        betas = self.betas if isinstance(self.betas, (tuple, list)) else ()
+        if len(betas) != 2 or not all(isinstance(b, Real) and 0 <= float(b) < 1 for b in betas):
             raise AttributeMistake(
-                f"{type(self).__name__}: betas must lie in [0, 1), got {self.betas}"
+                f"{type(self).__name__}: betas must be two numbers in [0, 1), got "
+                f"{shown(self.betas)}",
+                fix="pass for example betas=(0.9, 0.999)",
             )
 
     @property

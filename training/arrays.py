@@ -10,11 +10,11 @@ import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 
 import numpy as np
 
 from ..ir.errors import DataError
+from ..ir.files import existing
 from ..ir.tracebacks import user_facing
 from ..ir.types import Array
 from .data import Dataset
@@ -78,7 +78,7 @@ def _read_npy(path: str | os.PathLike[str]) -> Array:
 @contextmanager
 def _reading(path: str | os.PathLike[str], magic: bytes) -> Iterator[None]:
     """Check how a file begins, and let what NumPy finds wrong with it be a DataError."""
-    with Path(path).open("rb") as file:
+    with existing(path).open("rb") as file:
         start = file.read(len(magic))
     kind = "npz" if magic == NPZ else "npy"
     if start != magic:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..ir.errors import AttributeMistake, DataError
-from ..ir.files import replacing
+from ..ir.files import existing, replacing
 from ..ir.tracebacks import user_facing
 
 FORMAT = "cauce-history-1"
@@ -156,7 +156,7 @@ class History:
         """
         read = _from_csv if _suffix(path) == ".csv" else _from_json
         try:
-            text = Path(path).read_bytes().decode("utf-8")
+            text = existing(path).read_bytes().decode("utf-8")
             return History([Epoch.of_row(row) for row in read(text)])
         except (ValueError, KeyError, TypeError, AttributeError, csv.Error) as error:
             raise DataError(

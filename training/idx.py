@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from ..ir.errors import DataError
+from ..ir.files import existing
 from ..ir.types import Array
 
 _DTYPES: dict[int, np.dtype[Any]] = {
@@ -40,7 +41,7 @@ def read_idx(path: str | os.PathLike[str]) -> Array:
     Raises:
         DataError: another format, or more or fewer elements than the header announces.
     """
-    data = _decompressed(Path(path))
+    data = _decompressed(existing(path))
     if len(data) < 4 or data[:2] != b"\0\0" or data[2] not in _DTYPES:
         codes = ", ".join(f"{code:02x}" for code in _DTYPES)
         raise DataError(
