@@ -22,11 +22,16 @@ from pathlib import Path
 from .house import ROOT
 
 RECIPES = ROOT / "docs" / "recipes"
+# How a line begins that is meant as a step.
+BEGINNING = re.compile(
+    r"^(?:Run:|At the end of `|A new file, `|In `[^`]+`, (?:after|before) )", re.M
+)
 _STEP = re.compile(
     r"^(?:(?P<run>Run)"
     r"|At\s+the\s+end\s+of\s+`(?P<end>[^`]+)`"
     r"|A\s+new\s+file,\s+`(?P<new>[^`]+)`"
-    r"|In\s+`(?P<file>[^`]+)`,\s+(?P<side>after|before)\s+the\s+line\s+`(?P<line>[^`]+)`):\n\n"
+    r"|In\s+`(?P<file>[^`]+)`,\s+(?P<side>after|before)\s+the\s+line\s+"
+    r"(?P<ticks>`+)(?P<line>[^\n]+?)(?P=ticks)):\n\n"
     r"```\w*\n(?P<code>.*?)^```$",
     re.MULTILINE | re.DOTALL,
 )
