@@ -91,22 +91,26 @@ class Window:
         carry[:] = down.results
 
 
+def _sizes(stage: Stage, shapes: tuple[Shape, Shape], accesses: Sequence[Access]) -> list[V]:
+    """H, W, C of x and H', W' of y. Asked for outside of loops, as are the strides of arrays."""
+    for access in accesses:
+        stage.pointer(access.slot)
+        for step in access.strides:
+            stage.dim(step)
+    (_, channels, height, width), (_, _, rows, columns) = shapes
+    return [stage.dim(dim) for dim in (height, width, channels, rows, columns)]
+
+
 @contextmanager
-def windows(
-    code: NodeCode, shape: Shape, result: Shape, accesses: Sequence[Access]
+def windows_of_channels(
+    code: NodeCode, shapes: tuple[Shape, Shape], accesses: Sequence[Access]
 ) -> Iterator[Window]:
     """Write one launch over all windows of x [N, C, H, W]; one task is one channel."""
     op = code.node.op
     assert isinstance(op, pool.Pooling)
-    with code.stage(shape[0] * shape[1]) as stage:
+    with code.stage(shapes[0][0] * shapes[0][1]) as stage:
         f = stage.f
-        height, width, channels = (stage.dim(shape[axis]) for axis in (2, 3, 1))
-        rows, columns = stage.dim(result[2]), stage.dim(result[3])
-        for access in accesses:
-            # Outside of all loops, where what they read is still in reach.
-            stage.pointer(access.slot)
-            for step in access.strides:
-                stage.dim(step)
+        height, width, channels, rows, columns = _sizes(stage, shapes, accesses)
         with stage.tasks() as task:
             base = (f.op("udiv", task, channels), f.op("urem", task, channels))
             with f.loop(rows) as i:
@@ -116,40 +120,33 @@ def windows(
                     yield Window(stage, down, across, width, base, (i.index, j.index))
 
 
-@contextmanager
-def rows_of_windows(
-    code: NodeCode, shape: Shape, result: Shape, accesses: Sequence[Access]
-) -> Iterator[Callable[[Callable[[Window], None]], None]]:
-    """Write one launch over all windows of x, a task for each row of them.
+def write_rows_of_windows(
+    code: NodeCode,
+    shapes: tuple[Shape, Shape],
+    accesses: Sequence[Access],
+    body: Callable[[Window], None],
+) -> None:
+    """Write one launch over all windows of x; one task is one row of them.
 
-    Gives a function that writes the body for every width of vector that the channels take.
+    ``body`` writes one window, for every width of vector that the channels take.
     """
     op = code.node.op
     assert isinstance(op, pool.Pooling)
     wide = all(access.strides[1] == 1 for access in accesses)
     most = code.target.lanes(accesses[0].dtype.itemsize) if wide else 1
-    with code.stage(shape[0] * result[2]) as stage:
+    with code.stage(shapes[0][0] * shapes[1][2]) as stage:
         f = stage.f
-        height, width, channels = (stage.dim(shape[axis]) for axis in (2, 3, 1))
-        rows, columns = stage.dim(result[2]), stage.dim(result[3])
-        for access in accesses:
-            stage.pointer(access.slot)
-            for step in access.strides:
-                stage.dim(step)
-
-        def each(body: Callable[[Window], None]) -> None:
-            with stage.tasks() as task:
-                image, row = f.op("udiv", task, rows), f.op("urem", task, rows)
-                down = span(stage, op, 0, row, height)
-                with f.loop(columns) as j:
-                    across = span(stage, op, 1, j.index, width)
-                    even = f.op("and", channels, V(str(-most), "i64")) if most > 1 else i64(0)
-                    for start, end, lanes in ((i64(0), even, most), (even, channels, 1)):
-                        with f.loop(end, start, lanes) as c:
-                            base, cell = (image, c.index), (row, j.index)
-                            body(Window(stage, down, across, width, base, cell, lanes))
-
-        yield each
+        height, width, channels, rows, columns = _sizes(stage, shapes, accesses)
+        even = f.op("and", channels, V(str(-most), "i64")) if most > 1 else i64(0)
+        with stage.tasks() as task:
+            image, row = f.op("udiv", task, rows), f.op("urem", task, rows)
+            down = span(stage, op, 0, row, height)
+            with f.loop(columns) as j:
+                across = span(stage, op, 1, j.index, width)
+                for start, end, lanes in ((i64(0), even, most), (even, channels, 1)):
+                    with f.loop(end, start, lanes) as c:
+                        base, cell = (image, c.index), (row, j.index)
+                        body(Window(stage, down, across, width, base, cell, lanes))
 
 
 def _read(window: Window, access: Access, row: V, column: V) -> V:
@@ -181,7 +178,7 @@ def _first_maximum(window: Window, x: Access) -> tuple[V, V, V]:
 def maximum(code: NodeCode) -> None:
     """The greatest cell of each window."""
     x, y = code.operand_access(0), code.result_access()
-    shape, result = code.operand_types[0].shape, code.result_types[0].shape
+    shapes = code.operand_types[0].shape, code.result_types[0].shape
 
     def body(window: Window) -> None:
         carry = [scalar_constant(float("-inf"), x.dtype, window.lanes)]
@@ -190,16 +187,15 @@ def maximum(code: NodeCode) -> None:
             loop.next(extremum(window.stage.f, "max", loop.carried[0], value, x.dtype))
         _write(window, y, *window.cell, carry[0])
 
-    with rows_of_windows(code, shape, result, (x, y)) as each:
-        each(body)
+    write_rows_of_windows(code, shapes, (x, y), body)
 
 
 @emits(pool.MaxPool2dSelect, adaptive_pool.AdaptiveMaxPool2dSelect)
 def maximum_select(code: NodeCode) -> None:
     """The cell of g where the first maximum of the window of x stands."""
     x, g, y = code.operand_access(0), code.operand_access(1), code.result_access()
-    shape, result = code.operand_types[0].shape, code.result_types[0].shape
-    with windows(code, shape, result, (x, g, y)) as window:
+    shapes = code.operand_types[0].shape, code.result_types[0].shape
+    with windows_of_channels(code, shapes, (x, g, y)) as window:
         row, column, found = _first_maximum(window, x)
         value = _read(window, g, row, column)
         value = window.stage.f.select(found, value, scalar_constant(0, g.dtype))
@@ -210,9 +206,9 @@ def maximum_select(code: NodeCode) -> None:
 def maximum_backward(code: NodeCode) -> None:
     """dy added where the first maximum of each window stands."""
     x, dy, dx = code.operand_access(0), code.operand_access(1), code.result_access()
-    shape, result = code.operand_types[0].shape, code.operand_types[1].shape
+    shapes = code.operand_types[0].shape, code.operand_types[1].shape
     write_fill(code, dx.dtype, dx.slot, code.result_types[0].size, 0)
-    with windows(code, shape, result, (x, dy, dx)) as window:
+    with windows_of_channels(code, shapes, (x, dy, dx)) as window:
         f = window.stage.f
         row, column, found = _first_maximum(window, x)
         share = f.select(found, _read(window, dy, *window.cell), scalar_constant(0, dy.dtype))
@@ -224,7 +220,7 @@ def maximum_backward(code: NodeCode) -> None:
 def average(code: NodeCode) -> None:
     """The sum of each window over the number of cells that count."""
     x, y = code.operand_access(0), code.result_access()
-    shape, result = code.operand_types[0].shape, code.result_types[0].shape
+    shapes = code.operand_types[0].shape, code.result_types[0].shape
 
     def body(window: Window) -> None:
         f = window.stage.f
@@ -234,8 +230,7 @@ def average(code: NodeCode) -> None:
         area = f.broadcast(_area(window, x.dtype), window.lanes)
         _write(window, y, *window.cell, f.op("fdiv", carry[0], area))
 
-    with rows_of_windows(code, shape, result, (x, y)) as each:
-        each(body)
+    write_rows_of_windows(code, shapes, (x, y), body)
 
 
 def _area(window: Window, dtype: DType) -> V:
@@ -248,9 +243,9 @@ def _area(window: Window, dtype: DType) -> V:
 def average_backward(code: NodeCode) -> None:
     """The share of each window added to its cells."""
     dy, dx = code.operand_access(0), code.result_access()
-    shape, result = code.result_types[0].shape, code.operand_types[0].shape
+    shapes = code.result_types[0].shape, code.operand_types[0].shape
     write_fill(code, dx.dtype, dx.slot, code.result_types[0].size, 0)
-    with windows(code, shape, result, (dy, dx)) as window:
+    with windows_of_channels(code, shapes, (dy, dx)) as window:
         f = window.stage.f
         value = _read(window, dy, *window.cell)
         share = f.op("fdiv", value, _area(window, dy.dtype))
