@@ -154,6 +154,9 @@ class TrainStep:
             state: from :meth:`init` or an earlier step.
             batch: the network's inputs and the target, in order or by name.
             lr: the learning rate; the optimizer's where None.
+
+        Raises:
+            ShapeError: a batch without samples: it has no mean, and would make every parameter NaN.
         """
         names = [value.name for value in self.graph.inputs_with(Role.DATA)]
         if not isinstance(batch, Mapping):
@@ -163,6 +166,12 @@ class TrainStep:
                     fix="give the inputs of the network, then the target",
                 )
             batch = dict(zip(names, batch))
+        for name, array in batch.items():
+            if 0 in getattr(array, "shape", (1,)):
+                raise ShapeError(
+                    f"a training step needs at least one sample, {name} is {shown(array)}",
+                    fix="leave out empty batches",
+                )
         need(state, TrainState, "a step takes its state first", "make one with step.init(seed=0)")
         rate = self.optimizer.lr if lr is None else lr
         # NumPy's float64 is a Python float too; schedules written with NumPy give it.

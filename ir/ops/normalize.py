@@ -21,7 +21,7 @@ from ..types import Array, TensorType
 from .broadcast import need_float, same_dtype
 from .constant import scalar, size_as
 from .elementwise import Add, Div, Mul, Sub
-from .reduce import Mean, Sum, Variance, variance_scale
+from .reduce import Mean, Sum, Variance, mean_of, variance_of, variance_scale
 from .shape import Expand, Reshape
 
 
@@ -139,7 +139,7 @@ class BatchNormTrain(BatchNormBase):
 
     def reference(self, x: Array, gamma: Array, beta: Array) -> tuple[Array, Array, Array]:
         axes = other_axes(x.ndim)
-        mean, variance = x.mean(axis=axes), x.var(axis=axes)
+        mean, variance = mean_of(x, axes), variance_of(x, axes)
         return (BatchNorm(self.epsilon).reference(x, gamma, beta, mean, variance), mean, variance)
 
     def decompose(self, b: Builder, *operands: Value) -> Values:

@@ -34,7 +34,7 @@ from ..op import Cost, Gradients, Op, OpT, Values, bytes_moved, register
 from ..types import Array, TensorType
 from .broadcast import need_float, same_dtype
 from .conv import output_size
-from .reduce import Mean
+from .reduce import Mean, mean_of
 
 Place = tuple[EllipsisType, int, int]
 Patch = tuple[EllipsisType, slice, slice]
@@ -386,7 +386,7 @@ class GlobalAvgPool2d(Op):
         return x.with_shape((*x.shape[:2], 1, 1))
 
     def reference(self, x: Array) -> Array:
-        return x.mean(axis=(2, 3), keepdims=True)
+        return mean_of(x, (2, 3), keepdims=True)
 
     def decompose(self, b: Builder, *operands: Value) -> Values:
         return b(Mean((2, 3), keepdims=True), *operands)

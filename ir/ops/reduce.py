@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -47,6 +48,30 @@ def normalize_axes(axes: tuple[int, ...] | None, rank: int, op: str) -> tuple[in
             fix="name each axis once; negative ones count from the last",
         )
     return tuple(found)
+
+
+def mean_of(x: Array, axes: tuple[int, ...] | None, keepdims: bool = False) -> Array:
+    """The sum over axes / the number of terms; f16 is added in f32, as NumPy's ``mean`` does.
+
+    Over no element it is 0/0, NaN, without the warning that NumPy's own ``mean`` gives beside.
+    """
+    wide = np.promote_types(x.dtype, np.float32)
+    count = math.prod(x.shape[axis] for axis in normalize_axes(axes, x.ndim, "mean"))
+    return (x.sum(axis=axes, keepdims=keepdims, dtype=wide) / count).astype(x.dtype)
+
+
+def variance_of(
+    x: Array, axes: tuple[int, ...] | None, keepdims: bool = False, correction: int = 0
+) -> Array:
+    """The sum of the squared distances from the mean over axes / (number of terms - correction).
+
+    f16 is computed in f32, so that the squares do not overflow.
+    """
+    wide = x.astype(np.promote_types(x.dtype, np.float32))
+    centred = wide - mean_of(wide, axes, keepdims=True)
+    count = math.prod(x.shape[axis] for axis in normalize_axes(axes, x.ndim, "variance"))
+    squares = (centred * centred).sum(axis=axes, keepdims=keepdims)
+    return (squares / (count - correction)).astype(x.dtype)
 
 
 def need_elements(op: str, x: TensorType, count: Dim) -> None:
@@ -121,7 +146,7 @@ class Mean(Reduction):
         return super().infer(x)
 
     def reference(self, x: Array) -> Array:
-        return x.mean(axis=self.axes, keepdims=self.keepdims)
+        return mean_of(x, self.axes, self.keepdims)
 
     def gradient(self, b: Builder, node: Node, dy: Value) -> Gradients:
         from .shape import Expand
@@ -167,12 +192,19 @@ class Variance(Reduction):
 
     name = "variance"
 
+    def check(self) -> None:
+        if self.correction < 0:
+            raise AttributeMistake(
+                f"variance: the correction must not be negative, got {self.correction}",
+                fix="use 1 for the unbiased variance, 0 for the biased one",
+            )
+
     def infer(self, x: TensorType) -> TensorType:
         need_float(self.name, x)
         return super().infer(x)
 
     def reference(self, x: Array) -> Array:
-        return x.var(axis=self.axes, keepdims=self.keepdims, ddof=self.correction)
+        return variance_of(x, self.axes, self.keepdims, self.correction)
 
     def decompose(self, b: Builder, *operands: Value) -> Values:
         (x,) = operands
