@@ -5,6 +5,8 @@ PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 PYTEST_ARGS ?=
+BENCH_VENV := .venv-bench
+BENCH_PIP_ARGS ?=
 
 # The tests run in two processes, so each keeps to one thread of BLAS.
 WORKERS ?= 2
@@ -14,7 +16,7 @@ test-slow test-all: export CAUCE_HYPOTHESIS = thorough
 
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help test test-slow test-all lint format types docs demo clean
+.PHONY: help test test-slow test-all lint format types docs demo bench clean
 
 help:
 	@echo "make test       the fast tier of the tests"
@@ -25,6 +27,7 @@ help:
 	@echo "make types      mypy, strict"
 	@echo "make docs       rewrite the generated parts of the documentation"
 	@echo "make demo       train a residual network on digits, export it, compare with ONNX Runtime"
+	@echo "make bench      measure against PyTorch, ONNX Runtime and OpenVINO (benchmarks/README.md)"
 	@echo "make clean      remove the virtual environment, builds and caches"
 
 # A stamp for each set of extras: installed again when pyproject.toml changes.
@@ -66,6 +69,18 @@ types: $(VENV)/.installed-dev
 demo: $(VENV)/.installed-demo
 	$(PY) examples/demo.py
 
+# The peers have an environment of their own: they are large, and nothing else needs them.
+$(BENCH_VENV)/.installed: pyproject.toml benchmarks/requirements.txt
+	$(PYTHON) -m venv $(BENCH_VENV)
+	$(BENCH_VENV)/bin/python -m pip install -qq --disable-pip-version-check $(BENCH_PIP_ARGS) \
+	  --requirement benchmarks/requirements.txt --editable '.[all]'
+	@touch $@
+
+bench: $(BENCH_VENV)/.installed
+	$(BENCH_VENV)/bin/python benchmarks/reference.py
+	$(BENCH_VENV)/bin/python benchmarks/training.py
+	$(BENCH_VENV)/bin/python benchmarks/inference.py
+
 clean:
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(BENCH_VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

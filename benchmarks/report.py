@@ -1,0 +1,165 @@
+"""Runs a benchmark from the command line: a table on the terminal, and all numbers as JSON."""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from protocol import Benchmark, Case, Result, measure, serve
+
+HERE = Path(__file__).resolve().parent
+
+
+def command_line(description: str, seconds: float) -> argparse.ArgumentParser:
+    """The options that all benchmarks share; ``seconds`` is the default length of a turn."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--rounds", type=int, default=7, help="turns of each peer (7)")
+    parser.add_argument(
+        "--seconds", type=float, default=seconds, help=f"of a turn, about ({seconds:g})"
+    )
+    parser.add_argument("--peers", nargs="+", help="only these beside the base")
+    parser.add_argument("--output", type=Path, help="the JSON file (results/, named by date)")
+    parser.add_argument("--worker", help=argparse.SUPPRESS)
+    return parser
+
+
+def run(
+    benchmark: Benchmark, options: argparse.Namespace, cases: Iterable[Case]
+) -> list[dict[str, Any]]:
+    """Measure the cases, print and write each as it is done; return them as in the JSON.
+
+    With ``--worker`` it is a worker instead, and does not return.
+    """
+    if options.worker:
+        request = json.loads(options.worker)
+        serve(benchmark, request["peer"], request["case"])
+        sys.exit()
+    if options.peers:
+        benchmark = chosen(benchmark, options.peers)
+    name, now = Path(benchmark.script).stem, datetime.datetime.now(datetime.UTC)
+    path: Path = options.output or HERE / "results" / f"{name}-{now:%Y-%m-%d-%H%M}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    versions: dict[str, str] = {"Python": platform.python_version()}
+    rows: list[dict[str, Any]] = []
+    report = {
+        "benchmark": name,
+        "date": f"{now:%Y-%m-%d %H:%M} UTC",
+        "machine": machine(),
+        "commit": commit(),
+        "versions": versions,
+        "rounds": options.rounds,
+        "seconds_of_a_turn": options.seconds,
+        "base": benchmark.base,
+        "cases": rows,
+    }
+    for case in cases:
+        results = measure(benchmark, case, options.rounds, options.seconds)
+        for result in results.values():
+            versions.update(result.versions)
+        peers = {peer: summary(result, results[benchmark.base]) for peer, result in results.items()}
+        rows.append({**case, "peers": peers})
+        print(table(case, benchmark.base, peers), flush=True)
+        path.write_text(json.dumps(report, indent=1) + "\n")
+    print("; ".join(f"{what}: {text}" for what, text in machine().items()))
+    print(", ".join(f"{library} {version}" for library, version in versions.items()))
+    print(f"written to {os.path.relpath(path)}")
+    return rows
+
+
+def chosen(benchmark: Benchmark, names: Iterable[str]) -> Benchmark:
+    """The benchmark with these peers and its base."""
+    unknown = [name for name in names if name not in benchmark.peers]
+    if unknown:
+        raise SystemExit(f"no peer {unknown[0]!r}; there are {', '.join(benchmark.peers)}")
+    peers = {
+        name: peer for name, peer in benchmark.peers.items() if name in (benchmark.base, *names)
+    }
+    return Benchmark(benchmark.script, benchmark.base, peers, benchmark.tolerance)
+
+
+def summary(result: Result, base: Result) -> dict[str, Any]:
+    """The numbers of one peer. A ratio is its time over the base's in the same round."""
+    if result.failed:
+        return {"failed": result.failed}
+    ratios = [other / own for other, own in zip(result.seconds, base.seconds)]
+    return {
+        "fastest_ms": 1000 * min(result.seconds),
+        "median_ms": 1000 * statistics.median(result.seconds),
+        "ratio_median": statistics.median(ratios),
+        "ratio_lower_quartile": lower_quartile(ratios),
+        "processors": sum(result.processor_seconds) / sum(result.seconds),
+        "difference": result.difference,
+        "steps_of_a_turn": result.steps,
+        "ms": [1000 * seconds for seconds in result.seconds],
+        "ratios": ratios,
+    }
+
+
+def lower_quartile(numbers: Iterable[float]) -> float:
+    """The number a quarter of the way up, in proportion where it falls between two."""
+    ranked = sorted(numbers)
+    below, part = divmod(len(ranked) - 1, 4)
+    return ranked[below] + part / 4 * (ranked[min(below + 1, len(ranked) - 1)] - ranked[below])
+
+
+def table(case: Case, base: str, peers: Mapping[str, Mapping[str, Any]]) -> str:
+    """The results of one case, for people."""
+    title = ", ".join(f"{what} {setting}" for what, setting in case.items())
+    lines = [
+        f"\n{title}; ratio: time over that of {base}, above 1 where {base} is faster",
+        f"{'':<24}{'fastest':>10}{'median':>10}{'ratio':>9}{'quartile':>10}{'CPUs':>7}{'differs':>10}",
+    ]
+    for peer, row in peers.items():
+        if "failed" in row:
+            lines.append(f"{peer:<24}  failed: {row['failed'].splitlines()[0][:70]}")
+            continue
+        lines.append(
+            f"{peer:<24}{row['fastest_ms']:>7.2f} ms{row['median_ms']:>7.2f} ms"
+            f"{row['ratio_median']:>9.3f}{row['ratio_lower_quartile']:>10.3f}"
+            f"{row['processors']:>7.2f}{row['difference']:>10.0e}"
+        )
+    return "\n".join(lines)
+
+
+def machine() -> dict[str, Any]:
+    """What the times depend on beside the software."""
+    return {
+        "processor": processor(),
+        "processors": os.cpu_count(),
+        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+    }
+
+
+def processor() -> str:
+    """The model of the processor, with family and model numbers where the system tells them."""
+    known = Path("/proc/cpuinfo")
+    if not known.is_file():
+        return platform.processor() or platform.machine()
+    lines = known.read_text().split("\n\n")[0].splitlines()
+    facts = {
+        name.strip(): text.strip() for name, _, text in (line.partition(":") for line in lines)
+    }
+    name = facts.get("model name", platform.machine())
+    return f"{name} (family {facts.get('cpu family', '?')}, model {facts.get('model', '?')})"
+
+
+def commit() -> str:
+    """The commit that was measured, marked where files have changed since; "" outside of git."""
+    described = subprocess.run(
+        ["git", "describe", "--always", "--dirty", "--abbrev=12"],
+        cwd=HERE,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return described.stdout.strip()
