@@ -184,7 +184,7 @@ def test_what_training_does_not_take() -> None:
         cauce.TrainStep(make(), "hinge", cauce.SGD(0.1))
     with pytest.raises(AttributeMistake, match="no metric 'precision'"):
         cauce.TrainStep(make(), "cross_entropy", cauce.SGD(0.1), metrics=["precision"])
-    with pytest.raises(AttributeMistake, match="must be a finite number >= 0, got -0.1"):
+    with pytest.raises(AttributeMistake, match=r"must be a finite number >= 0, got -0\.1"):
         cauce.SGD(-0.1)
     with pytest.raises(AttributeMistake, match="nesterov needs a momentum"):
         cauce.SGD(0.1, nesterov=True)
