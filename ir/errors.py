@@ -99,6 +99,10 @@ class MissingFile(CauceError, FileNotFoundError):
     """A file, or the folder to write one in, that is not there."""
 
 
+class OutOfRange(CauceError, IndexError):
+    """An index beyond what there is."""
+
+
 class UnsupportedOp(CauceError, NotImplementedError):
     """An op for which a backend, or autodiff, has no rule."""
 

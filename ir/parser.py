@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, NoReturn
 import numpy as np
 
 from .dims import as_dim, parse_dim
-from .errors import CauceError, ParseError
+from .errors import CauceError, ParseError, need
 from .graph import Graph, Role, Value
 from .literal import Literal
 from .location import Frame, Location
@@ -55,6 +55,7 @@ def parse(text: str, constants: Mapping[str, Array] | None = None) -> Graph:
     Raises:
         ParseError: text that is not a graph, with line and column; also shapes that do not fit.
     """
+    need(text, str, "parse takes the text of a graph", "read a file with Path(path).read_text()")
     parser = _Parser(text, constants or {})
     graph = parser.graph()
     parser.expect("end")

@@ -19,6 +19,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from ..ir.attributes import integer, pair, positive
 from ..ir.errors import AttributeMistake, DataError
 from ..ir.ops.random import philox
 from ..ir.tracebacks import user_facing
@@ -110,15 +111,15 @@ class RandomCrop(Transform):
     fill: float = 0.0
 
     def __post_init__(self) -> None:
-        height, width = _pair(self.size)
-        if min(height, width) < 1 or self.padding < 0:
+        height, width = pair(self.size, "size")
+        if min(height, width) < 1 or integer(self.padding, "padding") < 0:
             raise AttributeMistake(
                 f"RandomCrop: a size of {height} x {width} with a padding of {self.padding}",
                 fix="use a size of at least 1 and a padding of at least 0",
             )
 
     def __call__(self, images: Array, labels: Array, draws: Draws) -> tuple[Array, Array]:
-        size, border = _pair(self.size), (self.padding, self.padding)
+        size, border = pair(self.size, "size"), (self.padding, self.padding)
         padded = np.pad(images, ((0, 0), (0, 0), border, border), constant_values=self.fill)
         places = np.array(padded.shape[2:]) - size + 1
         if places.min() < 1:
@@ -199,6 +200,9 @@ class OneHot(Transform):
 
     random = False
 
+    def __post_init__(self) -> None:
+        positive(self.classes, "classes")
+
     def __call__(self, images: Array, labels: Array, draws: Draws) -> tuple[Array, Array]:
         if labels.ndim != 1 or labels.max() >= self.classes:
             raise DataError(
@@ -267,7 +271,3 @@ def _symmetric_beta(alpha: float, draws: Draws) -> Array:
         result[pending[accepted]] = np.exp(x - total)[accepted]
         pending, block = pending[~accepted], block + 1
     return result
-
-
-def _pair(size: int | tuple[int, int]) -> tuple[int, int]:
-    return (size, size) if isinstance(size, int) else size

@@ -16,7 +16,8 @@ from typing import overload
 
 import numpy as np
 
-from ..ir.errors import AttributeMistake, DataError, MissingExtra
+from ..ir.attributes import integer, number
+from ..ir.errors import AttributeMistake, DataError, MissingExtra, OutOfRange, need, shown
 from ..ir.tracebacks import user_facing
 from ..ir.types import Array
 from .augment import Transform, apply
@@ -45,7 +46,13 @@ class Dataset:
     classes: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        images, labels = np.asarray(self.images), np.asarray(self.labels)
+        try:
+            images, labels = np.asarray(self.images), np.asarray(self.labels)
+        except ValueError:
+            raise DataError(
+                "the images, or the labels, are no array: they differ in size",
+                fix="bring all images to one size and stack them with np.stack",
+            ) from None
         if images.ndim != 4:
             raise DataError(
                 f"images are [N, C, H, W], got an array of shape {images.shape}",
@@ -54,7 +61,9 @@ class Dataset:
         if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer):
             raise DataError(
                 f"labels are [N] integers, got {labels.dtype} of shape {labels.shape}",
-                fix="turn one-hot labels into indices with labels.argmax(axis=1)",
+                fix="turn one-hot labels into indices with labels.argmax(axis=1)"
+                if labels.ndim == 2
+                else "convert them: labels.astype(np.int64)",
             )
         if len(images) != len(labels):
             raise DataError(
@@ -66,6 +75,8 @@ class Dataset:
                 f"a data set without a pixel: the images have shape {images.shape}",
                 fix="select or load at least one image",
             )
+        fix = "write for example ('cat', 'dog')"
+        need(self.classes, (list, tuple), "classes are a list of names", fix)
         classes = tuple(self.classes)
         if labels.min() < 0 or labels.max() >= len(classes):
             raise DataError(
@@ -90,9 +101,16 @@ class Dataset:
         self, key: int | np.integer | slice | Array | Sequence[int]
     ) -> tuple[Array, int] | Dataset:
         """One image [C, H, W] and its label by an index; a data set by a slice, indices or mask."""
+        try:
+            images, labels = self.images[key], self.labels[key]
+        except IndexError:  # which also ends a loop over the images
+            raise OutOfRange(
+                f"a data set of {len(self)} images has no [{shown(key)}]",
+                fix=f"use indices from 0 to {len(self) - 1}, slices, or a mask of as many flags",
+            ) from None
         if isinstance(key, (int, np.integer)):
-            return self.images[key], int(self.labels[key])
-        return Dataset(self.images[key], self.labels[key], self.classes)
+            return images, int(labels)
+        return Dataset(images, labels, self.classes)
 
     def __repr__(self) -> str:
         size = " x ".join(map(str, self.images.shape[1:]))
@@ -123,6 +141,7 @@ class Dataset:
         Raises:
             AttributeMistake: a fraction outside 0..1, or one that leaves either side empty.
         """
+        fraction = number(fraction, "fraction")
         size = round(fraction * len(self)) if 0 < fraction < 1 else 0
         if not 0 < size < len(self):
             raise AttributeMistake(
@@ -151,7 +170,7 @@ def batch_count(dataset: Dataset, batch_size: int, *, drop_last: bool = False) -
     Raises:
         AttributeMistake: a batch size below 1, or one of which not a single batch can be filled.
     """
-    if batch_size < 1:
+    if integer(batch_size, "batch_size") < 1:
         raise AttributeMistake(f"a batch of {batch_size} images", fix="choose a batch size >= 1")
     if drop_last and len(dataset) < batch_size:
         raise AttributeMistake(
@@ -291,5 +310,6 @@ def _permutation(size: int, seed: int, *stream: int) -> Array:
 
 
 def _check_not_negative(*numbers: int) -> None:
-    if min(numbers) < 0:
-        raise AttributeMistake(f"a negative seed or epoch: {min(numbers)}", fix="count from 0")
+    for given in numbers:
+        if integer(given, "a seed or an epoch") < 0:
+            raise AttributeMistake(f"a negative seed or epoch: {given}", fix="count from 0")

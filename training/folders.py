@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..ir.attributes import pair
 from ..ir.errors import AttributeMistake, DataError, MissingExtra
 from ..ir.tracebacks import user_facing
 from ..ir.types import Array
@@ -63,10 +64,7 @@ def load_image_folder(
     """
     if channels not in _MODES:
         raise AttributeMistake(f"images of {channels} channels", fix="use 3 for colour, 1 for grey")
-    if isinstance(size, int):
-        size = (size, size)
-    if size is not None and min(size) < 1:
-        raise AttributeMistake(f"images of {size[0]} x {size[1]}", fix="choose a size >= 1")
+    size = None if size is None else pair(size, "size", least=1)
     names = _class_names(Path(folder)) if classes is None else tuple(classes)
     paths, labels = [], []
     for label, name in enumerate(names):

@@ -15,8 +15,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from numbers import Real
 
-from ..ir.errors import AttributeMistake
+from ..ir.dims import is_int
+from ..ir.errors import AttributeMistake, need, shown
 from ..ir.tracebacks import user_facing
 from .data import Dataset, batch_count
 
@@ -69,6 +71,8 @@ class MultiStep:
 
     def __post_init__(self) -> None:
         _not_negative(self, "lr", "gamma")
+        fix = "write for example milestones=(32_000, 48_000)"
+        need(self.milestones, (list, tuple), "MultiStep: milestones are a list of steps", fix)
         object.__setattr__(self, "milestones", tuple(self.milestones))
 
     def __call__(self, step: int) -> float:
@@ -181,9 +185,10 @@ def _cosine(start: float, end: float, part: float) -> float:
 def _not_negative(schedule: object, *names: str) -> None:
     for name in names:
         value = getattr(schedule, name)
-        if not 0 <= value < math.inf:
+        if not isinstance(value, Real) or not 0 <= float(value) < math.inf:
             raise AttributeMistake(
-                f"{type(schedule).__name__}: {name} must be a finite number >= 0, got {value}",
+                f"{type(schedule).__name__}: {name} must be a finite number >= 0, "
+                f"got {shown(value)}",
                 fix="a learning rate is a number like 0.1",
             )
 
@@ -191,8 +196,9 @@ def _not_negative(schedule: object, *names: str) -> None:
 def _at_least_one(schedule: object, *names: str) -> None:
     for name in names:
         value = getattr(schedule, name)
-        if not value >= 1:
+        if not is_int(value) or value < 1:
             raise AttributeMistake(
-                f"{type(schedule).__name__}: {name} must be at least 1, got {value}",
+                f"{type(schedule).__name__}: {name} must be an int of at least 1, "
+                f"got {shown(value)}",
                 fix="count in steps, not in epochs: epochs_to_steps(epochs, train, batch_size)",
             )
