@@ -17,6 +17,7 @@ from .frontends.model import Model
 from .frontends.tensor import Tensor
 from .frontends.tracing import KEY, extend, tracing
 from .ir import Array, DType, Graph, Role, TensorType, Value
+from .ir.attributes import integer
 from .ir.dims import sizes
 from .ir.errors import AttributeMistake, GraphError, ShapeError, TypeMismatch, need, shown
 from .ir.location import definition
@@ -138,7 +139,7 @@ class TrainStep:
             seed: of dropout and other random draws; a run with the same seed draws the same.
         """
         known = {**self.model.state_dict(), **self._zeros}
-        known[KEY] = np.array([seed % 2**32, 0], np.uint32)
+        known[KEY] = np.array([integer(seed, "seed") % 2**32, 0], np.uint32)
         values = {value.name: known[value.name] for value in self.graph.updates}
         return TrainState(self.executable.new_state(values))
 

@@ -34,6 +34,7 @@ _TOKEN = re.compile(
     """,
     re.VERBOSE,
 )
+_SEE = "print a graph for an example; the grammar is in docs/text-format.md"
 _DTYPES = {dtype.value: dtype for dtype in DType}
 
 
@@ -91,7 +92,7 @@ class _Parser:
         line = self.text.count("\n", 0, position) + 1
         start = self.text.rfind("\n", 0, position) + 1
         shown = self.text[start:].partition("\n")[0]
-        raise ParseError(what, line, position - start + 1, shown, fix)
+        raise ParseError(what, line, position - start + 1, shown, fix or _SEE)
 
     @property
     def token(self) -> _Token:
@@ -199,7 +200,9 @@ class _Parser:
             node = graph.add_node(op, operands, names=tuple(names), loc=loc)
         for value, declared in zip(node.results, types):
             if value.type != declared:
-                self.fail(f"{cls.name} gives {value.type}, the text says {declared}", type_start)
+                fix = f"write the type that follows from the operands, {value.type}"
+                what = f"{cls.name} gives {value.type}, the text says {declared}"
+                self.fail(what, type_start, fix)
         if len(types) != len(names):
             self.fail(f"{len(names)} results, but {len(types)} types", type_start)
         scope.update({f"%{value.name}": value for value in node.results})
@@ -216,7 +219,11 @@ class _Parser:
         token = self.expect("value")
         value = scope.get(_key_of(token))
         if value is None:
-            self.fail(f"{token.text} is not defined before it is used", token.start)
+            import difflib
+
+            near = difflib.get_close_matches(_key_of(token), scope, n=3)
+            fix = f"did you mean {', '.join(near)}?" if near else "define it above this line"
+            self.fail(f"{token.text} is not defined before it is used", token.start, fix)
         return value
 
     def _op(self, cls: type[Op], token: _Token) -> Op:
@@ -226,7 +233,8 @@ class _Parser:
             word = self.expect("word")
             if word.text not in known:
                 names = ", ".join(known) or "none"
-                self.fail(f"{cls.name} has no attribute {word.text!r}; it has {names}", word.start)
+                what = f"{cls.name} has no attribute {word.text!r}; it has {names}"
+                self.fail(what, word.start, "use one of these, or leave it out for its default")
             if word.text in attributes:
                 self.fail(f"attribute {word.text} is given twice", word.start)
             self.expect("=")

@@ -12,6 +12,7 @@ import numpy as np
 
 from .dims import Dim, as_dim, product, substitute
 from .errors import TypeMismatch
+from .tracebacks import user_facing
 
 Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 
@@ -127,6 +128,7 @@ class TensorType:
     shape: tuple[Dim, ...]
 
     @staticmethod
+    @user_facing
     def make(dtype: object, shape: Iterable[object]) -> TensorType:
         """A type from what a user may write, such as ``("float32", ("N", 3, 32, 32))``."""
         return TensorType(DType.of(dtype), tuple(as_dim(dim) for dim in shape))

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from ..ir.attributes import integer
 from ..ir.errors import GraphError, need
 from ..ir.tracebacks import user_facing
 from ..ir.types import Array
@@ -115,7 +116,7 @@ class FitLoop:
         self._evaluation = evaluation
         self._data_input = data_input
         self._lr = lr
-        self._seed = seed
+        self._seed = integer(seed, "seed")
         self._state: Any = None
         self._at = Position()
         self._call: dict[str, Any] = {}
