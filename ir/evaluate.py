@@ -74,7 +74,7 @@ def evaluate_node(
         dtypes = [value.type.dtype for value in node.results]
         results = evaluate_op(node.op, operands, bindings, dtypes)
         for value, array in zip(node.results, results):
-            if value.type.bind(bindings).shape != array.shape:
+            if not _may_be(value.type.bind(bindings), array):
                 raise ShapeError(
                     f"{node.op.name} gave an array of shape {array.shape} where {value.type} "
                     f"is expected, with {dict(bindings)}",
@@ -84,6 +84,16 @@ def evaluate_node(
     except CauceError as error:
         error.at(node.path, node.loc)
         raise
+
+
+def _may_be(type_: TensorType, array: Array) -> bool:
+    """Whether the sizes agree; a symbol that is left may be any size.
+
+    (One is left in a region of which every operand has (H + 1)//2 rows, say.)
+    """
+    return len(type_.shape) == array.ndim and all(
+        dim == size for dim, size in zip(type_.shape, array.shape) if isinstance(dim, int)
+    )
 
 
 def evaluate_op(

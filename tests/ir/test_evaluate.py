@@ -214,3 +214,18 @@ def test_a_region_may_take_sizes_from_around_it() -> None:
     for size in (3, 5):
         feeds = {"x": np.zeros(size, np.float32), "s": 2.0}
         assert evaluate(graph, feeds).outputs["scaled"] == 2 * size
+
+
+def test_a_region_whose_operands_do_not_tell_every_symbol() -> None:
+    """From 3 = (H + 1)//2 no H follows; the sizes in the region cannot be checked against it."""
+    graph = parse("""
+        graph g(%x: f64[N,H]) -> f64[N,(H + 1)//2] {
+          %half = slice(%x) axes=[1] starts=[0] stops=[H] steps=[2] : f64[N,(H + 1)//2]
+          %y = fused(%half) body=graph r(%a: f64[N,(H + 1)//2]) -> f64[N,(H + 1)//2] {
+            %b = neg(%a) : f64[N,(H + 1)//2]
+            return %b
+          } : f64[N,(H + 1)//2]
+          return %y
+        }""")
+    x = np.arange(10.0).reshape(2, 5)
+    np.testing.assert_array_equal(evaluate(graph, {"x": x}).outputs["y"], -x[:, ::2])
