@@ -117,14 +117,14 @@ def table(case: Case, base: str, peers: Mapping[str, Mapping[str, Any]]) -> str:
     title = ", ".join(f"{what} {setting}" for what, setting in case.items())
     lines = [
         f"\n{title}; ratio: time over that of {base}, above 1 where {base} is faster",
-        f"{'':<24}{'fastest':>10}{'median':>10}{'ratio':>9}{'quartile':>10}{'CPUs':>7}{'differs':>10}",
+        f"{'':<24}{'fastest':>12}{'median':>12}{'ratio':>9}{'quartile':>10}{'CPUs':>7}{'differs':>10}",
     ]
     for peer, row in peers.items():
         if "failed" in row:
             lines.append(f"{peer:<24}  failed: {row['failed'].splitlines()[0][:70]}")
             continue
         lines.append(
-            f"{peer:<24}{row['fastest_ms']:>7.2f} ms{row['median_ms']:>7.2f} ms"
+            f"{peer:<24}{row['fastest_ms']:>9.2f} ms{row['median_ms']:>9.2f} ms"
             f"{row['ratio_median']:>9.3f}{row['ratio_lower_quartile']:>10.3f}"
             f"{row['processors']:>7.2f}{row['difference']:>10.0e}"
         )
