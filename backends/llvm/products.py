@@ -74,11 +74,11 @@ def _write_sums(code: NodeCode, dtype: DType, what: _Convolution) -> None:
     lanes = code.target.lanes(dtype.itemsize)
     sizes, x, y, weight = dict(what.sizes), what.x, what.y, what.weight
     vector = "g" if sizes["o"] == 1 and sizes["g"] != 1 else "o"
-    columns = _columns(sizes["j"], _accumulators(code, 2))
-    tile = [("j", columns)]
     count = sizes[vector]
+    paired = isinstance(count, int) and count % (2 * lanes) == 0
+    tile = [("j", _columns(sizes["j"], _accumulators(code, 2 if paired else 1)))]
     pairs: tuple[str, ...] = ()
-    if isinstance(count, int) and count % (2 * lanes) == 0:
+    if paired:
         # Two vectors beside one another: t is which of them, the axis itself the lanes, and u
         # counts the pairs.
         sizes |= {"u": count // (2 * lanes), "t": 2, vector: lanes}
@@ -169,10 +169,11 @@ def conv2d_backward_weight(code: NodeCode) -> None:
     reads = _reads(op, padded, x.shape[1])
     slopes = _outputs(op, code.operand_access(1), dy.shape[1])
     vector = "g" if sizes["o"] == 1 and sizes["g"] != 1 else "o"
-    tile = [("c", _columns(sizes["c"], _accumulators(code, 2)))]
-    parallel = ["g", "o", "r", "s", "c"]
     count = sizes[vector]
-    if isinstance(count, int) and count % (2 * lanes) == 0:
+    paired = isinstance(count, int) and count % (2 * lanes) == 0
+    tile = [("c", _columns(sizes["c"], _accumulators(code, 2 if paired else 1)))]
+    parallel = ["g", "o", "r", "s", "c"]
+    if paired:
         sizes |= {"u": count // (2 * lanes), "t": 2, vector: lanes}
         result, reads, slopes = (_split(part, vector, lanes) for part in (result, reads, slopes))
         parallel += ["u", "t"]

@@ -81,22 +81,21 @@ def write_reduction(
     size = inner[0]
     length = ceil_div(size, parts)
     scratch = code.scratch(count * parts * dtype.itemsize)
-    # Part p covers [p * length, min((p + 1) * length, size)) of the first inner axis.
+    # Part p covers [p * length, min((p + 1) * length, size)) of the first inner axis. Parts come
+    # first, so that results which lie side by side stay so.
     _reduce(
         code,
         op,
         dtype,
         source,
         scratch,
-        (*outer, parts),
-        (*outer_steps, inner_steps[0] * length),
+        (parts, *outer),
+        (inner_steps[0] * length, *outer_steps),
         (length, *inner[1:]),
         inner_steps,
         bound=size,
     )
-    _reduce(
-        code, op, dtype, scratch, result, outer, row_major((*outer, parts))[:-1], (parts,), (1,)
-    )
+    _reduce(code, op, dtype, scratch, result, outer, row_major(tuple(outer)), (parts,), (count,))
 
 
 def _parts(count: Dim, inner: Sequence[Dim]) -> int | None:
@@ -123,7 +122,7 @@ def _reduce(
 ) -> None:
     """One launch; ``bound`` ends the first inner axis early in the last part."""
     lanes = code.target.lanes(dtype.itemsize)
-    across = bool(outer) and outer_steps[-1] == 1 and bound is None
+    across = len(outer) > (bound is not None) and outer_steps[-1] == 1
     along = bool(inner) and inner_steps[-1] == 1 and not across
     size = dtype.itemsize
     with code.stage(product(tuple(outer[:-1] if across else outer))) as stage:
@@ -140,8 +139,8 @@ def _reduce(
             base = f.at(pointer, offset(stage, indices, steps[: len(indices)]), size)
             stops = list(lengths)
             if limit is not None:
-                # The last index of ``outer`` is the part; the last parts may be empty.
-                left = f.op("sub", limit, f.mul(indices[-1], lengths[0]))
+                # The first index of ``outer`` is the part; the last parts may be empty.
+                left = f.op("sub", limit, f.mul(indices[0], lengths[0]))
                 left = f.intrinsic("smax", left, i64(0))
                 stops[0] = f.intrinsic("smin", lengths[0], left)
 
