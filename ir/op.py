@@ -17,6 +17,7 @@ from .attributes import ATTRIBUTE_KINDS
 from .dims import Dim, DimExpr, product, substitute
 from .dims import symbols as dim_symbols
 from .errors import GraphError, UnsupportedOp
+from .tracebacks import user_facing
 from .types import Array, TensorType
 
 if TYPE_CHECKING:
@@ -193,6 +194,7 @@ def _bind(value: object, bindings: Mapping[str, int]) -> object:
 _REGISTRY: dict[str, type[Op]] = {}
 
 
+@user_facing
 def register(cls: type[OpT]) -> type[OpT]:
     """Class decorator: make the op known by its name.
 

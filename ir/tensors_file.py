@@ -47,9 +47,9 @@ def load_tensors(path: str | os.PathLike[str]) -> tuple[dict[str, Array], dict[s
             return arrays, dict(file.metadata() or {})
     except (SafetensorError, ValueError) as error:
         raise DataError(
-            f"{name} is not a safetensors file, or is damaged: {error}",
+            f"{name} is not a safetensors file, or is damaged",
             fix="load a file that save wrote, or an earlier checkpoint",
-        ) from None
+        ) from error
     except TypeError as error:
         # safetensors asks NumPy for a type by its name.
         raise DataError(

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..ir import Builder, Graph, Literal, Node, Op, Value
-from ..ir.errors import GraphError, ShapeError, TypeMismatch
+from ..ir.errors import CauceError, GraphError, ShapeError, TypeMismatch
 from ..ir.ops.constant import Constant
 from ..ir.ops.elementwise import Add
 from ..ir.rewrite import decompose
@@ -59,10 +59,14 @@ def gradients(graph: Graph, loss: Value, wrt: Sequence[Value]) -> list[Value | N
         dys = [grads.get(value) for value in node.results]
         if not any(dys):
             continue
-        with b.at(node):
-            for operand, grad in zip(node.operands, node.op.gradient(b, node, *dys)):
-                if grad is not None:
-                    _accumulate(b, grads, operand, grad, node)
+        try:
+            with b.at(node):
+                for operand, grad in zip(node.operands, node.op.gradient(b, node, *dys)):
+                    if grad is not None:
+                        _accumulate(b, grads, operand, grad, node)
+        except CauceError as error:
+            error.at(node.path, node.loc)
+            raise
     return [grads.get(value) for value in wrt]
 
 

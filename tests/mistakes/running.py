@@ -1,0 +1,225 @@
+"""Running a compiled network"""
+
+from cauce.ir.errors import AttributeMistake, GraphError, ShapeError, TypeMismatch
+
+from .common import cauce, images, labels, model, net, np
+from .mistake import mistake
+
+
+@mistake(
+    ShapeError,
+    ValueError,
+    says=("input image is f32[N,3,8,8]", "(6, 1, 8, 8)", "dimension 1 is 1, not 3"),
+    fix="feed arrays of these sizes",
+    line="predict(images[:, :1])",
+)
+def wrong_channels():
+    """Grey images for a network of colour images"""
+    predict = cauce.compile(model)
+    predict(images[:, :1])
+
+
+@mistake(
+    ShapeError,
+    ValueError,
+    says=("f32[N,3,8,8]", "(6, 8, 8, 3)", "dimension 1 is 8, not 3"),
+    fix="array.transpose(0, 3, 1, 2)",
+    line="predict(photos)",
+)
+def channels_last():
+    """Images with the channels last"""
+    predict = cauce.compile(model)
+    photos = images.transpose(0, 2, 3, 1)
+    predict(photos)
+
+
+@mistake(
+    ShapeError,
+    ValueError,
+    says=("4 dimensions", "(3, 8, 8)"),
+    fix="array[None]",
+    line="predict(images[0])",
+)
+def image_without_a_batch():
+    """A single image without a batch"""
+    predict = cauce.compile(model)
+    predict(images[0])
+
+
+@mistake(
+    TypeMismatch,
+    TypeError,
+    says=("f32[N,3,8,8]", "float64", "(6, 3, 8, 8)"),
+    fix="array.astype(np.float32)",
+    line="predict(images / np.float64(255))",
+)
+def double_precision():
+    """Images in double precision"""
+    predict = cauce.compile(model)
+    predict(images / np.float64(255))
+
+
+@mistake(
+    TypeMismatch,
+    TypeError,
+    says=("f32[N,3,8,8]", "uint8"),
+    fix="array.astype(np.float32) / 255",
+    line="predict(pixels)",
+)
+def bytes_for_floats():
+    """Bytes for a network of floats"""
+    predict = cauce.compile(model)
+    pixels = np.zeros((1, 3, 8, 8), np.uint8)
+    predict(pixels)
+
+
+@mistake(
+    GraphError,
+    ValueError,
+    says="no value was given for image; net has no input called picture",
+    fix="image: f32[N,3,8,8]",
+    line="predict(picture=images)",
+)
+def misnamed_input():
+    """An input by a wrong name, and so none by the right one"""
+    predict = cauce.compile(model)
+    predict(picture=images)
+
+
+@mistake(
+    GraphError,
+    ValueError,
+    says="net takes (image), got 2 arrays",
+    fix="an array for each",
+    line="predict(images, labels)",
+)
+def too_many_inputs():
+    """More arrays than inputs"""
+    predict = cauce.compile(model)
+    predict(images, labels)
+
+
+@mistake(
+    ShapeError,
+    ValueError,
+    says=("f32[4,3,8,8]", "dimension 0 is 6, not 4"),
+    fix="the batch is fixed",
+    line="predict(images)",
+)
+def wrong_batch():
+    """Another batch than the network was compiled for"""
+    predict = cauce.compile(model, batch=4)
+    predict(images)
+
+
+@mistake(
+    GraphError,
+    ValueError,
+    says=("f32[1,3,8,8]", "not free to become 32"),
+    fix='("N", 3, 32, 32)',
+    line="cauce.compile(single, batch=32)",
+)
+def batch_that_is_not_free():
+    """A batch for a network that was made for one image"""
+    single = net.init(image=(1, 3, 8, 8))
+    cauce.compile(single, batch=32)
+
+
+@mistake(
+    ShapeError,
+    ValueError,
+    says=("out for output must be f32[6,3]", "(6, 10)"),
+    fix="np.empty((6, 3), np.float32)",
+    line="predict(images, out=np.empty((6, 10), np.float32))",
+)
+def wrong_out():
+    """An array for the result of another shape"""
+    predict = cauce.compile(model)
+    predict(images, out=np.empty((6, 10), np.float32))
+
+
+@mistake(
+    TypeMismatch,
+    TypeError,
+    says="compile takes a Model or a Graph, got <Network net(image, classes=3)>",
+    fix="network.init(...)",
+    line="cauce.compile(net)",
+)
+def network_compiled():
+    """A network compiled before init"""
+    cauce.compile(net)
+
+
+@mistake(
+    AttributeMistake,
+    ValueError,
+    says="there is no backend 'cuda'",
+    fix="auto, numpy",
+    line='cauce.compile(model, backend="cuda")',
+)
+def unknown_backend():
+    """A backend that there is not"""
+    cauce.compile(model, backend="cuda")
+
+
+@mistake(
+    GraphError,
+    ValueError,
+    says="no value called 'conv9'",
+    fix="did you mean conv1?",
+    line='cauce.compile(model, taps=["conv9"])',
+)
+def unknown_tap():
+    """A layer to look into that there is not"""
+    cauce.compile(model, taps=["conv9"])
+
+
+@mistake(
+    GraphError,
+    ValueError,
+    says="net has no parameter values yet",
+    fix="load_state_dict",
+    line="predict(images)",
+)
+def graph_without_weights():
+    """A graph run without weights"""
+    predict = cauce.compile(model.graph)
+    predict(images)
+
+
+@mistake(
+    ShapeError,
+    ValueError,
+    says=("linear1.weight has shape (3, 4)", "(10, 4)"),
+    fix="the same options",
+    line="model.load_state_dict(other.state_dict())",
+)
+def weights_of_another_size():
+    """Weights of a network with other options"""
+    other = net.init(image=("N", 3, 8, 8), classes=10)
+    model.load_state_dict(other.state_dict())
+
+
+@mistake(
+    GraphError,
+    ValueError,
+    says=("not the weights of net", "of its 4 names 4 are missing", "2 others are there"),
+    fix="strict=False",
+    line="model.load_state_dict(weights)",
+)
+def weights_of_another_network():
+    """Weights of another network"""
+    weights = {"fc.weight": np.zeros((3, 4)), "fc.bias": np.zeros(3)}
+    model.load_state_dict(weights)
+
+
+@mistake(
+    AttributeMistake,
+    ValueError,
+    says="two backends or more, got ['numpy']",
+    fix='("reference", "numpy")',
+    line='cauce.compare(model, images, backends=["numpy"])',
+)
+def compared_with_itself():
+    """A backend compared with nothing"""
+    cauce.compare(model, images, backends=["numpy"])

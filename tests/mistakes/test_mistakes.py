@@ -1,0 +1,46 @@
+"""Every mistake of the table: its class, its place, its numbers, its remedy, its traceback."""
+
+from __future__ import annotations
+
+import linecache
+import traceback
+from pathlib import Path
+
+import pytest
+
+from .mistake import Mistake, table
+from .page import PAGE, render
+
+ROWS = table()
+
+
+def test_the_table_is_long_and_names_are_its_own() -> None:
+    assert len(ROWS) >= 40
+    assert len({row.name for row in ROWS}) == len({row.title for row in ROWS}) == len(ROWS)
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+def test_a_mistake_says_what_where_and_what_to_do(
+    row: Mistake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CAUCE_FULL_TRACEBACK", raising=False)
+    error = row.run(tmp_path)
+    file = row.code.__code__.co_filename
+    assert type(error) is row.kind
+    assert isinstance(error, row.builtin)
+    head = str(error).partition("\n")[0]
+    assert [part for part in row.says if part not in head] == []
+    assert error.fix is not None and row.fix in error.fix
+    assert error.loc is not None
+    place = error.loc.frames[-1]
+    assert place.file == file
+    assert linecache.getline(file, place.line).strip() == row.line
+    assert f"at {file}:{place.line}: {row.line}" in str(error)
+    assert f"\n  fix: {error.fix}" in str(error)
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    assert (last.filename, last.line) == (file, row.ends or row.line)
+
+
+def test_the_page_is_up_to_date() -> None:
+    """Else run ``python -m tests.mistakes.page``."""
+    assert PAGE.read_text(encoding="utf-8") == render()

@@ -1,0 +1,297 @@
+"""Losses, optimizers and steps"""
+
+from cauce.ir.errors import AttributeMistake, GraphError, ShapeError, TypeMismatch
+
+from .common import cauce, images, labels, model, net, nn, np
+from .mistake import mistake
+
+
+@mistake(
+    AttributeMistake,
+    ValueError,
+    says="there is no loss 'crossentropy'",
+    fix="use one of cross_entropy",
+    line='cauce.Trainer(model, loss="crossentropy")',
+)
+def unknown_loss():
+    """A loss that there is not"""
+    cauce.Trainer(model, loss="crossentropy")
+
+
+@mistake(
+    ShapeError,
+    ValueError,
+    says=("the loss must be a scalar", "f32[N,3]"),
+    fix="mean() or sum()",
+    line="def squared(output, target):",
+    ends='cauce.Trainer(model, loss=squared, target="probabilities")',
+)
+def loss_that_is_no_scalar():
+    """A loss for each element instead of one"""
+
+    def squared(output, target):
+        return (output - target) ** 2
+
+    cauce.Trainer(model, loss=squared, target="probabilities")
+
+
+@mistake(
+    TypeMismatch,
+    TypeError,
+    says=("the loss must be floating-point", "i64[]"),
+    fix="no gradient",
+    line="def errors(output, target):",
+    ends="cauce.Trainer(model, loss=errors)",
+)
+def loss_that_counts():
+    """A loss that counts mistakes"""
+
+    def errors(output, target):
+        wrong = output.argmax(dim=1) - target
+        return (wrong * wrong).sum()
+
+    cauce.Trainer(model, loss=errors)
+
+
+@mistake(
+    TypeMismatch,
+    TypeError,
+    says="the loss must return a tensor, it returned None",
+    fix="return it",
+    line="def squared(output, target):",
+    ends="cauce.Trainer(model, loss=squared)",
+)
+def loss_without_a_return():
+    """A loss without a return"""
+
+    def squared(output, target):
+        ((output - 1) ** 2).mean()
+
+    cauce.Trainer(model, loss=squared)
+
+
+@mistake(
+    ShapeError,
+    ValueError,
+    says=("mse_loss", "x is f32[N,3]", "target is f32[N,1]"),
+    fix="nothing is broadcast",
+    line="return nn.mse_loss(output, target)",
+)
+def target_of_another_shape():
+    """A target of another shape than the output"""
+
+    def squared(output, target):
+        return nn.mse_loss(output, target)
+
+    target = cauce.ir.TensorType.make("f32", ("N", 1))
+    cauce.Trainer(model, loss=squared, target=target)
+
+
+@mistake(
+    AttributeMistake,
+    ValueError,
+    says="there is no metric 'acuracy'",
+    fix="accuracy, top5",
+    line='cauce.Trainer(model, metrics=["acuracy"])',
+)
+def unknown_metric():
+    """A metric that there is not"""
+    cauce.Trainer(model, metrics=["acuracy"])
+
+
+@mistake(
+    AttributeMistake,
+    ValueError,
+    says=("SGD", "lr must be a finite number >= 0", "got -0.1"),
+    fix="lr=0.1",
+    line="cauce.SGD(-0.1)",
+)
+def negative_rate():
+    """A negative learning rate"""
+    cauce.SGD(-0.1)
+
+
+@mistake(
+    AttributeMistake,
+    ValueError,
+    says="SGD: nesterov needs a momentum",
+    fix="momentum=0.9",
+    line="cauce.SGD(0.1, nesterov=True)",
+)
+def nesterov_alone():
+    """Nesterov's method without a momentum"""
+    cauce.SGD(0.1, nesterov=True)
+
+
+@mistake(
+    TypeMismatch,
+    TypeError,
+    says="optimizer= takes an optimizer, got 'sgd'",
+    fix="SGD(0.1)",
+    line='cauce.Trainer(model, optimizer="sgd")',
+)
+def optimizer_by_name():
+    """An optimizer by its name"""
+    cauce.Trainer(model, optimizer="sgd")
+
+
+@mistake(
+    GraphError,
+    ValueError,
+    says="the loss of net depends on no parameter",
+    fix="freeze every parameter",
+    line="cauce.Trainer(frozen)",
+)
+def nothing_to_train():
+    """Every parameter frozen"""
+    frozen = net.init(image=("N", 3, 8, 8))
+    frozen.freeze("*")
+    cauce.Trainer(frozen)
+
+
+@mistake(
+    GraphError,
+    ValueError,
+    says="a Trainer feeds one input, siamese has 2",
+    fix="cauce.train_step",
+    line="cauce.Trainer(model)",
+)
+def two_inputs():
+    """A Trainer for a network of two inputs"""
+
+    @cauce.network
+    def siamese(left, right):
+        return nn.linear(nn.flatten(left - right), 2)
+
+    model = siamese.init(left=("N", 1, 8, 8), right=("N", 1, 8, 8))
+    cauce.Trainer(model)
+
+
+@mistake(
+    TypeMismatch,
+    TypeError,
+    says=("input target takes i64[N]", "float64", "(6,)"),
+    fix="array.astype(np.int64)",
+    line="step(step.init(), (images, labels / 1))",
+)
+def float_labels():
+    """Labels as floats"""
+    step = cauce.train_step(model, "cross_entropy", cauce.SGD(0.1))
+    step(step.init(), (images, labels / 1))
+
+
+@mistake(
+    TypeMismatch,
+    TypeError,
+    says=("input target takes i64[N]", "float64", "(6, 3)"),
+    fix="argmax(axis=1)",
+    line="step(step.init(), (images, np.eye(3)[labels]))",
+)
+def one_hot_labels():
+    """Labels as one-hot rows"""
+    step = cauce.train_step(model, "cross_entropy", cauce.SGD(0.1))
+    step(step.init(), (images, np.eye(3)[labels]))
+
+
+@mistake(
+    ShapeError,
+    ValueError,
+    says="index 3 is out of range for size 3",
+    fix="check the labels, or give the network more classes",
+    line='step = cauce.train_step(model, "cross_entropy", cauce.SGD(0.1))',
+    ends="step(step.init(), (images, labels + 1))",
+)
+def label_out_of_range():
+    """A label beyond the classes of the network"""
+    step = cauce.train_step(model, "cross_entropy", cauce.SGD(0.1))
+    step(step.init(), (images, labels + 1))
+
+
+@mistake(
+    ShapeError,
+    ValueError,
+    says=("input target is i64[N]", "dimension 0 is 5, not N = 6"),
+    fix="one number in all inputs",
+    line="step(step.init(), (images, labels[:5]))",
+)
+def fewer_labels_than_images():
+    """Fewer labels than images"""
+    step = cauce.train_step(model, "cross_entropy", cauce.SGD(0.1))
+    step(step.init(), (images, labels[:5]))
+
+
+@mistake(
+    GraphError,
+    ValueError,
+    says="a batch is (image, target), got 1 arrays",
+    fix="then the target",
+    line="step(step.init(), (images,))",
+)
+def batch_without_labels():
+    """A batch without labels"""
+    step = cauce.train_step(model, "cross_entropy", cauce.SGD(0.1))
+    step(step.init(), (images,))
+
+
+@mistake(
+    TypeMismatch,
+    TypeError,
+    says="a step takes its state first",
+    fix="step.init(seed=0)",
+    line="step(model, (images, labels))",
+)
+def model_for_a_state():
+    """A model where a step takes its state"""
+    step = cauce.train_step(model, "cross_entropy", cauce.SGD(0.1))
+    step(model, (images, labels))
+
+
+@mistake(
+    GraphError,
+    ValueError,
+    says=("net updates 4 arrays", "conv1.weight", "no state"),
+    fix="new_state(values)",
+    line="step.executable(images, labels, np.float32(0.1))",
+)
+def state_missing():
+    """The compiled step called without its state"""
+    step = cauce.train_step(model, "cross_entropy", cauce.SGD(0.1))
+    step.executable(images, labels, np.float32(0.1))
+
+
+@mistake(
+    TypeMismatch,
+    TypeError,
+    says=("the loss must be floating-point", "i64[]"),
+    fix="no gradient",
+    line="loss = image.argmax(dim=1).sum()",
+    ends="(slope,) = cauce.gradients(loss, [image])",
+)
+def gradient_of_an_index():
+    """The gradient of an index"""
+
+    @cauce.network
+    def saliency(image):
+        loss = image.argmax(dim=1).sum()
+        (slope,) = cauce.gradients(loss, [image])
+        return slope
+
+    saliency.init(image=("N", 3, 8, 8))
+
+
+@mistake(
+    GraphError,
+    ValueError,
+    says="the loss does not depend on %exp",
+    fix="leave it out of wrt",
+    line="(slope,) = cauce.gradients(image.sum(), [image.exp()])",
+)
+def gradient_by_a_bystander():
+    """The gradient by a value that the loss does not use"""
+
+    @cauce.network
+    def saliency(image):
+        (slope,) = cauce.gradients(image.sum(), [image.exp()])
+        return slope
+
+    saliency.init(image=("N", 3, 8, 8))
