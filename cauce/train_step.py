@@ -19,7 +19,15 @@ from .frontends.tracing import KEY, extend, tracing
 from .ir import Array, DType, Graph, Role, TensorType, Value
 from .ir.attributes import integer
 from .ir.dims import sizes
-from .ir.errors import AttributeMistake, GraphError, ShapeError, TypeMismatch, need, shown
+from .ir.errors import (
+    AttributeMistake,
+    GraphError,
+    ShapeError,
+    TypeMismatch,
+    did_you_mean,
+    need,
+    shown,
+)
 from .ir.location import definition
 from .ir.tracebacks import user_facing
 from .passes.gradient_clipping import GradientClipping
@@ -113,6 +121,12 @@ class TrainStep:
             if parameter.name not in model.frozen
             and (trainable is None or trainable(parameter.name))
         ]
+        if parameters and not chosen:
+            raise GraphError(
+                f"none of the {len(parameters)} parameters of {model.name} is left to train: they "
+                "are frozen, or not trainable",
+                fix="let some of them be trained: model.unfreeze('linear1.*')",
+            )
         added = add_training_step(self.graph, "loss", optimizer, chosen, clip)
         self._zeros = {
             value.name: np.zeros(sizes(value.type.shape), value.type.dtype.numpy) for value in added
@@ -208,7 +222,11 @@ def write_loss(
     if loss_name is not None and loss_name not in LOSSES:
         raise AttributeMistake(
             f"there is no loss {loss_name!r}",
-            fix=f"use one of {', '.join(LOSSES)}, or a function (output, target) -> scalar",
+            fix=did_you_mean(
+                loss_name,
+                LOSSES,
+                f"use one of {', '.join(LOSSES)}, or a function (output, target) -> scalar",
+            ),
         )
     trace = extend(graph)
     outputs = [Tensor(value, trace) for value in graph.outputs.values()]
@@ -309,7 +327,8 @@ def _metrics(metrics: Sequence[str] | Mapping[str, Loss]) -> dict[str, Loss]:
     unknown = [name for name in metrics if name not in METRICS]
     if unknown:
         raise AttributeMistake(
-            f"there is no metric {unknown[0]!r}", fix=f"use one of {', '.join(METRICS)}"
+            f"there is no metric {unknown[0]!r}",
+            fix=did_you_mean(unknown[0], METRICS, f"use one of {', '.join(METRICS)}"),
         )
     return {name: METRICS[name] for name in metrics}
 

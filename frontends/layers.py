@@ -75,14 +75,14 @@ def conv2d(
         if x.ndim != 4:
             raise ShapeError(
                 f"conv2d takes [N, C, H, W], got {x.type}",
-                fix="give the input four dimensions, for example with reshape",
+                fix="give init a shape such as ('N', 1, 28, 28), or reshape x to four dimensions",
             )
         channels = x.channels
         if isinstance(channels, int) and (channels % groups or out_channels % groups):
             raise ShapeError(
                 f"conv2d: {channels} input and {out_channels} output channels do not divide into "
                 f"{groups} groups",
-                fix="choose groups that divides both",
+                fix=_groups_that_divide(channels, out_channels),
             )
         op = Conv2d(pair(stride, "stride", least=1), 0, pair(dilation, "dilation", 1), groups)  # type: ignore[arg-type]
         op = op.with_attributes(padding=_conv_padding(padding, x, kernel, op))
@@ -95,6 +95,12 @@ def conv2d(
     if bias:
         operands.append(_bias(trace, path, out_channels, weight, bias_init))
     return trace.emit(op, *operands, path=path)
+
+
+def _groups_that_divide(channels: int, out_channels: int) -> str:
+    common = math.gcd(channels, out_channels)
+    fitting = [str(groups) for groups in range(1, common + 1) if common % groups == 0]
+    return f"the number of groups must divide both: {', '.join(fitting)} would"
 
 
 def _conv_padding(padding: object, x: Tensor, kernel: tuple[int, int], op: Conv2d) -> object:
@@ -116,7 +122,8 @@ def _conv_padding(padding: object, x: Tensor, kernel: tuple[int, int], op: Conv2
         else:
             raise AttributeMistake(
                 f"padding='same' with stride {stride} depends on the size, which is {size} here",
-                fix="give the padding in numbers, or fix the input size in init(...)",
+                fix="give the padding in numbers (half the kernel, rounded down, is usual), or the "
+                "size in init(...)",
             )
         borders.append((total // 2, total - total // 2))
     return tuple(borders)

@@ -8,7 +8,15 @@ from types import FunctionType, MethodType
 from typing import Any
 
 from ..ir import Graph, TensorType
-from ..ir.errors import AttributeMistake, GraphError, ShapeError, TypeMismatch, need, shown
+from ..ir.errors import (
+    AttributeMistake,
+    GraphError,
+    ShapeError,
+    TypeMismatch,
+    did_you_mean,
+    need,
+    shown,
+)
 from ..ir.location import definition, here
 from ..ir.tracebacks import user_facing
 from .init import initial_values
@@ -45,13 +53,13 @@ class Network:
                 raise AttributeMistake(
                     f"network {self.name}: the name {name!r} is an argument of init and graph",
                     fix="call the parameter something else",
-                    loc=here(),
+                    loc=definition(function),
                 )
             if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
                 raise AttributeMistake(
                     f"network {self.name}: {parameter} stands for any number of arguments",
                     fix="give each input a name of its own: init takes shapes by name",
-                    loc=here(),
+                    loc=definition(function),
                 )
             if parameter.default is inspect.Parameter.empty:
                 self.inputs.append(name)
@@ -127,7 +135,11 @@ class Network:
             surplus = f"no argument called {', '.join(unknown)}" if unknown else ""
             raise GraphError(
                 f"network {self.name}: " + "; ".join(filter(None, (problem, surplus))),
-                fix=f"it takes {', '.join((*self.inputs, *self.options))}",
+                fix=did_you_mean(
+                    unknown[0] if unknown else "",
+                    self.options,
+                    f"it takes {', '.join((*self.inputs, *self.options))}",
+                ),
                 loc=here(),
             )
         types = {name: _type(name, arguments[name], dtype) for name in self.inputs}

@@ -95,7 +95,7 @@ class Tensor:
     def __bool__(self) -> bool:
         raise TypeMismatch(
             "a symbolic tensor has no truth value: its numbers are not known while tracing",
-            fix="use nn.where(condition, a, b)",
+            fix="use nn.where(condition, a, b), or decide by shapes and options, which are known",
             loc=here(),
         )
 

@@ -29,7 +29,9 @@ def positive(value: Any, what: str) -> int:
     if not is_int(value) or value < 1:
         raise AttributeMistake(
             f"{what} must be an int of at least 1, got {shown(value)}",
-            fix=f"write for example {what}=2",
+            fix="make it an int: int(x), or x // y in place of x / y"
+            if isinstance(value, float) and value >= 1
+            else f"write for example {what}=2",
         )
     return operator.index(value)
 

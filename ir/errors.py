@@ -7,6 +7,7 @@ user's own line, with its text), and what to do about it.
 from __future__ import annotations
 
 import reprlib
+from collections.abc import Iterable
 
 from .location import Location
 
@@ -103,6 +104,10 @@ class OutOfRange(CauceError, IndexError):
     """An index beyond what there is."""
 
 
+class UnknownAttribute(CauceError, AttributeError):
+    """An attribute or a method of another library's tensors that a symbolic tensor has not."""
+
+
 class UnsupportedOp(CauceError, NotImplementedError):
     """An op for which a backend, or autodiff, has no rule."""
 
@@ -124,9 +129,20 @@ def shown(value: object) -> str:
     text = repr(value)
     if len(text) <= 70 and "\n" not in text:
         return text
+    if isinstance(value, (tuple, list)) and len(value) <= 3:
+        items = ", ".join(map(shown, value))
+        return f"[{items}]" if isinstance(value, list) else f"({items})"
     if hasattr(value, "dtype") and hasattr(value, "shape"):
         return f"an array of {value.dtype} with shape {tuple(value.shape)}"
     return reprlib.repr(value).replace("\n", " ")
+
+
+def did_you_mean(name: object, known: Iterable[str], otherwise: str) -> str:
+    """A remedy for a name that is not known: those that are written nearly alike, if any."""
+    import difflib
+
+    near = difflib.get_close_matches(str(name), list(known), n=3)
+    return f"did you mean {', '.join(near)}?" if near else otherwise
 
 
 def need(value: object, kind: type | tuple[type, ...], what: str, fix: str) -> None:

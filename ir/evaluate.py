@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .dims import solve, substitute
+from .dims import Dim, solve, substitute
 from .errors import CauceError, GraphError, ShapeError, TypeMismatch, shown
 from .graph import Graph, Input, Node, Value
 from .op import Op
@@ -212,7 +212,7 @@ def bind_symbols(
                 raise ShapeError(
                     f"input {name} is {types[position]}, got an array of shape "
                     f"{arrays[position].shape}: dimension {axis} is {size}, not {wanted}",
-                    fix=_advice(types[position], arrays[position].shape, axis),
+                    fix=_advice(types[position], arrays[position].shape, axis, dim),
                 )
         if len(undecided) == len(pending):
             break  # a product of two unknowns: the nodes' own checks decide
@@ -220,10 +220,14 @@ def bind_symbols(
     return bindings
 
 
-def _advice(type_: TensorType, shape: tuple[int, ...], axis: int) -> str:
+def _advice(type_: TensorType, shape: tuple[int, ...], axis: int, dim: Dim) -> str:
     """What to do about an array whose size along ``axis`` contradicts its type."""
     if axis > 0 and len(shape) == 4 and shape[3] == type_.shape[1]:
         return "channels come second, [N, C, H, W]: array.transpose(0, 3, 1, 2) brings them there"
     if axis == 0 and isinstance(type_.shape[0], int):
         return "the batch is fixed; a symbol in init, and no batch= in compile, would leave it free"
-    return "feed arrays of these sizes; a symbol is one number in all inputs of a call"
+    if not isinstance(dim, int):
+        return f"{dim} is one number in a call: feed inputs that agree in it"
+    if axis == 1 and len(shape) == 4:
+        return f"convert the images to {dim} channels, or make the network for {shape[1]} in init"
+    return "bring the array to this size, or give init a symbol for a size that is free, 'H' say"

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from .errors import MissingFile, need
+from .errors import MissingFile, did_you_mean, need
 
 
 def path_of(path: str | os.PathLike[str]) -> Path:
@@ -26,15 +26,16 @@ def existing(path: str | os.PathLike[str]) -> Path:
     file = path_of(path)
     if file.is_file():
         return file
-    import difflib
-
+    if file.is_dir():
+        raise MissingFile(f"{file} is a folder, not a file", fix="give a file in it")
     beside = sorted(os.listdir(file.parent)) if file.parent.is_dir() else []
-    near = [] if file.is_dir() else difflib.get_close_matches(file.name, beside, n=3)
     raise MissingFile(
-        f"{file} is a folder, not a file" if file.is_dir() else f"there is no file {file}",
-        fix=f"did you mean {', '.join(near)}?"
-        if near
-        else "check the name; a path without a folder counts from where Python was started",
+        f"there is no file {file}",
+        fix=did_you_mean(
+            file.name,
+            beside,
+            "check the name; a path without a folder counts from where Python was started",
+        ),
     )
 
 

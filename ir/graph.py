@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from .dims import symbols
-from .errors import CauceError, GraphError
+from .errors import CauceError, GraphError, did_you_mean
 from .location import Location
 from .node import Input as Input
 from .node import Node as Node
@@ -81,12 +81,11 @@ class Graph:
         for value in self.values:
             if value.name == name:
                 return value
-        import difflib
-
-        near = difflib.get_close_matches(name, [value.name for value in self.values], n=3)
         raise GraphError(
             f"graph {self.name} has no value called {name!r}",
-            fix=f"did you mean {', '.join(near)}?" if near else "print the graph to see its values",
+            fix=did_you_mean(
+                name, (value.name for value in self.values), "print the graph to see its values"
+            ),
         )
 
     def symbols(self) -> frozenset[str]:

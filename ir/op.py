@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, TypeVar
 from .attributes import ATTRIBUTE_KINDS
 from .dims import Dim, DimExpr, product, substitute
 from .dims import symbols as dim_symbols
-from .errors import GraphError, UnsupportedOp
+from .errors import GraphError, UnsupportedOp, did_you_mean
 from .tracebacks import user_facing
 from .types import Array, TensorType
 
@@ -231,10 +231,7 @@ def lookup(name: str) -> type[Op]:
     """
     if name in _REGISTRY:
         return _REGISTRY[name]
-    import difflib
-
-    near = difflib.get_close_matches(name, _REGISTRY, n=3)
     raise UnsupportedOp(
         f"there is no op called {name!r}",
-        fix=f"did you mean {', '.join(near)}?" if near else "see the op table in the README",
+        fix=did_you_mean(name, _REGISTRY, "see the op table in the README"),
     )

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, NoReturn
 import numpy as np
 
 from .dims import as_dim, parse_dim
-from .errors import CauceError, ParseError, need
+from .errors import CauceError, ParseError, did_you_mean, need
 from .graph import Graph, Role, Value
 from .literal import Literal
 from .location import Frame, Location
@@ -60,8 +60,10 @@ def parse(text: str, constants: Mapping[str, Array] | None = None) -> Graph:
     parser = _Parser(text, constants or {})
     graph = parser.graph()
     parser.expect("end")
-    with parser._located(0):
+    try:
         verify(graph)
+    except CauceError as error:
+        parser.fail(error.what, parser.places.get(error.path, 0), error.fix)
     return graph
 
 
@@ -71,6 +73,7 @@ class _Parser:
         self.constants = constants
         self.tokens = self._tokenize()
         self.at = 0
+        self.places: dict[str | None, int] = {}  # where the op of each layer path stands
 
     # ---- tokens --------------------------------------------------------------------------------
 
@@ -198,6 +201,7 @@ class _Parser:
             self.fail(f"{cls.name} has {len(cls.results)} results, not {len(names)}", start)
         with self._located(op_token.start):
             node = graph.add_node(op, operands, names=tuple(names), loc=loc)
+        self.places[node.path] = op_token.start
         for value, declared in zip(node.results, types):
             if value.type != declared:
                 fix = f"write the type that follows from the operands, {value.type}"
@@ -219,10 +223,7 @@ class _Parser:
         token = self.expect("value")
         value = scope.get(_key_of(token))
         if value is None:
-            import difflib
-
-            near = difflib.get_close_matches(_key_of(token), scope, n=3)
-            fix = f"did you mean {', '.join(near)}?" if near else "define it above this line"
+            fix = did_you_mean(_key_of(token), scope, "define it above this line")
             self.fail(f"{token.text} is not defined before it is used", token.start, fix)
         return value
 

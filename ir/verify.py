@@ -68,7 +68,8 @@ def _verify_node(graph: Graph, node: Node, defined: set[int], known: frozenset[s
     unknown = op.symbols() - known
     if unknown:
         raise VerifyError(
-            f"{op.name} uses the dimension {', '.join(sorted(unknown))}, which no input has"
+            f"{op.name} uses the dimension {', '.join(sorted(unknown))}, which no input has",
+            fix=f"the inputs have {', '.join(sorted(known)) or 'sizes in numbers alone'}",
         )
     for _, attribute in op.attributes():
         if isinstance(attribute, Graph):

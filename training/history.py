@@ -32,7 +32,7 @@ def check_mode(value: str, mode: str | None) -> str:
     if mode not in ("min", "max"):
         raise AttributeMistake(
             f"mode must be 'min' or 'max', got {mode!r} for {value!r}",
-            fix=f"say whether less {value} is better, or more",
+            fix=f"say whether less {value} is better, mode='min', or more, mode='max'",
         )
     return mode
 

@@ -219,7 +219,10 @@ class FitLoop:
             raise GraphError(
                 f"the loss is {loss} in epoch {at.epoch + 1}, batch {at.batch + 1}, "
                 f"at learning rate {rate:g}",
-                fix="lower the learning rate, and check that the images are scaled and finite",
+                fix="check that images and labels are finite and scaled"
+                if at.step == 0  # the parameters are as they were
+                else "lower the learning rate, clip the gradients (clip=ClipNorm(1.0)), and check "
+                "that images and labels are finite and scaled",
             )
         at.add(len(images), {"loss": loss, **self._state.metrics})
 

@@ -31,7 +31,8 @@ def lower(graph: Graph) -> Graph:
             else:
                 raise UnsupportedOp(
                     f"the llvm backend has no kernel for {node.op.name}",
-                    fix=f"add one in backends/llvm: @emits({type(node.op).__name__})",
+                    fix="give it a decompose into other ops, or add one in backends/llvm: "
+                    f"@emits({type(node.op).__name__})",
                     path=node.path,
                     loc=node.loc,
                 )

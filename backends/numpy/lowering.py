@@ -46,7 +46,8 @@ def lower(graph: Graph) -> Graph:
             if not node.op.is_composite:
                 raise UnsupportedOp(
                     f"the numpy backend has no kernel for {node.op.name}",
-                    fix=f"add one in backends/numpy: @kernel({type(node.op).__name__})",
+                    fix="give it a decompose into other ops, or add one in backends/numpy: "
+                    f"@kernel({type(node.op).__name__})",
                     path=node.path,
                     loc=node.loc,
                 )

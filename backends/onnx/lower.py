@@ -24,7 +24,8 @@ def lower(graph: Graph) -> Graph:
             if not node.op.is_composite:
                 raise UnsupportedOp(
                     f"the ONNX export has no rule for {node.op.name}",
-                    fix=f"add one in backends/onnx: @exports({type(node.op).__name__})",
+                    fix="give it a decompose into other ops, or add one in backends/onnx: "
+                    f"@exports({type(node.op).__name__})",
                     path=node.path,
                     loc=node.loc,
                 )

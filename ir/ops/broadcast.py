@@ -10,9 +10,7 @@ from ..types import DType, TensorType
 
 Shape = tuple[Dim, ...]
 
-_SHORTCUT = (
-    "; in a residual block, a 1x1 convolution brings the shortcut to the channels and the stride"
-)
+_SHORTCUT = "; in a residual block, a 1x1 convolution with the stride brings the shortcut there"
 
 
 def broadcast(*shapes: Shape) -> Shape:
@@ -32,7 +30,8 @@ def broadcast(*shapes: Shape) -> Shape:
             counted = axis if all(len(shape) == rank for shape in shapes) else axis - rank
             raise ShapeError(
                 f"shapes {shown} do not broadcast: dimension {counted} is {differ}",
-                fix="sizes must be equal, or one of them 1 (aligned at the last dimension)"
+                fix="sizes must be equal, or one of them 1"
+                + " (dimensions are counted from the last)" * (counted < 0)
                 + _SHORTCUT * (rank == 4),
             )
         result.append(wide.pop() if wide else 1)
@@ -59,7 +58,8 @@ def need_float(op: str, *types: TensorType) -> None:
     for type_ in types:
         if not type_.dtype.is_float:
             raise TypeMismatch(
-                f"{op} takes floating-point values, got {type_}", fix="cast it to f32 first"
+                f"{op} takes floating-point values, got {type_}",
+                fix="cast it to f32 first; nn.normalize does so for bytes, and scales them",
             )
 
 

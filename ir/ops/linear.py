@@ -40,7 +40,8 @@ class MatMul(Op):
         if x.shape[-1] != y.shape[-2]:
             raise ShapeError(
                 f"matmul: {x} has {x.shape[-1]} columns, {y} has {y.shape[-2]} rows",
-                fix="the columns of the first must be as many as the rows of the second",
+                fix="the columns of the first must be as many as the rows of the second: permute "
+                "or reshape one of them",
             )
         lead = broadcast(x.shape[:-2], y.shape[:-2]) if x.rank > 2 or y.rank > 2 else ()
         return TensorType(dtype, (*lead, x.shape[-2], y.shape[-1]))

@@ -236,7 +236,7 @@ class FixedWindows(Pooling):
                     f"{self.name}: a window of {self.extent(axis)} {('rows', 'columns')[axis]} "
                     f"would hold nothing but padding, which is {pads[0]} before the input and "
                     f"{pads[1]} after it",
-                    fix="use less padding (half the kernel size at most, in PyTorch)",
+                    fix="use less padding: half the kernel size, as PyTorch takes at most",
                 )
 
     def dilations(self) -> Pair:

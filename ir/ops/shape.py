@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..attributes import Pair
+from ..attributes import Pair, positive
 from ..builder import Builder
 from ..dims import Dim, divide_exactly, product, sizes
 from ..errors import AttributeMistake, ShapeError, TypeMismatch
@@ -57,7 +57,8 @@ def complete_shape(x: TensorType, shape: tuple[Dim, ...]) -> tuple[Dim, ...]:
     if len(unknown) > 1 or left is None:
         raise ShapeError(
             f"cannot reshape {x} ({x.size} elements) to [{','.join(map(str, shape))}]",
-            fix="use at most one -1, and sizes whose product divides the number of elements",
+            fix="use at most one -1, and sizes whose product divides the number of elements; "
+            "nn.flatten(x) keeps the batch and merges the rest",
         )
     return tuple(left if dim == -1 else dim for dim in shape)
 
@@ -136,12 +137,13 @@ class Concat(Op):
         axis = normalize_axis(self.axis, xs[0].rank, self.name)
         total: Dim = 0
         for x in xs:
-            others = [(a, b) for i, (a, b) in enumerate(zip(x.shape, xs[0].shape)) if i != axis]
-            if x.rank != xs[0].rank or any(a != b for a, b in others):
+            others = [(a, b) for i, (a, b) in enumerate(zip(xs[0].shape, x.shape)) if i != axis]
+            differ = [f"{a} and {b}" for a, b in others if a != b]
+            if x.rank != xs[0].rank or differ:
                 raise ShapeError(
-                    f"concat along axis {axis}: {xs[0]} and {x} differ in another one too",
-                    fix=f"bring them to one size in all dimensions but {axis}, by pooling, padding "
-                    "or slicing",
+                    f"concat along axis {axis}: {xs[0]} and {x} differ elsewhere too"
+                    + f", {', '.join(differ)}" * bool(differ),
+                    fix="all other sizes must be equal: pool, pad or slice one of them",
                 )
             total = total + x.shape[axis]
         return xs[0].with_shape(total if i == axis else dim for i, dim in enumerate(xs[0].shape))
@@ -201,7 +203,7 @@ class Slice(Op):
             ):
                 raise ShapeError(
                     f"slice [{start}:{stop}] along axis {axis} of {x}, which has size {size}",
-                    fix="bounds count from 0, start <= stop <= size",
+                    fix=f"bounds count from 0, start <= stop <= {size}: the last index is one less",
                 )
             shape[axis] = (stop - start + (step - 1)) // step
         return x.with_shape(shape)
@@ -355,8 +357,8 @@ def check_indices(op: str, indices: Array, size: int) -> None:
         wrong = indices[(indices < 0) | (indices >= size)].ravel()[0]
         raise ShapeError(
             f"{op}: index {wrong} is out of range for size {size}",
-            fix=f"indices run from 0 to {size - 1}; if they are class labels, check the labels, or "
-            "give the network more classes",
+            fix=f"indices run from 0 to {size - 1}; if they are class labels, check them, or give "
+            "the network more classes",
         )
 
 
@@ -393,6 +395,9 @@ class OneHot(Op):
     name = "one_hot"
     operands = ("indices",)
     zero_gradient = True
+
+    def check(self) -> None:
+        positive(self.depth, "depth")
 
     def infer(self, indices: TensorType) -> TensorType:
         need_indices(self.name, indices)

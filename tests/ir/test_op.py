@@ -221,7 +221,7 @@ def test_every_op_names_itself_and_its_results_in_the_text_form_words() -> None:
 )
 def test_errors_are_also_what_a_user_would_catch(error: type[CauceError]) -> None:
     builtin = (ValueError, TypeError, NotImplementedError, RuntimeError, ImportError)
-    assert issubclass(error, (*builtin, FileNotFoundError, IndexError))
+    assert issubclass(error, (*builtin, FileNotFoundError, IndexError, AttributeError))
     assert error.__doc__
 
 

@@ -121,7 +121,7 @@ MISTAKES = [
         10,
         "@s is updated twice",
     ),
-    (body("%n = dim() size=H : i64[]", GOOD, "return %y"), 1, 1, "dim uses the dimension H"),
+    (body("%n = dim() size=H : i64[]", GOOD, "return %y"), 2, 8, "dim uses the dimension H"),
     (body(GOOD, "return %y", "update %y = %x"), 4, 10, "only an input (@name) can be updated"),
     (body(GOOD), 3, 1, "expected 'return', found '}'"),
     (HEADER + "  return %x", 2, 12, "expected '}', found the end of the text"),

@@ -44,7 +44,7 @@ def kernel_of_three():
     AttributeMistake,
     ValueError,
     says=("out_channels", "int of at least 1", "got 32.0"),
-    fix="out_channels=2",
+    fix="x // y in place of x / y",
     line="return nn.conv2d(image, 64 * width, 3)",
 )
 def channels_that_are_no_int():
@@ -65,7 +65,7 @@ def channels_that_are_no_int():
     line='return nn.conv2d(image, 16, 3, padding="full")',
 )
 def unknown_padding():
-    """A padding that there is not"""
+    """A padding that does not exist"""
 
     @cauce.network
     def classifier(image):

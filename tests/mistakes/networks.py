@@ -1,4 +1,4 @@
-"""Networks that are none"""
+"""Defining a network"""
 
 from cauce.ir.errors import AttributeMistake, GraphError, ShapeError, TypeMismatch
 
@@ -127,7 +127,7 @@ def tensor_of_another_network():
     GraphError,
     ValueError,
     says=("network net", "no argument called clases"),
-    fix="image, classes",
+    fix="did you mean classes?",
     line='net.init(image=("N", 3, 8, 8), clases=10)',
 )
 def misspelt_option():
@@ -179,7 +179,7 @@ def batch_of_minus_one():
     line='net.init(image=("N", 3, 8, 8), dtype="float")',
 )
 def unknown_dtype():
-    """A dtype that there is not"""
+    """A dtype that does not exist"""
     net.init(image=("N", 3, 8, 8), dtype="float")
 
 
@@ -188,7 +188,8 @@ def unknown_dtype():
     ValueError,
     says=("network classifier", "'seed' is an argument of init"),
     fix="something else",
-    line="@cauce.network",
+    line="def classifier(image, seed=0):",
+    ends="@cauce.network",
 )
 def reserved_name():
     """A parameter with a name that init needs"""
@@ -208,5 +209,5 @@ def reserved_name():
     line='model.freeze("backbone.*")',
 )
 def frozen_name():
-    """Parameters to freeze that there are not"""
+    """Parameters to freeze that do not exist"""
     model.freeze("backbone.*")

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import tempfile
+import traceback
 from pathlib import Path
+
+from cauce.ir.errors import CauceError
 
 from . import common
 from .mistake import CHAPTERS, Mistake, table
 
+SHOWN = "residual_channels"  # whose traceback is shown in full
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "mistakes.md"
 
 HEAD = """\
@@ -18,12 +22,21 @@ HEAD = """\
 A message has up to four parts: what is wrong, with the numbers in it; the layer, by its path;
 where, as lines of your own code with their text, innermost first; and what to do about it.
 
-Every error is a `cauce.CauceError`, and also the built-in that you would catch without knowing
-cauce, named beside each below. A traceback ends in your own code: the frames of cauce itself are
-left out. `CAUCE_FULL_TRACEBACK=1` in the environment brings them back, for work on cauce itself and
-for reports of its faults.
+Every error is a `cauce.CauceError`, with these parts in `what`, `path`, `loc` and `fix`, and also
+the built-in that you would catch without knowing cauce, named beside each below.
 
-The code of every example stands in a file `example.py`, below this:
+A traceback shows your own code alone, and ends in it. This is one in full, of
+[{title}](#{anchor}):
+
+```text
+{traceback}
+```
+
+`CAUCE_FULL_TRACEBACK=1` in the environment brings the frames of cauce back, for work on cauce
+itself and for reports of its faults.
+
+The code of each example below is a file `example.py` that begins like this, with the imports that
+it needs; line numbers count from the first line that is shown.
 
 ```python
 {preamble}
@@ -34,7 +47,14 @@ The code of every example stands in a file `example.py`, below this:
 def render() -> str:
     """The page."""
     rows = table()
-    parts = [HEAD.format(preamble=_preamble()), _contents(rows)]
+    (shown,) = (row for row in rows if row.name == SHOWN)
+    head = HEAD.format(
+        title=shown.title,
+        anchor=_anchor(shown.title),
+        traceback=_traceback(shown),
+        preamble=_preamble(),
+    )
+    parts = [head, _contents(rows)]
     for chapter in CHAPTERS:
         own = [row for row in rows if _chapter(row) == chapter]
         title, _, text = (own[0].chapter.__doc__ or "").partition("\n\n")
@@ -58,14 +78,34 @@ def _contents(rows: list[Mistake]) -> str:
     for chapter in CHAPTERS:
         own = [row for row in rows if _chapter(row) == chapter]
         title = (own[0].chapter.__doc__ or "").partition("\n")[0]
-        anchor = "".join(c for c in title.lower() if c.isalnum() or c in " -").replace(" ", "-")
-        lines.append(f"- [{title}](#{anchor}): {len(own)}")
+        lines.append(f"- [{title}](#{_anchor(title)}): {len(own)}")
     return "\n".join(lines) + "\n"
 
 
-def _section(row: Mistake) -> str:
+def _anchor(title: str) -> str:
+    return "".join(c for c in title.lower() if c.isalnum() or c in " -").replace(" ", "-")
+
+
+def _run(row: Mistake) -> CauceError:
     with tempfile.TemporaryDirectory() as folder:
-        error = row.run(Path(folder))
+        return row.run(Path(folder))
+
+
+def _traceback(row: Mistake) -> str:
+    """The traceback of a mistake as Python shows it, without marks below the lines."""
+    error = _run(row)
+    _, first = row.text()
+    lines = ["Traceback (most recent call last):"]
+    for frame in traceback.extract_tb(error.__traceback__):
+        if frame.filename == row.code.__code__.co_filename:
+            where = "<module>" if frame.name == row.name else frame.name
+            lines.append(f'  File "example.py", line {(frame.lineno or 0) - first + 1}, in {where}')
+            lines.append(f"    {frame.line}")
+    return "\n".join([*lines, f"{type(error).__module__}.{row.message(error)}"])
+
+
+def _section(row: Mistake) -> str:
+    error = _run(row)
     code, _ = row.text()
     builtin = row.builtin.__name__
     article = "an" if builtin[0] in "AEIOU" else "a"

@@ -10,7 +10,7 @@ from .mistake import mistake
     ShapeError,
     ValueError,
     says=("input image is f32[N,3,8,8]", "(6, 1, 8, 8)", "dimension 1 is 1, not 3"),
-    fix="feed arrays of these sizes",
+    fix="convert the images to 3 channels",
     line="predict(images[:, :1])",
 )
 def wrong_channels():
@@ -158,7 +158,7 @@ def network_compiled():
     line='cauce.compile(model, backend="cuda")',
 )
 def unknown_backend():
-    """A backend that there is not"""
+    """A backend that does not exist"""
     cauce.compile(model, backend="cuda")
 
 
@@ -170,7 +170,7 @@ def unknown_backend():
     line='cauce.compile(model, taps=["conv9"])',
 )
 def unknown_tap():
-    """A layer to look into that there is not"""
+    """A tap on a layer that does not exist"""
     cauce.compile(model, taps=["conv9"])
 
 

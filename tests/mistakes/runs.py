@@ -11,7 +11,7 @@ from .mistake import mistake
     GraphError,
     ValueError,
     says=("the loss is nan in epoch 1, batch 1", "learning rate 0.01"),
-    fix="scaled and finite",
+    fix="finite and scaled",
     line="trainer.fit(broken, epochs=5, progress=False)",
 )
 def loss_that_is_not_finite():
@@ -42,7 +42,7 @@ def more_classes_than_outputs():
     ShapeError,
     ValueError,
     says=("f32[N,3,8,8]", "(6, 3, 4, 4)", "dimension 2 is 4, not 8"),
-    fix="these sizes",
+    fix="bring the array to this size",
     line="trainer.fit(small, epochs=1, progress=False)",
 )
 def images_of_another_size():
@@ -202,7 +202,7 @@ def resumed_otherwise():
     AttributeMistake,
     ValueError,
     says="mode must be 'min' or 'max', got None for 'f1'",
-    fix="less f1 is better, or more",
+    fix="mode='min'",
     line='Checkpoints("runs", best="f1")',
 )
 def best_by_an_unknown_measure():

@@ -53,7 +53,7 @@ def residual_channels():
     ShapeError,
     ValueError,
     says=("[N,16,32,32] and [N,16,16,16]", "dimension 2 is 32 and 16"),
-    fix="the stride",
+    fix="1x1 convolution with the stride",
     line="return x + nn.conv2d(x, 16, 3, stride=2, padding=1)",
 )
 def residual_stride():
@@ -71,7 +71,7 @@ def residual_stride():
     ShapeError,
     ValueError,
     says=("3 input and 16 output channels", "2 groups"),
-    fix="divides both",
+    fix="divide both: 1 would",
     line="return nn.conv2d(image, 16, 3, groups=2)",
 )
 def groups_that_do_not_divide():
@@ -104,8 +104,8 @@ def flat_images():
 @mistake(
     ShapeError,
     ValueError,
-    says=("f32[N,8,32,32] and f32[N,8,16,16]", "along axis 1"),
-    fix="pooling, padding",
+    says=("along axis 1", "f32[N,8,32,32] and f32[N,8,16,16]", "32 and 16"),
+    fix="pool, pad or slice",
     line="return nn.concat([left, right])",
 )
 def concat_of_two_sizes():
@@ -124,7 +124,7 @@ def concat_of_two_sizes():
     ShapeError,
     ValueError,
     says=("f32[N,8,8,8]", "512*N elements", "[-1,1000]"),
-    fix="divides the number of elements",
+    fix="nn.flatten(x)",
     line="x = x.reshape(-1, 1000)",
 )
 def reshape_that_does_not_fit():
@@ -181,7 +181,7 @@ def same_padding_of_any_size():
     line="return nn.softmax(logits, dim=2)",
 )
 def dimension_out_of_range():
-    """A dimension that there is not"""
+    """A dimension that does not exist"""
 
     @cauce.network
     def classifier(image):
@@ -199,7 +199,7 @@ def dimension_out_of_range():
     line="return image[:, 3]",
 )
 def channel_out_of_range():
-    """A channel that there is not"""
+    """A channel that does not exist"""
 
     @cauce.network
     def fourth(image):

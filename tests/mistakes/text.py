@@ -31,7 +31,7 @@ def misspelt_word():
     line='cauce.parse("\\n".join(lines))',
 )
 def unknown_op():
-    """An op that there is not"""
+    """An op that does not exist"""
     lines = [
         "graph net(%x: f32[N,4]) -> f32[N,4] {",
         "  %y = rleu(%x) : f32[N,4]",
@@ -99,16 +99,16 @@ def unknown_attribute():
 @mistake(
     ParseError,
     ValueError,
-    says=("line 2, column 8", "4*N elements", "4*M"),
-    fix="as many elements",
+    says=("line 2, column 8", "dim uses the dimension M, which no input has"),
+    fix="the inputs have N",
     line='cauce.parse("\\n".join(lines))',
 )
 def unknown_symbol():
     """A symbol that no input has"""
     lines = [
-        "graph net(%x: f32[N,4]) -> f32[M,4] {",
-        "  %y = reshape(%x) shape=[M,4] : f32[M,4]",
-        "  return %y",
+        "graph net(%x: f32[N,4]) -> f32[N,4] {",
+        "  %m = dim() size=M : i64[]",
+        "  return %x",
         "}",
     ]
     cauce.parse("\n".join(lines))

@@ -10,11 +10,11 @@ from .mistake import mistake
     AttributeMistake,
     ValueError,
     says="there is no loss 'crossentropy'",
-    fix="use one of cross_entropy",
+    fix="did you mean cross_entropy",
     line='cauce.Trainer(model, loss="crossentropy")',
 )
 def unknown_loss():
-    """A loss that there is not"""
+    """A loss that does not exist"""
     cauce.Trainer(model, loss="crossentropy")
 
 
@@ -91,11 +91,11 @@ def target_of_another_shape():
     AttributeMistake,
     ValueError,
     says="there is no metric 'acuracy'",
-    fix="accuracy, top5",
+    fix="did you mean accuracy?",
     line='cauce.Trainer(model, metrics=["acuracy"])',
 )
 def unknown_metric():
-    """A metric that there is not"""
+    """A metric that does not exist"""
     cauce.Trainer(model, metrics=["acuracy"])
 
 
@@ -138,8 +138,8 @@ def optimizer_by_name():
 @mistake(
     GraphError,
     ValueError,
-    says="the loss of net depends on no parameter",
-    fix="freeze every parameter",
+    says="none of the 4 parameters of net is left to train",
+    fix="model.unfreeze",
     line="cauce.Trainer(frozen)",
 )
 def nothing_to_train():
@@ -197,7 +197,7 @@ def one_hot_labels():
     ShapeError,
     ValueError,
     says="index 3 is out of range for size 3",
-    fix="check the labels, or give the network more classes",
+    fix="check them, or give the network more classes",
     line='step = cauce.train_step(model, "cross_entropy", cauce.SGD(0.1))',
     ends="step(step.init(), (images, labels + 1))",
 )
@@ -211,7 +211,7 @@ def label_out_of_range():
     ShapeError,
     ValueError,
     says=("input target is i64[N]", "dimension 0 is 5, not N = 6"),
-    fix="one number in all inputs",
+    fix="N is one number in a call",
     line="step(step.init(), (images, labels[:5]))",
 )
 def fewer_labels_than_images():

@@ -190,7 +190,7 @@ def test_the_direction_is_known_or_must_be_given() -> None:
     assert EarlyStopping(1, "top5").mode == "max"
     with pytest.raises(AttributeMistake, match="got None") as caught:
         EarlyStopping(1, "f1")
-    assert "less f1 is better, or more" in str(caught.value)
+    assert "less f1 is better, mode='min', or more" in str(caught.value)
     with pytest.raises(AttributeMistake, match="got 'up'"):
         EarlyStopping(1, mode="up")
 
