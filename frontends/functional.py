@@ -293,31 +293,31 @@ def pad(
 @user_facing
 def where(condition: Tensor, x: Tensor | Number, y: Tensor | Number) -> Tensor:
     """x where the condition holds, else y; one of them may be a number."""
-    trace = current()
-    tensors = [operand for operand in (x, y) if isinstance(operand, Tensor)]
-    if not tensors:
-        raise AttributeMistake(
-            f"where: x or y must be a tensor, got {shown(x)} and {shown(y)}",
-            fix="write condition.cast('f32') * (x - y) + y for two numbers",
-            loc=here(),
-        )
-    choices = [
-        operand if isinstance(operand, Tensor) else trace.constant(operand, tensors[0].dtype)
-        for operand in (x, y)
-    ]
-    return trace.emit(elementwise.Where(), condition, *choices)
+    fix = "write condition.cast('f32') * (x - y) + y for two numbers"
+    return current().emit(elementwise.Where(), condition, *_pair("where", x, y, fix))
 
 
 @user_facing
-def maximum(x: Tensor, y: Tensor) -> Tensor:
-    """The greater of two tensors, element by element."""
-    return current().emit(elementwise.Maximum(), x, y)
+def maximum(x: Tensor | Number, y: Tensor | Number) -> Tensor:
+    """The greater of two tensors, element by element; one of them may be a number."""
+    return current().emit(elementwise.Maximum(), *_pair("maximum", x, y, "use Python's max"))
 
 
 @user_facing
-def minimum(x: Tensor, y: Tensor) -> Tensor:
-    """The lesser of two tensors, element by element."""
-    return current().emit(elementwise.Minimum(), x, y)
+def minimum(x: Tensor | Number, y: Tensor | Number) -> Tensor:
+    """The lesser of two tensors, element by element; one of them may be a number."""
+    return current().emit(elementwise.Minimum(), *_pair("minimum", x, y, "use Python's min"))
+
+
+def _pair(layer: str, x: Tensor | Number, y: Tensor | Number, fix: str) -> tuple[Tensor, Tensor]:
+    """Two tensors of two operands, at least one of which is a tensor."""
+    if isinstance(x, Tensor):
+        return x, x._operand(y)
+    if isinstance(y, Tensor):
+        return y._operand(x), y
+    raise AttributeMistake(
+        f"{layer}: x or y must be a tensor, got {shown(x)} and {shown(y)}", fix=fix, loc=here()
+    )
 
 
 @user_facing

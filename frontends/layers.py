@@ -12,8 +12,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..ir import Role, TensorType
+from ..ir.attributes import number, pair, positive
 from ..ir.attributes import padding as padding_kind
-from ..ir.attributes import pair, positive
 from ..ir.dims import Dim
 from ..ir.errors import AttributeMistake, ShapeError
 from ..ir.location import here
@@ -54,7 +54,8 @@ def conv2d(
         kernel_size: K, or (K_h, K_w).
         stride: S, or (S_h, S_w).
         padding: zeros around: an int, (rows, columns), ((top, bottom), (left, right)), ``"valid"``
-            (none) or ``"same"`` (H' = ceil(H/S); the odd one goes to the bottom and right).
+            (none) or ``"same"`` (H' = ceil(H/S); the odd one goes to the bottom and right). With
+            a stride, ``"same"`` depends on H and W, so it takes sizes that are known.
         dilation: the distance between the places of the kernel.
         groups: channels are split into that many independent groups.
         bias: whether a bias is added.
@@ -67,7 +68,7 @@ def conv2d(
         AttributeMistake: an argument that cannot be.
     """
     trace = current()
-    trace.check_own(x)
+    trace.check_own(x, what="the x of conv2d(x, out_channels, kernel_size)")
     path = trace.layer_path("conv", name)
     try:
         kernel = pair(kernel_size, "kernel_size", least=1)
@@ -174,7 +175,7 @@ def conv_transpose2d(
         AttributeMistake: an argument that cannot be.
     """
     trace = current()
-    trace.check_own(x)
+    trace.check_own(x, what="the x of conv_transpose2d(x, out_channels, kernel_size)")
     path = trace.layer_path("conv_transpose", name)
     try:
         kernel = pair(kernel_size, "kernel_size", least=1)
@@ -260,7 +261,7 @@ def linear(
         ShapeError: fewer than two dimensions, or an unknown number of features.
     """
     trace = current()
-    trace.check_own(x)
+    trace.check_own(x, what="the x of linear(x, out_features)")
     path = trace.layer_path("linear", name)
     try:
         out_features = positive(out_features, "out_features")
@@ -314,7 +315,7 @@ def batch_norm(
         name: the layer's name; ``bn1``, ``bn2``, ... where None.
     """
     trace = current()
-    trace.check_own(x)
+    trace.check_own(x, what="the x of batch_norm(x)")
     path = trace.layer_path("bn", name)
     try:
         if x.ndim < 2:
@@ -322,6 +323,7 @@ def batch_norm(
                 f"batch_norm takes [N, C, ...], got {x.type}",
                 fix="give the input a batch and channels, for example with reshape",
             )
+        momentum = number(momentum, "momentum")
         if not 0 <= momentum <= 1:
             raise AttributeMistake(
                 f"batch_norm: momentum is the weight of the batch, from 0 to 1, got {momentum}",

@@ -170,6 +170,13 @@ class Network:
                     fix="return a tensor, a tuple of tensors or a dict of them by name",
                     loc=definition(self.function),
                 )
+            if not name or any(value.name == name for value in trace.graph.inputs):
+                raise GraphError(
+                    f"network {self.name} has an output called {name!r}"
+                    + (", as an input or a parameter is" if name else ""),
+                    fix="give the outputs names of their own: return {'classes': y}",
+                    loc=definition(self.function),
+                )
             trace.check_own(tensor)
             trace.graph.outputs[name] = tensor.value
         return trace

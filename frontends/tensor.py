@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from ..ir import Dim, DType, Op, TensorType, Value
+from ..ir import Array, Dim, DType, Op, TensorType, Value
 from ..ir.dims import DimExpr, as_dim, is_int
 from ..ir.errors import AttributeMistake, ShapeError, TypeMismatch, shown
 from ..ir.location import here
@@ -16,6 +16,7 @@ from ..ir.ops import elementwise as ew
 from ..ir.ops import reduce, shape
 from ..ir.ops.linear import MatMul
 from ..ir.tracebacks import user_facing
+from .habits import Habits
 
 if TYPE_CHECKING:
     from .tracing import Trace
@@ -27,7 +28,7 @@ Index: TypeAlias = int | slice | EllipsisType
 
 
 @user_facing
-class Tensor:
+class Tensor(Habits):
     """A value of the graph that is being traced, with arithmetic.
 
     It has a type (``dtype``, ``shape``) but no numbers yet. Python numbers take its dtype.
@@ -36,8 +37,6 @@ class Tensor:
         value: what it is in the graph.
         trace: where that graph is being written.
     """
-
-    __array_ufunc__ = None  # let NumPy scalars on the left defer to the methods below
 
     def __init__(self, value: Value, trace: Trace) -> None:
         self.value = value
@@ -150,10 +149,16 @@ class Tensor:
     def __pow__(self, other: Tensor | Number) -> Tensor:
         return self._emit(ew.Pow(), self, self._operand(other))
 
-    def __matmul__(self, other: Tensor) -> Tensor:
+    def __rpow__(self, other: Number) -> Tensor:
+        return self._emit(ew.Pow(), self._operand(other), self)
+
+    def __matmul__(self, other: Tensor | Array) -> Tensor:
         return self._emit(
             MatMul(), self, self._operand(other) if isinstance(other, np.ndarray) else other
         )
+
+    def __rmatmul__(self, other: object) -> Tensor:
+        return self._emit(MatMul(), self._operand(other), self)
 
     def __neg__(self) -> Tensor:
         return self._emit(ew.Neg(), self)

@@ -113,8 +113,8 @@ class Trace:
         values = b.results(op, *(None if x is None else x.value for x in operands))
         return tuple(Tensor(value, self) for value in values)
 
-    def check_own(self, *tensors: Tensor) -> None:
-        """Check that these are tensors of this trace.
+    def check_own(self, *tensors: Tensor, what: str = "an operand") -> None:
+        """Check that these are tensors of this trace; ``what`` says what they are for.
 
         Raises:
             TypeMismatch: something that is no tensor.
@@ -123,7 +123,7 @@ class Trace:
         for tensor in tensors:
             if not isinstance(tensor, Tensor):
                 raise TypeMismatch(
-                    f"an operand must be a tensor of the network, got {shown(tensor)}",
+                    f"{what} must be a tensor of the network, got {shown(tensor)}",
                     fix="a network is a function of tensors: arrays are fed to what compile gives; "
                     "numbers and constant arrays come in by arithmetic, x * 2",
                     loc=here(),
@@ -141,7 +141,7 @@ class Trace:
         """A new parameter or state of the network, with the way it is first filled.
 
         Raises:
-            ShapeError: a size that is not known.
+            ShapeError: a size that is not known, or 0.
             TypeMismatch: an initializer that is no function.
         """
         if not callable(initializer):
@@ -156,6 +156,12 @@ class Trace:
                 f"the parameter {name} would be {type}, but its size must be known",
                 fix="give the channels (features) of the input as an int in init(...); before a "
                 "linear layer, nn.global_avg_pool makes them independent of height and width",
+                loc=here(),
+            )
+        if 0 in type.shape:
+            raise ShapeError(
+                f"the parameter {name} would be {type}, which holds nothing",
+                fix="give sizes of at least 1",
                 loc=here(),
             )
         value = self.graph.add_input(name, type, role)

@@ -25,11 +25,12 @@ SWITCH = "CAUCE_FULL_TRACEBACK"
 F = TypeVar("F", bound=Callable[..., Any])
 
 # Of the methods with double underscores, those in which a user can make a mistake.
-_ARITHMETIC = ("add", "sub", "mul", "truediv", "pow", "matmul")
+_ARITHMETIC = ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul")
 _SPECIAL = frozenset(
     f"__{name}__"
     for name in (
         *("init", "call", "getitem", "iter", "bool", "neg", "abs", "lt", "le", "gt", "ge"),
+        *("getattr", "len", "float", "int", "array", "array_ufunc"),
         *_ARITHMETIC,
         *(f"r{name}" for name in _ARITHMETIC),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,6 +51,13 @@ class LeakyRelu(FloatUnary):
     negative_slope: float = 0.01
 
     name = "leaky_relu"
+
+    def check(self) -> None:
+        if not math.isfinite(self.negative_slope):
+            raise AttributeMistake(
+                f"leaky_relu: the slope must be a finite number, got {self.negative_slope}",
+                fix="use for example 0.01",
+            )
 
     def reference(self, x: Array) -> Array:
         return np.where(x > 0, x, x * x.dtype.type(self.negative_slope))
