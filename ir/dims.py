@@ -16,7 +16,7 @@ from functools import cache, cached_property
 from math import gcd
 from typing import TypeAlias
 
-from .errors import ShapeError
+from .errors import ShapeError, shown
 
 
 @dataclass(frozen=True)
@@ -348,8 +348,12 @@ def parse_dim(text: str) -> Dim:
         return _from_ast(tree)
     except (SyntaxError, KeyError, ZeroDivisionError):
         raise ShapeError(
-            f"{text!r} is not a dimension",
+            f"{shown(text)} is not a dimension",
             fix="use ints, names, +, -, *, // and parentheses, for example (H + 1)//2",
+        ) from None
+    except (RecursionError, MemoryError):  # what Python's own parser says of too many levels
+        raise ShapeError(
+            f"{shown(text)} is too long for a dimension", fix="write it in a simpler form"
         ) from None
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
@@ -35,6 +36,7 @@ _TOKEN = re.compile(
     re.VERBOSE,
 )
 _SEE = "print a graph for an example; the grammar is in docs/text-format.md"
+_DEEPEST = 50  # levels of lists, regions and parentheses
 _DTYPES = {dtype.value: dtype for dtype in DType}
 
 
@@ -73,6 +75,7 @@ class _Parser:
         self.constants = constants
         self.tokens = self._tokenize()
         self.at = 0
+        self.depth = 0
         self.places: dict[str | None, int] = {}  # where the op of each layer path stands
 
     # ---- tokens --------------------------------------------------------------------------------
@@ -320,7 +323,20 @@ class _Parser:
         self.expect(")")
         return Location(tuple(reversed(frames)))
 
+    @contextmanager
+    def _nested(self) -> Iterator[None]:
+        """Within the block, text is one level deeper; Python's stack holds not any number."""
+        if self.depth == _DEEPEST:
+            self.fail(f"this is nested more than {_DEEPEST} deep")
+        self.depth += 1
+        yield
+        self.depth -= 1
+
     def attribute(self) -> Any:
+        with self._nested():
+            return self._attribute()
+
+    def _attribute(self) -> Any:
         token = self.token
         if token.kind == "string":
             return json.loads(self.expect("string").text)
@@ -362,7 +378,8 @@ class _Parser:
         while True:
             self.accept("-")
             if self.accept("("):
-                self._skip_expression()
+                with self._nested():
+                    self._skip_expression()
                 self.expect(")")
             elif self.token.kind in ("int", "word"):
                 self.at += 1

@@ -261,8 +261,8 @@ FLOATS = [
 
 @pytest.mark.parametrize("value", FLOATS)
 def test_floats_are_exact(value: float) -> None:
-    twin = round_trip(one(LeakyRelu(value), F32))
-    again = the_op(twin).negative_slope
+    twin = round_trip(one(Pad(((0, 0), (1, 2)), value), F32))
+    again = the_op(twin).value
     assert type(again) is float
     assert np.float64(again).tobytes() == np.float64(value).tobytes() or math.isnan(value)
     assert math.isnan(again) == math.isnan(value)

@@ -159,6 +159,24 @@ def test_a_mistake_is_shown_with_its_line_and_a_mark() -> None:
     assert lines[-1] == "  fix: did you mean relu?"
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (body("%y = sum(%x) axes=" + "[" * 100_000), "nested more than 50 deep"),
+        (body("%y = sum(%x) axes=" + "(" * 100_000 + "1"), "nested more than 50 deep"),
+        (body("%y = expand(%x) shape=[" + "+".join(["N"] * 50_000) + "]"), "too long for a dim"),
+        ("graph g(%x: f32[" + "-" * 100_000 + "N]) -> () { return }", "too long for a dimension"),
+        ("graph g(%x: f32[" + "(" * 100_000 + "]) -> () { return }", "is not a dimension"),
+        ("graph g() -> () { %y = fused() body=" * 5_000, "nested more than 50 deep"),
+    ],
+    ids=["list", "parentheses", "sum", "signs", "type", "region"],
+)
+def test_text_without_end_is_a_mistake_as_any_other(text: str, message: str) -> None:
+    with pytest.raises(ParseError, match=message) as caught:
+        parse(text)
+    assert len(caught.value.what) < 200
+
+
 def mutations() -> list[Callable[[str, int], str]]:
     return [
         lambda text, i: text[:i] + text[i + 1 :],
