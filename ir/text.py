@@ -75,7 +75,7 @@ def print_attributes(op: Op, *, locations: bool = True, indent: str = "") -> lis
         value = getattr(op, field.name)
         if field.default is not dataclasses.MISSING:
             default = getattr(_defaults(type(op)), field.name)
-            if value == default and type(value) is type(default):
+            if repr(value) == repr(default):  # unlike ==, tells -0.0 from 0.0 and True from 1
                 continue
         collapse = field.type in COLLAPSIBLE
         text = _attribute(value, collapse=collapse, locations=locations, indent=indent)
