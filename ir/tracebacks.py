@@ -11,6 +11,7 @@ about the user's files. All other exceptions are faults of the library: its fram
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterator
 from functools import wraps
 from inspect import isgeneratorfunction
@@ -21,6 +22,8 @@ from .errors import CauceError
 from .location import here, is_user_frame
 
 SWITCH = "CAUCE_FULL_TRACEBACK"
+
+_PACKAGE = __name__.partition(".")[0] + "."
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -88,8 +91,10 @@ def end_in_user_code(error: CauceError | OSError) -> None:
 
     To be called in an ``except`` clause that ends with a bare ``raise``.
     """
-    if isinstance(error, CauceError) and error.loc is None:
-        error.loc = here()
+    caller = sys._getframe(2).f_globals.get("__name__", "")
+    # Within the package another guard, or what knows the node, has still to say where.
+    if isinstance(error, CauceError) and not caller.startswith(_PACKAGE):
+        error.at(None, here())
     if os.environ.get(SWITCH, "0") in ("", "0"):
         _cut(error)
 

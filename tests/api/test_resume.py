@@ -163,5 +163,6 @@ def test_another_plan_is_a_warning(tmp_path: Path, monkeypatch) -> None:
     make().fit(shapes(), 1, checkpoints=Checkpoints(tmp_path), progress=False)
     trainer = make()
     monkeypatch.setitem(trainer.step.fingerprint, "plan", "another machine")
-    with pytest.warns(UserWarning, match="not bit for bit"):
+    with pytest.warns(UserWarning, match="not bit for bit") as caught:
         assert trainer.resume(tmp_path)
+    assert caught[0].filename == __file__  # it is shown at the user's line

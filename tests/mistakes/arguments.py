@@ -111,16 +111,16 @@ def dropout_in_percent():
 @mistake(
     AttributeMistake,
     ValueError,
-    says=("momentum is the weight of the batch", "got 10"),
+    says=("momentum is the weight of the batch", "got 1.5"),
     fix="0.1",
-    line="return nn.batch_norm(image, momentum=10)",
+    line="return nn.batch_norm(image, momentum=1.5)",
 )
 def momentum_of_batch_norm():
     """A momentum of batch norm that is no weight"""
 
     @cauce.network
     def classifier(image):
-        return nn.batch_norm(image, momentum=10)
+        return nn.batch_norm(image, momentum=1.5)
 
     classifier.init(image=("N", 3, 32, 32))
 

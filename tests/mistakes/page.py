@@ -88,7 +88,9 @@ def _anchor(title: str) -> str:
 
 def _run(row: Mistake) -> CauceError:
     with tempfile.TemporaryDirectory() as folder:
-        return row.run(Path(folder))
+        error = row.run(Path(folder))
+    assert type(error) is row.kind, error  # where an optional package is missing, say
+    return error
 
 
 def _traceback(row: Mistake) -> str:
