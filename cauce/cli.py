@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 
@@ -11,6 +12,8 @@ from .frontends.model import load
 from .ir.errors import CauceError
 from .ir.version import VERSION
 from .support import support_table
+
+_SIGPIPE = 128 + 13  # how a shell shows the end of other tools by this signal
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -34,6 +37,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             export_onnx(load(options.model), options.onnx)
         else:
             print(support_table())
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader (`| head`) has seen enough. What is left goes nowhere: Python flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _SIGPIPE
     except (CauceError, OSError) as error:
         print(f"cauce: {error}", file=sys.stderr)
         return 1
