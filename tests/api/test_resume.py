@@ -166,3 +166,20 @@ def test_another_plan_is_a_warning(tmp_path: Path, monkeypatch) -> None:
     with pytest.warns(UserWarning, match="not bit for bit") as caught:
         assert trainer.resume(tmp_path)
     assert caught[0].filename == __file__  # it is shown at the user's line
+
+
+def test_a_folder_that_cannot_be_written_leaves_the_last_checkpoint_whole(
+    tmp_path: Path, monkeypatch
+) -> None:
+    checkpoints = Checkpoints(tmp_path)
+    trainer = make()
+    trainer.fit(shapes(), 1, checkpoints=checkpoints, progress=False)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+    def read_only(**options: object) -> tuple[int, str]:
+        raise PermissionError(13, "Permission denied", str(tmp_path))
+
+    monkeypatch.setattr("tempfile.mkstemp", read_only)
+    with pytest.raises(PermissionError, match="Permission denied"):
+        trainer.fit(shapes(), 1, checkpoints=checkpoints, progress=False)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
