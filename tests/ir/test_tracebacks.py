@@ -199,6 +199,40 @@ def test_what_the_library_caught_is_not_shown_but_a_real_cause_is() -> None:
     assert LIBRARY not in text
 
 
+def test_a_file_that_is_missing_is_the_users_matter() -> None:
+    """OSError as the system raises it: no place and no remedy, but no frame of the library."""
+    opens = library("@user_facing\ndef opens():\n    open('/nowhere/at/all')\n")["opens"]
+
+    def user() -> None:
+        opens()
+
+    with pytest.raises(FileNotFoundError) as caught:
+        user()
+    assert traceback.extract_tb(caught.value.__traceback__)[-1].line == "opens()"
+
+
+def test_a_guard_within_the_package_leaves_the_place_to_the_caller() -> None:
+    source = """\
+@user_facing
+def inner():
+    raise ShapeError("wrong")
+
+@user_facing
+def outer():
+    try:
+        inner()
+    except ShapeError as error:
+        assert error.loc is None
+        raise
+"""
+    scope = library(source)
+    scope["__name__"] = "cauce.made_up"
+    with pytest.raises(ShapeError) as caught:
+        scope["outer"]()
+    assert caught.value.loc is not None
+    assert str(caught.value).splitlines()[1].endswith(': scope["outer"]()')
+
+
 def test_what_the_user_was_handling_is_shown() -> None:
     called = library(INNER)["called"]
     with pytest.raises(ShapeError) as caught:
