@@ -24,11 +24,11 @@ from ..ir.types import Array
 class _Dtype:
     """Stands for ``numpy.dtype(name, align, copy)``: bytes only."""
 
-    def __init__(self, name: object, *options: object) -> None:
+    def __init__(self, name: object, *_: object) -> None:
         if name not in (b"u1", "u1"):
             raise pickle.UnpicklingError(f"its arrays are of {name!r}, not of bytes")
 
-    def __setstate__(self, state: object) -> None:
+    def __setstate__(self, _: object) -> None:
         """Byte order and alignment, which bytes do not have."""
 
 
@@ -44,8 +44,8 @@ class _Array:
         self.array = np.frombuffer(data, np.uint8).reshape(shape, order="F" if fortran else "C")
 
 
-def _reconstruct(subtype: object, shape: object, typecode: object) -> _Array:
-    """Stands for the function that makes an empty array to be filled."""
+def _reconstruct(*_: object) -> _Array:
+    """Stands for the function (type, shape, typecode) that makes an empty array to be filled."""
     return _Array()
 
 
