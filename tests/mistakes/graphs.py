@@ -3,11 +3,13 @@
 from dataclasses import dataclass
 
 from cauce.ir import Builder, Graph, TensorType, register
-from cauce.ir.errors import GraphError, ShapeError, UnsupportedOp, VerifyError
+from cauce.ir.errors import CompileError, GraphError, ShapeError, UnsupportedOp, VerifyError
 from cauce.ir.ops.elementwise import Add, FloatUnary
 from cauce.ir.ops.normalize import BatchNormTrain
 from cauce.ir.pass_manager import run_passes
+from cauce.passes.fusion import FuseElementwise
 from cauce.passes.inference import ToInference
+from cauce.passes.pipelines import INFERENCE
 
 from .common import cauce, model, nn, np
 from .mistake import mistake
@@ -196,3 +198,34 @@ def inference_without_running_statistics():
     b = Builder(graph, path="bn1")
     graph.outputs["y"] = b(BatchNormTrain(), x, gamma, beta)
     run_passes(graph, [ToInference()])
+
+
+@mistake(
+    GraphError,
+    ValueError,
+    says=("net updates its parameters", "conv1.weight", "not a network"),
+    fix="the network itself",
+    line="run_passes(step.graph, INFERENCE)",
+)
+def training_step_folded_for_inference():
+    """A training step folded for inference"""
+    step = cauce.train_step(model, "cross_entropy", cauce.SGD(0.1))
+    run_passes(step.graph, INFERENCE)
+
+
+@mistake(
+    CompileError,
+    RuntimeError,
+    says=("pass to_inference requires without_regions", "the result of a region"),
+    fix="before it",
+    line="run_passes(graph, [FuseElementwise(), ToInference()])",
+)
+def passes_in_another_order():
+    """Passes in an order in which they do not work"""
+
+    @cauce.network
+    def chain(image):
+        return nn.relu(nn.sigmoid(image) * 2)
+
+    graph = chain.graph(image=("N", 3, 8, 8))
+    run_passes(graph, [FuseElementwise(), ToInference()])
