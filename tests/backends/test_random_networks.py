@@ -1,0 +1,76 @@
+"""Random networks over the whole registry: exported, and on every backend that runs."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+
+from cauce.backends.contract import Executable
+from cauce.backends.onnx import export
+from cauce.backends.split import fixed_inputs, updated_inputs
+from cauce.ir import Array, Graph
+from cauce.ir.pass_manager import run_passes
+from cauce.ir.validation import Feeds, difference
+from cauce.passes.pipelines import FUSE, TRAINING
+from tests.networks import feeds_for, networks, results_of, tame
+
+from ..facets.test_backends import FEWER, PROGRAMS
+from .onnx_models import run
+
+# Relative to the greatest element of a result, in float32.
+TOLERANCE = 1e-4
+EXAMPLES = settings.default.max_examples
+
+
+def wanted(graph: Graph) -> tuple[Feeds, dict[str, Array]]:
+    """Feeds and what the reference gives, for networks that all right evaluations agree on."""
+    feeds = feeds_for(graph)
+    assume(tame(graph, feeds, relative=1e-6, amplification=30))
+    return feeds, results_of(graph, feeds)
+
+
+def hold(found: dict[str, Array], expected: dict[str, Array], tolerance: float) -> None:
+    """Same names, shapes and dtypes, and values within the tolerance."""
+    assert found.keys() == expected.keys()
+    for name, array in expected.items():
+        assert (found[name].shape, found[name].dtype) == (array.shape, array.dtype), name
+        # Differences are of the greatest element, or of 1 where all are smaller.
+        scale = max(1.0, float(np.abs(array).max(initial=0))) if array.dtype.kind == "f" else 1.0
+        gap = difference(found[name], array)
+        assert gap <= tolerance or gap * np.abs(array).max(initial=0) <= tolerance * scale, name
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_export_is_onnx_runtime(training: bool) -> None:
+    @settings(max_examples=2 * EXAMPLES)
+    @given(networks(dtype="f32", training=training, most=5 if training else 8))
+    def check(graph: Graph) -> None:
+        feeds, expected = wanted(graph)
+        found = run(export(graph), feeds)
+        names = [*graph.outputs, *(f"{target.name}.new" for target in graph.updates)]
+        hold(dict(zip(expected, (found[name] for name in names))), expected, TOLERANCE)
+
+    check()
+
+
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("backend", PROGRAMS)
+def test_backend_is_the_reference(backend: str, training: bool) -> None:
+    @settings(max_examples=max(4, 2 * EXAMPLES // FEWER.get(backend, 1)))
+    @given(networks(dtype="f32", training=training, most=5 if training else 8))
+    def check(graph: Graph) -> None:
+        feeds, expected = wanted(graph)
+        compiled = graph.copy()
+        run_passes(compiled, (*TRAINING, *FUSE))
+        executable = Executable(PROGRAMS[backend](compiled))
+        executable.load_state_dict({v.name: feeds[v.name] for v in fixed_inputs(compiled)})
+        held = {value.name: feeds[value.name] for value in updated_inputs(compiled)}
+        state = executable.new_state(held) if held else None
+        called = {value.name: feeds[value.name] for value in executable.inputs}
+        found = executable.run(called, state)
+        after = state.read() if state else {}
+        updates = {f"update {value.name}": after[value.name] for value in graph.updates}
+        hold({**found, **updates}, expected, TOLERANCE)
+
+    check()
