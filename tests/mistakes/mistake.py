@@ -78,18 +78,24 @@ class Mistake:
         return inspect.cleandoc(self.code.__doc__ or "")
 
     def text(self) -> tuple[str, int]:
-        """The user's code, and the line of the file in which it begins."""
+        """The user's code with its imports, and the line of the file that its first line would be.
+
+        (The imports stand at the top of that file: their line is reckoned back from the code.)
+        """
         source = Path(self.code.__code__.co_filename).read_text(encoding="utf-8")
+        tree = ast.parse(source)
         (function,) = (
             node
-            for node in ast.parse(source).body
+            for node in tree.body
             if isinstance(node, ast.FunctionDef) and node.name == self.name
         )
         first, last = function.body[0].end_lineno, function.end_lineno
         assert first is not None and last is not None
         lines = source.splitlines()[first:last]
         blank = next(place for place, line in enumerate(lines) if line)
-        return textwrap.dedent("\n".join(lines[blank:])), first + blank + 1
+        imports = _imports(tree, function)
+        code = textwrap.dedent("\n".join(lines[blank:]))
+        return "\n".join([*imports, code]), first + blank + 1 - len(imports)
 
     def message(self, error: CauceError) -> str:
         """The message as a user sees it whose file ``example.py`` holds this code alone."""
@@ -108,11 +114,11 @@ class Mistake:
             )
         return "\n".join(lines)
 
-    def run(self, folder: Path) -> CauceError:
-        """Run the code in a folder; the error that it raises."""
+    def run(self, folder: Path, code: Callable[[], object] | None = None) -> CauceError:
+        """Run the code, or another one, in a folder; the error that it raises."""
         with contextlib.chdir(folder), _without(self.without), patch.dict(_REGISTRY):
             try:
-                self.code()
+                (code or self.code)()
             except CauceError as error:
                 return error
         raise AssertionError(f"{self.name} raised nothing")
@@ -147,6 +153,18 @@ def table() -> list[Mistake]:
         importlib.import_module(f"{__package__}.{chapter}")
     order = {f"{__package__}.{chapter}": place for place, chapter in enumerate(CHAPTERS)}
     return sorted(TABLE, key=lambda row: order[row.code.__module__])
+
+
+def _imports(tree: ast.Module, function: ast.FunctionDef) -> list[str]:
+    """The imports of a file that a function uses, less those of the table itself; a blank line."""
+    used = {node.id for line in function.body for node in ast.walk(line) if type(node) is ast.Name}
+    lines = []
+    for node in tree.body:
+        if isinstance(node, ast.ImportFrom) and not node.level:
+            names = [alias.name for alias in node.names if alias.name in used]
+            if names:
+                lines.append(f"from {node.module} import {', '.join(names)}")
+    return [*lines, ""] if lines else []
 
 
 @contextlib.contextmanager

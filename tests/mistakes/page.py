@@ -35,8 +35,8 @@ A traceback shows your own code alone, and ends in it. This is one in full, of
 `CAUCE_FULL_TRACEBACK=1` in the environment brings the frames of cauce back, for work on cauce
 itself and for reports of its faults.
 
-The code of each example below is a file `example.py` that begins like this, with the imports that
-it needs; line numbers count from the first line that is shown.
+The code of each example below stands in a file `example.py`, after these lines, which are not
+counted in the line numbers:
 
 ```python
 {preamble}

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from . import common
 from .mistake import Mistake, table
 from .page import PAGE, render
 
@@ -39,6 +40,26 @@ def test_a_mistake_says_what_where_and_what_to_do(
     assert f"\n  fix: {error.fix}" in str(error)
     last = traceback.extract_tb(error.__traceback__)[-1]
     assert (last.filename, last.line) == (file, row.ends or row.line)
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+def test_the_code_of_the_page_says_what_the_page_says(row: Mistake, tmp_path: Path) -> None:
+    code, _ = row.text()
+    file = str(tmp_path / "example.py")
+    linecache.cache[file] = (len(code), None, code.splitlines(keepends=True), file)
+    names = {name: getattr(common, name) for name in common.__all__}
+    error = row.run(tmp_path, lambda: exec(compile(code, file, "exec"), names))
+    lines = [
+        line.replace(file, "example.py")
+        for line in f"{type(error).__name__}: {error}".splitlines()
+        if not line.startswith("  from ") or file in line
+    ]
+    assert "\n".join(lines) == row.message(row.run(_empty(tmp_path)))
+
+
+def _empty(folder: Path) -> Path:
+    (folder / "empty").mkdir()
+    return folder / "empty"
 
 
 def test_the_page_is_up_to_date() -> None:
