@@ -17,7 +17,7 @@ from ..contract import ArrayState, Dims, NodeTime, Program, State
 from ..recent import Recent
 from ..split import split, updated_inputs
 from .emitter import Module
-from .engine import Library, compile_text
+from .engine import Library, assembly, compile_text
 from .layouts import choose_blocks, choose_orders, want_weights
 from .lowering import lower
 from .plan import TIMED, Plan, add_plan, free_symbols, make_plan
@@ -172,6 +172,10 @@ class LlvmProgram(Program):
         self._library = Library(compile_text(self.text, self.target), self.target)
         self._updated = updated_inputs(graph)
         self._pool = shared_pool(thread_count(threads), self.target)
+
+    def assembly(self) -> str:
+        """The machine code as text; ``text`` is the module that it comes from."""
+        return assembly(self.text, self.target)
 
     @property
     def fingerprint(self) -> str:

@@ -196,3 +196,10 @@ def test_the_profile_names_layers_with_their_work(model: cauce.Model) -> None:
     rows = cauce.compile(model, backend="llvm").profile(batch(8)["image"])
     conv = [row for row in rows if row.op == "conv2d"]
     assert len(conv) == 2 and all(row.seconds > 0 and row.flops > 0 for row in conv)
+
+
+def test_the_code_can_be_read(model: cauce.Model) -> None:
+    program = cauce.compile(model, backend="llvm").program
+    assert "define void @main(" in program.text and "fmuladd" in program.text
+    assert "main:" in program.assembly()
+    assert "numpy" not in program.fingerprint and program.target.cpu in program.fingerprint
