@@ -62,6 +62,7 @@ format: $(VENV)/.installed-dev
 # Pages made from the code itself; tests check that they are up to date.
 docs: $(VENV)/.installed-dev
 	$(PY) -m tests.project.readme
+	$(PY) -m tests.mistakes.page
 
 types: $(VENV)/.installed-dev
 	$(PY) -m mypy -p cauce
