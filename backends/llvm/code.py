@@ -20,7 +20,8 @@ from .emitter import Function, V, i64
 from .layouts import Order, strides
 from .target import Target
 
-# How LLVM calls the element types in memory and in registers.
+# How LLVM calls the element types in memory and in registers. Half precision is not among them:
+# without hardware for it LLVM calls conversion functions that no library here provides.
 STORED = {
     DType.BOOL: "i8",
     DType.I8: "i8",
@@ -31,7 +32,6 @@ STORED = {
     DType.U32: "i32",
     DType.I64: "i64",
     DType.U64: "i64",
-    DType.F16: "half",
     DType.F32: "float",
     DType.F64: "double",
 }

@@ -311,7 +311,7 @@ def _phi(phi: V, first: V, before: str, following: V, end: str) -> str:
 
 def mangled(type: str) -> str:
     """A type as intrinsics spell it: ``v16f32``."""
-    names = {"float": "f32", "double": "f64", "half": "f16"}
+    names = {"float": "f32", "double": "f64"}
     if type.startswith("<"):
         lanes, _, element = type[1:-1].partition(" x ")
         return f"v{lanes}{names.get(element, element)}"

@@ -77,14 +77,7 @@ def make_plan(
     """
     plan = Plan(graph, tuple(symbols), entry)
     roots: dict[Value, Value] = {}
-    for value in graph.values:
-        if value.type.dtype not in STORED:
-            raise UnsupportedOp(
-                f"the llvm backend does not know {value.type.dtype}",
-                fix="use f32, or the numpy backend",
-                path=value.path,
-                loc=value.loc,
-            )
+    need_known_dtypes(graph)
     leaving = {id(value) for value in (*graph.outputs.values(), *graph.updates.values())}
     for source in graph.inputs:
         plan.slots[source] = plan.new_slot()
@@ -125,6 +118,22 @@ def make_plan(
     for slot, (first, last) in spans.items():
         plan.buffers.append(Buffer(slot, sizes[slot], first, last))
     return plan
+
+
+def need_known_dtypes(graph: Graph) -> None:
+    """Raise UnsupportedOp for a value, regions included, whose dtype native code does not know."""
+    for value in graph.values:
+        if value.type.dtype not in STORED:
+            raise UnsupportedOp(
+                f"the llvm backend does not know {value.type.dtype}",
+                fix="use f32, or the numpy backend",
+                path=value.path,
+                loc=value.loc,
+            )
+    for node in graph.nodes:
+        for _, attribute in node.op.attributes():
+            if isinstance(attribute, Graph):
+                need_known_dtypes(attribute)
 
 
 def _in_rows(value: Value, orders: Mapping[str, Order]) -> bool:

@@ -185,9 +185,13 @@ def test_narrower_vectors_give_the_same_results(
 
 
 def test_what_native_code_does_not_know() -> None:
-    graph = cauce.parse("graph g(%x: bf16[N]) -> bf16[N] { %y = relu(%x) : bf16[N] return %y }")
-    with pytest.raises(UnsupportedOp, match="does not know bf16"):
-        cauce.compile(graph, backend="llvm")
+    for dtype in ("f16", "bf16"):
+        text = "graph g(%x: f64[N]) -> f64[N] {\n"
+        text += f"  %a = cast(%x) to={dtype} : {dtype}[N]\n  %b = relu(%a) : {dtype}[N]\n"
+        text += "  %y = cast(%b) to=f64 : f64[N]\n  return %y\n}"
+        graph = cauce.parse(text)
+        with pytest.raises(UnsupportedOp, match=f"does not know {dtype}"):
+            cauce.compile(graph, backend="llvm")  # fused into a region, which is looked into too
     with pytest.raises(AttributeMistake, match="takes its threads from NumPy's BLAS"):
         cauce.compile(graph, backend="numpy", threads=2)
 
