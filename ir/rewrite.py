@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Protocol, TypeVar
 
 from .builder import Builder
-from .errors import CompileError
+from .errors import CompileError, UnsupportedOp
 from .graph import Graph, Node, Value
 from .op import Op, Values
 
@@ -271,6 +271,31 @@ def decompose(node: Node) -> None:
     """
     operands = node.operands
     rewrite_node(node, lambda b: node.op.decompose(b, *operands))
+
+
+def decompose_unless(graph: Graph, known: Callable[[Node], bool], lacks: str, remedy: str) -> None:
+    """Decompose composites until every node is known: how backends lower a graph.
+
+    Args:
+        graph: is changed.
+        known: whether a node can stay as it is.
+        lacks: begins the message for a primitive that is not known: ``"X has no kernel"``.
+        remedy: what to write for its class: ``"add one in backends/x: @kernel"``.
+
+    Raises:
+        UnsupportedOp: a primitive that is not known.
+    """
+    while pending := [node for node in graph.nodes if not known(node)]:
+        for node in pending:
+            if not node.op.is_composite:
+                raise UnsupportedOp(
+                    f"{lacks} for {node.op.name}",
+                    fix="give it a decompose into other ops, or "
+                    f"{remedy}({type(node.op).__name__})",
+                    path=node.path,
+                    loc=node.loc,
+                )
+            decompose(node)
 
 
 def _nodes_between(first: Node | None, last: Node) -> Iterator[Node]:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ...ir import Builder, Graph, Node, Op, Value
-from ...ir.errors import UnsupportedOp
 from ...ir.ops import activation, elementwise, reduce
 from ...ir.ops.constant import size_as
-from ...ir.rewrite import decompose, substitute
+from ...ir.rewrite import decompose_unless, substitute
 from .code import EMITTERS
 
 
@@ -21,27 +20,16 @@ def lower(graph: Graph) -> Graph:
         UnsupportedOp: an op that can be neither compiled nor decomposed.
     """
     graph = graph.copy()
-    pending = [node for node in graph.nodes if not _known(node)]
-    while pending:
-        for node in pending:
-            if type(node.op) in WRITTEN:
-                substitute(node, (WRITTEN[type(node.op)](Builder.like(node, before=node), node),))
-            elif node.op.is_composite:
-                decompose(node)
-            else:
-                raise UnsupportedOp(
-                    f"the llvm backend has no kernel for {node.op.name}",
-                    fix="give it a decompose into other ops, or add one in backends/llvm: "
-                    f"@emits({type(node.op).__name__})",
-                    path=node.path,
-                    loc=node.loc,
-                )
-        pending = [node for node in graph.nodes if not _known(node)]
+    decompose_unless(
+        graph,
+        lambda node: type(node.op) in EMITTERS or type(node.op) in WRITTEN,
+        "the llvm backend has no kernel",
+        "add one in backends/llvm: @emits",
+    )
+    for node in graph.nodes:
+        if type(node.op) in WRITTEN:
+            substitute(node, (WRITTEN[type(node.op)](Builder.like(node, before=node), node),))
     return graph
-
-
-def _known(node: Node) -> bool:
-    return type(node.op) in EMITTERS
 
 
 def _mean(b: Builder, node: Node) -> Value:

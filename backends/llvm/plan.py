@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from ...ir import Dim, Graph, Node, Value
-from ...ir.dims import symbols as dim_symbols
 from ...ir.errors import CauceError, UnsupportedOp
 from ...ir.ops import shape
 from ...ir.ops.constant import Constant
@@ -172,12 +171,3 @@ def _note_time(f: Function, times: V, place: int) -> None:
     """Write the monotonic clock into the table of times."""
     f.declarations.add("declare i32 @clock_gettime(i32, ptr)")
     f.value(f"call i32 @clock_gettime(i32 1, {f.at(times, place, 16)})", "i32")
-
-
-def free_symbols(graph: Graph) -> tuple[str, ...]:
-    """The dimension symbols of a graph, in order."""
-    names: set[str] = set()
-    for value in graph.inputs:
-        for dim in value.type.shape:
-            names |= dim_symbols(dim)
-    return tuple(sorted(names))

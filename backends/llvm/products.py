@@ -72,19 +72,12 @@ class _Convolution:
 def _write_sums(code: NodeCode, dtype: DType, what: _Convolution) -> None:
     """Write the contraction of a convolution with the best plan for its shape."""
     lanes = code.target.lanes(dtype.itemsize)
-    sizes, x, y, weight = dict(what.sizes), what.x, what.y, what.weight
-    vector = "g" if sizes["o"] == 1 and sizes["g"] != 1 else "o"
-    count = sizes[vector]
-    paired = isinstance(count, int) and count % (2 * lanes) == 0
-    tile = [("j", _columns(sizes["j"], _accumulators(code, 2 if paired else 1)))]
-    pairs: tuple[str, ...] = ()
-    if paired:
-        # Two vectors beside one another: t is which of them, the axis itself the lanes, and u
-        # counts the pairs.
-        sizes |= {"u": count // (2 * lanes), "t": 2, vector: lanes}
+    x, y, weight = what.x, what.y, what.weight
+    vector, sizes, pairs = _vectors(what.sizes, lanes)
+    tile = [("j", _columns(sizes["j"], _accumulators(code, 2 if pairs else 1)))]
+    if pairs:
         x, y = _split(x, vector, lanes), _split(y, vector, lanes)
         weight = weight if "u" in weight.strides else _split(weight, vector, lanes)
-        pairs = ("u", "t")
         tile.append(("t", 2))
     # What is larger, images or weights, is gone through once; the other is near at hand.
     heavy = _known_size(sizes, "gocrsut") * dtype.itemsize > _NEAR
@@ -93,6 +86,19 @@ def _write_sums(code: NodeCode, dtype: DType, what: _Convolution) -> None:
     across = vector if y.strides[vector] == 1 else None
     contraction = Contraction(dtype, sizes, parallel, y, x, weight)
     write_contraction(code, contraction, Plan(across, tuple(tile), ("r", "s", "c")))
+
+
+def _vectors(sizes: Steps, lanes: int) -> tuple[str, Steps, tuple[str, ...]]:
+    """The axis across the lanes, and the sizes and further axes where it comes in pairs of vectors.
+
+    Two vectors lie beside one another: t is which of them, the axis itself the lanes, and u counts
+    the pairs.
+    """
+    vector = "g" if sizes["o"] == 1 and sizes["g"] != 1 else "o"
+    count = sizes[vector]
+    if not isinstance(count, int) or count % (2 * lanes):
+        return vector, sizes, ()
+    return vector, {**sizes, "u": count // (2 * lanes), "t": 2, vector: lanes}, ("u", "t")
 
 
 def _known_size(sizes: Mapping[str, Dim], axes: str) -> int:
@@ -164,21 +170,16 @@ def conv2d_backward_weight(code: NodeCode) -> None:
     padded = _padded(code, op, x, code.operand_access(0))
     steps = strides(weight.shape, OUTPUTS_LAST)
     sums = Access(code.scratch(weight.nbytes), weight.dtype, steps)
-    sizes = _sizes(op, x.shape[0], dy, weight)
+    vector, sizes, pairs = _vectors(_sizes(op, x.shape[0], dy, weight), lanes)
     result = _weights(op, sums, weight)
     reads = _reads(op, padded, x.shape[1])
     slopes = _outputs(op, code.operand_access(1), dy.shape[1])
-    vector = "g" if sizes["o"] == 1 and sizes["g"] != 1 else "o"
-    count = sizes[vector]
-    paired = isinstance(count, int) and count % (2 * lanes) == 0
-    tile = [("c", _columns(sizes["c"], _accumulators(code, 2 if paired else 1)))]
-    parallel = ["g", "o", "r", "s", "c"]
-    if paired:
-        sizes |= {"u": count // (2 * lanes), "t": 2, vector: lanes}
+    tile = [("c", _columns(sizes["c"], _accumulators(code, 2 if pairs else 1)))]
+    if pairs:
         result, reads, slopes = (_split(part, vector, lanes) for part in (result, reads, slopes))
-        parallel += ["u", "t"]
         tile.append(("t", 2))
-    what = Contraction(x.dtype, sizes, tuple(parallel), result, reads, slopes)
+    parallel = ("g", "o", "r", "s", "c", *pairs)
+    what = Contraction(x.dtype, sizes, parallel, result, reads, slopes)
     write_contraction(code, what, Plan(vector, tuple(tile), ("n", "i", "j")))
     write_copy(code, weight.shape, sums, code.result_access())
 

@@ -20,7 +20,7 @@ from .emitter import Module
 from .engine import Library, assembly, compile_text
 from .layouts import choose_blocks, choose_orders, want_weights
 from .lowering import lower
-from .plan import TIMED, Plan, add_plan, free_symbols, make_plan
+from .plan import TIMED, Plan, add_plan, make_plan
 from .pool import Pool, shared_pool, thread_count, write_run
 from .target import Target
 
@@ -159,7 +159,7 @@ class LlvmProgram(Program):
         want_weights(lowered, self.target)
         orders, blocks = choose_orders(lowered), choose_blocks(lowered)
         self._parts = split(lowered)
-        symbols = free_symbols(graph)
+        symbols = sorted(graph.symbols())
         self._main = Code(make_plan(self._parts.main, self.target, "main", symbols, orders, blocks))
         self._prepare = Code(
             make_plan(self._parts.prepare, self.target, "prepare", (), orders, blocks)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from ...ir import Builder, Graph, Value
-from ...ir.errors import UnsupportedOp
 from ...ir.ops.linear import MatMul, swap_last
 from ...ir.ops.shape import Transpose
-from ...ir.rewrite import Match, OpPattern, Rule, Var, apply_rules, decompose
+from ...ir.rewrite import Match, OpPattern, Rule, Var, apply_rules, decompose_unless
 from .kernels import KERNELS
 
 
@@ -41,16 +40,11 @@ def lower(graph: Graph) -> Graph:
         UnsupportedOp: a primitive without a kernel.
     """
     graph = graph.copy()
-    while pending := [node for node in graph.nodes if type(node.op) not in KERNELS]:
-        for node in pending:
-            if not node.op.is_composite:
-                raise UnsupportedOp(
-                    f"the numpy backend has no kernel for {node.op.name}",
-                    fix="give it a decompose into other ops, or add one in backends/numpy: "
-                    f"@kernel({type(node.op).__name__})",
-                    path=node.path,
-                    loc=node.loc,
-                )
-            decompose(node)
+    decompose_unless(
+        graph,
+        lambda node: type(node.op) in KERNELS,
+        "the numpy backend has no kernel",
+        "add one in backends/numpy: @kernel",
+    )
     apply_rules(graph, RULES)
     return graph

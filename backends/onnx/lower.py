@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from ...ir import Builder, Graph, Node, Value
-from ...ir.errors import UnsupportedOp
 from ...ir.ops.elementwise import Cast
-from ...ir.rewrite import decompose, substitute
+from ...ir.rewrite import decompose_unless, substitute
 from .rules import RULES
 
 
@@ -19,17 +18,9 @@ def lower(graph: Graph) -> Graph:
         UnsupportedOp: a primitive without a rule.
     """
     graph = graph.copy()
-    while pending := [node for node in graph.nodes if not _has_rule(node)]:
-        for node in pending:
-            if not node.op.is_composite:
-                raise UnsupportedOp(
-                    f"the ONNX export has no rule for {node.op.name}",
-                    fix="give it a decompose into other ops, or add one in backends/onnx: "
-                    f"@exports({type(node.op).__name__})",
-                    path=node.path,
-                    loc=node.loc,
-                )
-            decompose(node)
+    decompose_unless(
+        graph, _has_rule, "the ONNX export has no rule", "add one in backends/onnx: @exports"
+    )
     for node in graph.nodes_reversed:
         if not any(value.users or graph.leaves(value) for value in node.results):
             graph.erase(node)
