@@ -20,26 +20,10 @@ from .emitter import Module
 from .engine import Library, assembly, compile_text
 from .layouts import choose_blocks, choose_orders, want_weights
 from .lowering import lower
+from .memory import ALIGN, aligned, aligned_copy
 from .plan import TIMED, Plan, add_plan, make_plan
 from .pool import Pool, shared_pool, thread_count, write_run
 from .target import Target
-
-ALIGN = 64
-
-
-def aligned(nbytes: int) -> Array:
-    """Bytes that begin at a cache line."""
-    raw = np.empty(nbytes + ALIGN, np.uint8)
-    start = -raw.ctypes.data % ALIGN
-    return raw[start : start + nbytes]
-
-
-def aligned_copy(array: Array) -> Array:
-    """A contiguous copy that begins at a cache line."""
-    copy = aligned(array.nbytes).view(array.dtype).reshape(array.shape)
-    copy[...] = array
-    return copy
-
 
 @dataclass(frozen=True)
 class Layout:
