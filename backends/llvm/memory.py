@@ -1,23 +1,110 @@
-"""Memory for native code: buffers that begin at a cache line."""
+"""Memory for native code: arrays that begin at a cache line, and the arena of one call.
+
+Native code checks no bounds, so a test mode does: with ``CAUCE_GUARD=end`` in the environment every
+array ends where a page begins that must not be touched, with ``CAUCE_GUARD=begin`` it begins where
+such a page ends, and a wrong address ends the process. Arrays are full of NaN at first (of -1 and
+true, for other dtypes), so that what is read before it was written comes out.
+"""
 
 from __future__ import annotations
 
+import ctypes
+import mmap
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
 import numpy as np
 
-from ...ir import Array
+from ...ir import Array, DType
+from ...ir.errors import AttributeMistake
 
 ALIGN = 64
+GUARD = "CAUCE_GUARD"
+SIDES = ("begin", "end")
+
+
+def guard() -> str | None:
+    """The side of arrays that the test mode guards; None outside of it.
+
+    Raises:
+        AttributeMistake: an unknown side.
+    """
+    side = os.environ.get(GUARD) or None
+    if side is not None and side not in SIDES:
+        raise AttributeMistake(
+            f"{GUARD} names the side of arrays to guard, got {side!r}",
+            fix=f"set it to {' or '.join(SIDES)}, or to nothing",
+        )
+    return side
 
 
 def aligned(nbytes: int) -> Array:
-    """Bytes that begin at a cache line."""
+    """Bytes that begin at a cache line; in the test mode bytes at a guard page."""
+    side = guard()
+    if side is not None:
+        return _guarded(nbytes, side)
     raw = np.empty(nbytes + ALIGN, np.uint8)
     start = -raw.ctypes.data % ALIGN
     return raw[start : start + nbytes]
 
 
+def empty(shape: Sequence[int], dtype: DType) -> Array:
+    """An array with undefined elements."""
+    count = int(np.prod(shape, dtype=np.int64))
+    return aligned(count * dtype.numpy.itemsize).view(dtype.numpy).reshape(shape)
+
+
 def aligned_copy(array: Array) -> Array:
-    """A contiguous copy that begins at a cache line."""
+    """A contiguous copy."""
     copy = aligned(array.nbytes).view(array.dtype).reshape(array.shape)
     copy[...] = array
     return copy
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Where a buffer lies in an arena."""
+
+    slot: int
+    offset: int
+    nbytes: int
+
+
+class Arena:
+    """The buffers of one call: one array for all; in the test mode one for each.
+
+    Attributes:
+        addresses: of every buffer, by slot.
+    """
+
+    def __init__(self, pieces: Iterable[Piece], nbytes: int) -> None:
+        self.addresses: dict[int, int] = {}
+        self._arrays: list[Array] = []
+        apart = guard() is not None
+        base = 0 if apart else self._allocate(nbytes)
+        for piece in pieces:
+            own = self._allocate(piece.nbytes) if apart else base + piece.offset
+            self.addresses[piece.slot] = own
+
+    def _allocate(self, nbytes: int) -> int:
+        self._arrays.append(aligned(nbytes))
+        return int(self._arrays[-1].ctypes.data)
+
+
+def _guarded(nbytes: int, side: str) -> Array:
+    """Bytes between two pages that nothing may touch, at one of them."""
+    page = mmap.PAGESIZE
+    room = -(-nbytes // page) * page
+    private = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
+    # The mapping lives as long as an array that looks at it.
+    whole = np.frombuffer(mmap.mmap(-1, page + room + page, flags=private), np.uint8)
+    whole[page : page + room] = 0xFF
+    protect = ctypes.CDLL(None, use_errno=True).mprotect
+    protect.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+    no_access = 0
+    for start in (0, page + room):
+        if protect(whole.ctypes.data + start, page, no_access):
+            raise OSError(ctypes.get_errno(), "mprotect refused a guard page")
+    first = page if side == "begin" else page + room - nbytes
+    return whole[first : first + nbytes]

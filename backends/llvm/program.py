@@ -20,16 +20,17 @@ from .emitter import Module
 from .engine import Library, assembly, compile_text
 from .layouts import choose_blocks, choose_orders, want_weights
 from .lowering import lower
-from .memory import ALIGN, aligned, aligned_copy
+from .memory import ALIGN, Arena, Piece, aligned_copy, empty
 from .plan import TIMED, Plan, add_plan, make_plan
 from .pool import Pool, shared_pool, thread_count, write_run
 from .target import Target
+
 
 @dataclass(frozen=True)
 class Layout:
     """Where the buffers of the arena lie for given sizes."""
 
-    offsets: tuple[tuple[int, int], ...]  # (slot, offset)
+    pieces: tuple[Piece, ...]
     nbytes: int
 
 
@@ -56,8 +57,13 @@ class Code:
             for buffer in self.plan.buffers
         ]
         offsets, nbytes = pack(intervals, ALIGN)
-        slots = [buffer.slot for buffer in self.plan.buffers]
-        return Layout(tuple(zip(slots, offsets)), nbytes)
+        placed = zip(self.plan.buffers, offsets, intervals)
+        return Layout(tuple(Piece(b.slot, offset, i.nbytes) for b, offset, i in placed), nbytes)
+
+    def new_arena(self, dims: Dims) -> Arena:
+        """The buffers of one call with these sizes."""
+        layout = self.layout(dims)
+        return Arena(layout.pieces, layout.nbytes)
 
     def constant_outputs(self) -> dict[Value, Array]:
         """Outputs and updates that are constants: no launch writes them."""
@@ -71,16 +77,15 @@ class Code:
         self,
         library: Library,
         arrays: Mapping[Value, Array],
-        arena: Array,
+        arena: Arena,
         dims: Dims,
         pool: Pool,
         profile: list[NodeTime] | None = None,
     ) -> None:
         """Run all launches with these arrays of inputs and outputs."""
         addresses = [0] * self.plan.count
-        base = arena.ctypes.data
-        for slot, offset in self.layout(dims).offsets:
-            addresses[slot] = base + offset
+        for slot, begin in arena.addresses.items():
+            addresses[slot] = begin
         for slot, array in self._constants.items():
             addresses[slot] = array.ctypes.data
         for value, array in arrays.items():
@@ -173,23 +178,23 @@ class LlvmProgram(Program):
         }
         for value in graph.outputs.values():
             if value not in arrays:
-                arrays[value] = aligned_copy(_empty(value.type, {}))
-        arena = aligned(self._prepare.layout({}).nbytes)
+                arrays[value] = _empty(value.type, {})
+        arena = self._prepare.new_arena({})
         self._prepare.run(self._library, arrays, arena, {}, self._pool)
         return {name: arrays[value] for name, value in graph.outputs.items()}
 
     def new_state(self, values: Mapping[str, Array]) -> ArrayState:
         return ArrayState(self._updated, {name: aligned_copy(a) for name, a in values.items()})
 
-    def new_arena(self, dims: Dims) -> Array:
-        return aligned(self._main.layout(dims).nbytes)
+    def new_arena(self, dims: Dims) -> Arena:
+        return self._main.new_arena(dims)
 
     def main(
         self,
         dims: Dims,
         packed: Mapping[str, Array],
         state: State | None,
-        arena: Array,
+        arena: Arena,
         inputs: Sequence[Array],
         outputs: Sequence[Array | None],
         profile: list[NodeTime] | None = None,
@@ -240,13 +245,12 @@ class LlvmProgram(Program):
                 arrays[value] = packed[value.name]
             else:
                 array = next(called)
-                arrays[value] = array if array.flags.c_contiguous else array.copy(order="C")
+                arrays[value] = array if array.flags.c_contiguous else aligned_copy(array)
         return arrays
 
 
 def _empty(type_: TensorType, dims: Dims) -> Array:
-    shape = _shape(type_, dims)
-    return np.empty(shape, type_.dtype.numpy)
+    return empty(_shape(type_, dims), type_.dtype)
 
 
 def _writable_in_place(out: Array, inputs: Sequence[Array]) -> bool:
