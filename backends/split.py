@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..ir import Graph, Input, Role, Value
+from ..ir import Graph, Input, Node, Role, Value
 
 
 @dataclass
@@ -68,10 +68,12 @@ def split(graph: Graph) -> Split:
         if shared or node.results[0] in early:
             operands = [before[value] for value in node.operands]
             twin = prepare.add_node(node.op, operands, names=names, loc=node.loc)
+            _take_types(node, twin)
             before.update(zip(node.results, twin.results))
         if constant or node.results[0] not in early:
             operands = [cross(value) for value in node.operands]
             twin = main.add_node(node.op, operands, names=names, loc=node.loc)
+            _take_types(node, twin)
             after.update(zip(node.results, twin.results))
     main.outputs = {name: cross(value) for name, value in graph.outputs.items()}
     for target, value in graph.updates.items():
@@ -79,6 +81,12 @@ def split(graph: Graph) -> Split:
         assert isinstance(place, Input)
         main.updates[place] = cross(value)
     return Split(prepare, main, packed)
+
+
+def _take_types(node: Node, twin: Node) -> None:
+    """Give the results the same types, with the layouts on them, which inference does not know."""
+    for value, copy in zip(node.results, twin.results):
+        copy.type = value.type
 
 
 def _early_values(graph: Graph) -> set[Value]:

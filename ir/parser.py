@@ -14,6 +14,7 @@ import numpy as np
 from .dims import as_dim, parse_dim
 from .errors import CauceError, ParseError, did_you_mean, need
 from .graph import Graph, Role, Value
+from .layout import NO_HALO, Layout
 from .literal import Literal
 from .location import Frame, Location
 from .op import Op, lookup
@@ -37,6 +38,8 @@ _TOKEN = re.compile(
 )
 _SEE = "print a graph for an example; the grammar is in docs/text-format.md"
 _DEEPEST = 50  # levels of lists, regions and parentheses
+# Of a type: the axes in order, zeros around an image, the size of blocks.
+_LAYOUT = re.compile(r"\{(\d+(?:,\d+)*)(?: halo (\d+(?:,\d+){3}))?(?: block (\d+))?\}")
 _DTYPES = {dtype.value: dtype for dtype in DType}
 
 
@@ -210,6 +213,7 @@ class _Parser:
                 fix = f"write the type that follows from the operands, {value.type}"
                 what = f"{cls.name} gives {value.type}, the text says {declared}"
                 self.fail(what, type_start, fix)
+            value.type = declared  # with its layout
         if len(types) != len(names):
             self.fail(f"{len(names)} results, but {len(types)} types", type_start)
         scope.update({f"%{value.name}": value for value in node.results})
@@ -300,7 +304,22 @@ class _Parser:
         self.expect("]")
         with self._located(opening.end):
             dims = tuple(as_dim(part) for part in inside.split(",")) if inside.strip() else ()
-        return TensorType(_DTYPES[token.text], dims)
+        return TensorType(_DTYPES[token.text], dims, self._layout(len(dims)))
+
+    def _layout(self, rank: int) -> Layout | None:
+        """A layout right behind a type: ``{0,2,3,1 halo 1,1,1,1}``."""
+        opening = self.token
+        found = _LAYOUT.match(self.text, opening.start)
+        if found is None or opening.start != self.tokens[self.at - 1].end:
+            return None
+        order, halo, block = (
+            tuple(map(int, part.split(","))) if part else () for part in found.groups()
+        )
+        if sorted(order) != list(range(rank)) or (halo and rank != 4):
+            self.fail(f"the layout does not fit {rank} dimensions")
+        while self.token.start < found.end():
+            self.at += 1
+        return Layout(order, halo or NO_HALO, *block)  # type: ignore[arg-type]
 
     def _location(self) -> Location:
         self.expect("(")

@@ -42,7 +42,6 @@ class Pass:
         raise NotImplementedError
 
 
-@dataclass(frozen=True)
 class Rewrite(Pass):
     """A pass made of rewrite rules, applied anywhere until none fires.
 
@@ -109,7 +108,6 @@ def _hold(pass_: Pass, properties: tuple[Property, ...], graph: Graph, verb: str
             )
 
 
-@dataclass(frozen=True)
 class Repeat(Pass):
     """Runs passes again and again until none of them changes the graph any more."""
 

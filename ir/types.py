@@ -5,13 +5,14 @@ from __future__ import annotations
 import enum
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from .dims import Dim, as_dim, product, substitute
 from .errors import TypeMismatch
+from .layout import Layout
 from .tracebacks import user_facing
 
 Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
@@ -122,10 +123,15 @@ _NUMPY = {dtype: numpy for numpy, dtype in _BY_NUMPY.items()} | {DType.BF16: np.
 
 @dataclass(frozen=True)
 class TensorType:
-    """A dtype and a shape, printed as ``f32[N,64,56,56]``; a scalar is ``f32[]``."""
+    """A dtype and a shape, printed as ``f32[N,64,56,56]``; a scalar is ``f32[]``.
+
+    In a graph that a backend has lowered, ``layout`` says how the array lies in memory. It has no
+    part in what the type means: types that differ in it alone are equal.
+    """
 
     dtype: DType
     shape: tuple[Dim, ...]
+    layout: Layout | None = field(default=None, compare=False)
 
     @staticmethod
     @user_facing
@@ -163,7 +169,8 @@ class TensorType:
 
     def bind(self, bindings: Mapping[str, int]) -> TensorType:
         """The type with the bound symbols replaced by their sizes."""
-        return TensorType(self.dtype, tuple(substitute(dim, bindings) for dim in self.shape))
+        return replace(self, shape=tuple(substitute(dim, bindings) for dim in self.shape))
 
     def __str__(self) -> str:
-        return f"{self.dtype}[{','.join(str(dim) for dim in self.shape)}]"
+        lies = str(self.layout) if self.layout and self.shape else ""
+        return f"{self.dtype}[{','.join(str(dim) for dim in self.shape)}]{lies}"

@@ -12,18 +12,15 @@ vectors, say) stays outside, where it is computed once for each of its own eleme
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 
 from ..ir import Graph, Node, Value
-from ..ir.ops.fused import Fused
+from ..ir.ops.fused import Fused, enclose
 from ..ir.pass_manager import Pass
-from ..ir.rewrite import rewrite_node
 from .decompose import decompose_all, is_composite
 from .matching import array_of
 from .properties import holds_region, without_regions
 
 
-@dataclass(frozen=True)
 class InlineRegions(Pass):
     """Undoes fusion: puts what a region is made of in its place.
 
@@ -38,7 +35,6 @@ class InlineRegions(Pass):
         return decompose_all(graph, holds_region)
 
 
-@dataclass(frozen=True)
 class FuseElementwise(Pass):
     """Puts connected elementwise nodes into ``fused`` nodes; regions that are there grow.
 
@@ -49,8 +45,8 @@ class FuseElementwise(Pass):
 
     def run(self, graph: Graph) -> bool:
         regions = _regions(graph)
-        for root, members in regions.items():
-            _fuse(root, [*reversed(members)])
+        for members in regions.values():
+            _fuse([*reversed(members)])
         return bool(regions)
 
 
@@ -71,31 +67,15 @@ def _regions(graph: Graph) -> dict[Node, list[Node]]:
     return {root: nodes for root, nodes in members.items() if len(nodes) > 1}
 
 
-def _fuse(root: Node, members: list[Node]) -> None:
+def _fuse(members: list[Node]) -> None:
     """Replace ``members``, in order, by one node."""
     values = dict.fromkeys(value for node in members for value in node.operands)
-    own = {node.result for node in members}
-    constants = [value for value in values if _is_scalar(value)]
-    operands = [value for value in values if value not in own and not _is_scalar(value)]
-    body = Graph(root.path)
-    inside: dict[Value, Value] = {
-        value: body.add_input(value.name, value.type) for value in operands
-    }
-    makers = [value.node for value in constants if value.node is not None]
-    for node in (*makers, *members):
-        inputs = [inside[value] for value in node.operands]
-        if isinstance(node.op, Fused):
-            inner: dict[Value, Value] = dict(zip(node.op.body.inputs, inputs))
-            body.inline(node.op.body, inner)
-            inside[node.result] = inner[node.op.output]
-        else:
-            path, _, suffix = node.result.name.partition("~")
-            copy = body.add_node(node.op, inputs, path=path, suffix=suffix, loc=node.loc)
-            inside[node.result] = copy.result
-    output = inside[root.result]
-    body.outputs = {output.name: output}
-    decompose_all(body, is_composite)
-    rewrite_node(root, lambda b: b(Fused(body), *operands))
+
+    def region(body: Graph) -> Fused:
+        decompose_all(body, is_composite)
+        return Fused(body)
+
+    enclose(members, region, [value for value in values if _is_scalar(value)])
 
 
 def _is_scalar(value: Value) -> bool:

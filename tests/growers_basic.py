@@ -31,8 +31,9 @@ from cauce.ir.ops.elementwise import (
     Sub,
     Where,
 )
-from cauce.ir.ops.fused import Fused
+from cauce.ir.ops.fused import Fused, Kernel
 from cauce.ir.ops.reduce import ArgMax, Max, Mean, Sum, Variance
+from cauce.ir.ops.reorder import Reorder
 from cauce.ir.ops.shape import (
     Concat,
     Expand,
@@ -173,6 +174,22 @@ def fused(net: Net) -> None:
         y = b(Mul(), y, scalar(b, 0.5, y))
     body.outputs = {y.name: y}
     net.keep(net.b(Fused(body), *operands))
+
+
+@grows(Kernel)
+def kernel(net: Net) -> None:
+    x = net.floating()
+    body = Graph("region")
+    inside = body.add_input("x", x.type)
+    b = Builder(body)
+    y = b(Relu(), b(Exp(), b(Neg(), b(Abs(), inside))))
+    body.outputs = {y.name: y}
+    net.keep(net.b(Kernel(body), x))
+
+
+@grows(Reorder)
+def reorder(net: Net) -> None:
+    net.keep(net.b(Reorder(), net.floating()))
 
 
 # ---- reductions --------------------------------------------------------------------------------

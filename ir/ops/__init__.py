@@ -13,6 +13,7 @@ from . import (
     pool,
     random,
     reduce,
+    reorder,
     shape,
     update,
 )
@@ -30,6 +31,7 @@ __all__ = [
     "pool",
     "random",
     "reduce",
+    "reorder",
     "shape",
     "update",
 ]

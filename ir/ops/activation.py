@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -29,7 +28,6 @@ from .reduce import Sum, need_elements, normalize_axis
 
 
 @register
-@dataclass(frozen=True)
 class Relu(FloatUnary):
     """y = max(x, 0); the gradient at 0 is 0. ONNX Relu-14."""
 
@@ -44,7 +42,6 @@ class Relu(FloatUnary):
 
 
 @register
-@dataclass(frozen=True)
 class LeakyRelu(FloatUnary):
     """y = x where x > 0, else negative_slope * x. ONNX LeakyRelu-16, PyTorch's default slope."""
 
@@ -69,7 +66,6 @@ class LeakyRelu(FloatUnary):
 
 
 @register
-@dataclass(frozen=True)
 class Clip(FloatUnary):
     """y = x held within [min, max]; the gradient is 1 within, bounds included. ONNX Clip-13."""
 
@@ -102,7 +98,6 @@ class Clip(FloatUnary):
 
 
 @register
-@dataclass(frozen=True)
 class Sigmoid(FloatUnary):
     """y = 1 / (1 + e**-x), without overflow. ONNX Sigmoid-13."""
 
@@ -118,7 +113,6 @@ class Sigmoid(FloatUnary):
 
 
 @register
-@dataclass(frozen=True)
 class Tanh(FloatUnary):
     """y = tanh x. ONNX Tanh-13."""
 
@@ -144,7 +138,6 @@ class _AlongAxis(Op):
 
 
 @register
-@dataclass(frozen=True)
 class Softmax(_AlongAxis):
     """y = e**(x - max x) / sum of the same, along one axis. ONNX Softmax-13."""
 
@@ -163,7 +156,6 @@ class Softmax(_AlongAxis):
 
 
 @register
-@dataclass(frozen=True)
 class LogSoftmax(_AlongAxis):
     """y = x - max x - ln(sum of e**(x - max x)), along one axis. ONNX LogSoftmax-13."""
 

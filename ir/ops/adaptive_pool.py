@@ -7,7 +7,6 @@ and AdaptiveAvgPool2d; ONNX has no such op.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 
 from ..attributes import Pair
 from ..builder import Builder
@@ -18,7 +17,6 @@ from ..op import Gradients, register
 from .pool import Average, AverageBackward, Maximum, MaximumBackward, MaximumSelect, Pooling
 
 
-@dataclass(frozen=True)
 class AdaptiveWindows(Pooling):
     """The windows of the module's formula; ``output_size`` is (H', W') of y."""
 
@@ -50,7 +48,6 @@ class AdaptiveWindows(Pooling):
 
 
 @register
-@dataclass(frozen=True)
 class AdaptiveMaxPool2d(Maximum, AdaptiveWindows):
     """y[n,c,i,j] = max of x[n,c,a,b] over the cells (a, b) of window (i, j); NaN wins.
 
@@ -64,7 +61,6 @@ class AdaptiveMaxPool2d(Maximum, AdaptiveWindows):
 
 
 @register
-@dataclass(frozen=True)
 class AdaptiveMaxPool2dBackward(MaximumBackward, AdaptiveWindows):
     """dx[n,c,a,b] = sum of dy[n,c,i,j] over the windows of x whose first maximum is at (a, b)."""
 
@@ -75,7 +71,6 @@ class AdaptiveMaxPool2dBackward(MaximumBackward, AdaptiveWindows):
 
 
 @register
-@dataclass(frozen=True)
 class AdaptiveMaxPool2dSelect(MaximumSelect, AdaptiveWindows):
     """y[n,c,i,j] = g[n,c,a,b] where the first maximum of window (i, j) of x is at (a, b)."""
 
@@ -86,7 +81,6 @@ class AdaptiveMaxPool2dSelect(MaximumSelect, AdaptiveWindows):
 
 
 @register
-@dataclass(frozen=True)
 class AdaptiveAvgPool2d(Average, AdaptiveWindows):
     """y[n,c,i,j] = mean of x[n,c,a,b] over the cells (a, b) of window (i, j)."""
 
@@ -98,7 +92,6 @@ class AdaptiveAvgPool2d(Average, AdaptiveWindows):
 
 
 @register
-@dataclass(frozen=True)
 class AdaptiveAvgPool2dBackward(AverageBackward, AdaptiveWindows):
     """dx[n,c,a,b] = sum of dy[n,c,i,j] / number of cells over the windows that hold (a, b).
 

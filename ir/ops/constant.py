@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -15,7 +14,6 @@ from ..types import Array, DType, TensorType
 
 
 @register
-@dataclass(frozen=True)
 class Constant(Op):
     """A tensor that is part of the graph. ONNX Constant-13."""
 
@@ -33,7 +31,6 @@ class Constant(Op):
 
 
 @register
-@dataclass(frozen=True)
 class DimSize(Op):
     """A dimension as a value: ``y = size``, an i64 scalar. ONNX Shape-15 and Gather-13."""
 

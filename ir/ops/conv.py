@@ -9,7 +9,6 @@ With output height H', kernel K, padding P, stride S, dilation D:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -48,7 +47,6 @@ def kernel_of(weight: Value) -> Pair:
     return (height, width)
 
 
-@dataclass(frozen=True)
 class ConvBase(Op):
     """The attributes shared by convolution and its backward ops."""
 
@@ -131,7 +129,6 @@ class ConvBase(Op):
 
 
 @register
-@dataclass(frozen=True)
 class Conv2d(ConvBase):
     """y[n,o,i,j] = bias[o] + sum over c, r, s of weight[o,c,r,s] * x[n, c, i*S + r*D - P, ...].
 
@@ -180,7 +177,6 @@ class Conv2d(ConvBase):
 
 
 @register
-@dataclass(frozen=True)
 class Conv2dBackwardData(ConvBase):
     """dx[n, c, a, b] = sum of dy[n, o, i, j] * weight[o, c, r, s] where a = i*S + r*D - P.
 
@@ -230,7 +226,6 @@ class Conv2dBackwardData(ConvBase):
 
 
 @register
-@dataclass(frozen=True)
 class Conv2dBackwardWeight(ConvBase):
     """dweight[o, c, r, s] = sum over n, i, j of dy[n, o, i, j] * x[n, c, i*S + r*D - P, ...].
 

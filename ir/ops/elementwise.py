@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
@@ -52,7 +51,6 @@ def _fit(b: Builder, node: Node, *grads: Value) -> tuple[Value, ...]:
 
 
 @register
-@dataclass(frozen=True)
 class Add(Binary):
     """z = x + y. ONNX Add-14."""
 
@@ -66,7 +64,6 @@ class Add(Binary):
 
 
 @register
-@dataclass(frozen=True)
 class Sub(Binary):
     """z = x - y. ONNX Sub-14."""
 
@@ -80,7 +77,6 @@ class Sub(Binary):
 
 
 @register
-@dataclass(frozen=True)
 class Mul(Binary):
     """z = x * y. ONNX Mul-14."""
 
@@ -95,7 +91,6 @@ class Mul(Binary):
 
 
 @register
-@dataclass(frozen=True)
 class Div(FloatBinary):
     """z = x / y. ONNX Div-14."""
 
@@ -111,7 +106,6 @@ class Div(FloatBinary):
 
 
 @register
-@dataclass(frozen=True)
 class Pow(FloatBinary):
     """z = x ** y. ONNX Pow-15.
 
@@ -151,7 +145,6 @@ class _Extremum(Binary):
 
 
 @register
-@dataclass(frozen=True)
 class Maximum(_Extremum):
     """z = max(x, y), NaN where either is. ONNX Max-13."""
 
@@ -162,7 +155,6 @@ class Maximum(_Extremum):
 
 
 @register
-@dataclass(frozen=True)
 class Minimum(_Extremum):
     """z = min(x, y), NaN where either is. ONNX Min-13."""
 
@@ -173,7 +165,6 @@ class Minimum(_Extremum):
 
 
 @register
-@dataclass(frozen=True)
 class Neg(Op):
     """y = -x. ONNX Neg-13."""
 
@@ -192,7 +183,6 @@ class Neg(Op):
 
 
 @register
-@dataclass(frozen=True)
 class Abs(Op):
     """y = |x|; the gradient at 0 is 0. ONNX Abs-13."""
 
@@ -211,7 +201,6 @@ class Abs(Op):
 
 
 @register
-@dataclass(frozen=True)
 class Sign(Op):
     """y = -1, 0 or 1, the sign of x; its gradient is 0. ONNX Sign-13."""
 
@@ -228,7 +217,6 @@ class Sign(Op):
 
 
 @register
-@dataclass(frozen=True)
 class Exp(FloatUnary):
     """y = e**x. ONNX Exp-13."""
 
@@ -242,7 +230,6 @@ class Exp(FloatUnary):
 
 
 @register
-@dataclass(frozen=True)
 class Log(FloatUnary):
     """y = ln x. ONNX Log-13."""
 
@@ -256,7 +243,6 @@ class Log(FloatUnary):
 
 
 @register
-@dataclass(frozen=True)
 class Sqrt(FloatUnary):
     """y = square root of x. ONNX Sqrt-13."""
 
@@ -284,7 +270,6 @@ class Comparison(Op):
 
 
 @register
-@dataclass(frozen=True)
 class Equal(Comparison):
     """z = x == y. ONNX Equal-13."""
 
@@ -295,7 +280,6 @@ class Equal(Comparison):
 
 
 @register
-@dataclass(frozen=True)
 class Less(Comparison):
     """z = x < y. ONNX Less-13."""
 
@@ -306,7 +290,6 @@ class Less(Comparison):
 
 
 @register
-@dataclass(frozen=True)
 class LessEqual(Comparison):
     """z = x <= y. ONNX LessOrEqual-16."""
 
@@ -317,7 +300,6 @@ class LessEqual(Comparison):
 
 
 @register
-@dataclass(frozen=True)
 class Greater(Comparison):
     """z = x > y. ONNX Greater-13."""
 
@@ -328,7 +310,6 @@ class Greater(Comparison):
 
 
 @register
-@dataclass(frozen=True)
 class GreaterEqual(Comparison):
     """z = x >= y. ONNX GreaterOrEqual-16."""
 
@@ -354,7 +335,6 @@ class Logical(Op):
 
 
 @register
-@dataclass(frozen=True)
 class LogicalAnd(Logical):
     """z = x and y. ONNX And-7."""
 
@@ -365,7 +345,6 @@ class LogicalAnd(Logical):
 
 
 @register
-@dataclass(frozen=True)
 class LogicalOr(Logical):
     """z = x or y. ONNX Or-7."""
 
@@ -376,7 +355,6 @@ class LogicalOr(Logical):
 
 
 @register
-@dataclass(frozen=True)
 class LogicalNot(Logical):
     """z = not x. ONNX Not-1."""
 
@@ -388,7 +366,6 @@ class LogicalNot(Logical):
 
 
 @register
-@dataclass(frozen=True)
 class Where(Op):
     """z = x where condition, else y. ONNX Where-16."""
 
@@ -417,7 +394,6 @@ class Where(Op):
 
 
 @register
-@dataclass(frozen=True)
 class Cast(Op):
     """y = x as another dtype; floats become ints by truncation towards zero. ONNX Cast-13."""
 

@@ -1,36 +1,33 @@
-"""The region op: a small graph computed as one kernel. Its meaning is its body."""
+"""Region ops: a small graph computed as one. The meaning of a region is its body."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import TypeVar
 
 from ..builder import Builder
 from ..errors import AttributeMistake, ShapeError
 from ..evaluate import evaluate
-from ..graph import Graph, Value
+from ..graph import Graph, Node, Value
 from ..op import Cost, Op, Types, Values, bytes_moved, register
+from ..rewrite import rewrite_node
 from ..types import Array, TensorType
 
+RegionT = TypeVar("RegionT", bound="Region")
 
-@register
-@dataclass(frozen=True)
-class Fused(Op):
-    """y = the one output of ``body`` for these operands, computed in one go.
 
-    Fusion makes regions of elementwise chains; nothing but speed may depend on it. A region has
-    no gradient: autodiff inlines it first, which is its decomposition.
+class Region(Op):
+    """Base of region ops: y = the one output of ``body`` for these operands.
+
+    A region has no gradient: autodiff inlines it first, which is its decomposition.
     """
 
     body: Graph
 
-    name = "fused"
-    operands = ("*xs",)
-    elementwise = True
-
     def check(self) -> None:
         if len(self.body.outputs) != 1 or self.body.updates:
-            raise AttributeMistake("fused: the body must have one output and no updates")
+            raise AttributeMistake(f"{self.name}: the body must have one output and no updates")
 
     @property
     def output(self) -> Value:
@@ -41,7 +38,7 @@ class Fused(Op):
         wanted = [value.type for value in self.body.inputs]
         if list(xs) != wanted:
             raise ShapeError(
-                f"fused: the operands are {', '.join(map(str, xs))}, "
+                f"{self.name}: the operands are {', '.join(map(str, xs))}, "
                 f"the body takes {', '.join(map(str, wanted))}"
             )
         return self.output.type
@@ -56,13 +53,13 @@ class Fused(Op):
         used = frozenset().union(*(node.op.symbols() for node in self.body.nodes))
         return used - self.body.symbols()
 
-    def bind(self, bindings: Mapping[str, int]) -> Fused:
+    def bind(self: RegionT, bindings: Mapping[str, int]) -> RegionT:
         if not self.symbols():
             return self
         body = self.body.copy()
         for node in body.nodes:
             node.op = node.op.bind(bindings)
-        return Fused(body)
+        return replace(self, body=body)
 
     def decompose(self, b: Builder, *operands: Value) -> Values:
         mapping: dict[Value, Value] = dict(zip(self.body.inputs, operands))
@@ -75,3 +72,64 @@ class Fused(Op):
             for node in self.body.nodes
         )
         return Cost(flops, bytes_moved(operands, results))
+
+
+@register
+class Fused(Region):
+    """y = the one output of ``body``, a chain of elementwise ops, computed in one go.
+
+    Nothing but speed may depend on it.
+    """
+
+    name = "fused"
+    operands = ("*xs",)
+    elementwise = True
+
+
+@register
+class Kernel(Region):
+    """y = the one output of ``body``, which a backend compiles as one kernel.
+
+    The body is what the backend can hold in registers: a convolution and the elementwise ops
+    behind it, say. A backend forms kernels when it lowers a graph.
+    """
+
+    name = "kernel"
+    operands = ("*xs",)
+
+
+def enclose(
+    members: Sequence[Node],
+    region: Callable[[Graph], Region],
+    inside: Sequence[Value] = (),
+) -> None:
+    """Replace nodes by one region node in the place of the last, whose result it takes over.
+
+    Args:
+        members: in order; nothing but they may read the results of all but the last. Regions among
+            them are taken apart.
+        region: makes the op of the new node from the body.
+        inside: constants that the body holds itself.
+    """
+    root = members[-1]
+    values = dict.fromkeys(value for node in members for value in node.operands)
+    own = {node.result for node in members}
+    operands = [value for value in values if value not in own and value not in inside]
+    body = Graph(root.path)
+    known: dict[Value, Value] = {
+        value: body.add_input(value.name, value.type) for value in operands
+    }
+    makers = [value.node for value in inside if value.node is not None]
+    for node in (*makers, *members):
+        inputs = [known[value] for value in node.operands]
+        if isinstance(node.op, Region):
+            inner: dict[Value, Value] = dict(zip(node.op.body.inputs, inputs))
+            body.inline(node.op.body, inner)
+            known[node.result] = inner[node.op.output]
+        else:
+            path, _, suffix = node.result.name.partition("~")
+            copy = body.add_node(node.op, inputs, path=path, suffix=suffix, loc=node.loc)
+            known[node.result] = copy.result
+    output = known[root.result]
+    body.outputs = {output.name: output}
+    rewrite_node(root, lambda b: b(region(body), *operands))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -18,7 +17,6 @@ from .shape import Transpose
 
 
 @register
-@dataclass(frozen=True)
 class MatMul(Op):
     """z = x @ y over the last two dimensions, the others broadcast. ONNX MatMul-13.
 
@@ -67,7 +65,6 @@ def swap_last(b: Builder, value: Value) -> Value:
 
 
 @register
-@dataclass(frozen=True)
 class Linear(Op):
     """y = x @ weight.T + bias, weight [out, in] as in PyTorch. ONNX Gemm-13 with transB.
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
@@ -45,7 +44,6 @@ REDUCTIONS = ("mean", "sum", "none")
 LOG_FLOOR = -100.0
 
 
-@dataclass(frozen=True)
 class Loss(Op):
     """Base of losses: the last step, from the loss of each element to the result, and the cost."""
 
@@ -166,7 +164,6 @@ def write_picked(b: Builder, values: Value, target: Value) -> Value:
 
 
 @register
-@dataclass(frozen=True)
 class CrossEntropy(ClassLoss):
     """loss = -sum over classes c (axis 1) of t_c * log_softmax(logits)_c.
 
@@ -214,7 +211,6 @@ class CrossEntropy(ClassLoss):
 
 
 @register
-@dataclass(frozen=True)
 class KLDivergence(ClassLoss):
     """loss = sum over classes c (axis 1) of t_c * (log t_c - log_softmax(logits)_c).
 
@@ -254,7 +250,6 @@ class KLDivergence(ClassLoss):
 
 
 @register
-@dataclass(frozen=True)
 class BinaryCrossEntropy(PairLoss):
     """loss = -(t * log p + (1 - t) * log(1 - p)), every logarithm at least -100, as in PyTorch.
 
@@ -291,7 +286,6 @@ def write_floored_log(b: Builder, x: Value) -> Value:
 
 
 @register
-@dataclass(frozen=True)
 class BinaryCrossEntropyWithLogits(PairLoss):
     """loss = max(x, 0) - x * t + log(1 + e**-|x|), which is binary_cross_entropy(sigmoid(x), t)."""
 
@@ -313,7 +307,6 @@ class BinaryCrossEntropyWithLogits(PairLoss):
 
 
 @register
-@dataclass(frozen=True)
 class MSELoss(PairLoss):
     """loss = (x - target)**2."""
 

@@ -6,7 +6,6 @@ Ioffe and Szegedy 2015, "Batch normalization", algorithms 1 and 2. Channels are 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import reduce
 from typing import ClassVar
 
@@ -46,7 +45,6 @@ def write_against(b: Builder, channels: Value, x: Value) -> Value:
     return channels if x.type.rank == 2 else b(Reshape(shape), channels)
 
 
-@dataclass(frozen=True)
 class BatchNormBase(Op):
     """The attribute, the checks and the cost that batch normalisations share."""
 
@@ -83,7 +81,6 @@ class BatchNormBase(Op):
 
 
 @register
-@dataclass(frozen=True)
 class BatchNorm(BatchNormBase):
     """y = (x - mean) / sqrt(variance + epsilon) * gamma + beta, per channel of x [N, C, ...].
 
@@ -117,7 +114,6 @@ class BatchNorm(BatchNormBase):
 
 
 @register
-@dataclass(frozen=True)
 class BatchNormTrain(BatchNormBase):
     """y = batch_norm of x with its own mean and biased variance over all axes but 1, both [C].
 
@@ -177,7 +173,6 @@ class BatchNormTrain(BatchNormBase):
 
 
 @register
-@dataclass(frozen=True)
 class BatchNormTrainBackward(BatchNormBase):
     """The gradient of y of batch_norm_train. With s = 1 / sqrt(variance + epsilon),
     x' = (x - mean) * s and M = N*H*W:

@@ -20,7 +20,6 @@ MaxPool2d and AvgPool2d; ONNX MaxPool-12 and AveragePool-19.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from types import EllipsisType
 
 import numpy as np
@@ -211,7 +210,6 @@ def need_result(op: Pooling, x: TensorType, dy: TensorType) -> None:
         raise ShapeError(f"{op.name}: pooling {x} gives {wanted}, dy is {dy}")
 
 
-@dataclass(frozen=True)
 class FixedWindows(Pooling):
     """Windows of kernel_size cells, stride apart; the stride is the kernel size where None."""
 
@@ -281,7 +279,6 @@ class FixedWindows(Pooling):
         ]
 
 
-@dataclass(frozen=True)
 class MaxWindows(FixedWindows):
     """The attributes of max pooling."""
 
@@ -292,7 +289,6 @@ class MaxWindows(FixedWindows):
 
 
 @register
-@dataclass(frozen=True)
 class MaxPool2d(Maximum, MaxWindows):
     """y[n,c,i,j] = max of x[n,c,a,b] over the cells (a, b) of window (i, j); NaN wins.
 
@@ -306,7 +302,6 @@ class MaxPool2d(Maximum, MaxWindows):
 
 
 @register
-@dataclass(frozen=True)
 class MaxPool2dBackward(MaximumBackward, MaxWindows):
     """dx[n,c,a,b] = sum of dy[n,c,i,j] over the windows of x whose first maximum is at (a, b)."""
 
@@ -317,7 +312,6 @@ class MaxPool2dBackward(MaximumBackward, MaxWindows):
 
 
 @register
-@dataclass(frozen=True)
 class MaxPool2dSelect(MaximumSelect, MaxWindows):
     """y[n,c,i,j] = g[n,c,a,b] where the first maximum of window (i, j) of x is at (a, b)."""
 
@@ -327,7 +321,6 @@ class MaxPool2dSelect(MaximumSelect, MaxWindows):
         return (None, b(self.sibling(MaxPool2dBackward), node.operands[0], dy))
 
 
-@dataclass(frozen=True)
 class AverageWindows(FixedWindows):
     """The attributes of average pooling; padding counts where count_include_pad says so, what
     ceil mode adds after it never does."""
@@ -342,7 +335,6 @@ class AverageWindows(FixedWindows):
 
 
 @register
-@dataclass(frozen=True)
 class AvgPool2d(Average, AverageWindows):
     """y[n,c,i,j] = sum of x[n,c,a,b] over the cells (a, b) of window (i, j) / their number.
 
@@ -357,7 +349,6 @@ class AvgPool2d(Average, AverageWindows):
 
 
 @register
-@dataclass(frozen=True)
 class AvgPool2dBackward(AverageBackward, AverageWindows):
     """dx[n,c,a,b] = sum of dy[n,c,i,j] / number over the windows (i, j) that hold (a, b).
 
@@ -373,7 +364,6 @@ class AvgPool2dBackward(AverageBackward, AverageWindows):
 
 
 @register
-@dataclass(frozen=True)
 class GlobalAvgPool2d(Op):
     """y[n,c,0,0] = mean of x[n,c,:,:]. ONNX GlobalAveragePool-1."""
 

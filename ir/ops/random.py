@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -51,7 +50,6 @@ def philox(counter: Array, key: Array) -> Array:
 
 
 @register
-@dataclass(frozen=True)
 class RandomUniform(Op):
     """y = numbers in [0, 1), each a function of ``key``, ``stream`` and its own logical index.
 
@@ -109,7 +107,6 @@ class RandomUniform(Op):
 
 
 @register
-@dataclass(frozen=True)
 class Dropout(Op):
     """y = 0 where uniform < p, else x / (1 - p); all zeros where p = 1, as in PyTorch.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -83,7 +82,6 @@ def need_elements(op: str, x: TensorType, count: Dim) -> None:
         )
 
 
-@dataclass(frozen=True)
 class Reduction(Op):
     """Base of reductions: over all axes where ``axes`` is None."""
 
@@ -118,7 +116,6 @@ class Reduction(Op):
 
 
 @register
-@dataclass(frozen=True)
 class Sum(Reduction):
     """y = sum of x over axes. ONNX ReduceSum-13."""
 
@@ -135,7 +132,6 @@ class Sum(Reduction):
 
 
 @register
-@dataclass(frozen=True)
 class Mean(Reduction):
     """y = sum of x over axes / number of its terms. ONNX ReduceMean-18."""
 
@@ -157,7 +153,6 @@ class Mean(Reduction):
 
 
 @register
-@dataclass(frozen=True)
 class Max(Reduction):
     """y = greatest x over axes; equal ones share the gradient, as in PyTorch. ONNX ReduceMax-18."""
 
@@ -180,7 +175,6 @@ class Max(Reduction):
 
 
 @register
-@dataclass(frozen=True)
 class Variance(Reduction):
     """y = mean of (x - mean x)**2 over axes, or with n - correction in place of n.
 
@@ -214,7 +208,6 @@ class Variance(Reduction):
 
 
 @register
-@dataclass(frozen=True)
 class ArgMax(Op):
     """y = index of the first greatest x along one axis, as i64. ONNX ArgMax-13."""
 

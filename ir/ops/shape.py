@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,6 @@ from .reduce import normalize_axis
 
 
 @register
-@dataclass(frozen=True)
 class Reshape(Op):
     """y = x with another shape, elements in row order. ONNX Reshape-14 with a full shape."""
 
@@ -64,7 +62,6 @@ def complete_shape(x: TensorType, shape: tuple[Dim, ...]) -> tuple[Dim, ...]:
 
 
 @register
-@dataclass(frozen=True)
 class Flatten(Op):
     """y = x with the dimensions from start_dim to end_dim made one, as in PyTorch.
 
@@ -99,7 +96,6 @@ class Flatten(Op):
 
 
 @register
-@dataclass(frozen=True)
 class Transpose(Op):
     """y[i_perm[0], i_perm[1], ...] = x[i_0, i_1, ...]. ONNX Transpose-13."""
 
@@ -123,7 +119,6 @@ class Transpose(Op):
 
 
 @register
-@dataclass(frozen=True)
 class Concat(Op):
     """y = the operands side by side along one axis. ONNX Concat-13."""
 
@@ -162,7 +157,6 @@ class Concat(Op):
 
 
 @register
-@dataclass(frozen=True)
 class Slice(Op):
     """y = x[start:stop:step] along each of some axes, bounds counted from 0. ONNX Slice-13."""
 
@@ -222,7 +216,6 @@ class Slice(Op):
 
 
 @register
-@dataclass(frozen=True)
 class SliceBackward(Op):
     """dx = zeros of ``shape`` with dy at the sliced places: the transpose of slice."""
 
@@ -256,7 +249,6 @@ class SliceBackward(Op):
 
 
 @register
-@dataclass(frozen=True)
 class Pad(Op):
     """y = x with constant borders; ``pads`` are (before, after) of every axis. ONNX Pad-18."""
 
@@ -289,7 +281,6 @@ class Pad(Op):
 
 
 @register
-@dataclass(frozen=True)
 class Gather(Op):
     """y = rows of x along one axis, chosen by indices: NumPy's ``take``. ONNX Gather-13."""
 
@@ -314,7 +305,6 @@ class Gather(Op):
 
 
 @register
-@dataclass(frozen=True)
 class GatherBackward(Op):
     """dx = zeros with every row of dy added at its index: the transpose of gather."""
 
@@ -363,7 +353,6 @@ def check_indices(op: str, indices: Array, size: int) -> None:
 
 
 @register
-@dataclass(frozen=True)
 class Expand(Op):
     """y = x broadcast to ``shape``. ONNX Expand-13."""
 
@@ -385,7 +374,6 @@ class Expand(Op):
 
 
 @register
-@dataclass(frozen=True)
 class OneHot(Op):
     """y[..., k] = 1 where x = k, else 0, for k below ``depth``. ONNX OneHot-11."""
 

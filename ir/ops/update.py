@@ -6,7 +6,6 @@ The formulas and their order are PyTorch's. The moments and the velocity start a
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
@@ -56,7 +55,6 @@ def write_decayed(b: Builder, parameter: Value, gradient: Value, weight_decay: f
 
 
 @register
-@dataclass(frozen=True)
 class SGDUpdate(Update):
     """new_parameter = parameter - lr * (gradient + weight_decay * parameter)."""
 
@@ -81,7 +79,6 @@ class SGDUpdate(Update):
 
 
 @register
-@dataclass(frozen=True)
 class SGDMomentumUpdate(Update):
     """v = momentum * velocity + g, new_parameter = parameter - lr * v.
 
@@ -130,7 +127,6 @@ class SGDMomentumUpdate(Update):
 
 
 @register
-@dataclass(frozen=True)
 class AdamUpdate(Update):
     """One step of Adam, or of AdamW where ``decoupled``; ``step`` counts from 1.
 

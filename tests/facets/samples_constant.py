@@ -5,8 +5,10 @@ from __future__ import annotations
 from cauce.ir import Builder, DType, Graph, Literal, TensorType, Value
 from cauce.ir.ops.activation import Sigmoid, Tanh
 from cauce.ir.ops.constant import Constant, DimSize, scalar
+from cauce.ir.ops.conv import Conv2d
 from cauce.ir.ops.elementwise import Add, Mul, Sub
-from cauce.ir.ops.fused import Fused
+from cauce.ir.ops.fused import Fused, Kernel
+from cauce.ir.ops.reorder import Reorder
 
 from .sample import Draw, Sample, samples
 
@@ -24,6 +26,24 @@ def constant(draw: Draw) -> Sample:
 @samples(DimSize)
 def dim(draw: Draw) -> Sample:
     return Sample(DimSize(draw.int(1, 100)), ())
+
+
+@samples(Reorder)
+def reorder(draw: Draw) -> Sample:
+    return Sample(Reorder(), (draw.normal(draw.shape(1, 4)),), (0,))
+
+
+@samples(Kernel)
+def kernel(draw: Draw) -> Sample:
+    x, weight = draw.normal((2, 3, 5, 4)), draw.normal((4, 3, 3, 3))
+    operands = (x, weight, draw.normal((4, 1, 1)), draw.normal((2, 4, 5, 4)))
+    body = Graph("body")
+    inputs = [body.add_input(f"x{i}", TensorType.of(array)) for i, array in enumerate(operands)]
+    b = Builder(body)
+    y = b(Conv2d(padding=((1, 1), (1, 1))), *inputs[:2])
+    y = b(Tanh(), b(Add(), b(Mul(), y, inputs[2]), inputs[3]))
+    body.outputs = {y.name: y}
+    return Sample(Kernel(body), operands, tuple(range(len(operands))))
 
 
 @samples(Fused)

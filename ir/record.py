@@ -1,0 +1,92 @@
+"""Records: what frozen dataclasses are, without code that is generated for each class.
+
+``dataclass(frozen=True)`` writes six methods for each class as text and compiles them, a third of
+a millisecond in all. There are more than a hundred ops and passes, which every program imports
+before it does anything. So their methods stand here, once; ``fields``, ``replace`` and the like
+are those of dataclasses.
+"""
+
+from __future__ import annotations
+
+from dataclasses import MISSING, FrozenInstanceError, dataclass, fields
+from typing import TYPE_CHECKING, Any, ClassVar, dataclass_transform
+
+if TYPE_CHECKING:
+    from inspect import Signature
+
+
+class _Signature:
+    """The signature of a class of records, made when asked for: by ``help``, or for an error."""
+
+    def __get__(self, record: Record | None, cls: type[Record]) -> Signature | None:
+        from inspect import Parameter, Signature
+
+        if record is not None:
+            return None  # what is asked for is how the record is called, not its class
+        return Signature(
+            [
+                Parameter(
+                    field.name,
+                    Parameter.POSITIONAL_OR_KEYWORD,
+                    default=Parameter.empty if field.default is MISSING else field.default,
+                    annotation=field.type,
+                )
+                for field in fields(cls)  # type: ignore[arg-type]
+            ]
+        )
+
+
+@dataclass_transform(frozen_default=True)
+class Record:
+    """Base of records: a subclass is a frozen dataclass of the fields that it annotates.
+
+    Defaults are plain values. ``__post_init__`` is called when all fields are set. Two records are
+    equal where they are of one class and their fields are equal.
+    """
+
+    __signature__: ClassVar[Any] = _Signature()
+    __match_args__: ClassVar[tuple[str, ...]] = ()  # the names of the fields, in order
+
+    def __init_subclass__(cls) -> None:
+        dataclass(init=False, repr=False, eq=False)(cls)
+
+    def __init__(self, *values: Any, **named: Any) -> None:
+        cls, names = type(self), self.__match_args__
+        given = dict(zip(names, values), **named)
+        if (
+            len(given) < len(values) + len(named)
+            or not given.keys() <= set(names)
+            or not all(name in given or hasattr(cls, name) for name in names)
+        ):
+            try:
+                cls.__signature__.bind(*values, **named)
+            except TypeError as error:
+                raise TypeError(f"{cls.__name__}: {error}") from None
+        vars(self).update(given)  # a default is an attribute of the class
+        self.__post_init__()
+
+    def __post_init__(self) -> None:
+        """Check the fields, or bring them into one form, with ``vars(self)[name] = ...``."""
+
+    def _values(self) -> tuple[Any, ...]:
+        return tuple([getattr(self, name) for name in self.__match_args__])
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not type(self):
+            return NotImplemented
+        return self._values() == other._values()
+
+    def __hash__(self) -> int:
+        return hash((type(self), self._values()))
+
+    def __repr__(self) -> str:
+        shown = [f"{name}={getattr(self, name)!r}" for name in self.__match_args__]
+        return f"{type(self).__qualname__}({', '.join(shown)})"
+
+    if not TYPE_CHECKING:  # the type checker knows that records are frozen
+
+        def __setattr__(self, name, value):
+            raise FrozenInstanceError(f"cannot assign to field {name!r}")
+
+        def __delattr__(self, name):
+            raise FrozenInstanceError(f"cannot delete field {name!r}")
