@@ -13,6 +13,7 @@ from cauce.ir import Array, Graph
 from cauce.ir.pass_manager import run_passes
 from cauce.ir.validation import Feeds, difference
 from cauce.passes.pipelines import FUSE, TRAINING
+from tests.guarded import guarded
 from tests.networks import feeds_for, networks, results_of, tame
 
 from ..facets.test_backends import FEWER, PROGRAMS
@@ -67,7 +68,7 @@ def test_backend_is_the_reference(backend: str, training: bool) -> None:
         executable.load_state_dict({v.name: feeds[v.name] for v in fixed_inputs(compiled)})
         held = {value.name: feeds[value.name] for value in updated_inputs(compiled)}
         state = executable.new_state(held) if held else None
-        called = {value.name: feeds[value.name] for value in executable.inputs}
+        called = guarded({value.name: feeds[value.name] for value in executable.inputs})
         found = executable.run(called, state)
         after = state.read() if state else {}
         updates = {f"update {value.name}": after[value.name] for value in graph.updates}
