@@ -13,7 +13,6 @@ a test accuracy of at least 0.96 of a network trained with the op; and ONNX Runt
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +33,6 @@ from cauce.passes.pipelines import INFERENCE
 
 
 @register
-@dataclass(frozen=True)
 class SquaredRelu(FloatUnary):  # a FloatUnary infers the type of its one operand
     """y = max(x, 0)**2. So et al. 2021, "Primer: searching for efficient transformers"."""
 
@@ -65,7 +63,6 @@ class FindSquaredRelu(Rule):
         return b(SquaredRelu(), match["x"])
 
 
-@dataclass(frozen=True)
 class UseSquaredRelu(Rewrite):
     name = "use_squared_relu"
     rules = (FindSquaredRelu(),)

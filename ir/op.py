@@ -1,6 +1,6 @@
 """What an op is: one class that holds its whole meaning, and the registry of all of them.
 
-An op is a frozen dataclass whose fields are its typed attributes. To define one, subclass
+An op is a frozen dataclass (a :class:`Record`) of its typed attributes. To define one, subclass
 :class:`Op`, give ``name``, ``operands`` and ``results``, and write the facets: ``infer``,
 ``reference``, ``gradient`` and, for an op that is made of others, ``decompose``. The constructor
 brings each attribute into one canonical form by its annotation, so equal ops compare equal.
@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, TypeVar
 
 from .attributes import ATTRIBUTE_KINDS
 from .dims import Dim, DimExpr, product, substitute
 from .dims import symbols as dim_symbols
 from .errors import GraphError, UnsupportedOp, did_you_mean
+from .record import Record
 from .tracebacks import user_facing
 from .types import Array, TensorType
 
@@ -29,15 +29,14 @@ Values: TypeAlias = "Value | tuple[Value, ...]"
 Gradients: TypeAlias = "Sequence[Value | None]"
 
 
-@dataclass(frozen=True)
-class Cost:
+class Cost(Record):
     """What one evaluation costs: floating-point operations and bytes read and written."""
 
     flops: Dim
     bytes: Dim
 
 
-class Op:
+class Op(Record):
     """Base class of all ops; the docstring of each gives its formula and its source.
 
     Class variables:
@@ -56,9 +55,9 @@ class Op:
     zero_gradient: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):  # type: ignore[arg-type]
+        for field in dataclasses.fields(self):
             coerce = ATTRIBUTE_KINDS[str(field.type)]
-            object.__setattr__(self, field.name, coerce(getattr(self, field.name), field.name))
+            vars(self)[field.name] = coerce(getattr(self, field.name), field.name)
         self.check()
 
     def check(self) -> None:
@@ -136,12 +135,12 @@ class Op:
 
     def attributes(self) -> Iterator[tuple[str, Any]]:
         """The attributes in order, each with its value."""
-        for field in dataclasses.fields(self):  # type: ignore[arg-type]
+        for field in dataclasses.fields(self):
             yield field.name, getattr(self, field.name)
 
     def with_attributes(self: OpT, **changes: Any) -> OpT:
         """The same op with some attributes changed."""
-        return dataclasses.replace(self, **changes)  # type: ignore[type-var]
+        return dataclasses.replace(self, **changes)
 
     def symbols(self) -> frozenset[str]:
         """The names of the dimension symbols in the attributes."""
@@ -201,7 +200,7 @@ def register(cls: type[OpT]) -> type[OpT]:
     Raises:
         GraphError: another op has that name, or an attribute is annotated as what none can be.
     """
-    for field in dataclasses.fields(cls):  # type: ignore[arg-type]
+    for field in dataclasses.fields(cls):
         if str(field.type) not in ATTRIBUTE_KINDS:
             raise GraphError(
                 f"{cls.__name__}.{field.name} is annotated as {field.type}, no kind of attribute",

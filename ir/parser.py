@@ -235,7 +235,7 @@ class _Parser:
         return value
 
     def _op(self, cls: type[Op], token: _Token) -> Op:
-        known = {field.name: field for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
+        known = {field.name: field for field in dataclasses.fields(cls)}
         attributes: dict[str, Any] = {}
         while self.token.kind == "word":
             word = self.expect("word")

@@ -15,6 +15,7 @@ from typing import ClassVar, TypeAlias
 
 from .errors import CompileError
 from .graph import Graph
+from .record import Record
 from .rewrite import Event, Rule, apply_rules, watching
 from .tracebacks import user_facing
 from .verify import verify
@@ -23,8 +24,7 @@ from .verify import verify
 Property: TypeAlias = Callable[[Graph], str | None]
 
 
-@dataclass(frozen=True)
-class Pass:
+class Pass(Record):
     """Base of all passes; options are the fields of the subclass.
 
     Class variables:

@@ -8,7 +8,7 @@ are those of dataclasses.
 
 from __future__ import annotations
 
-from dataclasses import MISSING, FrozenInstanceError, dataclass, fields
+from dataclasses import Field, FrozenInstanceError, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, dataclass_transform
 
 if TYPE_CHECKING:
@@ -26,12 +26,12 @@ class _Signature:
         return Signature(
             [
                 Parameter(
-                    field.name,
+                    name,
                     Parameter.POSITIONAL_OR_KEYWORD,
-                    default=Parameter.empty if field.default is MISSING else field.default,
-                    annotation=field.type,
+                    default=cls._defaults.get(name, Parameter.empty),
+                    annotation=cls.__dataclass_fields__[name].type,
                 )
-                for field in fields(cls)  # type: ignore[arg-type]
+                for name in cls.__match_args__
             ]
         )
 
@@ -45,24 +45,25 @@ class Record:
     """
 
     __signature__: ClassVar[Any] = _Signature()
-    __match_args__: ClassVar[tuple[str, ...]] = ()  # the names of the fields, in order
+    # Both set by ``dataclass``: the names of the fields in order, and the fields by name.
+    __match_args__: ClassVar[tuple[str, ...]] = ()
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+    _defaults: ClassVar[dict[str, Any]] = {}
 
     def __init_subclass__(cls) -> None:
         dataclass(init=False, repr=False, eq=False)(cls)
+        names = cls.__match_args__
+        cls._defaults = {name: getattr(cls, name) for name in names if hasattr(cls, name)}
 
     def __init__(self, *values: Any, **named: Any) -> None:
-        cls, names = type(self), self.__match_args__
-        given = dict(zip(names, values), **named)
-        if (
-            len(given) < len(values) + len(named)
-            or not given.keys() <= set(names)
-            or not all(name in given or hasattr(cls, name) for name in names)
-        ):
+        given = dict(zip(self.__match_args__, values), **named)
+        state = {**self._defaults, **given}
+        if len(given) < len(values) + len(named) or state.keys() != set(self.__match_args__):
             try:
-                cls.__signature__.bind(*values, **named)
+                type(self).__signature__.bind(*values, **named)
             except TypeError as error:
-                raise TypeError(f"{cls.__name__}: {error}") from None
-        vars(self).update(given)  # a default is an attribute of the class
+                raise TypeError(f"{type(self).__name__}: {error}") from None
+        vars(self).update(state)
         self.__post_init__()
 
     def __post_init__(self) -> None:

@@ -19,6 +19,7 @@ from .builder import Builder
 from .errors import CompileError, UnsupportedOp
 from .graph import Graph, Node, Value
 from .op import Op, Values
+from .record import Record
 
 OpT = TypeVar("OpT", bound=Op)
 
@@ -48,8 +49,7 @@ class Pattern(Protocol):
         """Whether ``value`` matches; fills ``match`` where it does."""
 
 
-@dataclass(frozen=True)
-class Var:
+class Var(Record):
     """Matches any value; the same name twice means the same value."""
 
     name: str
@@ -128,8 +128,7 @@ class Rule:
         raise NotImplementedError
 
 
-@dataclass(frozen=True)
-class Event:
+class Event(Record):
     """A rule that matched: it fired, or refused with a reason."""
 
     rule: str

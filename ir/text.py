@@ -71,7 +71,7 @@ def print_node(node: Node, *, locations: bool = True, indent: str = "") -> str:
 def print_attributes(op: Op, *, locations: bool = True, indent: str = "") -> list[str]:
     """``name=value`` for every attribute that differs from its default."""
     shown = []
-    for field in dataclasses.fields(op):  # type: ignore[arg-type]
+    for field in dataclasses.fields(op):
         value = getattr(op, field.name)
         if field.default is not dataclasses.MISSING:
             default = getattr(_defaults(type(op)), field.name)
@@ -86,12 +86,12 @@ def print_attributes(op: Op, *, locations: bool = True, indent: str = "") -> lis
 def _defaults(cls: type[Op]) -> Op:
     """An op with default attributes in canonical form; required ones are left out."""
     blank = object.__new__(cls)
-    for field in dataclasses.fields(cls):  # type: ignore[arg-type]
+    for field in dataclasses.fields(cls):
         if field.default is not dataclasses.MISSING:
             from .attributes import ATTRIBUTE_KINDS
 
             value = ATTRIBUTE_KINDS[str(field.type)](field.default, field.name)
-            object.__setattr__(blank, field.name, value)
+            vars(blank)[field.name] = value
     return blank
 
 

@@ -13,8 +13,6 @@ What is left becomes one multiplication and one addition with the same s: :class
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from ..ir import Builder, Input, Node, Role, Value
 from ..ir.ops.constant import scalar
 from ..ir.ops.conv import Conv2d
@@ -118,7 +116,6 @@ class BatchNormScale(Rule):
         return b(Add(), scaled, shift)
 
 
-@dataclass(frozen=True)
 class FoldBatchNorm(Rewrite):
     """Folds batch norms into the convolutions and linear layers before them."""
 
@@ -126,7 +123,6 @@ class FoldBatchNorm(Rewrite):
     rules = (ConvBatchNorm(), LinearBatchNorm())
 
 
-@dataclass(frozen=True)
 class NormToScale(Rewrite):
     """Turns batch norms into a multiplication and an addition, with vectors of parameters."""
 

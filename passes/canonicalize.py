@@ -7,15 +7,12 @@ does not broadcast the other operand.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from ..ir.pass_manager import Rewrite
 from .activation_rules import ACTIVATION
 from .arithmetic_rules import ARITHMETIC
 from .shape_rules import SHAPES
 
 
-@dataclass(frozen=True)
 class Canonicalize(Rewrite):
     """Applies all rules of arithmetic, activations and shapes."""
 

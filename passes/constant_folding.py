@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from ..ir import Graph, Literal, Node, Value
 from ..ir.dims import sizes
 from ..ir.evaluate import evaluate_node
@@ -15,7 +13,6 @@ from ..ir.rewrite import rewrite_node
 from .matching import array_of
 
 
-@dataclass(frozen=True)
 class FoldConstants(Pass):
     """Replaces nodes whose operands are all constants by constants.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from dataclasses import dataclass
 
 from ..ir import Graph, Node, Op
 from ..ir.ops.elementwise import Add, Equal, LogicalAnd, LogicalOr, Maximum, Minimum, Mul
@@ -12,7 +11,6 @@ from ..ir.pass_manager import Pass
 COMMUTATIVE = (Add, Mul, Maximum, Minimum, Equal, LogicalAnd, LogicalOr)
 
 
-@dataclass(frozen=True)
 class EliminateCommon(Pass):
     """Lets later nodes with the same op and operands read the results of the first.
 

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from ..ir import Graph
 from ..ir.pass_manager import Pass
 from .properties import is_dead, no_dead_code
 
 
-@dataclass(frozen=True)
 class EliminateDead(Pass):
     """Erases nodes that neither an output nor an update depends on.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from ..ir import Graph, Node, Op
 from ..ir.errors import CauceError
@@ -37,7 +36,6 @@ def decompose_all(graph: Graph, selects: Predicate) -> bool:
     return changed
 
 
-@dataclass(frozen=True)
 class Decompose(Pass):
     """Replaces composites by primitives.
 

@@ -12,7 +12,6 @@ vectors, say) stays outside, where it is computed once for each of its own eleme
 
 from __future__ import annotations
 
-
 from ..ir import Graph, Node, Value
 from ..ir.ops.fused import Fused, enclose
 from ..ir.pass_manager import Pass

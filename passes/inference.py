@@ -6,8 +6,6 @@ whose update is computed from the mean (or the variance) that a ``batch_norm_tra
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from ..ir import Graph, Input, Node, Role, Value
 from ..ir.errors import GraphError, UnsupportedOp
 from ..ir.ops.normalize import BatchNorm, BatchNormTrain
@@ -25,7 +23,6 @@ class DropoutNothing(ToOperand):
     pattern = OpPattern(Dropout, Var("x"), Var("uniform"))
 
 
-@dataclass(frozen=True)
 class RemoveDropout(Rewrite):
     """Takes dropout away. This changes what the graph computes: it is not for training."""
 
@@ -33,7 +30,6 @@ class RemoveDropout(Rewrite):
     rules = (DropoutNothing(),)
 
 
-@dataclass(frozen=True)
 class ToInference(Pass):
     """Turns the graph of a network in training into that of the network in inference.
 

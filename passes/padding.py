@@ -7,7 +7,6 @@ that in a training graph too nothing is left that needs the padded tensor.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from ..ir import Builder, Value
 from ..ir.attributes import Padding, Pair
@@ -154,7 +153,6 @@ class PadMaxPool(_PadPool):
         return pool.with_attributes(padding=added(pool.padding, match.op("pad", Pad).pads[-2:]))
 
 
-@dataclass(frozen=True)
 class MergePadding(Rewrite):
     """Merges pads with one another and into convolutions and pooling ops."""
 

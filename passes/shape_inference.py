@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from ..ir import Graph, Op, TensorType
 from ..ir.errors import AttributeMistake, CauceError, GraphError
@@ -11,7 +10,6 @@ from ..ir.graph import infer
 from ..ir.pass_manager import Pass
 
 
-@dataclass(frozen=True)
 class InferShapes(Pass):
     """Infers the types of all results again, after the types of inputs have changed.
 
@@ -27,7 +25,6 @@ class InferShapes(Pass):
         return _infer_all(graph, {})
 
 
-@dataclass(frozen=True)
 class Specialize(Pass):
     """Puts sizes in the place of symbols: in the types of inputs, in attributes and in regions.
 

@@ -7,7 +7,6 @@ and AdaptiveAvgPool2d; ONNX has no such op.
 
 from __future__ import annotations
 
-
 from ..attributes import Pair
 from ..builder import Builder
 from ..dims import Dim, ceil_div

@@ -220,7 +220,7 @@ class FixedWindows(Pooling):
 
     def check(self) -> None:
         if self.stride is None:
-            object.__setattr__(self, "stride", self.kernel_size)
+            vars(self)["stride"] = self.kernel_size
         for axis in (0, 1):
             kernel, stride, pads, dilation = self.geometry(axis)
             if min(kernel, stride, dilation) < 1:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 from ..builder import Builder
 from ..graph import Node, Value
 from ..op import Gradients, Op, Values, register

@@ -177,7 +177,7 @@ class Slice(Op):
                 fix="to go backwards, take the indices with gather",
             )
         if self.steps is not None and all(step == 1 for step in self.steps):
-            object.__setattr__(self, "steps", None)
+            vars(self)["steps"] = None
 
     def bounds(self, rank: int) -> list[tuple[int, Dim, Dim, int]]:
         """(axis, start, stop, step) of each sliced axis."""

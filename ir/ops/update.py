@@ -21,16 +21,21 @@ from .elementwise import Add, Cast, Div, Mul, Pow, Sqrt, Sub
 
 
 class Update(Op):
-    """Base of updates: operands parameter, gradient, slots shaped like them, ..., lr."""
+    """Base of updates: operands parameter, gradient, slots shaped like them, ..., lr.
 
-    weight_decay: float
+    Class variables:
+        not_negative: the attributes that must not be.
+    """
+
     flops_per_element: ClassVar[int]
+    not_negative: ClassVar[tuple[str, ...]] = ("weight_decay",)
 
     def check(self) -> None:
-        if not self.weight_decay >= 0:
-            raise AttributeMistake(
-                f"{self.name}: weight_decay must not be negative, got {self.weight_decay}"
-            )
+        for what in self.not_negative:
+            if not getattr(self, what) >= 0:
+                raise AttributeMistake(
+                    f"{self.name}: {what} must not be negative, got {getattr(self, what)}"
+                )
 
     def check_operands(self, lr: TensorType, *tensors: TensorType) -> None:
         """Raise unless all ``tensors`` have one type, and lr is a scalar of its dtype."""
@@ -97,11 +102,7 @@ class SGDMomentumUpdate(Update):
     operands = ("parameter", "gradient", "velocity", "lr")
     results = ("new_parameter", "new_velocity")
     flops_per_element = 8
-
-    def check(self) -> None:
-        super().check()
-        if not self.momentum >= 0:
-            raise AttributeMistake(f"{self.name}: momentum must not be negative: {self.momentum}")
+    not_negative = ("weight_decay", "momentum")
 
     def infer(
         self, parameter: TensorType, gradient: TensorType, velocity: TensorType, lr: TensorType
@@ -149,6 +150,7 @@ class AdamUpdate(Update):
     operands = ("parameter", "gradient", "first_moment", "second_moment", "step", "lr")
     results = ("new_parameter", "new_first_moment", "new_second_moment")
     flops_per_element = 15
+    not_negative = ("weight_decay", "epsilon")
 
     def check(self) -> None:
         super().check()
@@ -157,8 +159,6 @@ class AdamUpdate(Update):
                 raise AttributeMistake(
                     f"{self.name}: {what} must lie in [0, 1), got {getattr(self, what)}"
                 )
-        if not self.epsilon >= 0:
-            raise AttributeMistake(f"{self.name}: epsilon must not be negative: {self.epsilon}")
 
     def infer(
         self,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -245,7 +244,6 @@ def test_an_initializer_of_every_dtype(dtype: DType) -> None:
 # ---- failures and files ------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
 class Mystery(Op):
     """y = x, and no backend knows how."""
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import pytest
 
@@ -133,7 +131,6 @@ def test_composites_are_those_that_decompose() -> None:
         Variance().gradient(None, None)
 
 
-@dataclass(frozen=True)
 class NoGradient(Op):
     """y = x, without a gradient rule; not registered, so that no other test meets it."""
 
@@ -175,7 +172,6 @@ def test_two_ops_of_one_name_are_refused() -> None:
     with pytest.raises(GraphError, match="an op called 'relu' is registered already"):
 
         @register
-        @dataclass(frozen=True)
         class OtherRelu(Op):
             """Not relu."""
 
@@ -188,7 +184,6 @@ def test_an_attribute_of_no_known_kind_is_refused() -> None:
     with pytest.raises(GraphError, match=r"Turn\.angle is annotated as complex") as caught:
 
         @register
-        @dataclass(frozen=True)
         class Turn(Op):
             """y = angle * x."""
 

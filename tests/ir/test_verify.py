@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import pytest
 
 from cauce.ir import (
@@ -156,7 +154,6 @@ def test_a_user_too_many(graph: Graph) -> None:
     assert found(graph).what == "%x: its list of users is not what the nodes read"
 
 
-@dataclass(frozen=True)
 class Unregistered(Op):
     """y = x, of a class that nobody registered."""
 

@@ -1,6 +1,5 @@
 """Graphs, ops and passes"""
 
-from dataclasses import dataclass
 
 from cauce.ir import Builder, Graph, TensorType, register
 from cauce.ir.errors import CompileError, GraphError, ShapeError, UnsupportedOp, VerifyError
@@ -68,7 +67,6 @@ def node_that_does_not_fit():
 def op_that_is_not_registered():
     """An op of one's own, not registered"""
 
-    @dataclass(frozen=True)
     class Swish(FloatUnary):
         """y = x * sigmoid(x)"""
 
@@ -96,7 +94,6 @@ def op_of_a_name_that_is_taken():
     """An op of one's own with a name that is taken"""
 
     @register
-    @dataclass(frozen=True)
     class MyRelu(FloatUnary):
         """y = max(x, 0)"""
 
@@ -115,7 +112,6 @@ def op_without_a_kernel():
     """An op of one's own that no backend knows"""
 
     @register
-    @dataclass(frozen=True)
     class Swish(FloatUnary):
         """y = x * sigmoid(x)"""
 
@@ -141,7 +137,6 @@ def op_that_cannot_be_exported():
     """An op of one's own that ONNX does not have"""
 
     @register
-    @dataclass(frozen=True)
     class Swish(FloatUnary):
         """y = x * sigmoid(x)"""
 
@@ -167,7 +162,6 @@ def op_without_a_gradient():
     """Training through an op of one's own without a gradient"""
 
     @register
-    @dataclass(frozen=True)
     class Swish(FloatUnary):
         """y = x * sigmoid(x)"""
 

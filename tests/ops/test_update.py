@@ -172,10 +172,10 @@ def test_mistakes() -> None:
     ("make", "message"),
     [
         (lambda: SGDUpdate(-0.1), "weight_decay must not be negative, got -0.1"),
-        (lambda: SGDMomentumUpdate(-0.9), "momentum must not be negative: -0.9"),
+        (lambda: SGDMomentumUpdate(-0.9), "momentum must not be negative, got -0.9"),
         (lambda: AdamUpdate(beta1=1.0), r"beta1 must lie in \[0, 1\), got 1.0"),
         (lambda: AdamUpdate(beta2=-0.5), r"beta2 must lie in \[0, 1\), got -0.5"),
-        (lambda: AdamUpdate(epsilon=-1.0), "epsilon must not be negative: -1.0"),
+        (lambda: AdamUpdate(epsilon=-1.0), "epsilon must not be negative, got -1.0"),
     ],
 )
 def test_attributes_that_cannot_be(make: Callable[[], Op], message: str) -> None:

@@ -72,7 +72,6 @@ class Case:
 def only(rule: Rule) -> Pass:
     """A pass that applies one rule."""
 
-    @dataclass(frozen=True)
     class Only(Rewrite):
         name = type(rule).__name__
         rules = (rule,)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -36,7 +35,6 @@ graph g(%x: f64[N], %y: f64[N]) -> f64[N] {
 }"""
 
 
-@dataclass(frozen=True)
 class Do(Pass):
     """Does whatever the test wants."""
 
@@ -75,11 +73,9 @@ def test_whether_anything_changed() -> None:
 
 
 def test_properties() -> None:
-    @dataclass(frozen=True)
     class Needs(Do):
         requires = (no_exp,)
 
-    @dataclass(frozen=True)
     class Gives(Do):
         ensures = (no_exp,)
 
