@@ -30,7 +30,7 @@ SHORT = ("resnet18", "resnet20")
 
 def native(case: Case) -> Prepared:
     """cauce's native code."""
-    model, image = _start(case)
+    model, image = start(case)
     predict = cauce.compile(model, backend="llvm", threads=case["threads"])
     versions = {"cauce": cauce.__version__, "llvmlite": version("llvmlite")}
     return _ready(lambda: predict(image), versions)
@@ -40,7 +40,7 @@ def onnx_runtime(case: Case) -> Prepared:
     """ONNX Runtime on its processor provider, with all of its own rewrites."""
     import onnxruntime
 
-    model, image = _start(case)
+    model, image = start(case)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = case["threads"]
     options.inter_op_num_threads = 1
@@ -56,7 +56,7 @@ def openvino(case: Case) -> Prepared:
     """OpenVINO, tuned for latency, in float32 (by default it may choose bfloat16)."""
     import openvino
 
-    model, image = _start(case)
+    model, image = start(case)
     settings = {
         "INFERENCE_NUM_THREADS": case["threads"],
         "INFERENCE_PRECISION_HINT": "f32",
@@ -90,7 +90,7 @@ def compiled(case: Case) -> Prepared:
     return _torch(case, compiled=True)
 
 
-def _start(case: Case) -> tuple[cauce.Model, Array]:
+def start(case: Case) -> tuple[cauce.Model, Array]:
     """The model and the images, which the peers must have alike.
 
     Fresh batch normalisations change nothing: here they have numbers as if trained.
@@ -125,7 +125,7 @@ def _torch(case: Case, channels_last: bool = False, compiled: bool = False) -> P
     from torch_network import torch_network
 
     torch.set_num_threads(case["threads"])
-    model, images = _start(case)
+    model, images = start(case)
     image = torch.from_numpy(images)
     network = torch_network(model).eval()
     if channels_last:
@@ -160,7 +160,7 @@ BENCHMARK = Benchmark(
 
 
 def main() -> None:
-    parser = report.command_line(__doc__.splitlines()[0], seconds=0.5)
+    parser = report.steps_command_line(__doc__.splitlines()[0], seconds=0.5)
     parser.add_argument("--models", nargs="+", default=SHORT, choices=(*MODELS, "all"))
     parser.add_argument("--batch", type=int, nargs="+", default=[1], help="1; see also 16")
     options = parser.parse_args()

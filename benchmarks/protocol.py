@@ -19,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
@@ -27,8 +27,9 @@ from typing import Any
 Case = Mapping[str, Any]  # what is measured: "threads", and what else the benchmark varies
 
 THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "CAUCE_NUM_THREADS")
-# OpenBLAS chooses its kernels and block sizes itself, whatever the shell says.
-UNSET = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
+# OpenBLAS chooses its kernels and block sizes itself, and Python keeps the bytecode of what it
+# imports, whatever the shell says.
+UNSET = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE", "PYTHONDONTWRITEBYTECODE")
 
 
 @dataclass(frozen=True)
@@ -115,19 +116,42 @@ def measure(benchmark: Benchmark, case: Case, rounds: int, seconds: float) -> di
         for peer, worker in workers.items():
             result = results[peer]
             result.versions = worker.versions
-            result.difference = difference(worker.evidence, workers[benchmark.base].evidence)
-            if not result.difference <= benchmark.tolerance:  # NaN is no agreement
-                raise SystemExit(
-                    f"{peer} does not compute what {benchmark.base} does: they differ by "
-                    f"{result.difference:.1e}, at most {benchmark.tolerance:.0e} was expected"
-                )
+            result.difference = agreement(
+                peer,
+                worker.evidence,
+                benchmark.base,
+                workers[benchmark.base].evidence,
+                benchmark.tolerance,
+            )
             result.steps = max(1, round(seconds / worker.run(1)[0]))
-        for turn in range(rounds):
-            for peer in workers if turn % 2 == 0 else reversed(workers):
-                elapsed, used = workers[peer].run(results[peer].steps)
-                results[peer].seconds.append(elapsed)
-                results[peer].processor_seconds.append(used)
+        for peer in turns(list(workers), rounds):
+            elapsed, used = workers[peer].run(results[peer].steps)
+            results[peer].seconds.append(elapsed)
+            results[peer].processor_seconds.append(used)
     return results
+
+
+def turns(peers: Sequence[str], rounds: int) -> Iterator[str]:
+    """Whose turn it is: every second round runs backwards."""
+    for number in range(rounds):
+        yield from peers if number % 2 == 0 else reversed(peers)
+
+
+def agreement(
+    peer: str, numbers: Sequence[float], base: str, expected: Sequence[float], tolerance: float
+) -> float:
+    """The difference between the evidence of a peer and that of the base.
+
+    Raises:
+        SystemExit: it is more than ``tolerance``.
+    """
+    found = difference(numbers, expected)
+    if not found <= tolerance:  # NaN is no agreement
+        raise SystemExit(
+            f"{peer} does not compute what {base} does: they differ by {found:.1e}, "
+            f"at most {tolerance:.0e} was expected"
+        )
+    return found
 
 
 def difference(numbers: Sequence[float], expected: Sequence[float]) -> float:
@@ -171,8 +195,7 @@ class Worker:
         line = self._process.stdout.readline()
         if not line:
             self._errors.seek(0)
-            last = self._errors.read().strip().splitlines()[-1:]
-            raise PeerFailed(f"it ended with code {self._process.wait()}: {''.join(last)}")
+            raise ended(self._process.wait(), self._errors.read())
         answer: dict[str, Any] = json.loads(line)
         if "failed" in answer:
             raise PeerFailed(answer["failed"])
@@ -192,6 +215,12 @@ class Worker:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
+
+
+def ended(code: int, errors: str) -> PeerFailed:
+    """What to raise when the process of a peer has ended with ``code``."""
+    last = errors.strip().splitlines()[-1:]
+    return PeerFailed(f"it ended with code {code}: {''.join(last)}")
 
 
 def environment(threads: int) -> dict[str, str]:

@@ -20,7 +20,7 @@ BENCHMARK = Benchmark(
 
 
 def main() -> None:
-    parser = report.command_line(__doc__.splitlines()[0], seconds=1.0)
+    parser = report.steps_command_line(__doc__.splitlines()[0], seconds=1.0)
     parser.add_argument("--batch", type=int, default=64)
     options = parser.parse_args()
     cases = [

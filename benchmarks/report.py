@@ -10,33 +10,43 @@ import platform
 import statistics
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from protocol import Benchmark, Case, Result, measure, serve
 
 HERE = Path(__file__).resolve().parent
+Rows = Mapping[str, Mapping[str, Any]]  # the numbers of each peer
+Versions = Mapping[str, str]  # of libraries, by name
+Peer = TypeVar("Peer")
 
 
-def command_line(description: str, seconds: float) -> argparse.ArgumentParser:
-    """The options that all benchmarks share; ``seconds`` is the default length of a turn."""
+def command_line(description: str) -> argparse.ArgumentParser:
+    """The options that all benchmarks share."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--rounds", type=int, default=7, help="turns of each peer (7)")
-    parser.add_argument(
-        "--seconds", type=float, default=seconds, help=f"of a turn, about ({seconds:g})"
-    )
     parser.add_argument("--peers", nargs="+", help="only these beside the base")
     parser.add_argument("--output", type=Path, help="the JSON file (results/, named by date)")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     return parser
 
 
+def steps_command_line(description: str, seconds: float) -> argparse.ArgumentParser:
+    """The same for those that time steps; ``seconds`` is the default length of a turn."""
+    parser = command_line(description)
+    parser.add_argument(
+        "--seconds", type=float, default=seconds, help=f"of a turn, about ({seconds:g})"
+    )
+    return parser
+
+
 def run(
     benchmark: Benchmark, options: argparse.Namespace, cases: Iterable[Case]
 ) -> list[dict[str, Any]]:
-    """Measure the cases, print and write each as it is done; return them as in the JSON.
+    """Measure the steps of all cases; return the rows of :func:`write`.
 
     With ``--worker`` it is a worker instead, and does not return.
     """
@@ -44,10 +54,40 @@ def run(
         request = json.loads(options.worker)
         serve(benchmark, request["peer"], request["case"])
         sys.exit()
-    if options.peers:
-        benchmark = chosen(benchmark, options.peers)
-    name, now = Path(benchmark.script).stem, datetime.datetime.now(datetime.UTC)
-    path: Path = options.output or HERE / "results" / f"{name}-{now:%Y-%m-%d-%H%M}.json"
+    benchmark = replace(benchmark, peers=chosen(benchmark.peers, benchmark.base, options.peers))
+
+    def measured(case: Case) -> tuple[Rows, Versions]:
+        results = measure(benchmark, case, options.rounds, options.seconds)
+        base = results[benchmark.base]
+        rows = {peer: summary(result, base) for peer, result in results.items()}
+        return rows, merged(result.versions for result in results.values())
+
+    settings = {"rounds": options.rounds, "seconds_of_a_turn": options.seconds}
+    return write(benchmark.script, benchmark.base, settings, options.output, cases, measured, table)
+
+
+def write(
+    script: str,
+    base: str,
+    settings: Mapping[str, Any],
+    output: Path | None,
+    cases: Iterable[Case],
+    measured: Callable[[Case], tuple[Rows, Versions]],
+    table: Callable[[Case, str, Rows], str],
+) -> list[dict[str, Any]]:
+    """Measure the cases, print and write each as it is done; return them as in the JSON.
+
+    Args:
+        script: the path of the benchmark.
+        base: the peer that the others are compared with.
+        settings: how it is measured, for the JSON.
+        output: the JSON file; ``results/``, named by date, where None.
+        cases: what to measure.
+        measured: measures a case: the numbers of each peer, and versions of libraries.
+        table: a case for people.
+    """
+    name, now = Path(script).stem, datetime.datetime.now(datetime.UTC)
+    path = output or HERE / "results" / f"{name}-{now:%Y-%m-%d-%H%M}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     versions: dict[str, str] = {"Python": platform.python_version()}
     rows: list[dict[str, Any]] = []
@@ -57,18 +97,15 @@ def run(
         "machine": machine(),
         "commit": commit(),
         "versions": versions,
-        "rounds": options.rounds,
-        "seconds_of_a_turn": options.seconds,
-        "base": benchmark.base,
+        **settings,
+        "base": base,
         "cases": rows,
     }
     for case in cases:
-        results = measure(benchmark, case, options.rounds, options.seconds)
-        for result in results.values():
-            versions.update(result.versions)
-        peers = {peer: summary(result, results[benchmark.base]) for peer, result in results.items()}
+        peers, libraries = measured(case)
+        versions.update(libraries)
         rows.append({**case, "peers": peers})
-        print(table(case, benchmark.base, peers), flush=True)
+        print(table(case, base, peers), flush=True)
         path.write_text(json.dumps(report, indent=1) + "\n")
     print("; ".join(f"{what}: {text}" for what, text in machine().items()))
     print(", ".join(f"{library} {version}" for library, version in versions.items()))
@@ -76,15 +113,17 @@ def run(
     return rows
 
 
-def chosen(benchmark: Benchmark, names: Iterable[str]) -> Benchmark:
-    """The benchmark with these peers and its base."""
-    unknown = [name for name in names if name not in benchmark.peers]
+def chosen(peers: Mapping[str, Peer], base: str, names: Sequence[str] | None) -> dict[str, Peer]:
+    """The base and the peers with these names; all where None."""
+    unknown = [name for name in names or () if name not in peers]
     if unknown:
-        raise SystemExit(f"no peer {unknown[0]!r}; there are {', '.join(benchmark.peers)}")
-    peers = {
-        name: peer for name, peer in benchmark.peers.items() if name in (benchmark.base, *names)
-    }
-    return Benchmark(benchmark.script, benchmark.base, peers, benchmark.tolerance)
+        raise SystemExit(f"no peer {unknown[0]!r}; there are {', '.join(peers)}")
+    return {name: peer for name, peer in peers.items() if names is None or name in (base, *names)}
+
+
+def merged(versions: Iterable[Versions]) -> Versions:
+    """All versions in one."""
+    return {library: version for some in versions for library, version in some.items()}
 
 
 def summary(result: Result, base: Result) -> dict[str, Any]:
@@ -112,16 +151,15 @@ def lower_quartile(numbers: Iterable[float]) -> float:
     return ranked[below] + part / 4 * (ranked[min(below + 1, len(ranked) - 1)] - ranked[below])
 
 
-def table(case: Case, base: str, peers: Mapping[str, Mapping[str, Any]]) -> str:
+def table(case: Case, base: str, peers: Rows) -> str:
     """The results of one case, for people."""
-    title = ", ".join(f"{what} {setting}" for what, setting in case.items())
     lines = [
-        f"\n{title}; ratio: time over that of {base}, above 1 where {base} is faster",
+        f"\n{title(case)}; ratio: time over that of {base}, above 1 where {base} is faster",
         f"{'':<24}{'fastest':>12}{'median':>12}{'ratio':>9}{'quartile':>10}{'CPUs':>7}{'differs':>10}",
     ]
     for peer, row in peers.items():
         if "failed" in row:
-            lines.append(f"{peer:<24}  failed: {row['failed'].splitlines()[0][:70]}")
+            lines.append(failure(peer, row["failed"]))
             continue
         lines.append(
             f"{peer:<24}{row['fastest_ms']:>9.2f} ms{row['median_ms']:>9.2f} ms"
@@ -129,6 +167,16 @@ def table(case: Case, base: str, peers: Mapping[str, Mapping[str, Any]]) -> str:
             f"{row['processors']:>7.2f}{row['difference']:>10.0e}"
         )
     return "\n".join(lines)
+
+
+def title(case: Case) -> str:
+    """What was measured, for people."""
+    return ", ".join(f"{what} {setting}" for what, setting in case.items())
+
+
+def failure(peer: str, reason: str) -> str:
+    """The line of a peer without numbers."""
+    return f"{peer:<24}  failed: {reason.splitlines()[0][:70]}"
 
 
 def machine() -> dict[str, Any]:

@@ -31,7 +31,7 @@ BENCHMARK = Benchmark(
 
 
 def main() -> None:
-    parser = report.command_line(__doc__.splitlines()[0], seconds=1.0)
+    parser = report.steps_command_line(__doc__.splitlines()[0], seconds=1.0)
     parser.add_argument("--batch", type=int, default=128)
     options = parser.parse_args()
     cases = (

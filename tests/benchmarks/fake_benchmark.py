@@ -53,7 +53,7 @@ BENCHMARK = Benchmark(__file__, "a", PEERS, 1e-5)
 
 
 if __name__ == "__main__":
-    parser = report.command_line("A benchmark of nothing.", 0.01)
+    parser = report.steps_command_line("A benchmark of nothing.", 0.01)
     parser.add_argument("--log")
     options = parser.parse_args()
     cases = [{"log": options.log, "threads": threads} for threads in options.threads]

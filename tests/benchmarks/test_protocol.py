@@ -109,11 +109,12 @@ def test_from_the_command_line(tmp_path: Path) -> None:
 def test_workers_are_told_the_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENBLAS_CORETYPE", "Haswell")
     monkeypatch.setenv("OPENBLAS_L2_SIZE", "1")
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
     told = environment(3)
     for library in ("OPENBLAS", "OMP", "CAUCE"):
         assert told[f"{library}_NUM_THREADS"] == "3"
-    assert not {"OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"} & told.keys()
+    assert not {"OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE", "PYTHONDONTWRITEBYTECODE"} & told.keys()
     assert told["PATH"] == os.environ["PATH"]
 
 
@@ -152,6 +153,7 @@ def test_a_ratio_is_of_one_round() -> None:
 
 
 def test_unknown_peers_are_named() -> None:
-    assert list(chosen(BENCHMARK, ["b"]).peers) == ["a", "b"]
+    assert list(chosen(PEERS, "a", ["b"])) == ["a", "b"]
+    assert chosen(PEERS, "a", None) == PEERS
     with pytest.raises(SystemExit, match="no peer 'c'; there are a, b"):
-        chosen(BENCHMARK, ["c"])
+        chosen(PEERS, "a", ["c"])
