@@ -1,6 +1,6 @@
 """The LLVM backend: native kernels for this processor."""
 
-from . import copies, maps, products, random, reductions, windows
+from . import copies, kernels, maps, pooling, products, random, reductions
 from .code import EMITTERS, emits
 from .program import LlvmProgram
 
@@ -9,9 +9,10 @@ __all__ = [
     "LlvmProgram",
     "copies",
     "emits",
+    "kernels",
     "maps",
+    "pooling",
     "products",
     "random",
     "reductions",
-    "windows",
 ]

@@ -1,253 +1,300 @@
-"""Pooling: reductions over the windows of each channel, and their transposes.
+"""The loops of pooling: rows of pixels, runs of channels, spans of cells and of windows.
 
-Forward, a task is one row of windows, with the channels across the lanes. Backward, a task is one
-channel of one image, so that what windows add to a cell is added in order.
+Both directions gather. A launch goes over the pixels of one array, whose rows threads share, and
+visits for each pixel a span of rows times a span of columns: forward the cells of a window,
+backward the windows that hold a cell. So each element is written once, and what is added to it is
+added in row order. Channels, side by side in memory, fill the vectors.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
-from ...ir import DType
+from ...ir import Dim, DType, TensorType
 from ...ir.ops import adaptive_pool, pool
-from .code import COMPUTED, Access, NodeCode, Stage, emits
-from .copies import write_fill
-from .elements import compare, extremum, scalar_constant
-from .emitter import Loop, V, i64
+from .code import Access, NodeCode, Stage
+from .elements import scalar_constant
+from .emitter import Function, Index, Loop, V, i64
 from .maps import load, store
-from .spaces import Shape
+
+# Vectors side by side in one run: enough for their loads to overlap, few enough for registers.
+ABREAST = 4
 
 
 @dataclass(frozen=True)
 class Span:
-    """The cells of a window along one axis: first, first, first + step, ... below stop."""
+    """Indices along one axis: first, first + step, ... below stop."""
 
     first: V
     stop: V
-    step: int
-    divisor: V
-
-
-def span(stage: Stage, op: pool.Pooling, axis: int, index: V, size: V) -> Span:
-    """The span of window ``index`` along an axis of ``size`` cells."""
-    f = stage.f
-    if isinstance(op, adaptive_pool.AdaptiveWindows):
-        count = i64(op.output_size[axis])
-        first = f.op("sdiv", f.mul(index, size), count)
-        end = f.add(f.mul(f.add(index, 1), size), i64(op.output_size[axis] - 1))
-        stop = f.op("sdiv", end, count)
-        return Span(first, stop, 1, f.op("sub", stop, first))
-    assert isinstance(op, pool.FixedWindows)
-    kernel, stride, (before, after), step = op.geometry(axis)
-    start = f.add(f.mul(index, stride), -before)
-    # The first cell inside: start, or start mod step where that lies before the input.
-    inside = f.op("srem", f.add(f.op("srem", start, i64(step)), step), i64(step))
-    negative = f.compare("icmp slt", start, i64(0))
-    first = f.select(negative, inside, start)
-    stop = f.intrinsic("smin", f.add(start, op.extent(axis)), size)
-    divisor = f.op("sub", stop, first)
-    if isinstance(op, pool.AverageWindows) and op.count_include_pad:
-        end = f.intrinsic("smin", f.add(start, kernel), f.add(size, after))
-        divisor = f.op("sub", end, start)
-    return Span(first, stop, step, divisor)
+    step: int = 1
 
 
 @dataclass(frozen=True)
-class Window:
-    """One window of one channel: its spans, and where it lies.
+class Axis:
+    """The rows (0) or the columns (1) of a pooling: ``size`` cells, ``count`` windows."""
 
-    ``base`` is the image and the first of ``lanes`` channels, ``cell`` the row and column of the
-    window; an array is addressed by its strides over both.
+    f: Function
+    op: pool.Pooling
+    axis: int
+    size: V
+    count: V
+
+    def cells(self, window: V) -> Span:
+        """The cells of a window, as ``spans`` of the op has them."""
+        f, op = self.f, self.op
+        if isinstance(op, adaptive_pool.AdaptiveWindows):
+            return _share(f, window, self.size, self.count)
+        assert isinstance(op, pool.FixedWindows)
+        start, (_, _, _, step) = self._start(op, window), op.geometry(self.axis)
+        # The first cell inside: start, or start mod step where that lies before the input.
+        inside = f.op("srem", f.add(f.op("srem", start, i64(step)), step), i64(step))
+        first = f.select(f.compare("icmp slt", start, i64(0)), inside, start)
+        return Span(first, f.intrinsic("smin", f.add(start, op.extent(self.axis)), self.size), step)
+
+    def windows(self, cell: V) -> Span:
+        """The windows that reach over a cell; where dilated, some of them do not hold it.
+
+        Window i, of extent E, does where i * stride <= cell + padding < i * stride + E.
+        """
+        f, op = self.f, self.op
+        if isinstance(op, adaptive_pool.AdaptiveWindows):
+            return _share(f, cell, self.count, self.size)
+        assert isinstance(op, pool.FixedWindows)
+        _, stride, (before, _), _ = op.geometry(self.axis)
+        padded = f.add(cell, before)
+        behind = f.intrinsic("smax", f.add(padded, stride - op.extent(self.axis)), i64(0))
+        stop = f.add(f.op("sdiv", padded, i64(stride)), 1)
+        first = f.op("sdiv", behind, i64(stride))
+        return Span(first, f.intrinsic("smin", stop, self.count))
+
+    def divisor(self, window: V, cells: Span) -> V:
+        """How many cells of a window an average counts, as ``divisors`` of the op has them."""
+        f, op = self.f, self.op
+        if isinstance(op, pool.AverageWindows) and op.count_include_pad:
+            kernel, _, (_, after), _ = op.geometry(self.axis)
+            start = self._start(op, window)
+            stop = f.intrinsic("smin", f.add(start, kernel), f.add(self.size, after))
+            return f.op("sub", stop, start)
+        return f.op("sub", cells.stop, cells.first)
+
+    def _start(self, op: pool.FixedWindows, window: V) -> V:
+        """Where a window starts: before the input where negative."""
+        _, stride, (before, _), _ = op.geometry(self.axis)
+        return self.f.add(self.f.mul(window, stride), -before)
+
+
+def _share(f: Function, part: V, size: V, count: V) -> Span:
+    """The places of a line of ``size`` that part i of ``count`` touches: floor(i * size / count)
+    to ceil((i + 1) * size / count) - 1. With both changed round: the parts that touch a place."""
+    first = f.op("sdiv", f.mul(part, size), count)
+    end = f.add(f.mul(f.add(part, 1), size), f.add(count, -1))
+    return Span(first, f.op("sdiv", end, count))
+
+
+@dataclass(frozen=True)
+class Images:
+    """An array [N, C, H, W] within a launch, seen from one of its elements."""
+
+    f: Function
+    dtype: DType
+    pointer: V
+    steps: tuple[V, ...]
+
+    @staticmethod
+    def of(stage: Stage, access: Access) -> Images:
+        """The array seen from its first element; ask for it outside of loops."""
+        base, start = stage.pointer(access.slot), stage.dim(access.start)
+        pointer = stage.f.at(base, start, access.dtype.itemsize)
+        return Images(stage.f, access.dtype, pointer, tuple(map(stage.dim, access.strides)))
+
+    def from_(self, image: Index = 0, channel: Index = 0) -> Images:
+        """The array seen from another image and channel."""
+        at = self._at((image, channel, 0, 0))
+        return Images(self.f, self.dtype, at, self.steps)
+
+    def pixel(self, row: V, column: V) -> V:
+        """The address of a pixel."""
+        return self._at((0, 0, row, column))
+
+    def _at(self, indices: Sequence[Index]) -> V:
+        f, place = self.f, i64(0)
+        for index, step in zip(indices, self.steps, strict=True):
+            place = f.add(place, f.mul(index, step))
+        return f.at(self.pointer, place, self.dtype.itemsize)
+
+
+@dataclass(frozen=True)
+class Run:
+    """Channels of a pixel that are computed together: ``count`` vectors of ``lanes`` each.
+
+    ``images`` are the arrays of the launch, seen from the first of these channels.
     """
 
-    stage: Stage
-    rows: Span
-    columns: Span
-    width: V
-    base: tuple[V, V]
-    cell: tuple[V, V]
-    lanes: int = 1
+    pixel: Pixel
+    images: list[Images]
+    lanes: int
+    count: int
 
-    def at(self, access: Access, row: V, column: V) -> V:
-        """The address of a cell of this channel."""
-        f = self.stage.f
-        steps = [self.stage.dim(step) for step in access.strides]
-        place = i64(0)
-        for index, step in zip((*self.base, row, column), steps):
-            place = f.add(place, f.mul(index, step))
-        return f.at(self.stage.pointer(access.slot), place, access.dtype.itemsize)
-
-    def cells(self, carry: list[V]) -> Iterator[tuple[tuple[V, V], Loop]]:
-        """The loop over all cells; gives row and column, and the loop that carries."""
-        f = self.stage.f
-        with f.loop(self.rows.stop, self.rows.first, self.rows.step, carry) as down:
-            with f.loop(
-                self.columns.stop, self.columns.first, self.columns.step, down.carried
-            ) as across:
-                yield (down.index, across.index), across
+    def gather(self, carry: list[V]) -> Iterator[tuple[V, V, Loop]]:
+        """The loop over the rows and columns of the pixel's spans; it carries the values in
+        ``carry``, where their last ones stand after it."""
+        f, rows, columns = self.pixel.stage.f, self.pixel.rows, self.pixel.columns
+        with f.loop(rows.stop, rows.first, rows.step, carry) as down:
+            with f.loop(columns.stop, columns.first, columns.step, down.carried) as across:
+                yield down.index, across.index, across
             down.next(*across.results)
         carry[:] = down.results
 
+    def read(self, place: int, row: V, column: V) -> list[V]:
+        """A pixel of the array at ``place``."""
+        images = self.images[place]
+        pointers = self._pointers(images, row, column)
+        return [load(self.pixel.stage, images.dtype, at, self.lanes) for at in pointers]
 
-def _sizes(stage: Stage, shapes: tuple[Shape, Shape], accesses: Sequence[Access]) -> list[V]:
-    """H, W, C of x and H', W' of y. Asked for outside of loops, as are the strides of arrays."""
-    for access in accesses:
-        stage.pointer(access.slot)
-        for step in access.strides:
-            stage.dim(step)
-    (_, channels, height, width), (_, _, rows, columns) = shapes
-    return [stage.dim(dim) for dim in (height, width, channels, rows, columns)]
+    def write(self, values: Sequence[V]) -> None:
+        """Write the pixel itself, in the array that stands last."""
+        images = self.images[-1]
+        pointers = self._pointers(images, self.pixel.row, self.pixel.column)
+        for at, value in zip(pointers, values, strict=True):
+            store(self.pixel.stage, images.dtype, value, at, self.lanes)
+
+    def every(self, scalar: V) -> V:
+        """A scalar in every lane."""
+        return self.pixel.stage.f.broadcast(scalar, self.lanes)
+
+    def full(self, value: float, dtype: DType) -> list[V]:
+        """A number in every lane of every vector."""
+        return [scalar_constant(value, dtype, self.lanes)] * self.count
+
+    def _pointers(self, images: Images, row: V, column: V) -> list[V]:
+        f, size = self.pixel.stage.f, self.lanes * images.dtype.itemsize
+        first = images.pixel(row, column)
+        return [f.at(first, number * size) for number in range(self.count)]
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """Channels ``first`` to ``stop - 1``, in runs of ``count`` vectors of ``lanes`` each."""
+
+    first: Index
+    stop: Index
+    lanes: int
+    count: int
+
+    @contextmanager
+    def loop(self, f: Function) -> Iterator[Index]:
+        """The loop over runs; gives the first channel of each. A single run needs none."""
+        step = self.lanes * self.count
+        if isinstance(self.first, int) and self.first + step == self.stop:
+            yield self.first
+            return
+        with f.loop(self.stop, self.first, step) as loop:
+            yield loop.index
+
+
+@dataclass(frozen=True)
+class Pixel:
+    """A pixel of the array that a launch goes over, and the spans that it gathers from."""
+
+    stage: Stage
+    axes: tuple[Axis, Axis]
+    images: list[Images]
+    stretches: list[Stretch]
+    row: V
+    column: V
+    rows: Span
+    columns: Span
+
+    def runs(self) -> Iterator[Run]:
+        """Each length of runs once, within its loop over channels."""
+        for part in self.stretches:
+            with part.loop(self.stage.f) as channel:
+                images = [images.from_(channel=channel) for images in self.images]
+                yield Run(self, images, part.lanes, part.count)
+
+    def cell(self, row: V, column: V) -> V:
+        """The number of a cell of x in row order. An image has less than 2**31 of them."""
+        f = self.stage.f
+        return f.cast("trunc", f.add(f.mul(row, self.axes[1].size), column), "i32")
+
+    def area(self) -> V:
+        """How many cells the average of this window counts."""
+        down, across = self.axes
+        return self.stage.f.mul(
+            down.divisor(self.row, self.rows), across.divisor(self.column, self.columns)
+        )
+
+
+def each_window(
+    code: NodeCode, x: TensorType, y: TensorType, accesses: Sequence[Access]
+) -> AbstractContextManager[Pixel]:
+    """Write one launch over the windows: a pixel of y, which gathers from the cells of x.
+
+    ``x`` and ``y`` are the types before and after pooling; the array written stands last in
+    ``accesses``.
+    """
+    return _each_pixel(code, y, (x, y), accesses, Axis.cells)
+
+
+def each_cell(
+    code: NodeCode, x: TensorType, y: TensorType, accesses: Sequence[Access]
+) -> AbstractContextManager[Pixel]:
+    """Write one launch over the cells: a pixel of x, which gathers from the windows of y."""
+    return _each_pixel(code, x, (x, y), accesses, Axis.windows)
 
 
 @contextmanager
-def windows_of_channels(
-    code: NodeCode, shapes: tuple[Shape, Shape], accesses: Sequence[Access]
-) -> Iterator[Window]:
-    """Write one launch over all windows of x [N, C, H, W]; one task is one channel."""
-    op = code.node.op
-    assert isinstance(op, pool.Pooling)
-    with code.stage(shapes[0][0] * shapes[0][1]) as stage:
-        f = stage.f
-        height, width, channels, rows, columns = _sizes(stage, shapes, accesses)
-        with stage.tasks() as task:
-            base = (f.op("udiv", task, channels), f.op("urem", task, channels))
-            with f.loop(rows) as i:
-                down = span(stage, op, 0, i.index, height)
-                with f.loop(columns) as j:
-                    across = span(stage, op, 1, j.index, width)
-                    yield Window(stage, down, across, width, base, (i.index, j.index))
-
-
-def write_rows_of_windows(
+def _each_pixel(
     code: NodeCode,
-    shapes: tuple[Shape, Shape],
+    pixels: TensorType,
+    pooling: tuple[TensorType, TensorType],
     accesses: Sequence[Access],
-    body: Callable[[Window], None],
-) -> None:
-    """Write one launch over all windows of x; one task is one row of them.
-
-    ``body`` writes one window, for every width of vector that the channels take.
-    """
+    spans: Callable[[Axis, V], Span],
+) -> Iterator[Pixel]:
+    """Write one launch over ``pixels``; a task is a row of them."""
     op = code.node.op
     assert isinstance(op, pool.Pooling)
-    wide = all(access.strides[1] == 1 for access in accesses)
-    most = code.target.lanes(accesses[0].dtype.itemsize) if wide else 1
-    with code.stage(shapes[0][0] * shapes[1][2]) as stage:
+    count, channels, height, width = pixels.shape
+    with code.stage(count * height) as stage:
         f = stage.f
-        height, width, channels, rows, columns = _sizes(stage, shapes, accesses)
-        even = f.op("and", channels, V(str(-most), "i64")) if most > 1 else i64(0)
+        sizes = [[stage.dim(size) for size in type_.shape[2:]] for type_ in pooling]
+        down, across = (Axis(f, op, axis, *pair) for axis, pair in enumerate(zip(*sizes)))
+        images = [Images.of(stage, access) for access in accesses]
+        stretches = _stretches(stage, channels, accesses)
+        rows, columns = stage.dim(height), stage.dim(width)
         with stage.tasks() as task:
             image, row = f.op("udiv", task, rows), f.op("urem", task, rows)
-            down = span(stage, op, 0, row, height)
-            with f.loop(columns) as j:
-                across = span(stage, op, 1, j.index, width)
-                for start, end, lanes in ((i64(0), even, most), (even, channels, 1)):
-                    with f.loop(end, start, lanes) as c:
-                        base, cell = (image, c.index), (row, j.index)
-                        body(Window(stage, down, across, width, base, cell, lanes))
+            own = [array.from_(image) for array in images]
+            near = spans(down, row)
+            with f.loop(columns) as loop:
+                column, beside = loop.index, spans(across, loop.index)
+                yield Pixel(stage, (down, across), own, stretches, row, column, near, beside)
 
 
-def _read(window: Window, access: Access, row: V, column: V) -> V:
-    return load(window.stage, access.dtype, window.at(access, row, column), window.lanes)
+def _stretches(stage: Stage, channels: Dim, accesses: Sequence[Access]) -> list[Stretch]:
+    """All channels: as many long runs as there are, then shorter and shorter ones.
 
-
-def _write(window: Window, access: Access, row: V, column: V, value: V) -> None:
-    store(window.stage, access.dtype, value, window.at(access, row, column), window.lanes)
-
-
-def _first_maximum(window: Window, x: Access) -> tuple[V, V, V]:
-    """Row and column of the first maximum, NaN above all, and whether there is a cell at all."""
-    f, dtype = window.stage.f, x.dtype
-    carry = [scalar_constant(float("-inf"), dtype), i64(-1)]
-    for (row, column), loop in window.cells(carry):
-        best, place = loop.carried
-        value = _read(window, x, row, column)
-        nan = f.op("and", f.compare("fcmp uno", value, value), f.compare("fcmp ord", best, best))
-        better = f.op("or", nan, compare(f, "gt", value, best, dtype))
-        better = f.op("or", better, f.compare("icmp slt", place, i64(0)))
-        index = f.add(f.mul(row, window.width), column)
-        loop.next(f.select(better, value, best), f.select(better, index, place))
-    known = f.intrinsic("smax", carry[1], i64(0))
-    row, column = f.op("udiv", known, window.width), f.op("urem", known, window.width)
-    return row, column, f.compare("icmp sge", carry[1], i64(0))
-
-
-@emits(pool.MaxPool2d, adaptive_pool.AdaptiveMaxPool2d)
-def maximum(code: NodeCode) -> None:
-    """The greatest cell of each window."""
-    x, y = code.operand_access(0), code.result_access()
-    shapes = code.operand_types[0].shape, code.result_types[0].shape
-
-    def body(window: Window) -> None:
-        carry = [scalar_constant(float("-inf"), x.dtype, window.lanes)]
-        for cell, loop in window.cells(carry):
-            value = _read(window, x, *cell)
-            loop.next(extremum(window.stage.f, "max", loop.carried[0], value, x.dtype))
-        _write(window, y, *window.cell, carry[0])
-
-    write_rows_of_windows(code, shapes, (x, y), body)
-
-
-@emits(pool.MaxPool2dSelect, adaptive_pool.AdaptiveMaxPool2dSelect)
-def maximum_select(code: NodeCode) -> None:
-    """The cell of g where the first maximum of the window of x stands."""
-    x, g, y = code.operand_access(0), code.operand_access(1), code.result_access()
-    shapes = code.operand_types[0].shape, code.result_types[0].shape
-    with windows_of_channels(code, shapes, (x, g, y)) as window:
-        row, column, found = _first_maximum(window, x)
-        value = _read(window, g, row, column)
-        value = window.stage.f.select(found, value, scalar_constant(0, g.dtype))
-        _write(window, y, *window.cell, value)
-
-
-@emits(pool.MaxPool2dBackward, adaptive_pool.AdaptiveMaxPool2dBackward)
-def maximum_backward(code: NodeCode) -> None:
-    """dy added where the first maximum of each window stands."""
-    x, dy, dx = code.operand_access(0), code.operand_access(1), code.result_access()
-    shapes = code.operand_types[0].shape, code.operand_types[1].shape
-    write_fill(code, dx.dtype, dx.slot, code.result_types[0].size, 0)
-    with windows_of_channels(code, shapes, (x, dy, dx)) as window:
-        f = window.stage.f
-        row, column, found = _first_maximum(window, x)
-        share = f.select(found, _read(window, dy, *window.cell), scalar_constant(0, dy.dtype))
-        total = f.op("fadd", _read(window, dx, row, column), share)
-        _write(window, dx, row, column, total)
-
-
-@emits(pool.AvgPool2d, adaptive_pool.AdaptiveAvgPool2d)
-def average(code: NodeCode) -> None:
-    """The sum of each window over the number of cells that count."""
-    x, y = code.operand_access(0), code.result_access()
-    shapes = code.operand_types[0].shape, code.result_types[0].shape
-
-    def body(window: Window) -> None:
-        f = window.stage.f
-        carry = [scalar_constant(0, x.dtype, window.lanes)]
-        for cell, loop in window.cells(carry):
-            loop.next(f.op("fadd", loop.carried[0], _read(window, x, *cell)))
-        area = f.broadcast(_area(window, x.dtype), window.lanes)
-        _write(window, y, *window.cell, f.op("fdiv", carry[0], area))
-
-    write_rows_of_windows(code, shapes, (x, y), body)
-
-
-def _area(window: Window, dtype: DType) -> V:
-    f = window.stage.f
-    area = f.mul(window.rows.divisor, window.columns.divisor)
-    return f.cast("sitofp", area, COMPUTED[dtype])
-
-
-@emits(pool.AvgPool2dBackward, adaptive_pool.AdaptiveAvgPool2dBackward)
-def average_backward(code: NodeCode) -> None:
-    """The share of each window added to its cells."""
-    dy, dx = code.operand_access(0), code.result_access()
-    shapes = code.result_types[0].shape, code.operand_types[0].shape
-    write_fill(code, dx.dtype, dx.slot, code.result_types[0].size, 0)
-    with windows_of_channels(code, shapes, (dy, dx)) as window:
-        f = window.stage.f
-        value = _read(window, dy, *window.cell)
-        share = f.op("fdiv", value, _area(window, dy.dtype))
-        for cell, _ in window.cells([]):
-            _write(window, dx, *cell, f.op("fadd", _read(window, dx, *cell), share))
+    Where channels do not lie side by side in every array, a run is one channel.
+    """
+    lengths = [(1, 1)]
+    if all(access.strides[1] == 1 for access in accesses):
+        lanes = stage.target.lanes(max(access.dtype.itemsize for access in accesses))
+        lengths = [(lanes, ABREAST >> n) for n in range(ABREAST.bit_length())]
+        lengths += [(lanes >> n, 1) for n in range(1, lanes.bit_length())]
+    first: Index = 0
+    stop: Index
+    found = []
+    for lanes, count in lengths:
+        # Lengths are powers of two: a mask gives the channels in runs so long or longer.
+        mask = -lanes * count
+        if isinstance(channels, int):
+            stop = channels & mask
+        else:
+            stop = stage.f.op("and", stage.dim(channels), i64(mask))
+        if stop != first:
+            found.append(Stretch(first, stop, lanes, count))
+        first = stop
+    return found
