@@ -1,0 +1,142 @@
+"""Loads object files without LLVM, which takes far longer to import than they take to load.
+
+The image of an object is written to fresh memory, and then each part of it is protected: code may
+be read and executed, constants may be read, data may be read and written. No memory is ever
+writable and executable at a time.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import mmap
+import os
+import struct
+import sys
+import weakref
+from typing import Any
+
+from .elf import MACHINES, Image, LoadError, Machine
+
+
+class LoadedObject:
+    """An object file in the memory of this process; functions are found by name.
+
+    The memory is given back when neither the object nor any of its functions is referred to any
+    longer. A call refers to its function, so no code goes while a thread is in it. At the end of
+    the process, when threads may still be anywhere, the memory stays.
+
+    Raises:
+        LoadError: the object cannot be loaded here; LLVM's loader may still do it.
+    """
+
+    def __init__(self, code: bytes) -> None:
+        machine = _this_machine()
+        image = Image(code)
+        if image.machine is not machine:
+            raise LoadError("the object is for another processor")
+        self._memory = _Memory(sum(image.parts))
+        content = image.linked(self._memory.address, _address)
+        self._memory.fill(content, image.parts)
+        self._entries = image.entries
+        self._functions: dict[str, Any] = {}
+
+    def function(self, name: str, *arguments: Any) -> Any:
+        """A function without a result, by name and ctypes argument types.
+
+        Raises:
+            LoadError: the object has no such function.
+        """
+        if name not in self._functions:
+            if name not in self._entries:
+                raise LoadError(f"the object has no function {name!r}")
+            function: Any = ctypes.CFUNCTYPE(None, *arguments)(
+                self._memory.address + self._entries[name]
+            )
+            function.memory = self._memory  # stays as long as the function does
+            self._functions[name] = function
+        return self._functions[name]
+
+
+class _Memory:
+    """Whole pages of memory from the operating system, for as long as this is referred to."""
+
+    def __init__(self, nbytes: int) -> None:
+        self._system = _system()
+        protection, flags = mmap.PROT_READ | mmap.PROT_WRITE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
+        address = self._system.mmap(None, nbytes, protection, flags, -1, 0)
+        if address in (None, ctypes.c_void_p(-1).value):
+            raise _refused(f"{nbytes} bytes of memory")
+        self.address = int(address)
+        weakref.finalize(self, self._system.munmap, address, nbytes).atexit = False
+
+    def fill(self, content: bytearray, parts: tuple[int, ...]) -> None:
+        """Write the content and protect the parts: code, constants, data."""
+        ctypes.memmove(self.address, bytes(content), len(content))
+        code, constants, _ = parts
+        self._protect(self.address, code, mmap.PROT_READ | mmap.PROT_EXEC)
+        self._protect(self.address + code, constants, mmap.PROT_READ)
+        flush = _cache_flush()
+        if flush is not None:
+            flush(self.address, self.address + code)
+
+    def _protect(self, address: int, nbytes: int, protection: int) -> None:
+        if nbytes and self._system.mprotect(address, nbytes, protection):
+            raise _refused(f"protection {protection} of memory")
+
+
+def _this_machine() -> Machine:
+    """The processor of this process."""
+    if os.name != "posix":
+        raise LoadError("objects are loaded with the calls of POSIX, which this system lacks")
+    name = os.uname().machine.lower()
+    number = {"x86_64": 62, "amd64": 62, "aarch64": 183, "arm64": 183}.get(name)
+    if number is None or struct.calcsize("P") != 8 or sys.byteorder != "little":
+        raise LoadError(f"the loader does not know this processor, {name}")
+    return MACHINES[number]
+
+
+@functools.cache
+def _system() -> ctypes.CDLL:
+    """The libraries of this process, with the types of what is called here."""
+    system = ctypes.CDLL(None, use_errno=True)
+    pointer, size, number = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int
+    system.mmap.restype = pointer
+    system.mmap.argtypes = pointer, size, number, number, number, ctypes.c_long
+    system.mprotect.argtypes = pointer, size, number
+    system.munmap.argtypes = pointer, size
+    return system
+
+
+@functools.cache
+def _cache_flush() -> Any:
+    """Makes the processor see new code; None where it does by itself, as x86-64 does.
+
+    On AArch64 the caches of instructions and of data are apart. GCC's library brings the two
+    together, as does LLVM's, under the same name.
+    """
+    if _this_machine() is MACHINES[62]:
+        return None
+    for library in (None, "libgcc_s.so.1"):
+        try:
+            flush = ctypes.CDLL(library)["__clear_cache"]
+        except (OSError, AttributeError):
+            continue
+        flush.restype, flush.argtypes = None, (ctypes.c_void_p, ctypes.c_void_p)
+        return flush
+    raise LoadError("there is no __clear_cache to make the processor see new code")
+
+
+def _address(name: str) -> int:
+    """Where a function of the process's libraries lies."""
+    try:
+        found = ctypes.cast(_system()[name], ctypes.c_void_p).value
+    except (AttributeError, ValueError):
+        found = None
+    if not found:
+        raise LoadError(f"no library of this process has {name!r}")
+    return found
+
+
+def _refused(what: str) -> LoadError:
+    return LoadError(f"the system refuses {what}: {os.strerror(ctypes.get_errno())}")
