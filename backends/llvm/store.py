@@ -18,9 +18,9 @@ import re
 import stat
 import struct
 import time
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 DEFAULT_LIMIT = 512 * 2**20
 
@@ -101,12 +101,12 @@ class Store:
                 os.replace(draft, path)
             except OSError:
                 _remove(draft)
-            self._trim(path.name)
+            self._trim(path)
 
     def clear(self) -> None:
         """Remove all blobs."""
-        for path, _ in list(self._files()):
-            _remove(path)
+        for file in self._files():
+            _remove(file.path)
 
     def _path(self, key: str) -> Path | None:
         assert _KEY.fullmatch(key), f"a key is a hexadecimal digest, not {key!r}"
@@ -136,26 +136,39 @@ class Store:
         blob = content[start:]
         return blob if content[:start] == _head(key, blob) else None
 
-    def _files(self) -> Iterator[tuple[Path, os.stat_result]]:
+    def _files(self) -> list[_File]:
         """The files of the store, and only those: the folder may be used for other things."""
+        files: list[_File] = []
         if self.folder is None or not self._trusted():
-            return
+            return files
         with suppress(OSError), os.scandir(self.folder) as entries:
             for entry in entries:
                 if _NAME.fullmatch(entry.name):
                     with suppress(FileNotFoundError):  # somebody else removed it
-                        yield Path(entry.path), entry.stat(follow_symlinks=False)
+                        status = entry.stat(follow_symlinks=False)
+                        files.append(_File(status.st_mtime_ns, status.st_size, entry.path))
+        return files
 
-    def _trim(self, new: str) -> None:
+    def _trim(self, new: Path) -> None:
         """Remove what was used least recently, but not the file just written, to fit the limit."""
-        files = sorted(self._files(), key=lambda file: file[1].st_mtime_ns)
-        total = sum(status.st_size for _, status in files)
-        for path, status in files:
+        files = self._files()
+        total = sum(file.nbytes for file in files)
+        if total <= self.limit:
+            return
+        for file in sorted(files):
+            if file.path != str(new):
+                _remove(file.path)
+                total -= file.nbytes
             if total <= self.limit:
                 return
-            if path.name != new:
-                _remove(path)
-                total -= status.st_size
+
+
+class _File(NamedTuple):
+    """A file of the store; the first in order is the one to be removed first."""
+
+    used: int
+    nbytes: int
+    path: str
 
 
 def default_folder() -> Path | None:
@@ -203,6 +216,6 @@ def _read(descriptor: int, size: int) -> bytes:
     return b"".join(parts)
 
 
-def _remove(path: Path) -> None:
+def _remove(path: Path | str) -> None:
     with suppress(OSError):
-        path.unlink()
+        os.unlink(path)
