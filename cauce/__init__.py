@@ -5,27 +5,13 @@ A network is a Python function over symbolic tensors (``network``, ``nn``). ``in
 it as an ONNX file.
 """
 
-from pathlib import Path as _Path
+import os as _os
+from typing import TYPE_CHECKING
 
-_root = _Path(__file__).resolve().parent.parent
-if (_root / "pyproject.toml").is_file():
+_root = _os.path.dirname(_os.path.dirname(_os.path.realpath(__file__)))
+if _os.path.isfile(_os.path.join(_root, "pyproject.toml")):
     # A checkout that lost its symbolic links (an archive, Windows): the folders lie at the root.
-    __path__.append(str(_root))
-
-from . import models, nn
-from .compare import compare
-from .compiler import compile, export_onnx
-from .differentiate import gradients
-from .frontends.model import Model, load
-from .frontends.network import Network, network
-from .ir import Graph, parse, verify
-from .ir.errors import CauceError
-from .ir.version import VERSION as __version__
-from .passes.gradient_clipping import ClipNorm, ClipValue
-from .passes.optimizers import SGD, Adam, AdamW
-from .train_step import TrainStep, train_step
-from .trainer import Trainer
-from .training.data import Dataset, load_digits, load_idx
+    __path__.append(_root)
 
 __all__ = [
     "SGD",
@@ -55,3 +41,72 @@ __all__ = [
     "train_step",
     "verify",
 ]
+
+if TYPE_CHECKING:
+    from . import backends as backends
+    from . import frontends as frontends
+    from . import ir as ir
+    from . import models, nn
+    from . import passes as passes
+    from . import training as training
+    from .comparison import compare
+    from .compiler import compile, export_onnx
+    from .differentiate import gradients
+    from .frontends.model import Model, load
+    from .frontends.network import Network, network
+    from .ir import Graph, parse, verify
+    from .ir.errors import CauceError
+    from .ir.version import VERSION as __version__
+    from .passes.gradient_clipping import ClipNorm, ClipValue
+    from .passes.optimizers import SGD, Adam, AdamW
+    from .trainer import Trainer
+    from .training.data import Dataset, load_digits, load_idx
+    from .training_step import TrainStep, train_step
+else:
+    # Imported when first asked for (PEP 562): a program pays for what it uses.
+    _PLACES = {
+        "Adam": "passes.optimizers:Adam",
+        "AdamW": "passes.optimizers:AdamW",
+        "CauceError": "ir.errors:CauceError",
+        "ClipNorm": "passes.gradient_clipping:ClipNorm",
+        "ClipValue": "passes.gradient_clipping:ClipValue",
+        "Dataset": "training.data:Dataset",
+        "Graph": "ir:Graph",
+        "Model": "frontends.model:Model",
+        "Network": "frontends.network:Network",
+        "SGD": "passes.optimizers:SGD",
+        "TrainStep": "training_step:TrainStep",
+        "Trainer": "trainer:Trainer",
+        "__version__": "ir.version:VERSION",
+        "backends": "backends",
+        "compare": "comparison:compare",
+        "compile": "compiler:compile",
+        "export_onnx": "compiler:export_onnx",
+        "frontends": "frontends",
+        "gradients": "differentiate:gradients",
+        "ir": "ir",
+        "load": "frontends.model:load",
+        "load_digits": "training.data:load_digits",
+        "load_idx": "training.data:load_idx",
+        "models": "models",
+        "network": "frontends.network:network",
+        "nn": "nn",
+        "parse": "ir:parse",
+        "passes": "passes",
+        "train_step": "training_step:train_step",
+        "training": "training",
+        "verify": "ir:verify",
+    }
+
+    def __getattr__(name):
+        if name not in _PLACES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from importlib import import_module
+
+        home, _, attribute = _PLACES[name].partition(":")
+        found = import_module(f".{home}", __name__)
+        globals()[name] = getattr(found, attribute) if attribute else found
+        return globals()[name]
+
+    def __dir__():
+        return sorted({*globals(), *_PLACES})

@@ -11,8 +11,8 @@ from .ir.errors import GraphError, need
 from .ir.tracebacks import user_facing
 from .passes.gradient_clipping import GradientClipping
 from .passes.optimizers import SGD, Optimizer
-from .train_step import Loss, TrainStep, write_loss
 from .training.trainer import FitLoop
+from .training_step import Loss, TrainStep, write_loss
 
 
 @user_facing

@@ -5,7 +5,6 @@ Each fails where it is tried, with what to write instead.
 
 from __future__ import annotations
 
-import difflib
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from ..ir.errors import TypeMismatch, UnknownAttribute
@@ -52,6 +51,8 @@ class Habits:
     if not TYPE_CHECKING:  # a type checker should go on to know which attributes there are
 
         def __getattr__(self, name: str) -> NoReturn:
+            import difflib
+
             from . import nn
 
             near = difflib.get_close_matches(name, dir(type(self)), n=3)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import numpy as np
 
@@ -18,7 +19,7 @@ from ..ir.ops.elementwise import Add
 from .tensor import Tensor
 
 # Gives the initial value of a parameter: (shape, random generator) -> array.
-Initializer = Callable[[tuple[int, ...], np.random.Generator], Array]
+Initializer: TypeAlias = "Callable[[tuple[int, ...], np.random.Generator], Array]"
 
 KEY = "random.key"
 

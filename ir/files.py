@@ -3,29 +3,34 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .errors import MissingFile, did_you_mean, need
 
+if TYPE_CHECKING:
+    from pathlib import Path
 
-def path_of(path: str | os.PathLike[str]) -> Path:
-    """A path as such; TypeMismatch for what cannot be one."""
+
+def _name(path: str | os.PathLike[str]) -> str:
+    """A path as text; TypeMismatch for what cannot be one."""
     need(path, (str, os.PathLike), "a file is named by text or a Path", "write 'net.safetensors'")
-    return Path(path)
+    return os.fspath(path)
 
 
-def existing(path: str | os.PathLike[str]) -> Path:
-    """The path of a file that is there.
+def existing(path: str | os.PathLike[str]) -> str:
+    """The name of a file that is there.
 
     Raises:
         MissingFile: there is none.
     """
-    file = path_of(path)
-    if file.is_file():
-        return file
+    name = _name(path)
+    if os.path.isfile(name):
+        return name
+    from pathlib import Path
+
+    file = Path(name)
     if file.is_dir():
         raise MissingFile(f"{file} is a folder, not a file", fix="give a file in it")
     beside = sorted(os.listdir(file.parent)) if file.parent.is_dir() else []
@@ -51,7 +56,10 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         MissingFile: there is no such folder.
         OSError: the folder cannot be written, or the disk is full.
     """
-    target = path_of(path)
+    import tempfile
+    from pathlib import Path
+
+    target = Path(_name(path))
     if not target.parent.is_dir():
         raise MissingFile(
             f"there is no folder {target.parent} to write {target.name} in",

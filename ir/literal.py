@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from functools import cached_property
 
 import numpy as np
@@ -34,6 +33,8 @@ class Literal:
     @cached_property
     def digest(self) -> str:
         """A hash of type and contents."""
+        import hashlib
+
         contents = hashlib.sha256(str(self.type).encode())
         contents.update(self.array.tobytes())
         return "sha256:" + contents.hexdigest()[:32]

@@ -5,27 +5,18 @@ from __future__ import annotations
 import linecache
 import os
 import sys
-import sysconfig
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
+from functools import cache
 from types import FrameType
 
-_ROOT = Path(os.path.realpath(__file__)).parent.parent
+_ROOT = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
 # The folders of the package itself: in a checkout they lie side by side below the root, in an
 # installed wheel they are all below cauce/. Frames from there are library frames and are cut.
 _LIBRARY = tuple(
-    str(_ROOT / folder) + os.sep
+    os.path.join(_ROOT, folder, "")
     for folder in ("cauce", "ir", "passes", "frontends", "backends", "training")
 )
-_PYTHON = tuple(
-    # "scripts" holds the commands that packages install: pytest, cauce.
-    {
-        sysconfig.get_paths()[key] + os.sep
-        for key in ("stdlib", "platstdlib", "purelib", "platlib", "scripts")
-    }
-)
-_is_library: dict[str, bool] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,14 +52,22 @@ class Location:
         return "\n".join(lines)
 
 
+@cache
 def is_library(file: str) -> bool:
     """Whether ``file`` belongs to cauce, to Python or to an installed package."""
-    known = _is_library.get(file)
-    if known is None:
-        real = os.path.realpath(file)
-        known = real.startswith(_LIBRARY) or real.startswith(_PYTHON) or file.startswith("<frozen")
-        _is_library[file] = known
-    return known
+    real = os.path.realpath(file)
+    return real.startswith(_LIBRARY + _python()) or file.startswith("<frozen")
+
+
+@cache
+def _python() -> tuple[str, ...]:
+    """The folders of Python's own modules and of installed packages."""
+    import sysconfig
+
+    # "scripts" holds the commands that packages install: pytest, cauce.
+    keys = ("stdlib", "platstdlib", "purelib", "platlib", "scripts")
+    paths = sysconfig.get_paths()
+    return tuple({os.path.join(paths[key], "") for key in keys})
 
 
 def is_user_frame(frame: FrameType) -> bool:

@@ -40,7 +40,7 @@ def load_tensors(path: str | os.PathLike[str]) -> tuple[dict[str, Array], dict[s
     _need_safetensors()
     from safetensors import SafetensorError, safe_open
 
-    name = os.fspath(existing(path))
+    name = existing(path)
     try:
         with safe_open(name, framework="numpy") as file:
             arrays = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118

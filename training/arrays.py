@@ -78,7 +78,7 @@ def _read_npy(path: str | os.PathLike[str]) -> Array:
 @contextmanager
 def _reading(path: str | os.PathLike[str], magic: bytes) -> Iterator[None]:
     """Check how a file begins, and let what NumPy finds wrong with it be a DataError."""
-    with existing(path).open("rb") as file:
+    with open(existing(path), "rb") as file:
         start = file.read(len(magic))
     kind = "npz" if magic == NPZ else "npy"
     if start != magic:

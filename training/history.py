@@ -156,7 +156,7 @@ class History:
         """
         read = _from_csv if _suffix(path) == ".csv" else _from_json
         try:
-            text = existing(path).read_bytes().decode("utf-8")
+            text = Path(existing(path)).read_bytes().decode("utf-8")
             return History([Epoch.of_row(row) for row in read(text)])
         except (ValueError, KeyError, TypeError, AttributeError, csv.Error) as error:
             raise DataError(

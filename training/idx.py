@@ -41,7 +41,7 @@ def read_idx(path: str | os.PathLike[str]) -> Array:
     Raises:
         DataError: another format, or more or fewer elements than the header announces.
     """
-    data = _decompressed(existing(path))
+    data = _decompressed(Path(existing(path)))
     if len(data) < 4 or data[:2] != b"\0\0" or data[2] not in _DTYPES:
         codes = ", ".join(f"{code:02x}" for code in _DTYPES)
         raise DataError(

@@ -12,6 +12,7 @@ import io
 import os
 import pickle
 import pickletools
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -93,7 +94,7 @@ def read_pickled_dict(path: str | os.PathLike[str]) -> dict[str, Any]:
         FileNotFoundError: there is no such file.
         DataError: no pickle, a damaged one, or one that holds or does anything else.
     """
-    raw = existing(path).read_bytes()
+    raw = Path(existing(path)).read_bytes()
     try:
         _check_sizes(raw)
         content = _Unpickler(io.BytesIO(raw), encoding="bytes").load()

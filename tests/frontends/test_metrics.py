@@ -14,7 +14,7 @@ from cauce.frontends.metrics import accuracy, top_k
 from cauce.frontends.network import network
 from cauce.ir import Array, TensorType, evaluate, verify
 from cauce.ir.errors import AttributeMistake, CauceError, ShapeError, TypeMismatch
-from cauce.train_step import METRICS
+from cauce.training_step import METRICS
 
 Metric = Callable[[Any, Any], Any]
 NAN, INF = float("nan"), float("inf")

@@ -12,7 +12,7 @@ from cauce.frontends.model import Model
 from cauce.frontends.network import Network
 from cauce.ir import Array, Value, evaluate
 from cauce.passes.optimizers import Adam
-from cauce.train_step import TrainStep
+from cauce.training_step import TrainStep
 
 
 def run(model: Model, image: Array) -> Array:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import importlib
 import json
 import os
 import subprocess
@@ -10,6 +12,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
+
+import pytest
+
+import cauce
 
 from .house import FOLDERS, HEAVY, ROOT
 
@@ -27,21 +33,50 @@ def run(script: str, *arguments: str, **environment: str) -> Any:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def test_import_leaves_heavy_packages_alone() -> None:
-    loaded = run("import cauce, json, sys; print(json.dumps(list(sys.modules)))")
-    assert "cauce.ir.graph" in loaded
+def loaded_by(code: str) -> set[str]:
+    """The modules that are loaded when ``code`` has run."""
+    return set(run(f"import json, sys\n{code}\nprint(json.dumps(list(sys.modules)))"))
+
+
+def test_importing_cauce_imports_next_to_nothing() -> None:
+    loaded = loaded_by("import cauce; dir(cauce)")
+    assert {name for name in loaded if name.startswith("cauce")} == {"cauce"}
+    assert not loaded & {"numpy", "pathlib", "dataclasses"}
+
+
+def test_public_names_leave_heavy_packages_alone() -> None:
+    loaded = loaded_by("from cauce import *; from cauce.models import *; from cauce.nn import *")
+    assert {"cauce.compiler", "cauce.trainer", "cauce.frontends.zoo.resnet"} <= loaded
     assert not HEAVY & {name.partition(".")[0] for name in loaded}
 
 
-def test_import_is_quick(tmp_path: Path) -> None:
-    """Below 0.2 s of processor time beyond NumPy's, from compiled files."""
-    script = (
-        "import json, time, numpy; began = time.process_time(); import cauce; "
-        "print(json.dumps(time.process_time() - began))"
-    )
-    compiled = {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(tmp_path)}
-    seconds = [run(script, **compiled) for _ in range(4)]  # the first one compiles
-    assert min(seconds) < 0.2
+def test_loading_and_compiling_leave_alone_what_they_do_not_need() -> None:
+    loaded = loaded_by("from cauce import compile, load")
+    others = ("training", "trainer", "training_step", "frontends.zoo", "passes.autodiff")
+    assert "cauce.ir.parser" in loaded
+    assert not loaded & {f"cauce.{name}" for name in others}
+    assert not loaded & {"hashlib", "numpy.random", "pathlib", "sysconfig", "tempfile"}
+
+
+def test_names_are_found_where_type_checkers_look_for_them() -> None:
+    tree = ast.parse((ROOT / "cauce" / "__init__.py").read_text(encoding="utf-8"))
+    checked = next(node for node in tree.body if isinstance(node, ast.If) and node.orelse)
+    told = {
+        alias.asname or alias.name: (statement.module or alias.name, alias.name)
+        for statement in checked.body
+        if isinstance(statement, ast.ImportFrom)
+        for alias in statement.names
+    }
+    assert set(cauce.__all__) <= set(told) == set(cauce._PLACES) <= set(dir(cauce))
+    for name, (home, original) in told.items():
+        found = importlib.import_module(f"cauce.{home}")
+        assert getattr(cauce, name) is getattr(found, original, found), name
+
+
+def test_a_name_that_cauce_does_not_have() -> None:
+    with pytest.raises(AttributeError, match="module 'cauce' has no attribute 'lod'") as caught:
+        cauce.lod  # type: ignore[attr-defined]  # noqa: B018
+    assert (caught.value.name, caught.value.obj) == ("lod", cauce)
 
 
 def twins(modules: Mapping[str, ModuleType]) -> dict[str, list[str]]:
