@@ -71,7 +71,8 @@ def in_frame(array: Array) -> Array:
 
 
 Lay = Callable[[Array], Array]
-LAYS: list[Lay] = [in_rows, channels_last, in_frame]
+# In a frame channels are side by side as well.
+LAYS: list[Lay] = [in_rows, in_frame]
 
 
 class OneNode(NodeCode):
