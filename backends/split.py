@@ -40,7 +40,7 @@ def call_inputs(graph: Graph) -> list[Input]:
 
 def split(graph: Graph) -> Split:
     """Split ``graph``, which is left as it is."""
-    early = _early_values(graph)
+    early = early_values(graph)
     prepare = Graph(f"{graph.name}.prepare")
     before: dict[Value, Value] = {
         value: prepare.add_input(value.name, value.type, value.role)
@@ -89,7 +89,7 @@ def _take_types(node: Node, twin: Node) -> None:
         copy.type = value.type
 
 
-def _early_values(graph: Graph) -> set[Value]:
+def early_values(graph: Graph) -> set[Value]:
     """Values that depend on fixed parameters and constants alone, and on no dimension."""
     early: set[Value] = set(fixed_inputs(graph))
     for node in graph.nodes:

@@ -11,13 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from ...ir import Dim, DimExpr, DType, Node, Op, TensorType, Value
 from ...ir.dims import FloorDiv, Symbol
+from ...ir.layout import Layout, Order
 from .emitter import Function, V, i64
-from .layouts import Order, strides
 from .target import Target
 
 # How LLVM calls the element types in memory and in registers. Half precision is not among them:
@@ -36,6 +36,8 @@ STORED = {
     DType.F64: "double",
 }
 COMPUTED = {**STORED, DType.BOOL: "i1"}
+
+Shape = tuple[Dim, ...]
 
 
 _PARAMETERS = (("ptr", "table"), ("ptr", "dims"), ("i64", "first"), ("i64", "last"))
@@ -88,6 +90,11 @@ class Stage:
         """The buffers asked for, in the order of the function's table."""
         return tuple(self._pointers)
 
+    def base(self, access: Access) -> V:
+        """The address of the first element of an array; ask for it outside of loops."""
+        pointer = self.pointer(access.slot)
+        return self.f.at(pointer, self.dim(access.start), access.dtype.itemsize)
+
     def dim(self, dim: Dim) -> V:
         """A dimension as a value; ask for it outside of loops."""
         if isinstance(dim, int):
@@ -119,37 +126,81 @@ class Stage:
             yield loop.index
 
 
+def nbytes(type_: TensorType) -> Dim:
+    """The bytes of the buffer of an array, with what its layout adds."""
+    layout = type_.layout or Layout.rows(type_.rank)
+    return layout.size(type_.shape) * type_.dtype.itemsize
+
+
 @dataclass(frozen=True)
 class Access:
-    """An array over a space: its buffer, element type, strides in elements, and first element."""
+    """An array over a space: its buffer, element type, strides in elements, and first element.
+
+    Where the innermost axis lies in blocks, the strides hold within a block, and ``apart`` is the
+    distance from block to block.
+    """
 
     slot: int
     dtype: DType
     strides: tuple[Dim, ...]
     start: Dim = 0
+    block: int = 0
+    apart: Dim = 0
+
+    @staticmethod
+    def of(slot: int, type_: TensorType) -> Access:
+        """An array of this type over its own shape, lying as its layout says."""
+        layout, shape = type_.layout or Layout.rows(type_.rank), type_.shape
+        steps, start = layout.strides(shape), layout.start(shape)
+        apart = layout.apart(shape) if layout.block else 0
+        return Access(slot, type_.dtype, steps, start, layout.block, apart)
+
+    def over(self, shape: Shape, space: Shape) -> Access:
+        """The array, of ``shape``, over a space that it broadcasts to."""
+        lead = len(space) - len(shape)
+        steps = tuple(
+            0 if size == 1 and wide != 1 else step
+            for size, wide, step in zip(shape, space[lead:], self.strides)
+        )
+        return replace(self, strides=(0,) * lead + steps)
+
+
+# Makes of a vector of results and the operands at the same places what is stored.
+Finish = Callable[[Stage, int, V, Sequence[V]], V]
+
+
+@dataclass(frozen=True)
+class Epilogue:
+    """What becomes of each result of a node before it is stored, on registers.
+
+    Attributes:
+        operands: further arrays, over the space of the result.
+        apply: the arithmetic.
+    """
+
+    operands: tuple[Access, ...]
+    apply: Finish
 
 
 @dataclass
 class NodeCode:
-    """What an emitter gets: the node, its buffers, and where to put its launches.
+    """What an emitter gets: the node, its arrays, and where to put its launches.
 
     Attributes:
         node: what to compute.
-        slots: the buffer of every value.
+        accesses: how every value lies in memory.
         target: the processor.
         symbols: the names of the dimensions in ``dims``, in order.
         new_slot: gives the number of a further buffer.
-        orders: how every value lies in memory, by name.
-        blocks: the size of the blocks of values that lie in blocks, by name.
+        epilogue: what is done before the result is stored.
     """
 
     node: Node
-    slots: dict[Value, int]
+    accesses: Mapping[Value, Access]
     target: Target
     symbols: Sequence[str]
     new_slot: Callable[[], int]
-    orders: Mapping[str, Order]
-    blocks: Mapping[str, int]
+    epilogue: Epilogue | None = None
     launches: list[Launch] = field(default_factory=list)
     scratches: list[Scratch] = field(default_factory=list)
 
@@ -163,36 +214,28 @@ class NodeCode:
         """The types of the results."""
         return [value.type for value in self.node.results]
 
-    def operand(self, place: int) -> int:
-        """The buffer of an operand."""
-        return self.slots[self.node.operands[place]]
-
-    def result(self, place: int = 0) -> int:
-        """The buffer of a result."""
-        return self.slots[self.node.results[place]]
-
-    def access(self, value: Value) -> Access:
-        """A value over its own shape, as it lies in memory."""
-        steps = strides(value.type.shape, self.orders[value.name])
-        return Access(self.slots[value], value.type.dtype, steps)
-
     def operand_access(self, place: int) -> Access:
         """An operand over its own shape."""
-        return self.access(self.node.operands[place])
+        return self.accesses[self.node.operands[place]]
 
     def result_access(self, place: int = 0) -> Access:
         """A result over its own shape."""
-        return self.access(self.node.results[place])
+        return self.accesses[self.node.results[place]]
 
     def result_order(self, place: int = 0) -> Order:
         """The order of the axes of a result in memory."""
-        return self.orders[self.node.results[place].name]
+        type_ = self.node.results[place].type
+        return (type_.layout or Layout.rows(type_.rank)).order
 
     def scratch(self, nbytes: Dim) -> int:
         """A buffer of this node's own."""
         slot = self.new_slot()
         self.scratches.append(Scratch(slot, nbytes))
         return slot
+
+    def scratch_array(self, type_: TensorType) -> Access:
+        """An array of this node's own."""
+        return Access.of(self.scratch(nbytes(type_)), type_)
 
     @contextmanager
     def stage(self, tasks: Dim) -> Iterator[Stage]:

@@ -10,12 +10,12 @@ keep the multipliers busy; more than the registers hold spill.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product as combinations
 
 from ...ir import Dim, DType
 from ...ir.dims import product
-from .code import COMPUTED, NodeCode, Stage
+from .code import COMPUTED, Finish, NodeCode, Stage
 from .elements import scalar_constant
 from .emitter import V, i64
 from .maps import load, store
@@ -27,11 +27,31 @@ Point = dict[str, V]
 
 @dataclass(frozen=True)
 class Operand:
-    """An array over the axes of a contraction; an axis without a stride does not move it."""
+    """An array over the axes of a contraction; an axis without a stride does not move it.
+
+    Where ``block`` is not 0, the axis across the lanes lies in blocks, ``apart`` from one another.
+    """
 
     slot: int
+    dtype: DType
     strides: Strides
     start: Dim = 0
+    block: int = 0
+    apart: Dim = 0
+
+    def split(self, axis: str, lanes: int, vectors: int) -> Operand:
+        """With an axis in two more: t counts vectors within a group of them, u the groups."""
+        step = self.strides.get(axis, 0)
+        assert self.block in (0, lanes * vectors)
+        apart = self.apart if self.block else step * (lanes * vectors)
+        return replace(self, strides={**self.strides, "t": step * lanes, "u": apart})
+
+    def after(self, axis: str, count: int) -> Operand:
+        """The array behind the first ``count``, whole blocks of them."""
+        step = self.strides.get(axis, 0) * count
+        return replace(
+            self, start=self.start + (count // self.block * self.apart if self.block else step)
+        )
 
 
 @dataclass(frozen=True)
@@ -39,24 +59,23 @@ class Plan:
     """How a contraction runs.
 
     Attributes:
-        vector: the axis across the lanes: stride 1 in the result, 0 or 1 in the operands; None
-            for one element at a time.
+        vector: the axis across the lanes: stride 1 in the result, and at best 0 or 1 elsewhere.
         tile: axes unrolled into accumulators, with how many; the first is looped over within a
             task, the factors of the others divide their sizes.
         sum: the summed axes, outermost first.
-        across: the summed axis that lies across the lanes, where no parallel one does: each lane
-            sums a part, and the lanes are added at the end, in order.
     """
 
-    vector: str | None
+    vector: str
     tile: tuple[tuple[str, int], ...]
     sum: tuple[str, ...]
-    across: str | None = None
 
 
 @dataclass(frozen=True)
 class Contraction:
-    """What to compute: sizes of all axes, the parallel ones in order, and the three arrays."""
+    """What to compute: sizes of all axes, the parallel ones in order, and the arrays.
+
+    ``finish`` makes of each sum, and of the elements of ``others`` at its place, what is stored.
+    """
 
     dtype: DType
     sizes: Mapping[str, Dim]
@@ -64,13 +83,8 @@ class Contraction:
     result: Operand
     a: Operand
     b: Operand
-
-
-def divisor(size: Dim, most: int) -> int:
-    """The greatest factor of a known ``size`` that is at most ``most``; 1 for an unknown one."""
-    if not isinstance(size, int):
-        return 1
-    return max(factor for factor in range(1, most + 1) if size % factor == 0)
+    others: tuple[Operand, ...] = ()
+    finish: Finish | None = None
 
 
 def write_contraction(code: NodeCode, what: Contraction, plan: Plan) -> None:
@@ -96,26 +110,20 @@ class _Writer:
         self.stage = stage
         self.what = what
         self.plan = plan
-        wide = plan.vector or plan.across
-        self.lanes = code.target.lanes(what.dtype.itemsize) if wide else 1
-        self.item = what.dtype.itemsize
+        self.lanes = code.target.lanes(what.dtype.itemsize)
         self.sizes = {axis: stage.dim(size) for axis, size in what.sizes.items()}
-        self.arrays = (what.a, what.b, what.result)
-        self.piece = (i64(0), i64(0), 1)  # of the axis across the lanes, while it is summed
+        self.arrays = (what.a, what.b, what.result, *what.others)
         self.strides = [
             {axis: stage.dim(step) for axis, step in array.strides.items()} for array in self.arrays
         ]
         self.bases = [
-            stage.f.at(stage.pointer(array.slot), stage.dim(array.start), self.item)
+            stage.f.at(stage.pointer(array.slot), stage.dim(array.start), array.dtype.itemsize)
             for array in self.arrays
         ]
 
     def blocks(self, point: Point) -> None:
         """All of the vector axis: whole vectors, then ever narrower ones."""
         axis = self.plan.vector
-        if axis is None:
-            self.tiles(point, 1)
-            return
         for start, end, width in self.pieces(axis):
             with self.stage.f.loop(end, start, width) as loop:
                 self.tiles({**point, axis: loop.index}, width)
@@ -149,8 +157,14 @@ class _Writer:
             if size > even:
                 self.body({**point, axis: i64(even)}, width, [range(size - even), *rest])
             return
-        with f.loop(self.sizes[axis]) as loop:
-            self.body({**point, axis: loop.index}, width, [range(1), *rest])
+        # How many are left is known at run time alone: ever smaller tiles.
+        start = i64(0)
+        while factor:
+            tiles = f.op("udiv", f.op("sub", self.sizes[axis], start), i64(factor))
+            end = f.add(start, f.mul(tiles, factor))
+            with f.loop(end, start, factor) as loop:
+                self.body({**point, axis: loop.index}, width, [range(factor), *rest])
+            start, factor = end, factor // 2
 
     def body(self, point: Point, width: int, tile: Sequence[range]) -> None:
         """One tile: its accumulators, the sum, and the stores."""
@@ -158,23 +172,19 @@ class _Writer:
         axes = [axis for axis, _ in self.plan.tile]
         places = [dict(zip(axes, place)) for place in combinations(*tile)]
         starts = [
-            f.at(base, self._offset(strides, point), self.item)
-            for base, strides in zip(self.bases, self.strides)
+            f.at(base, self._offset(strides, point), array.dtype.itemsize)
+            for base, strides, array in zip(self.bases, self.strides, self.arrays)
         ]
-        zero = scalar_constant(0, dtype)
-        if self.plan.across is None:
-            zeros = [f.broadcast(zero, width)] * len(places)
-            totals = self._sum(0, starts[0], starts[1], zeros, places, width)
-        else:
-            totals = [zero] * len(places)
-            for start, end, lanes in self.pieces(self.plan.across):
-                self.piece = (start, end, lanes)
-                zeros = [f.broadcast(zero, lanes)] * len(places)
-                parts = self._sum(0, starts[0], starts[1], zeros, places, lanes)
-                totals = [self._add_lanes(t, part, lanes) for t, part in zip(totals, parts)]
+        zeros = [f.broadcast(scalar_constant(0, dtype), width)] * len(places)
+        totals = self._sum(0, starts[0], starts[1], zeros, places, width)
+        others = range(3, len(self.arrays))
+        loaded: dict[tuple[int, tuple[tuple[str, int], ...]], V] = {}
         for place, total in zip(places, totals):
+            values = [self._operand(which, starts[which], place, width, loaded) for which in others]
+            if self.what.finish is not None:
+                total = self.what.finish(self.stage, width, total, values)
             at = self._moved(starts[2], 2, place)
-            store(self.stage, dtype, total, at, width)
+            store(self.stage, self.what.result.dtype, total, at, width)
 
     def _sum(
         self,
@@ -190,11 +200,13 @@ class _Writer:
         axis, f = self.plan.sum[level], self.stage.f
         if self.what.sizes[axis] == 1:
             return self._sum(level + 1, a, b, totals, places, width)
-        whole = (i64(0), self.sizes[axis], 1)
-        start, end, step = self.piece if axis == self.plan.across else whole
-        with f.loop(end, start, step, carry=totals) as loop:
+        with f.loop(self.sizes[axis], carry=totals) as loop:
             at = [
-                f.at(pointer, f.mul(loop.index, strides.get(axis, i64(0))), self.item)
+                f.at(
+                    pointer,
+                    f.mul(loop.index, strides.get(axis, i64(0))),
+                    self.what.dtype.itemsize,
+                )
                 for pointer, strides in zip((a, b), self.strides)
             ]
             loop.next(*self._sum(level + 1, at[0], at[1], loop.carried, places, width))
@@ -204,54 +216,47 @@ class _Writer:
         self, a: V, b: V, totals: Sequence[V], places: Sequence[dict[str, int]], width: int
     ) -> list[V]:
         loaded: dict[tuple[int, tuple[tuple[str, int], ...]], V] = {}
-
-        def operand(which: int, pointer: V, place: dict[str, int]) -> V:
-            strides = self.arrays[which].strides
-            key = (which, tuple((x, i) for x, i in place.items() if strides.get(x, 0) != 0))
-            if key not in loaded:
-                at = self._moved(pointer, which, place)
-                loaded[key] = self._load(at, which, width)
-            return loaded[key]
-
         return [
-            self.stage.f.fma(operand(0, a, place), operand(1, b, place), total)
+            self.stage.f.fma(
+                self._operand(0, a, place, width, loaded),
+                self._operand(1, b, place, width, loaded),
+                total,
+            )
             for place, total in zip(places, totals)
         ]
 
+    def _operand(
+        self,
+        which: int,
+        pointer: V,
+        place: dict[str, int],
+        width: int,
+        loaded: dict[tuple[int, tuple[tuple[str, int], ...]], V],
+    ) -> V:
+        """The elements at a place of the tile, loaded once for all places that share them."""
+        strides = self.arrays[which].strides
+        key = (which, tuple((x, i) for x, i in place.items() if strides.get(x, 0) != 0))
+        if key not in loaded:
+            loaded[key] = self._load(self._moved(pointer, which, place), which, width)
+        return loaded[key]
+
     def _load(self, at: V, which: int, width: int) -> V:
         """``width`` elements along the vector axis."""
-        f, dtype = self.stage.f, self.what.dtype
-        vector = self.plan.vector or self.plan.across
-        step: Dim = self.arrays[which].strides.get(vector, 0) if vector else 0
+        f, dtype = self.stage.f, self.arrays[which].dtype
+        vector = self.plan.vector
+        step = self.arrays[which].strides.get(vector, 0)
         if width == 1 or step == 1:
             return load(self.stage, dtype, at, width)
         if step == 0:
             return f.broadcast(load(self.stage, dtype, at, 1), width)
-        apart = self.strides[which][vector] if vector else i64(0)
+        apart = self.strides[which][vector]
         kind = f"<{width} x {COMPUTED[dtype]}>"
         value = V("poison", kind)
         for lane in range(width):
-            one = load(self.stage, dtype, f.at(at, f.mul(apart, lane), self.item), 1)
+            place = f.at(at, f.mul(apart, lane), dtype.itemsize)
+            one = load(self.stage, dtype, place, 1)
             value = f.value(f"insertelement {value}, {one}, i64 {lane}", kind)
         return value
-
-    def _add_lanes(self, total: V, part: V, width: int) -> V:
-        f, kind = self.stage.f, COMPUTED[self.what.dtype]
-        if width == 1:
-            return f.op("fadd", total, part)
-        # Halves are added to halves: a fixed order, and a short one.
-        while width > 1:
-            width //= 2
-            low, high = (
-                f.value(
-                    f"shufflevector {part}, {part.type} poison, <{width} x i32> "
-                    f"<{', '.join(f'i32 {first + lane}' for lane in range(width))}>",
-                    f"<{width} x {kind}>",
-                )
-                for first in (0, width)
-            )
-            part = f.op("fadd", low, high)
-        return f.op("fadd", total, f.value(f"extractelement {part}, i64 0", kind))
 
     def _moved(self, pointer: V, which: int, place: Mapping[str, int]) -> V:
         f = self.stage.f
@@ -260,7 +265,7 @@ class _Writer:
             step = self.strides[which].get(axis)
             if step is not None:
                 total = f.add(total, f.mul(step, index))
-        return f.at(pointer, total, self.item)
+        return f.at(pointer, total, self.arrays[which].dtype.itemsize)
 
     def _offset(self, strides: Mapping[str, V], point: Point) -> V:
         f = self.stage.f

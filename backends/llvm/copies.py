@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ...ir import Dim, DType
+from ...ir import DType, TensorType
 from ...ir.dims import product
+from ...ir.layout import Order
 from ...ir.ops import shape
 from ...ir.ops.constant import Constant, DimSize
-from .code import Access, NodeCode, Stage, emits
+from ...ir.ops.reorder import Reorder
+from .code import Access, NodeCode, Shape, Stage, emits
 from .elements import scalar_constant
-from .emitter import V
-from .layouts import Order, Reorder, blocked_strides, row_order, same_place
+from .emitter import V, i64
 from .maps import load, store, write_map
-from .spaces import Shape, broadcast_strides, row_major
+from .spaces import row_major
 
 
 def write_copy(
@@ -25,80 +26,123 @@ def write_copy(
 
 def row_operand(code: NodeCode, place: int) -> int:
     """The buffer of an operand in row order: its own, or that of a copy written first."""
-    value = code.node.operands[place]
-    shape_, order = value.type.shape, code.orders[value.name]
-    rows = row_order(len(shape_))
-    if same_place(shape_, order, rows):
-        return code.slots[value]
-    slot = code.scratch(value.type.nbytes)
-    target = Access(slot, value.type.dtype, row_major(shape_))
-    write_copy(code, shape_, code.operand_access(place), target)
+    type_, own = code.operand_types[place], code.operand_access(place)
+    rows = row_major(type_.shape)
+    same = all(size == 1 or step == row for size, step, row in zip(type_.shape, own.strides, rows))
+    if same and own.start == 0:
+        return own.slot
+    slot = code.scratch(type_.nbytes)
+    write_copy(code, type_.shape, own, Access(slot, type_.dtype, rows))
     return slot
 
 
-def write_fill(code: NodeCode, dtype: DType, slot: int, size: Dim, value: float) -> None:
-    """Write one launch that fills a buffer with a number."""
+def write_fill(
+    code: NodeCode, space: Shape, result: Access, value: float, order: Order | None = None
+) -> None:
+    """Write one launch that fills an array with a number."""
     write_map(
         code,
-        (size,),
+        space,
         [],
-        Access(slot, dtype, (1,)),
-        lambda stage, lanes, values: scalar_constant(value, dtype, lanes),
+        result,
+        lambda stage, lanes, values: scalar_constant(value, result.dtype, lanes),
+        order,
     )
+
+
+def write_frame(code: NodeCode, type_: TensorType, slot: int) -> None:
+    """Write one launch that sets the zeros around an image: one task is one row of memory."""
+    layout, shape_ = type_.layout, type_.shape
+    assert layout is not None and layout.order in ((0, 1, 2, 3), (0, 2, 3, 1))
+    top, bottom, left, right = layout.halo
+    extents = layout.extents(shape_)
+    # Rows of memory run over columns, and over channels where those are innermost.
+    wide = shape_[1] if layout.order[-1] == 1 else 1
+    outer = extents[0] if layout.order[-1] == 1 else extents[0] * shape_[1]
+    rows, columns = extents[2], extents[3]
+    zero = scalar_constant(0, type_.dtype)
+    item, lanes = type_.dtype.itemsize, code.target.lanes(type_.dtype.itemsize)
+    with code.stage(outer * rows) as stage:
+        f = stage.f
+        pointer, height = stage.pointer(slot), stage.dim(rows)
+        length = stage.dim(columns * wide)
+        low, high = stage.dim(left * wide), stage.dim((columns - right) * wide)
+        last = stage.dim(rows - bottom)
+        with stage.tasks() as task:
+            row = f.op("urem", task, height)
+            inside = f.op(
+                "and", f.compare("icmp sge", row, i64(top)), f.compare("icmp slt", row, last)
+            )
+            base = f.at(pointer, f.mul(task, length), item)
+            # A row above or below is all frame: its left part then reaches to the end.
+            first = f.select(inside, low, length)
+            second = f.select(inside, high, length)
+            for start, end in ((i64(0), first), (second, length)):
+                even = f.op("and", f.op("sub", end, start), V(str(-lanes), "i64"))
+                middle = f.add(start, even)
+                with f.loop(middle, start, lanes) as loop:
+                    f.store(f.broadcast(zero, lanes), f.at(base, loop.index, item), item)
+                with f.loop(end, middle) as loop:
+                    f.store(zero, f.at(base, loop.index, item), item)
 
 
 @emits(shape.Reshape, shape.Flatten)
 def reshape(code: NodeCode) -> None:
     """Nothing to do: the result is the operand's buffer, or a copy where it must be its own."""
     (x,), (y,) = code.operand_types, code.result_types
-    if code.operand(0) != code.result():
-        source = row_operand(code, 0)
-        run = Access(source, x.dtype, (1,))
-        write_copy(code, (x.size,), run, Access(code.result(), y.dtype, (1,)))
+    result = code.result_access()
+    if code.operand_access(0).slot != result.slot:
+        run = Access(row_operand(code, 0), x.dtype, (1,))
+        write_copy(code, (x.size,), run, Access(result.slot, y.dtype, (1,)))
 
 
 @emits(Reorder)
 def reorder(code: NodeCode) -> None:
     """The same elements, at other places."""
-    op = code.node.op
-    assert isinstance(op, Reorder)
     (x,) = code.operand_types
-    source = code.operand_access(0)
-    if not op.block:
-        write_copy(code, x.shape, source, code.result_access(), op.order)
+    source, result = code.operand_access(0), code.result_access()
+    order = code.result_order()
+    if not result.block:
+        write_copy(code, x.shape, source, result, order)
         return
-    # The blocked axis becomes two: the block, in front, and the place within it.
-    axis = op.order[-1]
-    steps, apart = blocked_strides(x.shape, op.order, op.block)
-    space = list(x.shape)
-    space[axis] = op.block
-    write_copy(
-        code,
-        (x.shape[axis] // op.block, *space),
-        replace(source, strides=(source.strides[axis] * op.block, *source.strides)),
-        Access(code.result(), x.dtype, (apart, *steps)),
-        (0, *(axis + 1 for axis in op.order)),
-    )
+    # The blocked axis becomes two, the block, in front, and the place within it; the last block
+    # may not be full.
+    axis = order[-1]
+    size = x.shape[axis]
+    assert isinstance(size, int)
+    full, rest = divmod(size, result.block)
+    step = source.strides[axis]
+    for count, width, first in ((full, result.block, 0), (1, rest, full)):
+        if count and width:
+            space = list(x.shape)
+            space[axis] = width
+            write_copy(
+                code,
+                (count, *space),
+                replace(
+                    source,
+                    strides=(step * result.block, *source.strides),
+                    start=source.start + step * (first * result.block),
+                ),
+                replace(
+                    result,
+                    strides=(result.apart, *result.strides),
+                    start=result.start + result.apart * first,
+                ),
+                (0, *(axis + 1 for axis in order)),
+            )
 
 
 @emits(shape.Transpose)
 def transpose(code: NodeCode) -> None:
-    """Read with permuted strides."""
-    op = code.node.op
-    assert isinstance(op, shape.Transpose)
-    (y,) = code.result_types
-    source = code.operand_access(0)
-    permuted = replace(source, strides=tuple(source.strides[axis] for axis in op.perm))
-    write_copy(code, y.shape, permuted, code.result_access(), code.result_order())
+    """Nothing to do: the result is the operand's buffer, read with permuted strides."""
 
 
 @emits(shape.Expand)
 def expand(code: NodeCode) -> None:
     """Read with strides of zero."""
     (x,), (y,) = code.operand_types, code.result_types
-    source = code.operand_access(0)
-    steps = broadcast_strides(x.shape, y.shape, source.strides)
-    wide = replace(source, strides=steps)
+    wide = code.operand_access(0).over(x.shape, y.shape)
     write_copy(code, y.shape, wide, code.result_access(), code.result_order())
 
 
@@ -128,7 +172,7 @@ def slice_backward(code: NodeCode) -> None:
     op = code.node.op
     assert isinstance(op, shape.SliceBackward)
     (dy,), (dx,) = code.operand_types, code.result_types
-    write_fill(code, dx.dtype, code.result(), dx.size, 0)
+    write_fill(code, dx.shape, code.result_access(), 0, code.result_order())
     part = _sliced(op.slice(), code.result_access())
     write_copy(code, dy.shape, code.operand_access(0), part, code.result_order())
 
@@ -140,25 +184,26 @@ def pad(code: NodeCode) -> None:
     assert isinstance(op, shape.Pad)
     (x,), (y,) = code.operand_types, code.result_types
     whole = code.result_access()
-    start: Dim = 0
+    start = whole.start
     for (before, _), step in zip(op.pads, whole.strides):
         start = start + before * step
-    write_fill(code, y.dtype, code.result(), y.size, op.value)
+    write_fill(code, y.shape, whole, op.value, code.result_order())
     inside = replace(whole, start=start)
     write_copy(code, x.shape, code.operand_access(0), inside, code.result_order())
 
 
 @emits(shape.Concat)
 def concat(code: NodeCode) -> None:
-    """Each operand copied to its place."""
+    """Each operand copied to its place, unless it was written there."""
     op = code.node.op
     assert isinstance(op, shape.Concat)
     whole = code.result_access()
     axis = op.axis % len(whole.strides)
-    start: Dim = 0
+    start = whole.start
     for place, x in enumerate(code.operand_types):
-        part = replace(whole, start=start)
-        write_copy(code, x.shape, code.operand_access(place), part, code.result_order())
+        part, own = replace(whole, start=start), code.operand_access(place)
+        if own.slot != part.slot:
+            write_copy(code, x.shape, own, part, code.result_order())
         start = start + x.shape[axis] * whole.strides[axis]
 
 
@@ -173,7 +218,7 @@ def dim_size(code: NodeCode) -> None:
     op = code.node.op
     assert isinstance(op, DimSize)
     with code.stage(1) as stage:
-        pointer, size = stage.pointer(code.result()), stage.dim(op.size)
+        pointer, size = stage.base(code.result_access()), stage.dim(op.size)
         with stage.tasks():
             stage.f.store(size, pointer, 8)
 
@@ -203,7 +248,7 @@ def gather(code: NodeCode) -> None:
     with code.stage(rows * indices.size) as stage:
         f = stage.f
         source, chosen = stage.pointer(slots[0]), stage.pointer(slots[1])
-        target = stage.pointer(code.result())
+        target = stage.base(code.result_access())
         many, size, width = stage.dim(indices.size), stage.dim(length), stage.dim(count)
         with stage.tasks() as task:
             row, place = f.op("udiv", task, many), f.op("urem", task, many)
@@ -226,11 +271,11 @@ def gather_backward(code: NodeCode) -> None:
     axis = op.axis % dx.rank
     rows, count = product(dx.shape[:axis]), product(dx.shape[axis + 1 :])
     slots = row_operand(code, 0), row_operand(code, 1)
-    write_fill(code, dx.dtype, code.result(), dx.size, 0)
+    write_fill(code, dx.shape, code.result_access(), 0)
     with code.stage(rows * count) as stage:
         f = stage.f
         source, chosen = stage.pointer(slots[0]), stage.pointer(slots[1])
-        target = stage.pointer(code.result())
+        target = stage.base(code.result_access())
         many, size, width = stage.dim(indices.size), stage.dim(op.size), stage.dim(count)
         item = dx.dtype.itemsize
         with stage.tasks() as task:
@@ -255,7 +300,7 @@ def one_hot(code: NodeCode) -> None:
     slot = row_operand(code, 0)
     with code.stage(indices.size) as stage:
         f = stage.f
-        chosen, target = stage.pointer(slot), stage.pointer(code.result())
+        chosen, target = stage.pointer(slot), stage.base(code.result_access())
         with stage.tasks() as task:
             index = index_of(stage, indices.dtype, chosen, task)
             with f.loop(op.depth) as loop:

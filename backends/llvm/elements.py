@@ -9,6 +9,9 @@ from ...ir.errors import UnsupportedOp
 from ...ir.ops import activation, elementwise
 from .code import COMPUTED
 from .emitter import Function, V, floating, splat, vector
+from .formulas import Num
+from .powers import pow
+from .transcendental import exp, log, sigmoid, tanh
 
 Values = Sequence[V]
 # (function being written, op, operands, dtype of the operands, lanes) -> value
@@ -59,6 +62,10 @@ def _binary(floats: str, integers: str) -> Rule:
     return rule
 
 
+def _divide(f: Function, op: Op, values: Values, dtype: DType, lanes: int) -> V:
+    return f.op("fdiv", values[0], values[1])
+
+
 def _compare(predicate: str, ordered: str = "o") -> Rule:
     def rule(f: Function, op: Op, values: Values, dtype: DType, lanes: int) -> V:
         return compare(f, predicate, values[0], values[1], dtype, ordered)
@@ -92,6 +99,13 @@ def extremum(f: Function, which: str, a: V, b: V, dtype: DType) -> V:
 def _intrinsic(name: str) -> Rule:
     def rule(f: Function, op: Op, values: Values, dtype: DType, lanes: int) -> V:
         return f.intrinsic(name, *values)
+
+    return rule
+
+
+def _formula(function: Callable[..., Num]) -> Rule:
+    def rule(f: Function, op: Op, values: Values, dtype: DType, lanes: int) -> V:
+        return function(*(Num(f, value) for value in values)).v
 
     return rule
 
@@ -154,14 +168,6 @@ def _clip(f: Function, op: Op, values: Values, dtype: DType, lanes: int) -> V:
     return x
 
 
-def _sigmoid(f: Function, op: Op, values: Values, dtype: DType, lanes: int) -> V:
-    (x,) = values
-    one = scalar_constant(1, dtype, lanes)
-    # Where e**-x overflows to infinity the quotient is 0, as it should be.
-    power = f.intrinsic("exp", f.value(f"fneg {x}", x.type))
-    return f.op("fdiv", one, f.op("fadd", one, power))
-
-
 def convert(f: Function, x: V, source: DType, to: DType, lanes: int) -> V:
     """``x`` as another dtype; floats become integers by truncation."""
     if source is to:
@@ -190,15 +196,15 @@ _RULES: dict[type[Op], Rule] = {
     elementwise.Add: _binary("fadd", "add"),
     elementwise.Sub: _binary("fsub", "sub"),
     elementwise.Mul: _binary("fmul", "mul"),
-    elementwise.Div: _binary("fdiv", "sdiv"),
-    elementwise.Pow: _intrinsic("pow"),
+    elementwise.Div: _divide,
+    elementwise.Pow: _formula(pow),
     elementwise.Maximum: _extremum("max"),
     elementwise.Minimum: _extremum("min"),
     elementwise.Neg: _neg,
     elementwise.Abs: _abs,
     elementwise.Sign: _sign,
-    elementwise.Exp: _intrinsic("exp"),
-    elementwise.Log: _intrinsic("log"),
+    elementwise.Exp: _formula(exp),
+    elementwise.Log: _formula(log),
     elementwise.Sqrt: _intrinsic("sqrt"),
     elementwise.Equal: _compare("eq"),
     elementwise.Less: _compare("lt"),
@@ -212,6 +218,6 @@ _RULES: dict[type[Op], Rule] = {
     activation.Relu: _relu,
     activation.LeakyRelu: _leaky_relu,
     activation.Clip: _clip,
-    activation.Sigmoid: _sigmoid,
-    activation.Tanh: _intrinsic("tanh"),
+    activation.Sigmoid: _formula(sigmoid),
+    activation.Tanh: _formula(tanh),
 }

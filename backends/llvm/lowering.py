@@ -5,31 +5,77 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ...ir import Builder, Graph, Node, Op, Value
-from ...ir.ops import activation, elementwise, reduce
+from ...ir.errors import UnsupportedOp
+from ...ir.ops import activation, elementwise, reduce, shape
 from ...ir.ops.constant import size_as
+from ...ir.ops.fused import Kernel
 from ...ir.rewrite import decompose_unless, substitute
-from .code import EMITTERS
+from .code import EMITTERS, STORED
+from .kernels import form_kernels
+from .layouts import assign_layouts
+from .target import Target
 
 
-def lower(graph: Graph) -> Graph:
-    """A copy of ``graph`` in which every op has an emitter.
+def lower(graph: Graph, target: Target) -> Graph:
+    """What the backend makes of ``graph``: kernels, layouts on the types, the order they run in.
 
-    Composites without one are decomposed, and a few primitives are written as others.
+    Composites without native code are decomposed, and a few primitives are written as others. An
+    op of weight and the elementwise ops behind it become one kernel node. What the result means is
+    what its nodes mean: the reference can run it too.
 
     Raises:
-        UnsupportedOp: an op that can be neither compiled nor decomposed.
+        UnsupportedOp: an op that can be neither compiled nor decomposed, or a dtype that native
+            code does not know.
     """
     graph = graph.copy()
+    need_known_dtypes(graph)
     decompose_unless(
         graph,
-        lambda node: type(node.op) in EMITTERS or type(node.op) in WRITTEN,
+        lambda node: type(node.op) in EMITTERS.keys() - {Kernel} or type(node.op) in WRITTEN,
         "the llvm backend has no kernel",
         "add one in backends/llvm: @emits",
     )
     for node in graph.nodes:
         if type(node.op) in WRITTEN:
             substitute(node, (WRITTEN[type(node.op)](Builder.like(node, before=node), node),))
+    nest_concats(graph)
+    form_kernels(graph)
+    assign_layouts(graph, target)
     return graph
+
+
+def nest_concats(graph: Graph) -> None:
+    """concat(a, b, c) = concat(concat(a, b), c) where concat(a, b) is there already.
+
+    Each then lies within the next, as in a dense block, and none is copied.
+    """
+    known: dict[tuple[int, tuple[Value, ...]], Value] = {}
+    for node in graph.nodes:
+        if not isinstance(node.op, shape.Concat):
+            continue
+        axis, operands = node.op.axis % node.result.type.rank, node.operands
+        for count in range(len(operands) - 1, 1, -1):
+            inner = known.get((axis, operands[:count]))
+            if inner is not None:
+                node.operands = (inner, *operands[count:])
+                break
+        known[axis, operands] = node.result
+
+
+def need_known_dtypes(graph: Graph) -> None:
+    """Raise UnsupportedOp for a value, regions included, whose dtype native code does not know."""
+    for value in graph.values:
+        if value.type.dtype not in STORED:
+            raise UnsupportedOp(
+                f"the llvm backend does not know {value.type.dtype}",
+                fix="use f32, or the numpy backend",
+                path=value.path,
+                loc=value.loc,
+            )
+    for node in graph.nodes:
+        for _, attribute in node.op.attributes():
+            if isinstance(attribute, Graph):
+                need_known_dtypes(attribute)
 
 
 def _mean(b: Builder, node: Node) -> Value:

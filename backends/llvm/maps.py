@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Sequence
 
-from ...ir import DType, TensorType, Value
-from ...ir.dims import ceil_div, product
+from ...ir import DType, Node, TensorType, Value
+from ...ir.dims import ceil_div, divide_exactly, product
+from ...ir.layout import Layout, Order
 from ...ir.ops import activation, elementwise
 from ...ir.ops.constant import Constant
 from ...ir.ops.fused import Fused
-from .code import STORED, Access, NodeCode, Stage, emits
-from .elements import element
+from .code import STORED, Access, NodeCode, Shape, Stage, emits
+from .elements import element, scalar_constant
 from .emitter import V, vector
-from .layouts import Order, row_order
-from .spaces import Shape, broadcast_strides, collapse, offset, unravel
+from .spaces import collapse, offset, unravel
 
 # Elements of one task where the whole space is a single run.
 CHUNK = 16384
@@ -51,7 +50,7 @@ def write_map(
     ``order`` is the order of the axes in which it runs; that of the space where None.
     """
     accesses = [*operands, result]
-    order = row_order(len(space)) if order is None else order
+    order = Layout.rows(len(space)).order if order is None else order
     sizes, strides = collapse(
         tuple(space[axis] for axis in order),
         [tuple(access.strides[axis] for axis in order) for access in accesses],
@@ -64,10 +63,7 @@ def write_map(
     tasks = ceil_div(total, CHUNK) if single else product(sizes[:-1])
     with code.stage(tasks) as stage:
         f = stage.f
-        pointers = [
-            f.at(stage.pointer(access.slot), stage.dim(access.start), access.dtype.itemsize)
-            for access in accesses
-        ]
+        pointers = [stage.base(access) for access in accesses]
         extents = [stage.dim(size) for size in sizes]
         steps = [[stage.dim(step) for step in own] for own in strides]
         with stage.tasks() as task:
@@ -102,15 +98,18 @@ def write_map(
                 at = f.at(bases[-1], f.mul(index, step_of[-1]), result.dtype.itemsize)
                 store(stage, result.dtype, value, at, width)
 
+            # CHUNK holds whole vectors: only the end of the run may leave a rest.
+            whole = divide_exactly(sizes[-1] if sizes else 1, lanes) is not None
             start = begin
             if lanes > 1:
                 count = f.op("sub", end, begin)
                 even_end = f.add(begin, f.op("and", count, V(str(-lanes), "i64")))
-                with f.loop(even_end, begin, lanes) as loop:
+                with f.loop(end if whole else even_end, begin, lanes) as loop:
                     body(loop.index, lanes)
                 start = even_end
-            with f.loop(end, start) as loop:
-                body(loop.index, 1)
+            if lanes == 1 or not whole:
+                with f.loop(end, start) as loop:
+                    body(loop.index, 1)
 
 
 _MAPS = (
@@ -168,13 +167,7 @@ def region(code: NodeCode) -> None:
 
     def compute(stage: Stage, lanes: int, values: Sequence[V]) -> V:
         known: dict[Value, V] = dict(zip(op.body.inputs, values))
-        for node in op.body.nodes:
-            operands = [known[value] for value in node.operands]
-            types = [value.type for value in node.operands]
-            if isinstance(node.op, Constant):
-                known[node.result] = constant_element(node.op, lanes)
-                continue
-            known[node.result] = element(stage.f, node.op, operands, types, node.result.type, lanes)
+        compute_nodes(stage, op.body.nodes, known, lanes)
         return known[op.output]
 
     write_map(
@@ -182,17 +175,20 @@ def region(code: NodeCode) -> None:
     )
 
 
-def constant_element(op: Constant, lanes: int) -> V:
-    """A scalar constant in every lane."""
-    from .elements import scalar_constant
-
-    return scalar_constant(op.value.array.item(), op.value.dtype, lanes)
+def compute_nodes(stage: Stage, nodes: Iterable[Node], known: dict[Value, V], lanes: int) -> None:
+    """Write elementwise nodes and scalar constants on registers; ``known`` is filled."""
+    for node in nodes:
+        if isinstance(node.op, Constant):
+            literal = node.op.value
+            known[node.result] = scalar_constant(literal.array.item(), literal.dtype, lanes)
+            continue
+        operands = [known[value] for value in node.operands]
+        types = [value.type for value in node.operands]
+        known[node.result] = element(stage.f, node.op, operands, types, node.result.type, lanes)
 
 
 def _operands(code: NodeCode, out: TensorType) -> list[Access]:
-    accesses = []
-    for place, type_ in enumerate(code.operand_types):
-        own = code.operand_access(place)
-        steps = broadcast_strides(type_.shape, out.shape, own.strides)
-        accesses.append(replace(own, strides=steps))
-    return accesses
+    return [
+        code.operand_access(place).over(type_.shape, out.shape)
+        for place, type_ in enumerate(code.operand_types)
+    ]

@@ -11,7 +11,7 @@ from __future__ import annotations
 import ctypes
 import mmap
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -72,24 +72,22 @@ class Piece:
 
 
 class Arena:
-    """The buffers of one call: one array for all; in the test mode one for each.
+    """The buffers of one call: one array for all; in the test mode one for each."""
 
-    Attributes:
-        addresses: of every buffer, by slot.
-    """
+    def __init__(self, pieces: Sequence[Piece], nbytes: int) -> None:
+        self._slots = [piece.slot for piece in pieces]
+        self._arrays = [aligned(piece.nbytes) for piece in pieces] if guard() else [aligned(nbytes)]
+        if guard():
+            addresses = [array.ctypes.data for array in self._arrays]
+        else:
+            addresses = [self._arrays[0].ctypes.data + piece.offset for piece in pieces]
+        self._addresses = np.array(addresses, np.int64)
 
-    def __init__(self, pieces: Iterable[Piece], nbytes: int) -> None:
-        self.addresses: dict[int, int] = {}
-        self._arrays: list[Array] = []
-        apart = guard() is not None
-        base = 0 if apart else self._allocate(nbytes)
-        for piece in pieces:
-            own = self._allocate(piece.nbytes) if apart else base + piece.offset
-            self.addresses[piece.slot] = own
-
-    def _allocate(self, nbytes: int) -> int:
-        self._arrays.append(aligned(nbytes))
-        return int(self._arrays[-1].ctypes.data)
+    def table(self, count: int) -> Array:
+        """The addresses of ``count`` buffers by slot, 0 for those that are not in the arena."""
+        table = np.zeros(count, np.int64)
+        table[self._slots] = self._addresses
+        return table
 
 
 def _guarded(nbytes: int, side: str) -> Array:

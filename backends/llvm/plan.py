@@ -2,38 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from ...ir import Dim, Graph, Node, Value
-from ...ir.errors import CauceError, UnsupportedOp
-from ...ir.ops import shape
+from ...ir import Graph, Node, Value
+from ...ir.errors import CauceError
+from ...ir.layout import NO_HALO
 from ...ir.ops.constant import Constant
 from ...ir.types import Array
-from .code import EMITTERS, STORED, Launch, NodeCode, Stage
+from .artifact import Buffer, Entry, Place, Row
+from .code import EMITTERS, Launch, NodeCode, Stage, nbytes
+from .copies import write_frame
 from .emitter import Function, Module, V
-from .layouts import Order, row_order, same_place
+from .homes import Homes, find_homes
+from .kernels import anchor
+from .layouts import layout_of
 from .target import Target
 
 TIMED = ".timed"
 
 
-@dataclass(frozen=True)
-class Buffer:
-    """Memory that one call needs: from the first launch that touches it to the last."""
-
-    slot: int
-    nbytes: Dim
-    first: int
-    last: int
-
-
 @dataclass
 class Plan:
-    """What a graph became.
+    """What a lowered graph became.
 
     Attributes:
-        slots: the buffer number of every value.
+        homes: where every value lives.
         constants: the arrays of constants, by buffer.
         buffers: what the arena holds.
         launches: in order, each with the node it came from.
@@ -44,63 +38,65 @@ class Plan:
     graph: Graph
     symbols: tuple[str, ...]
     entry: str
-    slots: dict[Value, int] = field(default_factory=dict)
+    homes: Homes
     constants: dict[int, Array] = field(default_factory=dict)
     buffers: list[Buffer] = field(default_factory=list)
     launches: list[tuple[Launch, Node]] = field(default_factory=list)
     count: int = 0
 
-    @property
-    def table(self) -> list[int]:
-        """The buffers of all launches, one after the other: what the entry gets pointers to."""
-        return [slot for launch, _ in self.launches for slot in launch.slots]
+    def slot(self, value: Value) -> int:
+        """The buffer that a value lies in."""
+        return self.homes.accesses[value].slot
 
     def new_slot(self) -> int:
         """A further buffer number."""
         self.count += 1
         return self.count - 1
 
+    def describe(self) -> Entry:
+        """What is needed to run the code."""
+        graph = self.graph
+        nodes = dict.fromkeys(node for _, node in self.launches)
+        rows = {node: place for place, node in enumerate(nodes)}
 
-def make_plan(
-    graph: Graph,
-    target: Target,
-    entry: str,
-    symbols: Iterable[str],
-    orders: Mapping[str, Order],
-    blocks: Mapping[str, int],
-) -> Plan:
-    """Give every value a buffer and write the code of every node.
+        def place(name: str, value: Value) -> Place:
+            return Place(name, self.slot(value), value.type, nbytes(value.type))
 
-    Raises:
-        UnsupportedOp: a dtype that native code does not know.
-    """
-    plan = Plan(graph, tuple(symbols), entry)
-    roots: dict[Value, Value] = {}
-    need_known_dtypes(graph)
-    leaving = {id(value) for value in (*graph.outputs.values(), *graph.updates.values())}
-    for source in graph.inputs:
-        plan.slots[source] = plan.new_slot()
-    spans: dict[int, list[int]] = {}
-    sizes: dict[int, Dim] = {}
-    external = set(plan.slots.values())
+        return Entry(
+            self.entry,
+            self.symbols,
+            self.count,
+            tuple(slot for launch, _ in self.launches for slot in launch.slots),
+            tuple(self.buffers),
+            self.constants,
+            tuple(place(value.name, value) for value in graph.inputs),
+            tuple(place(name, value) for name, value in graph.outputs.items()),
+            tuple(place(target.name, value) for target, value in graph.updates.items()),
+            frozenset(value.name for value in self.homes.in_place),
+            tuple(map(_row, nodes)),
+            tuple(rows[node] for _, node in self.launches),
+        )
+
+
+def _row(node: Node) -> Row:
+    cost = node.op.cost([v.type for v in node.operands], [v.type for v in node.results])
+    return Row(node.path, anchor(node).op.name, cost.flops, cost.bytes)
+
+
+def make_plan(graph: Graph, target: Target, entry: str, symbols: Iterable[str]) -> Plan:
+    """Give every value of a lowered graph a home and write the code of every node."""
+    homes = find_homes(graph)
+    plan = Plan(graph, tuple(symbols), entry, homes, count=homes.count)
+    spans: dict[Value, list[int]] = {}
     for node in graph.nodes:
-        for value in node.results:
-            root = roots.get(node.operands[0], node.operands[0]) if node.operands else value
-            view = isinstance(node.op, (shape.Reshape, shape.Flatten)) and _in_rows(root, orders)
-            if view and id(value) not in leaving and id(root) not in leaving:
-                roots[value] = root
-                plan.slots[value] = plan.slots[root]
-                continue
-            slot = plan.slots[value] = plan.new_slot()
-            if isinstance(node.op, Constant):
-                plan.constants[slot] = node.op.value.array
-                external.add(slot)
-            elif id(value) in leaving:
-                external.add(slot)
-            else:
-                sizes[slot] = value.type.nbytes
-        code = NodeCode(node, plan.slots, target, plan.symbols, plan.new_slot, orders, blocks)
         start = len(plan.launches)
+        if isinstance(node.op, Constant):
+            plan.constants[plan.slot(node.result)] = node.op.value.array
+        code = NodeCode(node, homes.accesses, target, plan.symbols, plan.new_slot)
+        roots = dict.fromkeys(homes.roots[value] for value in (*node.operands, *node.results))
+        for root in roots:
+            if root not in spans and layout_of(root).halo != NO_HALO:
+                write_frame(code, root.type, plan.slot(root))
         try:
             EMITTERS[type(node.op)](code)
         except CauceError as error:
@@ -110,35 +106,12 @@ def make_plan(
         end = len(plan.launches) - 1
         for scratch in code.scratches:
             plan.buffers.append(Buffer(scratch.slot, scratch.nbytes, start, end))
-        for value in (*node.operands, *node.results):
-            slot = plan.slots[value]
-            if slot in sizes:
-                spans.setdefault(slot, [start, end])[1] = end
-    for slot, (first, last) in spans.items():
-        plan.buffers.append(Buffer(slot, sizes[slot], first, last))
+        for root in roots:
+            spans.setdefault(root, [start, end])[1] = end
+    for root, (first, last) in spans.items():
+        if plan.slot(root) not in homes.external:
+            plan.buffers.append(Buffer(plan.slot(root), nbytes(root.type), first, last))
     return plan
-
-
-def need_known_dtypes(graph: Graph) -> None:
-    """Raise UnsupportedOp for a value, regions included, whose dtype native code does not know."""
-    for value in graph.values:
-        if value.type.dtype not in STORED:
-            raise UnsupportedOp(
-                f"the llvm backend does not know {value.type.dtype}",
-                fix="use f32, or the numpy backend",
-                path=value.path,
-                loc=value.loc,
-            )
-    for node in graph.nodes:
-        for _, attribute in node.op.attributes():
-            if isinstance(attribute, Graph):
-                need_known_dtypes(attribute)
-
-
-def _in_rows(value: Value, orders: Mapping[str, Order]) -> bool:
-    """Whether a value lies in row order, so that another shape may look at the same memory."""
-    order = orders[value.name]
-    return same_place(value.type.shape, order, row_order(len(order)))
 
 
 def add_plan(module: Module, plan: Plan, target: Target) -> None:

@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 import ctypes
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
-from ...ir import Array, Dim, Graph, Node, TensorType, Value
+from ...ir import Array, Dim, Graph
 from ...ir.dims import substitute
 from ...ir.interval_packer import Interval, pack
 from ...ir.version import VERSION
 from ..contract import ArrayState, Dims, NodeTime, Program, State
 from ..recent import Recent
-from ..split import split, updated_inputs
-from .emitter import Module
-from .engine import Library, assembly, compile_text
-from .layouts import choose_blocks, choose_orders, want_weights
-from .lowering import lower
-from .memory import ALIGN, Arena, Piece, aligned_copy, empty
-from .plan import TIMED, Plan, add_plan, make_plan
-from .pool import Pool, shared_pool, thread_count, write_run
+from ..split import updated_inputs
+from .artifact import Entry, Place
+from .build import Build, build, compile_graph
+from .engine import Library, assembly
+from .memory import ALIGN, Arena, Piece, aligned, aligned_copy, empty
+from .plan import TIMED
+from .pool import Pool, shared_pool, thread_count
 from .target import Target
 
 
@@ -34,84 +33,67 @@ class Layout:
     nbytes: int
 
 
-class Code:
-    """A plan with its compiled entry: runs on tables of addresses."""
+class Caller:
+    """Calls one entry of the code with tables of addresses."""
 
-    def __init__(self, plan: Plan) -> None:
-        self.plan = plan
-        self._table = plan.table
-        self._constants = {slot: aligned_copy(array) for slot, array in plan.constants.items()}
+    def __init__(self, entry: Entry, library: Library) -> None:
+        self.entry = entry
+        self._library = library
+        self._table = np.array(entry.table, np.int64)
+        self._constants = {slot: aligned_copy(array) for slot, array in entry.constants.items()}
         self._layouts: Recent[tuple[int, ...], Layout] = Recent()
-
-    def sizes(self, dims: Dims) -> tuple[int, ...]:
-        """The sizes of the symbols, in the order that the code takes them."""
-        return tuple(dims[name] for name in self.plan.symbols)
 
     def layout(self, dims: Dims) -> Layout:
         """The layout of the arena for these sizes, kept for the sizes seen last."""
-        return self._layouts.get(self.sizes(dims), lambda: self._pack(dims))
+        sizes = tuple(dims[name] for name in self.entry.symbols)
+        return self._layouts.get(sizes, lambda: self._pack(dims))
 
     def _pack(self, dims: Dims) -> Layout:
-        intervals = [
-            Interval(_size(buffer.nbytes, dims), buffer.first, buffer.last)
-            for buffer in self.plan.buffers
-        ]
+        buffers = self.entry.buffers
+        intervals = [Interval(_size(b.nbytes, dims), b.first, b.last) for b in buffers]
         offsets, nbytes = pack(intervals, ALIGN)
-        placed = zip(self.plan.buffers, offsets, intervals)
+        placed = zip(buffers, offsets, intervals)
         return Layout(tuple(Piece(b.slot, offset, i.nbytes) for b, offset, i in placed), nbytes)
 
-    def new_arena(self, dims: Dims) -> Arena:
-        """The buffers of one call with these sizes."""
-        layout = self.layout(dims)
-        return Arena(layout.pieces, layout.nbytes)
-
-    def constant_outputs(self) -> dict[Value, Array]:
-        """Outputs and updates that are constants: no launch writes them."""
-        graph = self.plan.graph
-        leaving = (*graph.outputs.values(), *graph.updates.values())
-        slots = self.plan.slots
+    def constants(self, places: Sequence[Place]) -> dict[int, Array]:
+        """Those that are constants, which no launch writes, by buffer."""
         known = self._constants
-        return {value: known[slots[value]] for value in leaving if slots[value] in known}
+        return {place.slot: known[place.slot] for place in places if place.slot in known}
 
     def run(
         self,
-        library: Library,
-        arrays: Mapping[Value, Array],
+        arrays: Mapping[int, Array],
         arena: Arena,
         dims: Dims,
         pool: Pool,
         profile: list[NodeTime] | None = None,
     ) -> None:
-        """Run all launches with these arrays of inputs and outputs."""
-        addresses = [0] * self.plan.count
-        for slot, begin in arena.addresses.items():
-            addresses[slot] = begin
-        for slot, array in self._constants.items():
-            addresses[slot] = array.ctypes.data
-        for value, array in arrays.items():
-            addresses[self.plan.slots[value]] = array.ctypes.data
-        pointers = [addresses[slot] for slot in self._table]
-        table = (ctypes.c_void_p * max(1, len(pointers)))(*pointers)
-        sizes = self.sizes(dims)
-        numbers = (ctypes.c_int64 * max(1, len(sizes)))(*sizes)
-        times = None
-        if profile is not None:
-            times = (ctypes.c_int64 * (2 * len(self.plan.launches) + 2))()
-        entry = library.function(
-            self.plan.entry + (TIMED if profile is not None else ""), *[ctypes.c_void_p] * 4
-        )
+        """Run all launches with these arrays, by buffer, of inputs and outputs."""
+        entry = self.entry
+        addresses = arena.table(entry.count)
+        for known in (self._constants, arrays):
+            for slot, array in known.items():
+                addresses[slot] = array.ctypes.data
+        pointers = addresses[self._table]
+        sizes = np.array([dims[name] for name in entry.symbols], np.int64)
+        times = None if profile is None else np.zeros((len(entry.launches) + 1, 2), np.int64)
+        name = entry.name + ("" if times is None else TIMED)
+        function = self._library.function(name, *[ctypes.c_void_p] * 4)
         with pool.borrow() as address:
-            entry(table, numbers, address, times)
+            clock = None if times is None else times.ctypes.data
+            function(pointers.ctypes.data, sizes.ctypes.data, address, clock)
         if profile is not None and times is not None:
-            profile += self._rows(list(times), dims)
+            profile += self._rows(times, dims)
 
-    def _rows(self, times: list[int], dims: Dims) -> list[NodeTime]:
+    def _rows(self, times: Array, dims: Dims) -> list[NodeTime]:
         """The time of each node, from the clock before the first launch and after each."""
-        clock = [times[i] + times[i + 1] * 1e-9 for i in range(0, len(times), 2)]
-        seconds: dict[Node, float] = {}
-        for (_, node), before, after in zip(self.plan.launches, clock, clock[1:]):
-            seconds[node] = seconds.get(node, 0.0) + after - before
-        return [NodeTime.of(node, taken, dims) for node, taken in seconds.items()]
+        clock = times[:, 0] + times[:, 1] * 1e-9
+        seconds = np.zeros(len(self.entry.rows))
+        np.add.at(seconds, list(self.entry.launches), np.diff(clock))
+        return [
+            NodeTime(row.path, row.op, float(taken), _size(row.flops, dims), _size(row.bytes, dims))
+            for row, taken in zip(self.entry.rows, seconds)
+        ]
 
 
 def _size(dim: Dim, dims: Dims) -> int:
@@ -120,8 +102,9 @@ def _size(dim: Dim, dims: Dims) -> int:
     return size
 
 
-def _shape(type_: TensorType, dims: Dims) -> tuple[int, ...]:
-    return tuple(_size(dim, dims) for dim in type_.shape)
+def _empty(place: Place, dims: Dims) -> Array:
+    shape = tuple(_size(dim, dims) for dim in place.type.shape)
+    return empty(shape, place.type.dtype)
 
 
 class LlvmProgram(Program):
@@ -140,117 +123,139 @@ class LlvmProgram(Program):
     backend = "llvm"
 
     def __init__(
-        self, graph: Graph, target: Target | None = None, threads: int | None = None
+        self,
+        graph: Graph,
+        target: Target | None = None,
+        threads: int | None = None,
     ) -> None:
         self.graph = graph
         self.target = target or Target.host()
-        lowered = lower(graph)
-        want_weights(lowered, self.target)
-        orders, blocks = choose_orders(lowered), choose_blocks(lowered)
-        self._parts = split(lowered)
-        symbols = sorted(graph.symbols())
-        self._main = Code(make_plan(self._parts.main, self.target, "main", symbols, orders, blocks))
-        self._prepare = Code(
-            make_plan(self._parts.prepare, self.target, "prepare", (), orders, blocks)
-        )
-        module = Module()
-        write_run(module, self.target)
-        for code in (self._main, self._prepare):
-            add_plan(module, code.plan, self.target)
-        self.text = module.text(self.target.triple, f'nounwind "target-cpu"="{self.target.cpu}"')
-        self._library = Library(compile_text(self.text, self.target), self.target)
+        artifact = compile_graph(graph, self.target)
+        self._digest = artifact.digest
+        library = Library(artifact.code, self.target)
+        self._prepare = Caller(artifact.prepare, library)
+        self._main = Caller(artifact.main, library)
         self._updated = updated_inputs(graph)
         self._pool = shared_pool(thread_count(threads), self.target)
+        self._idle: list[tuple[Layout, Arena]] = []
+
+    @cached_property
+    def build(self) -> Build:
+        """The lowered graph, the plans and the module, made once more."""
+        return build(self.graph, self.target)
+
+    @property
+    def text(self) -> str:
+        """The module as LLVM IR."""
+        return self.build.text
 
     def assembly(self) -> str:
-        """The machine code as text; ``text`` is the module that it comes from."""
+        """The machine code as text."""
         return assembly(self.text, self.target)
 
     @property
     def fingerprint(self) -> str:
-        digest = hashlib.sha256(self.text.encode()).hexdigest()[:16]
+        digest = self._digest
         return f"cauce {VERSION}, llvm for {self.target.cpu} ({self.target.name}), code {digest}"
 
     def prepare(self, parameters: Mapping[str, Array]) -> dict[str, Array]:
-        graph = self._prepare.plan.graph
-        arrays: dict[Value, Array] = {
-            value: aligned_copy(parameters[value.name]) for value in graph.inputs
-        }
-        for value in graph.outputs.values():
-            if value not in arrays:
-                arrays[value] = _empty(value.type, {})
-        arena = self._prepare.new_arena({})
-        self._prepare.run(self._library, arrays, arena, {}, self._pool)
-        return {name: arrays[value] for name, value in graph.outputs.items()}
+        entry = self._prepare.entry
+        held = {place.name: _contiguous(parameters[place.name]) for place in entry.inputs}
+        arrays = {place.slot: held[place.name] for place in entry.inputs}
+        arrays.update(self._prepare.constants(entry.outputs))
+        borrowed = set(arrays)
+        packed: dict[str, Array] = {}
+        for place in entry.outputs:
+            if place.slot not in arrays:
+                arrays[place.slot] = aligned(_size(place.nbytes, {}))
+            # The caller may alter its own array later.
+            own = arrays[place.slot]
+            packed[place.name] = aligned_copy(own) if place.slot in borrowed else own
+        layout = self._prepare.layout({})
+        arena = Arena(layout.pieces, layout.nbytes)
+        self._prepare.run(arrays, arena, {}, self._pool)
+        return packed
 
     def new_state(self, values: Mapping[str, Array]) -> ArrayState:
         return ArrayState(self._updated, {name: aligned_copy(a) for name, a in values.items()})
 
-    def new_arena(self, dims: Dims) -> Arena:
-        return self._main.new_arena(dims)
+    def new_arena(self, dims: Dims) -> tuple[Layout, Arena]:
+        layout = self._main.layout(dims)
+        try:
+            kept = self._idle.pop()
+        except IndexError:
+            return layout, Arena(layout.pieces, layout.nbytes)
+        return kept if kept[0] is layout else (layout, Arena(layout.pieces, layout.nbytes))
 
     def main(
         self,
         dims: Dims,
         packed: Mapping[str, Array],
         state: State | None,
-        arena: Arena,
+        arena: tuple[Layout, Arena],
         inputs: Sequence[Array],
         outputs: Sequence[Array | None],
         profile: list[NodeTime] | None = None,
     ) -> list[Array]:
         assert state is None or isinstance(state, ArrayState)
-        graph = self._main.plan.graph
+        entry = self._main.entry
         held = state.arrays if state is not None else {}
         arrays = self._input_arrays(held, packed, inputs)
-        arrays.update(self._main.constant_outputs())
-        borrowed = {id(array) for array in arrays.values()}
-        wanted = list(zip(graph.outputs.values(), outputs))
-        for value, out in [*wanted, *((value, None) for value in graph.updates.values())]:
-            if value not in arrays:
+        arrays.update(self._main.constants((*entry.outputs, *entry.updates)))
+        borrowed = set(arrays)
+        for place, out in zip(entry.outputs, outputs):
+            if place.slot not in arrays:
                 usable = out is not None and _writable_in_place(out, inputs)
-                fresh = out if usable else None
-                arrays[value] = _empty(value.type, dims) if fresh is None else fresh
-        self._main.run(self._library, arrays, arena, dims, self._pool, profile)
+                arrays[place.slot] = out if out is not None and usable else _empty(place, dims)
+        for place in entry.updates:
+            if place.slot not in arrays:
+                arrays[place.slot] = _empty(place, dims)
+        self._main.run(arrays, arena[1], dims, self._pool, profile)
+        self._idle.append(arena)
         results = []
-        for value, out in wanted:
-            array = arrays[value]
+        for place, out in zip(entry.outputs, outputs):
+            array = arrays[place.slot]
             if out is not None:
                 if array is not out:
                     out[...] = array
                 results.append(out)
             else:
-                results.append(array.copy() if id(array) in borrowed else array)
-            borrowed.add(id(array))
-        # All reads are done: the new values take their places, those that are inputs copied first.
-        given = set(graph.inputs)
+                results.append(array.copy() if place.slot in borrowed else array)
+            borrowed.add(place.slot)
+        self._update(held, arrays)
+        return results
+
+    def _update(self, held: Mapping[str, Array], arrays: Mapping[int, Array]) -> None:
+        """All reads are done: the new values take their places."""
+        entry = self._main.entry
+        given = {place.slot for place in entry.inputs}
+        fresh = [place for place in entry.updates if place.name not in entry.in_place]
+        # Those that are other inputs are copied first, before these change.
         new = {
-            target.name: arrays[value].copy() if value in given else arrays[value]
-            for target, value in graph.updates.items()
+            place.name: arrays[place.slot].copy() if place.slot in given else arrays[place.slot]
+            for place in fresh
         }
         for name, array in new.items():
             held[name][...] = array
-        return results
 
     def _input_arrays(
         self, held: Mapping[str, Array], packed: Mapping[str, Array], inputs: Sequence[Array]
-    ) -> dict[Value, Array]:
-        """The arrays of all inputs of the main graph, contiguous."""
+    ) -> dict[int, Array]:
+        """The arrays of all inputs of the main entry, by buffer."""
         called = iter(inputs)
-        arrays: dict[Value, Array] = {}
-        for value in self._main.plan.graph.inputs:
-            if value.name in held:
-                arrays[value] = held[value.name]
-            elif value.name in packed:
-                arrays[value] = packed[value.name]
+        arrays: dict[int, Array] = {}
+        for place in self._main.entry.inputs:
+            if place.name in held:
+                arrays[place.slot] = held[place.name]
+            elif place.name in packed:
+                arrays[place.slot] = packed[place.name]
             else:
-                array = next(called)
-                arrays[value] = array if array.flags.c_contiguous else aligned_copy(array)
+                arrays[place.slot] = _contiguous(next(called))
         return arrays
 
 
-def _empty(type_: TensorType, dims: Dims) -> Array:
-    return empty(_shape(type_, dims), type_.dtype)
+def _contiguous(array: Array) -> Array:
+    return array if array.flags.c_contiguous else aligned_copy(array)
 
 
 def _writable_in_place(out: Array, inputs: Sequence[Array]) -> bool:

@@ -58,7 +58,7 @@ def random_uniform(code: NodeCode) -> None:
     item = op.dtype.itemsize
     with code.stage(batch * channels) as stage:
         f = stage.f
-        source, target = stage.pointer(code.operand(0)), stage.pointer(code.result())
+        source, target = stage.base(code.operand_access(0)), stage.base(code.result_access())
         key = (f.load(source, "i32", 4), f.load(f.at(source, 4), "i32", 4))
         across, count = stage.dim(channels), stage.dim(pixels)
         scale = scalar_constant(2.0**-random.DRAW_BITS, op.dtype)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from ...ir import Dim, DType
 from ...ir.dims import ceil_div, product
 from ...ir.ops import reduce
-from .code import COMPUTED, NodeCode, Stage, emits
+from .code import COMPUTED, Access, NodeCode, Stage, emits
 from .copies import row_operand
 from .elements import compare, extremum, scalar_constant
 from .emitter import V, i64
@@ -53,7 +53,15 @@ def sum_or_max(code: NodeCode) -> None:
         tuple(x.shape[axis] for axis in axes), [tuple(strides[axis] for axis in axes)]
     )
     write_reduction(
-        code, op, x.dtype, code.operand(0), code.result(), outer, outer_steps, inner, inner_steps
+        code,
+        op,
+        x.dtype,
+        code.operand_access(0),
+        code.result_access(),
+        outer,
+        outer_steps,
+        inner,
+        inner_steps,
     )
 
 
@@ -61,8 +69,8 @@ def write_reduction(
     code: NodeCode,
     op: reduce.Reduction,
     dtype: DType,
-    source: int,
-    result: int,
+    source: Access,
+    result: Access,
     outer: Sequence[Dim],
     outer_steps: Sequence[Dim],
     inner: Sequence[Dim],
@@ -80,7 +88,7 @@ def write_reduction(
         return
     size = inner[0]
     length = ceil_div(size, parts)
-    scratch = code.scratch(count * parts * dtype.itemsize)
+    scratch = Access(code.scratch(count * parts * dtype.itemsize), dtype, ())
     # Part p covers [p * length, min((p + 1) * length, size)) of the first inner axis. Parts come
     # first, so that results which lie side by side stay so.
     _reduce(
@@ -112,8 +120,8 @@ def _reduce(
     code: NodeCode,
     op: reduce.Reduction,
     dtype: DType,
-    source: int,
-    result: int,
+    source: Access,
+    result: Access,
     outer: Sequence[Dim],
     outer_steps: Sequence[Dim],
     inner: Sequence[Dim],
@@ -127,7 +135,7 @@ def _reduce(
     size = dtype.itemsize
     with code.stage(product(tuple(outer[:-1] if across else outer))) as stage:
         f = stage.f
-        pointer, target = stage.pointer(source), stage.pointer(result)
+        pointer, target = stage.base(source), stage.base(result)
         extents = [stage.dim(dim) for dim in outer]
         steps = [stage.dim(dim) for dim in outer_steps]
         lengths = [stage.dim(dim) for dim in inner]
@@ -217,7 +225,7 @@ def argmax(code: NodeCode) -> None:
     slot = row_operand(code, 0)
     with code.stage(before * after) as stage:
         f = stage.f
-        pointer, target = stage.pointer(slot), stage.pointer(code.result())
+        pointer, target = stage.pointer(slot), stage.base(code.result_access())
         stop, step = stage.dim(length), stage.dim(after)
         with stage.tasks() as task:
             row, column = f.op("udiv", task, step), f.op("urem", task, step)

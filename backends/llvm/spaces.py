@@ -6,29 +6,14 @@ from collections.abc import Sequence
 
 from ...ir import Dim
 from ...ir.dims import product
-from .code import Stage
+from ...ir.layout import Strides
+from .code import Shape, Stage
 from .emitter import V, i64
-
-Shape = tuple[Dim, ...]
-Strides = tuple[Dim, ...]
 
 
 def row_major(shape: Shape) -> Strides:
     """The strides, in elements, of a contiguous array."""
     return tuple(product(shape[axis + 1 :]) for axis in range(len(shape)))
-
-
-def broadcast_strides(shape: Shape, space: Shape, own: Strides | None = None) -> Strides:
-    """The strides of an array of ``shape`` over a space that it broadcasts to.
-
-    ``own`` are its strides over its own shape; those of row order where None.
-    """
-    own = row_major(shape) if own is None else own
-    lead = len(space) - len(shape)
-    return (0,) * lead + tuple(
-        0 if size == 1 and wide != 1 else stride
-        for size, wide, stride in zip(shape, space[lead:], own)
-    )
 
 
 def collapse(space: Shape, accesses: Sequence[Strides]) -> tuple[Shape, list[Strides]]:

@@ -1,0 +1,199 @@
+"""What compiling a graph gives: machine code, and all that is needed to run it.
+
+No node, no value and no IR is in it, so it can be kept on disk and run without compiling again.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from ...ir import Array, Dim, DType, TensorType
+from ...ir.dims import as_dim
+from ...ir.errors import CompileError
+
+_MAGIC = b"cauce artifact 1\n"
+
+
+@dataclass(frozen=True)
+class Buffer:
+    """Memory that one call needs: from the first launch that touches it to the last."""
+
+    slot: int
+    nbytes: Dim
+    first: int
+    last: int
+
+
+@dataclass(frozen=True)
+class Place:
+    """An array that goes in or comes out: its name, its buffer, its type and its bytes."""
+
+    name: str
+    slot: int
+    type: TensorType
+    nbytes: Dim
+
+
+@dataclass(frozen=True)
+class Row:
+    """What a profile says of one node beside its time."""
+
+    path: str
+    op: str
+    flops: Dim
+    bytes: Dim
+
+
+@dataclass(frozen=True)
+class Entry:
+    """How to call one of the two entries of the code, ``prepare`` or ``main``.
+
+    Attributes:
+        name: of the function.
+        symbols: the dimensions that it takes, in order.
+        count: how many buffers there are.
+        table: the buffers of all launches, one after the other.
+        buffers: what the arena holds.
+        constants: the arrays of constants, by buffer.
+        inputs: in order.
+        outputs: in order.
+        updates: the new value of each updated input, under the input's name.
+        in_place: updated inputs that the code itself overwrites.
+        rows: the nodes, in order.
+        launches: for each launch, which row it belongs to.
+    """
+
+    name: str
+    symbols: tuple[str, ...]
+    count: int
+    table: tuple[int, ...]
+    buffers: tuple[Buffer, ...]
+    constants: Mapping[int, Array]
+    inputs: tuple[Place, ...]
+    outputs: tuple[Place, ...]
+    updates: tuple[Place, ...]
+    in_place: frozenset[str]
+    rows: tuple[Row, ...]
+    launches: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """Machine code for one processor, with its two entries."""
+
+    code: bytes
+    digest: str
+    prepare: Entry
+    main: Entry
+
+    def to_bytes(self) -> bytes:
+        """All of it, for a file: a header in JSON, the code, the constants."""
+        arrays: list[Array] = []
+        header = {
+            "digest": self.digest,
+            "code": len(self.code),
+            "entries": [_entry_to_json(entry, arrays) for entry in (self.prepare, self.main)],
+        }
+        text = json.dumps(header).encode()
+        parts = [_MAGIC, struct.pack("<Q", len(text)), text, self.code]
+        return b"".join([*parts, *(array.tobytes() for array in arrays)])
+
+    @staticmethod
+    def from_bytes(data: bytes) -> Artifact:
+        """What :meth:`to_bytes` wrote.
+
+        Raises:
+            CompileError: bytes that are something else.
+        """
+        try:
+            return _read(data)
+        except (ValueError, KeyError, TypeError, IndexError, struct.error) as error:
+            raise CompileError(f"these bytes are no compiled code: {error}") from error
+
+
+def _read(data: bytes) -> Artifact:
+    start = len(_MAGIC) + 8
+    if not data.startswith(_MAGIC):
+        raise ValueError("they begin otherwise")
+    (length,) = struct.unpack_from("<Q", data, len(_MAGIC))
+    header = json.loads(data[start : start + length])
+    place = start + length + header["code"]
+    code = data[start + length : place]
+    entries = []
+    for fields in header["entries"]:
+        constants = {}
+        for slot, name, shape in fields["constants"]:
+            dtype = np.dtype(name)
+            count = int(np.prod(shape, dtype=np.int64))
+            array = np.frombuffer(data, dtype, count, place).reshape(shape)
+            constants[int(slot)] = array
+            place += array.nbytes
+        entries.append(_entry_from_json(fields, constants))
+    return Artifact(code, header["digest"], *entries)
+
+
+def _entry_to_json(entry: Entry, arrays: list[Array]) -> dict[str, object]:
+    def places(found: tuple[Place, ...]) -> list[object]:
+        return [
+            [p.name, p.slot, p.type.dtype.value, _texts(p.type.shape), str(p.nbytes)] for p in found
+        ]
+
+    arrays += entry.constants.values()
+    return {
+        "name": entry.name,
+        "symbols": entry.symbols,
+        "count": entry.count,
+        "table": entry.table,
+        "buffers": [[b.slot, str(b.nbytes), b.first, b.last] for b in entry.buffers],
+        "constants": [[s, a.dtype.str, a.shape] for s, a in entry.constants.items()],
+        "inputs": places(entry.inputs),
+        "outputs": places(entry.outputs),
+        "updates": places(entry.updates),
+        "in_place": sorted(entry.in_place),
+        "rows": [[r.path, r.op, str(r.flops), str(r.bytes)] for r in entry.rows],
+        "launches": entry.launches,
+    }
+
+
+def _entry_from_json(fields: Mapping[str, list[list[str]]], constants: dict[int, Array]) -> Entry:
+    def places(key: str) -> tuple[Place, ...]:
+        return tuple(
+            Place(name, int(slot), _type(dtype, shape), _dim(nbytes))
+            for name, slot, dtype, shape, nbytes in fields[key]
+        )
+
+    return Entry(
+        str(fields["name"]),
+        tuple(map(str, fields["symbols"])),
+        int(fields["count"]),  # type: ignore[call-overload]
+        tuple(map(int, fields["table"])),  # type: ignore[arg-type]
+        tuple(
+            Buffer(int(slot), _dim(nbytes), int(first), int(last))
+            for slot, nbytes, first, last in fields["buffers"]
+        ),
+        constants,
+        places("inputs"),
+        places("outputs"),
+        places("updates"),
+        frozenset(map(str, fields["in_place"])),
+        tuple(Row(path, op, _dim(flops), _dim(size)) for path, op, flops, size in fields["rows"]),
+        tuple(map(int, fields["launches"])),  # type: ignore[arg-type]
+    )
+
+
+def _texts(shape: tuple[Dim, ...]) -> list[str]:
+    return [str(dim) for dim in shape]
+
+
+def _type(dtype: str, shape: str) -> TensorType:
+    return TensorType(DType(dtype), tuple(map(_dim, shape)))
+
+
+def _dim(text: str) -> Dim:
+    """A dimension from its text; numbers, which nearly all are, take the short way."""
+    return int(text) if text.isdigit() else as_dim(text)

@@ -1,0 +1,63 @@
+"""From a graph to machine code: lowering, planning, writing IR, and LLVM."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+from ...ir import Graph
+from ..split import split
+from .artifact import Artifact
+from .emitter import Module
+from .engine import compile_text
+from .lowering import lower
+from .plan import Plan, add_plan, make_plan
+from .pool import write_run
+from .target import Target
+
+
+@dataclass(frozen=True)
+class Build:
+    """A compiled graph with all that lies between it and its code.
+
+    Attributes:
+        lowered: the graph as kernels and layouts.
+        prepare: the plan of what depends on fixed parameters alone.
+        main: the plan of the rest.
+        text: the module, as LLVM IR.
+    """
+
+    lowered: Graph
+    prepare: Plan
+    main: Plan
+    text: str
+
+
+def build(graph: Graph, target: Target) -> Build:
+    """Write the module of a graph.
+
+    Raises:
+        UnsupportedOp: an op or a dtype without native code.
+    """
+    lowered = lower(graph, target)
+    parts = split(lowered)
+    main = make_plan(parts.main, target, "main", sorted(graph.symbols()))
+    prepare = make_plan(parts.prepare, target, "prepare", ())
+    module = Module()
+    write_run(module, target)
+    for plan in (main, prepare):
+        add_plan(module, plan, target)
+    text = module.text(target.triple, f'nounwind "target-cpu"="{target.cpu}"')
+    return Build(lowered, prepare, main, text)
+
+
+def compile_graph(graph: Graph, target: Target) -> Artifact:
+    """The machine code of a graph.
+
+    Raises:
+        UnsupportedOp: an op or a dtype without native code.
+    """
+    made = build(graph, target)
+    digest = hashlib.sha256(made.text.encode()).hexdigest()[:16]
+    code = compile_text(made.text, target)
+    return Artifact(code, digest, made.prepare.describe(), made.main.describe())
