@@ -9,6 +9,7 @@ from .dims import Dim, ceil_div, product
 Order = tuple[int, ...]
 Strides = tuple[Dim, ...]
 
+CHANNELS_LAST: Order = (0, 2, 3, 1)
 NO_HALO = (0, 0, 0, 0)
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from ...ir import DType, TensorType
 from ...ir.dims import product
-from ...ir.layout import Order
+from ...ir.layout import CHANNELS_LAST, Order
 from ...ir.ops import shape
 from ...ir.ops.constant import Constant, DimSize
 from ...ir.ops.reorder import Reorder
@@ -53,12 +53,13 @@ def write_fill(
 def write_frame(code: NodeCode, type_: TensorType, slot: int) -> None:
     """Write one launch that sets the zeros around an image: one task is one row of memory."""
     layout, shape_ = type_.layout, type_.shape
-    assert layout is not None and layout.order in ((0, 1, 2, 3), (0, 2, 3, 1))
+    assert layout is not None
     top, bottom, left, right = layout.halo
     extents = layout.extents(shape_)
     # Rows of memory run over columns, and over channels where those are innermost.
-    wide = shape_[1] if layout.order[-1] == 1 else 1
-    outer = extents[0] if layout.order[-1] == 1 else extents[0] * shape_[1]
+    channels_last = layout.order == CHANNELS_LAST
+    wide = shape_[1] if channels_last else 1
+    outer = extents[0] if channels_last else extents[0] * shape_[1]
     rows, columns = extents[2], extents[3]
     zero = scalar_constant(0, type_.dtype)
     item, lanes = type_.dtype.itemsize, code.target.lanes(type_.dtype.itemsize)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from ...ir import Graph, Node, Op, Value
 from ...ir.ops import conv, linear
 from ...ir.ops.fused import Kernel, enclose
-from .code import EMITTERS, Epilogue, NodeCode, Stage, emits
+from .code import EMITTERS, Access, Epilogue, NodeCode, Stage, emits
 from .emitter import V
 from .maps import compute_nodes
 
@@ -21,19 +21,25 @@ ANCHORS = (conv.Conv2d, conv.Conv2dBackwardData, linear.MatMul)
 
 @dataclass(frozen=True)
 class Anchor:
-    """The op of weight of a node, and which operand of the node each of its operands is."""
+    """The op of weight of a node, its layer, and which operand of the node each of its own is."""
 
     op: Op
+    path: str
     places: tuple[int, ...]
 
 
 def anchor(node: Node) -> Anchor:
     """What a node does beside elementwise ops; the node's own op where it is no kernel."""
     if not isinstance(node.op, Kernel):
-        return Anchor(node.op, tuple(range(len(node.operands))))
-    inputs = list(node.op.body.inputs)
-    weighty = next(inner for inner in node.op.body.nodes if isinstance(inner.op, ANCHORS))
-    return Anchor(weighty.op, tuple(inputs.index(value) for value in weighty.operands))
+        return Anchor(node.op, node.path, tuple(range(len(node.operands))))
+    inputs: list[Value] = list(node.op.body.inputs)
+    weighty = _weighty(node.op)
+    places = tuple(inputs.index(value) for value in weighty.operands)
+    return Anchor(weighty.op, weighty.path, places)
+
+
+def _weighty(op: Kernel) -> Node:
+    return next(inner for inner in op.body.nodes if isinstance(inner.op, ANCHORS))
 
 
 def form_kernels(graph: Graph) -> None:
@@ -62,15 +68,17 @@ def kernel(code: NodeCode) -> None:
     op = code.node.op
     assert isinstance(op, Kernel)
     body = op.body
-    weighty = next(inner for inner in body.nodes if isinstance(inner.op, ANCHORS))
+    weighty = _weighty(op)
     rest = [inner for inner in body.nodes if inner is not weighty]
-    outer = {value: code.operand_access(place) for place, value in enumerate(body.inputs)}
+    outer: dict[Value, Access] = {
+        value: code.operand_access(place) for place, value in enumerate(body.inputs)
+    }
     shape = op.output.type.shape
     read = {value for inner in rest for value in inner.operands}
     further = [value for value in body.inputs if value in read]
 
     def apply(stage: Stage, lanes: int, total: V, values: Sequence[V]) -> V:
-        known = {weighty.result: total, **dict(zip(further, values))}
+        known: dict[Value, V] = {weighty.result: total, **dict(zip(further, values))}
         compute_nodes(stage, rest, known, lanes)
         return known[op.output]
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from ...ir import Builder, Graph, Node, Op, TensorType, Value
 from ...ir.dims import sizes
-from ...ir.layout import NO_HALO, Layout, Order
+from ...ir.layout import CHANNELS_LAST, NO_HALO, Layout, Order
 from ...ir.ops import adaptive_pool, conv, linear, pool, shape
 from ...ir.ops.reorder import Reorder
 from ..split import early_values
@@ -22,7 +22,6 @@ from .target import Target
 
 Halo = tuple[int, int, int, int]
 
-CHANNELS_LAST: Order = (0, 2, 3, 1)
 # Weights [O, C, r, s]: outputs side by side for a convolution, inputs for its transpose.
 OUTPUTS_LAST: Order = (2, 3, 1, 0)
 INPUTS_LAST: Order = (2, 3, 0, 1)

@@ -80,7 +80,8 @@ class Plan:
 
 def _row(node: Node) -> Row:
     cost = node.op.cost([v.type for v in node.operands], [v.type for v in node.results])
-    return Row(node.path, anchor(node).op.name, cost.flops, cost.bytes)
+    inner = anchor(node)
+    return Row(inner.path, inner.op.name, cost.flops, cost.bytes)
 
 
 def make_plan(graph: Graph, target: Target, entry: str, symbols: Iterable[str]) -> Plan:
