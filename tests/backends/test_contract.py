@@ -183,7 +183,8 @@ def test_calls_are_checked(step: Executable) -> None:
 def test_profile_has_a_row_for_each_node(step: Executable) -> None:
     rows = step.profile(**batch(8), lr=0.1, state=step.new_state(start()))
     linear = {row.path: row for row in rows}["second"]
-    assert linear.flops == 2 * 8 * 4 * 2
+    own, fused = 2 * 8 * 4 * 2, 8 * 2  # a backend may subtract the target in the same kernel
+    assert linear.flops in (own, own + fused)
     assert all(row.seconds >= 0 for row in rows)
 
 
