@@ -23,24 +23,32 @@ from .tracebacks import user_facing
 from .types import Array, DType, TensorType
 from .verify import verify
 
+_DTYPES = {dtype.value: dtype for dtype in DType}
 _STRING = r'"(?:[^"\\\x00-\x1f]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*"'  # as in JSON
+# Types and locations are one token each: a text repeats few of them many times.
+_TYPE = re.compile(
+    rf"({'|'.join(_DTYPES)})\s*\[([^\]]*)\]"
+    # The layout: the axes in order, zeros around an image, the size of blocks.
+    r"(?:\{(\d+(?:,\d+)*)(?: halo (\d+(?:,\d+){3}))?(?: block (\d+))?\})?"
+)
+_FRAME = re.compile(rf"([A-Za-z0-9_.-]+|{_STRING})\s*:\s*(\d{{1,9}})")
 _TOKEN = re.compile(
-    rf"""(?P<space>[ \t\r]+|\#[^\n]*)
-    |(?P<newline>\n)
+    rf"""(?P<comment>\#[^\n]*)
     |(?P<value>[%@](?:{NAME}|{_STRING}))
     |(?P<string>{_STRING})
     |(?P<float>\d+\.\d*(?:[eE][+-]?\d+)?|\d+[eE][+-]?\d+)
     |(?P<int>\d+)
+    |(?P<type>{_TYPE.pattern})
+    |(?P<location>loc\s*\(\s*{_FRAME.pattern}(?:\s*<\s*{_FRAME.pattern})*\s*\))
     |(?P<word>{WORD})
     |(?P<mark>->|//|[-()\[\]{{}}=:,<+*])
+    |(?P<end>\Z)
+    |(?P<other>[^ \t\r\n])
     """,
     re.VERBOSE,
 )
 _SEE = "print a graph for an example; the grammar is in docs/text-format.md"
 _DEEPEST = 50  # levels of lists, regions and parentheses
-# Of a type: the axes in order, zeros around an image, the size of blocks.
-_LAYOUT = re.compile(r"\{(\d+(?:,\d+)*)(?: halo (\d+(?:,\d+){3}))?(?: block (\d+))?\}")
-_DTYPES = {dtype.value: dtype for dtype in DType}
 
 
 class _Token(NamedTuple):
@@ -79,22 +87,21 @@ class _Parser:
         self.tokens = self._tokenize()
         self.at = 0
         self.depth = 0
+        self.types: dict[str, TensorType] = {}  # by their text, as the locations
+        self.locations: dict[str, Location] = {}
         self.places: dict[str | None, int] = {}  # where the op of each layer path stands
 
     # ---- tokens --------------------------------------------------------------------------------
 
     def _tokenize(self) -> list[_Token]:
         tokens = []
-        position = 0
-        while position < len(self.text):
-            match = _TOKEN.match(self.text, position)
-            if match is None:
-                self.fail(f"unexpected character {self.text[position]!r}", position)
+        for match in _TOKEN.finditer(self.text):  # which passes over white space
             kind = match.lastgroup or ""
-            if kind not in ("space", "newline"):
-                tokens.append(_Token(kind, match.group(), *match.span()))
-            position = match.end()
-        return [*tokens, _Token("end", "", position, position)]
+            if kind == "other":
+                self.fail(f"unexpected character {match.group()!r}", match.start())
+            if kind != "comment":
+                tokens.append(_Token(kind, match.group(), match.start(), match.end()))
+        return tokens
 
     def fail(self, what: str, position: int | None = None, fix: str | None = None) -> NoReturn:
         position = self.token.start if position is None else position
@@ -202,7 +209,9 @@ class _Parser:
         types = [self.type()]
         while self.accept(","):
             types.append(self.type())
-        loc = self._location() if self.accept("loc") else None
+        if self.token.text == "loc":
+            self.fail("a location is written loc(net.py:14), or loc(net.py:14 < main.py:3)")
+        loc = self._location() if self.token.kind == "location" else None
         if len(names) != len(cls.results):
             self.fail(f"{cls.name} has {len(cls.results)} results, not {len(names)}", start)
         with self._located(op_token.start):
@@ -289,58 +298,41 @@ class _Parser:
     # ---- parts ---------------------------------------------------------------------------------
 
     def type(self) -> TensorType:
-        token = self.expect("word")
-        if token.text not in _DTYPES:
-            self.fail(
-                f"{token.text!r} is not a dtype; use one of {', '.join(_DTYPES)}", token.start
-            )
-        opening = self.expect("[")
-        end = self.text.find("]", opening.end)
-        if end < 0:
-            self.fail("this [ is never closed", opening.start)
-        while self.token.start < end:
+        if self.token.kind == "word":
+            if self.token.text not in _DTYPES:
+                self.fail(f"{self.token.text!r} is not a dtype; use one of {', '.join(_DTYPES)}")
             self.at += 1
-        inside = self.text[opening.end : end]
-        self.expect("]")
-        with self._located(opening.end):
-            dims = tuple(as_dim(part) for part in inside.split(",")) if inside.strip() else ()
-        return TensorType(_DTYPES[token.text], dims, self._layout(len(dims)))
+            if self.token.text == "[":
+                self.fail("this [ is never closed")
+        token = self.expect("type")
+        if token.text not in self.types:
+            self.types[token.text] = self._read_type(token)
+        return self.types[token.text]
 
-    def _layout(self, rank: int) -> Layout | None:
-        """A layout right behind a type: ``{0,2,3,1 halo 1,1,1,1}``."""
-        opening = self.token
-        found = _LAYOUT.match(self.text, opening.start)
-        if found is None or opening.start != self.tokens[self.at - 1].end:
-            return None
-        order, halo, block = (
-            tuple(map(int, part.split(","))) if part else () for part in found.groups()
-        )
-        if sorted(order) != list(range(rank)) or (halo and rank != 4):
-            self.fail(f"the layout does not fit {rank} dimensions")
-        while self.token.start < found.end():
-            self.at += 1
-        return Layout(order, halo or NO_HALO, *block)  # type: ignore[arg-type]
+    def _read_type(self, token: _Token) -> TensorType:
+        found = _TYPE.fullmatch(token.text)
+        assert found is not None
+        dtype, inside, *layout = found.groups()
+        with self._located(token.start + found.start(2)):
+            dims = tuple(as_dim(part) for part in inside.split(",")) if inside.strip() else ()
+        if layout[0] is None:
+            return TensorType(_DTYPES[dtype], dims)
+        order, halo, block = (tuple(map(int, part.split(","))) if part else () for part in layout)
+        if sorted(order) != list(range(len(dims))) or (halo and len(dims) != 4):
+            what = f"the layout does not fit {len(dims)} dimensions"
+            self.fail(what, token.start + found.start(3) - 1)
+        known = Layout(order, halo or NO_HALO, *block)  # type: ignore[arg-type]
+        return TensorType(_DTYPES[dtype], dims, known)
 
     def _location(self) -> Location:
-        self.expect("(")
-        frames = []
-        while True:
-            token = self.token
-            if token.kind == "string":
-                file = str(json.loads(self.expect("string").text))
-            else:
-                match = re.compile(r"[A-Za-z0-9_.-]+").match(self.text, token.start)
-                if match is None:
-                    self.fail("expected a file name", token.start)
-                file = match.group()
-                while self.token.start < match.end():
-                    self.at += 1
-            self.expect(":")
-            frames.append(Frame(file, int(self.expect("int").text)))
-            if not self.accept("<"):
-                break
-        self.expect(")")
-        return Location(tuple(reversed(frames)))
+        token = self.expect("location")
+        if token.text not in self.locations:
+            frames = [
+                Frame(json.loads(file) if file.startswith('"') else file, int(line))
+                for file, line in _FRAME.findall(token.text.removeprefix("loc"))
+            ]
+            self.locations[token.text] = Location(tuple(reversed(frames)))
+        return self.locations[token.text]
 
     @contextmanager
     def _nested(self) -> Iterator[None]:
