@@ -12,7 +12,7 @@ import operator
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache, cached_property, lru_cache
 from math import gcd
 from typing import TypeAlias
 
@@ -337,6 +337,7 @@ def as_dim(value: object) -> Dim:
     )
 
 
+@lru_cache(1024)
 def parse_dim(text: str) -> Dim:
     """The dimension written as ``text``, in the form ``str`` gives.
 

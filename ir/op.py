@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, TypeVar
 
 from .attributes import ATTRIBUTE_KINDS
@@ -55,9 +56,10 @@ class Op(Record):
     zero_gradient: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):
-            coerce = ATTRIBUTE_KINDS[str(field.type)]
-            vars(self)[field.name] = coerce(getattr(self, field.name), field.name)
+        values = vars(self)
+        for name in self._names:
+            coerce = ATTRIBUTE_KINDS[str(self.__dataclass_fields__[name].type)]
+            values[name] = coerce(values[name], name)
         self.check()
 
     def check(self) -> None:
@@ -127,6 +129,7 @@ class Op(Record):
         return own or self.is_composite
 
     @classmethod
+    @cache
     def arity(cls) -> tuple[int, int | None]:
         """The least and the greatest number of operands; None for no limit."""
         least = sum(not operand.endswith("?") and operand[0] != "*" for operand in cls.operands)
@@ -135,8 +138,8 @@ class Op(Record):
 
     def attributes(self) -> Iterator[tuple[str, Any]]:
         """The attributes in order, each with its value."""
-        for field in dataclasses.fields(self):
-            yield field.name, getattr(self, field.name)
+        for name in self._names:
+            yield name, getattr(self, name)
 
     def with_attributes(self: OpT, **changes: Any) -> OpT:
         """The same op with some attributes changed."""

@@ -24,6 +24,8 @@ from .types import Array, DType, TensorType
 from .verify import verify
 
 _DTYPES = {dtype.value: dtype for dtype in DType}
+_WORDS: dict[str, object] = {"true": True, "false": False, "none": None, **_DTYPES}
+_ROLES = {role.value: role for role in Role if role is not Role.DATA}
 _STRING = r'"(?:[^"\\\x00-\x1f]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*"'  # as in JSON
 # Types and locations are one token each: a text repeats few of them many times.
 _TYPE = re.compile(
@@ -33,15 +35,15 @@ _TYPE = re.compile(
 )
 _FRAME = re.compile(rf"([A-Za-z0-9_.-]+|{_STRING})\s*:\s*(\d{{1,9}})")
 _TOKEN = re.compile(
-    rf"""(?P<comment>\#[^\n]*)
-    |(?P<value>[%@](?:{NAME}|{_STRING}))
-    |(?P<string>{_STRING})
+    rf"""(?P<value>[%@](?:{NAME}|{_STRING}))
+    |(?P<mark>->|//|[-()\[\]{{}}=:,<+*])
     |(?P<float>\d+\.\d*(?:[eE][+-]?\d+)?|\d+[eE][+-]?\d+)
     |(?P<int>\d+)
     |(?P<type>{_TYPE.pattern})
     |(?P<location>loc\s*\(\s*{_FRAME.pattern}(?:\s*<\s*{_FRAME.pattern})*\s*\))
     |(?P<word>{WORD})
-    |(?P<mark>->|//|[-()\[\]{{}}=:,<+*])
+    |(?P<string>{_STRING})
+    |(?P<comment>\#[^\n]*)
     |(?P<end>\Z)
     |(?P<other>[^ \t\r\n])
     """,
@@ -180,11 +182,10 @@ class _Parser:
         type_ = self.type()
         if role is None:
             word = self.token
-            roles = {role.value: role for role in Role if role is not Role.DATA}
-            if word.text not in roles:
-                self.fail(f"expected one of {', '.join(roles)}, found {word.text!r}")
+            if word.text not in _ROLES:
+                self.fail(f"expected one of {', '.join(_ROLES)}, found {word.text!r}")
             self.at += 1
-            role = roles[word.text]
+            role = _ROLES[word.text]
         with self._located(token.start):
             scope[_key_of(token)] = graph.add_input(_name_of(token), type_, role)
 
@@ -357,10 +358,9 @@ class _Parser:
             return self.graph()
         if token.text in ("dense", "digest") and self.tokens[self.at + 1].text == "(":
             return self._literal()
-        words = {"true": True, "false": False, "none": None, **_DTYPES}
-        if token.text in words:
+        if token.text in _WORDS:
             self.at += 1
-            return words[token.text]
+            return _WORDS[token.text]
         return self._number_or_dim()
 
     def _list(self) -> tuple[Any, ...]:

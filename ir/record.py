@@ -8,7 +8,7 @@ are those of dataclasses.
 
 from __future__ import annotations
 
-from dataclasses import Field, FrozenInstanceError, dataclass
+from dataclasses import Field, FrozenInstanceError, dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar, dataclass_transform
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class _Signature:
                     default=cls._defaults.get(name, Parameter.empty),
                     annotation=cls.__dataclass_fields__[name].type,
                 )
-                for name in cls.__match_args__
+                for name in cls._names
             ]
         )
 
@@ -45,20 +45,19 @@ class Record:
     """
 
     __signature__: ClassVar[Any] = _Signature()
-    # Both set by ``dataclass``: the names of the fields in order, and the fields by name.
-    __match_args__: ClassVar[tuple[str, ...]] = ()
     __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+    _names: ClassVar[tuple[str, ...]] = ()  # of the fields, in order
     _defaults: ClassVar[dict[str, Any]] = {}
 
     def __init_subclass__(cls) -> None:
         dataclass(init=False, repr=False, eq=False)(cls)
-        names = cls.__match_args__
-        cls._defaults = {name: getattr(cls, name) for name in names if hasattr(cls, name)}
+        cls._names = tuple(field.name for field in fields(cls))
+        cls._defaults = {name: getattr(cls, name) for name in cls._names if hasattr(cls, name)}
 
     def __init__(self, *values: Any, **named: Any) -> None:
-        given = dict(zip(self.__match_args__, values), **named)
+        given = dict(zip(self._names, values), **named)
         state = {**self._defaults, **given}
-        if len(given) < len(values) + len(named) or state.keys() != set(self.__match_args__):
+        if len(given) < len(values) + len(named) or state.keys() != set(self._names):
             try:
                 type(self).__signature__.bind(*values, **named)
             except TypeError as error:
@@ -70,7 +69,7 @@ class Record:
         """Check the fields, or bring them into one form, with ``vars(self)[name] = ...``."""
 
     def _values(self) -> tuple[Any, ...]:
-        return tuple([getattr(self, name) for name in self.__match_args__])
+        return tuple([getattr(self, name) for name in self._names])
 
     def __eq__(self, other: object) -> bool:
         if type(other) is not type(self):
@@ -81,7 +80,7 @@ class Record:
         return hash((type(self), self._values()))
 
     def __repr__(self) -> str:
-        shown = [f"{name}={getattr(self, name)!r}" for name in self.__match_args__]
+        shown = [f"{name}={getattr(self, name)!r}" for name in self._names]
         return f"{type(self).__qualname__}({', '.join(shown)})"
 
     if not TYPE_CHECKING:  # the type checker knows that records are frozen
