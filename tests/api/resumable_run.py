@@ -1,6 +1,6 @@
 """A training run that kills itself: what ``test_resume.py`` starts as a process of its own.
 
-Usage: python -m tests.api.resumable_run FOLDER KILL_STEP KILL_PLACE
+Usage: python -m tests.api.resumable_run FOLDER BACKEND KILL_STEP KILL_PLACE
 
 It takes up the run in FOLDER where there is one. At step KILL_STEP (-1 for never) it ends itself by
 SIGKILL at KILL_PLACE: ``step`` (between two steps), ``write`` (half of the checkpoint's bytes are
@@ -66,13 +66,13 @@ def arm(step: int, place: str) -> None:
     assert files.replacing is tensors_file.replacing
 
 
-def main(folder: str, step: int, place: str) -> None:
+def main(folder: str, backend: str, step: int, place: str) -> None:
     """Run, or go on with a run, to its end or its death."""
     if step >= 0:
         arm(step, place)
     model = small.init(image=("N", 1, 6, 6), seed=1)
     trainer = cauce.Trainer(
-        model, optimizer=cauce.Adam(), target="probabilities", seed=7, backend="auto"
+        model, optimizer=cauce.Adam(), target="probabilities", seed=7, backend=backend
     )
     checkpoints = Checkpoints(folder, every=EVERY, keep=2, best="accuracy")
     if trainer.resume(checkpoints):
@@ -92,4 +92,4 @@ def main(folder: str, step: int, place: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), sys.argv[3])
+    main(sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4])

@@ -23,9 +23,12 @@ STEPS = 24  # 4 epochs of 6 batches
 PLACES = ("step", "write", "sync", "prune")
 
 
-def run(folder: Path, step: int = -1, place: str = "step") -> subprocess.CompletedProcess[str]:
+def run(
+    folder: Path, backend: str, step: int = -1, place: str = "step"
+) -> subprocess.CompletedProcess[str]:
     """Run ``resumable_run`` in a process of its own."""
-    command = [sys.executable, "-m", "tests.api.resumable_run", str(folder), str(step), place]
+    arguments = (str(folder), backend, str(step), place)
+    command = [sys.executable, "-m", "tests.api.resumable_run", *arguments]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
 
 
@@ -33,10 +36,15 @@ def final(folder: Path) -> dict[str, Array]:
     return cauce.load(folder / "final.safetensors").state_dict()
 
 
+@pytest.fixture(scope="module", params=("numpy", "llvm"))
+def backend(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Array]:
+def undisturbed(backend: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Array]:
     folder = tmp_path_factory.mktemp("undisturbed")
-    done = run(folder)
+    done = run(folder, backend)
     assert done.returncode == 0, done.stderr
     return final(folder)
 
@@ -52,14 +60,14 @@ def kills(seed: int) -> list[tuple[int, str]]:
     "seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 8))]
 )
 def test_a_killed_run_ends_with_the_same_weights(
-    seed: int, tmp_path: Path, undisturbed: dict[str, Array]
+    seed: int, backend: str, tmp_path: Path, undisturbed: dict[str, Array]
 ) -> None:
     for step, place in kills(seed):
-        died = run(tmp_path, step, place)
+        died = run(tmp_path, backend, step, place)
         assert died.returncode == -signal.SIGKILL, (step, place, died.stderr)
         for path in tmp_path.glob("*.safetensors"):
             load_tensors(path)  # whole
-    ended = run(tmp_path)
+    ended = run(tmp_path, backend)
     assert ended.returncode == 0, ended.stderr
     assert int(ended.stdout.split("resumed at step")[1]) > 0
     result = final(tmp_path)
