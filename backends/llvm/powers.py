@@ -22,7 +22,7 @@ _TWO_THIRDS = (2 / 3, 2.0**-54 * 2 / 3)
 
 @dataclass(frozen=True)
 class Pair:
-    """The unevaluated sum of two numbers; ``low`` is at most about a last place of ``high``."""
+    """The unevaluated sum of two numbers, ``low`` far smaller than ``high``."""
 
     high: Num
     low: Num
@@ -33,6 +33,7 @@ class Pair:
         return Pair(total.high, total.low + (self.low + other.low))
 
     def __mul__(self, other: Pair) -> Pair:
+        """The product, without that of the two low numbers."""
         whole = _product(self.high, other.high)
         crossed = self.high.fma(other.low, other.high.fma(self.low, whole.low))
         return _sum(whole.high, crossed)

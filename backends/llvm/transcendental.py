@@ -110,7 +110,7 @@ def format_of(x: Num) -> Format:
 
 @dataclass(frozen=True)
 class Reduced:
-    """e**x as 2**k e**(r - k log2[1]), where the second exponent is at most log(2) / 2 or so.
+    """e**x as 2**k e**(r - k log2[1]), where |r| is not above log(2) / 2 but for a rounding.
 
     Attributes:
         integer: k as an integer.
