@@ -7,6 +7,7 @@ import json
 import math
 import os
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import NoReturn
 
 import numpy as np
@@ -33,13 +34,14 @@ class Model:
 
     Attributes:
         graph: the inference form: running statistics, no dropout.
-        training_graph: the training form: batch statistics, dropout, running updates.
         frozen: names of the parameters that training leaves as they are.
     """
 
-    def __init__(self, graph: Graph, training_graph: Graph, values: Mapping[str, Array]) -> None:
+    def __init__(
+        self, graph: Graph, training_graph: Graph | Callable[[], Graph], values: Mapping[str, Array]
+    ) -> None:
         self.graph = graph
-        self.training_graph = training_graph
+        self._training_graph = training_graph
         self.frozen: set[str] = set()
         self._values = {name: np.asarray(array) for name, array in values.items()}
 
@@ -47,6 +49,24 @@ class Model:
     def name(self) -> str:
         """The name of the network."""
         return self.graph.name
+
+    @property
+    def training_graph(self) -> Graph:
+        """The training form: batch statistics, dropout, running updates.
+
+        That of a file is read when it is first asked for: inference never does.
+        """
+        if not isinstance(self._training_graph, Graph):
+            self._training_graph = self._training_graph()
+        return self._training_graph
+
+    @property
+    def values(self) -> dict[str, Array]:
+        """Every parameter and state by name, as it lies in memory: to be read, not written."""
+        views = {name: array.view() for name, array in self._values.items()}
+        for view in views.values():
+            view.flags.writeable = False
+        return views
 
     @property
     def parameters(self) -> list[Input]:
@@ -274,21 +294,32 @@ def load(path: str | os.PathLike[str]) -> Model:
         )
     constants = {n.removeprefix(CONSTANT): a for n, a in tensors.items() if n.startswith(CONSTANT)}
     values = {name: array for name, array in tensors.items() if not name.startswith(CONSTANT)}
-    try:
-        graph = parse(metadata["graph"], constants)
-        training_graph = parse(metadata["training_graph"], constants)
-    except CauceError as error:
-        error.add_note(f"in {os.fspath(path)}, written by cauce {metadata.get('cauce')}")
-        raise
-    inputs = {v.name: v for v in (*graph.inputs, *training_graph.inputs) if v.role is not Role.DATA}
-    for name, value in inputs.items():
-        array = values.get(name)
-        if array is None or array.shape != value.type.shape:
-            found = "is missing" if array is None else f"has shape {array.shape}"
-            raise GraphError(
-                f"{os.fspath(path)}: {name} should be {value.type}, but it {found}",
-                fix="save the model again: the file was changed since",
-            )
-    model = Model(graph, training_graph, values)
+    shapes = {name: array.shape for name, array in values.items()}
+    read = partial(_read_graph, os.fspath(path), metadata, constants, shapes)
+    model = Model(read("graph"), partial(read, "training_graph"), values)
     model.frozen.update(json.loads(metadata.get("frozen", "[]")))
     return model
+
+
+def _read_graph(
+    file: str,
+    metadata: Mapping[str, str],
+    constants: Mapping[str, Array],
+    shapes: Mapping[str, tuple[int, ...]],
+    form: str,
+) -> Graph:
+    """A graph of a file, whose arrays have the shapes that its inputs say."""
+    try:
+        graph = parse(metadata[form], constants)
+    except CauceError as error:
+        error.add_note(f"in {file}, written by cauce {metadata.get('cauce')}")
+        raise
+    for value in graph.inputs:
+        shape = shapes.get(value.name)
+        if value.role is not Role.DATA and shape != value.type.shape:
+            found = "is missing" if shape is None else f"has shape {shape}"
+            raise GraphError(
+                f"{file}: {value.name} should be {value.type}, but it {found}",
+                fix="save the model again: the file was changed since",
+            )
+    return graph

@@ -141,6 +141,13 @@ class Op(Record):
         for name in self._names:
             yield name, getattr(self, name)
 
+    @classmethod
+    @cache
+    def defaults(cls) -> Mapping[str, Any]:
+        """The attributes that may be left out, each with its value then."""
+        kinds = {field.name: ATTRIBUTE_KINDS[str(field.type)] for field in dataclasses.fields(cls)}
+        return {name: kinds[name](value, name) for name, value in cls._defaults.items()}
+
     def with_attributes(self: OpT, **changes: Any) -> OpT:
         """The same op with some attributes changed."""
         return dataclasses.replace(self, **changes)

@@ -245,7 +245,7 @@ class _Parser:
         return value
 
     def _op(self, cls: type[Op], token: _Token) -> Op:
-        known = {field.name: field for field in dataclasses.fields(cls)}
+        known = [field.name for field in dataclasses.fields(cls)]
         attributes: dict[str, Any] = {}
         while self.token.kind == "word":
             word = self.expect("word")
@@ -257,11 +257,8 @@ class _Parser:
                 self.fail(f"attribute {word.text} is given twice", word.start)
             self.expect("=")
             attributes[word.text] = self.attribute()
-        missing = [
-            name
-            for name, field in known.items()
-            if field.default is dataclasses.MISSING and name not in attributes
-        ]
+        given = attributes.keys() | cls.defaults().keys()
+        missing = [name for name in known if name not in given]
         if missing:
             self.fail(f"{cls.name} needs the attribute {', '.join(missing)}", token.start)
         with self._located(token.start):

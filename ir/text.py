@@ -71,28 +71,16 @@ def print_node(node: Node, *, locations: bool = True, indent: str = "") -> str:
 def print_attributes(op: Op, *, locations: bool = True, indent: str = "") -> list[str]:
     """``name=value`` for every attribute that differs from its default."""
     shown = []
+    defaults = op.defaults()
     for field in dataclasses.fields(op):
         value = getattr(op, field.name)
-        if field.default is not dataclasses.MISSING:
-            default = getattr(_defaults(type(op)), field.name)
-            if repr(value) == repr(default):  # unlike ==, tells -0.0 from 0.0 and True from 1
-                continue
+        # Unlike ==, repr tells -0.0 from 0.0 and True from 1.
+        if field.name in defaults and repr(value) == repr(defaults[field.name]):
+            continue
         collapse = field.type in COLLAPSIBLE
         text = _attribute(value, collapse=collapse, locations=locations, indent=indent)
         shown.append(f"{field.name}={text}")
     return shown
-
-
-def _defaults(cls: type[Op]) -> Op:
-    """An op with default attributes in canonical form; required ones are left out."""
-    blank = object.__new__(cls)
-    for field in dataclasses.fields(cls):
-        if field.default is not dataclasses.MISSING:
-            from .attributes import ATTRIBUTE_KINDS
-
-            value = ATTRIBUTE_KINDS[str(field.type)](field.default, field.name)
-            vars(blank)[field.name] = value
-    return blank
 
 
 def ref(value: Value) -> str:

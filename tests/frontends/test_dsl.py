@@ -15,9 +15,12 @@ from cauce.ir import Role, TensorType, evaluate, verify
 from cauce.ir.errors import (
     DataError,
     GraphError,
+    ParseError,
     ShapeError,
 )
 from cauce.ir.ops.elementwise import Exp, Sub
+from cauce.ir.tensors_file import load_tensors, save_tensors
+from cauce.ir.version import VERSION
 
 HERE = Path(__file__).name
 
@@ -299,6 +302,32 @@ def test_save_and_load_give_the_same_model(tmp_path: Path) -> None:
     for name, array in model.state_dict().items():
         np.testing.assert_array_equal(back.state_dict()[name], array)
     assert [path.name for path in tmp_path.iterdir()] == ["tiny.safetensors"]
+
+
+def test_the_training_form_of_a_file_is_read_when_it_is_asked_for(tmp_path: Path) -> None:
+    path = tmp_path / "tiny.safetensors"
+    tiny.init(image=("N", 3, 8, 8)).save(path)
+    tensors, metadata = load_tensors(path)
+    save_tensors(path, tensors, metadata | {"training_graph": "graph g( {}"})
+    model = load(path)
+    assert model.name == "tiny"
+    with pytest.raises(ParseError, match="expected 'value'") as caught:
+        model.training_graph  # noqa: B018
+    assert caught.value.__notes__ == [f"in {path}, written by cauce {VERSION}"]
+    save_tensors(path, {**tensors, "conv1.bias": np.zeros(7, np.float32)}, metadata)
+    with pytest.raises(GraphError, match=r"conv1.bias should be f32\[4\], but it has shape \(7,\)"):
+        load(path)
+
+
+def test_values_are_those_of_the_model_and_cannot_be_written() -> None:
+    model = tiny.init(image=("N", 3, 8, 8))
+    values = model.values
+    assert values.keys() == model.state_dict().keys()
+    assert np.shares_memory(values["conv1.bias"], model.values["conv1.bias"])
+    with pytest.raises(ValueError, match="read-only"):
+        values["conv1.bias"][:] = 1
+    model.load_state_dict({"conv1.bias": np.ones_like(values["conv1.bias"])}, strict=False)
+    assert (model.values["conv1.bias"] == 1).all() and not (values["conv1.bias"] == 1).any()
 
 
 def test_a_failed_save_leaves_the_earlier_file(tmp_path: Path, monkeypatch) -> None:
