@@ -4,11 +4,11 @@ The data (Xiao, Rasul and Vollgraf 2017) are in the Debian package ``dataset-fas
 other systems, put the four files of their repository, zalandoresearch/fashion-mnist, into a folder
 and give it as ``--data``. They stay as they are, in the IDX format, compressed by gzip.
 
-Expect a test accuracy of at least 0.90 after 3 epochs, which take a few minutes, and the classes
-that are mistaken for one another most often: shirts and T-shirts. A run that is interrupted goes on
-where it was when it is started again.
+Expect a line for each of 15 epochs of training in native code, a test accuracy of at least 0.92,
+and the classes that are mistaken for one another most often: shirts and T-shirts. A run that is
+interrupted goes on where it was when it is started again.
 
-    python examples/03_fashion_mnist.py [--data FOLDER] [--epochs 3] [--folder .] [--quick]
+    python examples/03_fashion_mnist.py [--data FOLDER] [--folder .] [--seed 0] [--quick]
 """
 
 import argparse
@@ -26,6 +26,7 @@ from cauce.training import (
 )
 
 DEBIAN = Path("/usr/share/datasets/fashion-mnist")
+BATCH = 128
 CLASSES = (
     "T-shirt",
     "trouser",
@@ -62,44 +63,56 @@ def fashion_resnet(image, classes=10):
 
 
 def load(folder, part):
-    names = f"{part}-images-idx3-ubyte.gz", f"{part}-labels-idx1-ubyte.gz"
-    return cauce.load_idx(*(folder / name for name in names), classes=CLASSES)
+    paths = [folder / f"{part}-{what}-ubyte.gz" for what in ("images-idx3", "labels-idx1")]
+    for path in paths:
+        if not path.is_file():
+            raise SystemExit(
+                f"There is no {path}. Get the data by one of\n"
+                "  apt-get install dataset-fashion-mnist      on Debian and its kin\n"
+                "  --data FOLDER      with the four files of zalandoresearch/fashion-mnist, as is"
+            )
+    return cauce.load_idx(*paths, classes=CLASSES)
 
 
 parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
 parser.add_argument("--data", type=Path, default=DEBIAN, help="the folder of the four files")
-parser.add_argument("--epochs", type=int, default=3)
+parser.add_argument("--epochs", type=int, default=15)
+parser.add_argument("--seed", type=int, default=0, help="of weights, order, flips and dropout")
+parser.add_argument("--backend", default="llvm", help="llvm or numpy")
 parser.add_argument("--folder", type=Path, default=Path("."), help="where checkpoints and files go")
 parser.add_argument("--quick", action="store_true", help="1 epoch of 512 pictures")
 options = parser.parse_args()
-if not options.data.is_dir():
-    raise SystemExit(
-        f"There is no folder {options.data} with the data. Get them by one of\n"
-        "  apt-get install dataset-fashion-mnist      on Debian and its kin\n"
-        "  --data FOLDER      with the four files of zalandoresearch/fashion-mnist as they are"
-    )
 train, test = load(options.data, "train"), load(options.data, "t10k")
 if options.quick:
     train, test, options.epochs = train[:512], test[:512], 1
 print(train, test, sep="\n")
 
-model = fashion_resnet.init(image=("N", 1, 28, 28), seed=0)
+model = fashion_resnet.init(image=("N", 1, 28, 28), seed=options.seed)
 model.summary()
-trainer = cauce.Trainer(model, optimizer=cauce.SGD(0.1, momentum=0.9, weight_decay=5e-4))
+trainer = cauce.Trainer(
+    model,
+    optimizer=cauce.SGD(0.2, momentum=0.9, weight_decay=5e-4),
+    seed=options.seed,
+    backend=options.backend,
+)
 run = options.folder / ("fashion_quick" if options.quick else "fashion_run")
 checkpoints = Checkpoints(run, every=100, best="accuracy")
 if trainer.resume(checkpoints):
     print("an earlier run goes on")
-trainer.fit(
+history = trainer.fit(
     train,
     options.epochs,
+    batch_size=BATCH,
     validate=test,
-    lr=OneCycle(0.2, total_steps=epochs_to_steps(options.epochs, train)),
+    lr=OneCycle(0.2, total_steps=epochs_to_steps(options.epochs, train, BATCH)),
     augment=[RandomHorizontalFlip()],
     checkpoints=checkpoints,
 )
-predict = cauce.compile(model)
+predict = cauce.compile(model, backend=options.backend)
 matrix = ConfusionMatrix.of(predict(test.images), test.labels, test.classes)
 print(matrix)
 plot_confusion(matrix, options.folder / "fashion_confusion.png")
-print(f"test accuracy {matrix.accuracy:.4f} on the {trainer.backend} backend")
+print(
+    f"test accuracy {matrix.accuracy:.4f} after {len(history)} epochs, which took "
+    f"{sum(epoch.seconds for epoch in history):.0f} s on the {trainer.backend} backend"
+)
