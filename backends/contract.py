@@ -1,4 +1,4 @@
-"""The run-time contract of all backends, and the executable that users call.
+"""The run-time contract of all backends.
 
 A backend compiles a graph to a :class:`Program`: ``prepare`` turns the values of the fixed
 parameters into what the code wants (run once for each set of weights, so that new weights need no
@@ -7,25 +7,20 @@ recompile), and ``main`` runs one call. State belongs to the backend and is upda
 
 from __future__ import annotations
 
-import threading
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
-from ..ir import Array, Graph, Input, Node, TensorType
+from ..ir import Array, Graph, Input, Node, Role, TensorType
 from ..ir.dims import sizes, substitute
-from ..ir.errors import CauceError, GraphError, ShapeError, TypeMismatch, need
-from ..ir.evaluate import bind_symbols, check_feed, check_feeds
+from ..ir.errors import CauceError, GraphError, ShapeError, UnsupportedOp
+from ..ir.evaluate import check_feed
 from ..ir.graph import infer
 from ..ir.tracebacks import user_facing
-from .recent import Recent
-from .split import call_inputs, fixed_inputs, updated_inputs
 
 Dims = Mapping[str, int]
-TAP = "tap "  # what the names of tapped outputs start with
+CALLED = (Role.DATA, Role.HYPERPARAMETER)  # the roles of inputs that a caller gives each time
 
 
 class State(ABC):
@@ -101,10 +96,107 @@ class NodeTime:
         return NodeTime(node.path, node.op.name, seconds, flops, moved)
 
 
+@dataclass(frozen=True)
+class Interface:
+    """What goes into a compiled graph, and what comes out.
+
+    Attributes:
+        name: of the graph.
+        inputs: all of them, in order.
+        outputs: the types of the outputs, in order.
+        updates: the names of the inputs that the graph replaces in place.
+    """
+
+    name: str
+    inputs: tuple[Input, ...]
+    outputs: Mapping[str, TensorType]
+    updates: frozenset[str]
+
+    @staticmethod
+    def of(graph: Graph) -> Interface:
+        """The interface of a graph."""
+        outputs = {name: value.type for name, value in graph.outputs.items()}
+        updates = frozenset(value.name for value in graph.updates)
+        return Interface(graph.name, tuple(graph.inputs), outputs, updates)
+
+    @property
+    def called(self) -> list[Input]:
+        """What a caller gives each time: data and hyperparameters."""
+        return [value for value in self.inputs if value.role in CALLED]
+
+    @property
+    def fixed(self) -> list[Input]:
+        """Parameters and state that no update replaces."""
+        held = (value for value in self.inputs if value.role not in CALLED)
+        return [value for value in held if value.name not in self.updates]
+
+    @property
+    def updated(self) -> list[Input]:
+        """Parameters and state that the graph replaces in place."""
+        return [value for value in self.inputs if value.name in self.updates]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a backend is asked to compile.
+
+    Attributes:
+        source: the graph as it was given.
+        optimize: runs the passes on a copy of it.
+        options: what the result of ``optimize`` depends on beside the source, as text; None where
+            nobody can say.
+        threads: how many are to share the work; None where the user did not say.
+    """
+
+    source: Graph
+    optimize: Callable[[], Graph]
+    options: str | None = None
+    threads: int | None = None
+
+
 class Program(ABC):
-    """What a backend makes of a graph. It holds code and layout, never weights or buffers."""
+    """What a backend makes of a graph. It holds code and layout, never weights or buffers.
+
+    Attributes:
+        graph: the graph as the passes left it.
+    """
 
     graph: Graph
+
+    @property
+    def interface(self) -> Interface:
+        """What goes in and comes out."""
+        return Interface.of(self.graph)
+
+    def check(self, dims: Dims) -> None:
+        """Whether every node takes these sizes of the symbols.
+
+        Raises:
+            ShapeError: a size that a node cannot take, with the node and its line.
+        """
+        check_sizes(self.graph, dims)
+
+    def plan(self, **sizes: int) -> str:
+        """How the graph runs, as text; the graph itself where a backend runs it as it stands."""
+        return self.graph.to_text(locations=False)
+
+    def llvm_ir(self, node: str | None = None) -> str:
+        """The LLVM IR of a layer, or of everything.
+
+        Raises:
+            UnsupportedOp: a backend that generates none.
+        """
+        raise UnsupportedOp(
+            f"the {self.backend} backend generates no code", fix="compile with backend='llvm'"
+        )
+
+    def assembly(self, node: str | None = None) -> str:
+        """The machine code of a layer, or of everything, as text.
+
+        Raises:
+            UnsupportedOp: a backend that generates none.
+        """
+        return self.llvm_ir(node)
 
     @abstractmethod
     def prepare(self, parameters: Mapping[str, Array]) -> Any:
@@ -153,235 +245,6 @@ class Program(ABC):
     @abstractmethod
     def fingerprint(self) -> str:
         """What the bits of the results depend on beside the graph and the inputs."""
-
-
-@user_facing
-class Executable:
-    """A compiled graph. Call it with arrays, by position or by name.
-
-    With one output it returns one array, otherwise a tuple in the graph's order. Inputs are never
-    altered. An executable may be called from several threads at once.
-
-    Args:
-        program: what the backend compiled.
-        parameters: values of the fixed parameters, by name; may be loaded later.
-        outputs: how many of the graph's outputs a call returns; those behind are taps.
-    """
-
-    def __init__(
-        self,
-        program: Program,
-        parameters: Mapping[str, object] | None = None,
-        outputs: int | None = None,
-    ) -> None:
-        self.program = program
-        self.graph = program.graph
-        self._inputs = call_inputs(self.graph)
-        self._fixed = fixed_inputs(self.graph)
-        self._updated = updated_inputs(self.graph)
-        self._types = {name: value.type for name, value in self.graph.outputs.items()}
-        self._count = len(self._types) if outputs is None else outputs
-        self._packed: Any = None
-        self._sizes: Recent[tuple[tuple[str, int], ...], None] = Recent()
-        self._loaded = False
-        self._lock = threading.Lock()
-        if parameters is not None or not self._fixed:
-            self.load_state_dict(parameters or {})
-
-    @property
-    def backend(self) -> str:
-        """The name of the backend that compiled it."""
-        return self.program.backend
-
-    @property
-    def inputs(self) -> list[Input]:
-        """What a call takes, in order: data, then hyperparameters, as the graph lists them."""
-        return list(self._inputs)
-
-    @property
-    def outputs(self) -> dict[str, TensorType]:
-        """What a call returns, in order, with the types."""
-        return dict(list(self._types.items())[: self._count])
-
-    @property
-    def taps(self) -> list[str]:
-        """What :meth:`tapped` returns beside the outputs."""
-        return [name.removeprefix(TAP) for name in list(self._types)[self._count :]]
-
-    def __repr__(self) -> str:
-        takes = ", ".join(f"{value.name}: {value.type}" for value in self._inputs)
-        gives = ", ".join(f"{name}: {type_}" for name, type_ in self.outputs.items())
-        return f"<Executable {self.graph.name} on {self.backend}: ({takes}) -> ({gives})>"
-
-    def load_state_dict(self, parameters: Mapping[str, object]) -> None:
-        """Take new weights, without recompiling. Names that the graph does not use are ignored.
-
-        Raises:
-            GraphError: a parameter is missing.
-            ShapeError, TypeMismatch: an array that does not fit its parameter.
-        """
-        missing = [value.name for value in self._fixed if value.name not in parameters]
-        if missing:
-            raise GraphError(
-                f"{self.graph.name}: no value for the parameters {', '.join(missing)}",
-                fix="pass all of them, as Model.state_dict() does",
-            )
-        arrays = {}
-        for value in self._fixed:
-            arrays[value.name] = array = check_feed(value, parameters[value.name])
-            check_shape(value, array)
-        packed = self.program.prepare(arrays)
-        with self._lock:
-            self._packed, self._loaded = packed, True
-
-    def new_state(self, values: Mapping[str, object]) -> State:
-        """A state for a graph that updates its inputs (a training step).
-
-        Args:
-            values: an array for each updated input, by name.
-
-        Raises:
-            GraphError: a missing or unknown name.
-        """
-        arrays = check_feeds(self._updated, values, self.graph.name)
-        for value, array in zip(self._updated, arrays):
-            check_shape(value, array)
-        names = (value.name for value in self._updated)
-        state = self.program.new_state(dict(zip(names, arrays)))
-        state.program = self.program
-        return state
-
-    def __call__(
-        self,
-        *args: object,
-        state: State | None = None,
-        out: Array | Sequence[Array] | None = None,
-        **kwargs: object,
-    ) -> Any:
-        """Run once.
-
-        Args:
-            args: data and hyperparameters in order.
-            state: for a graph that updates its inputs: updated in place.
-            out: arrays to write the outputs to (one, or one for each output).
-            kwargs: data and hyperparameters by name.
-
-        Raises:
-            GraphError: parameters not loaded, a missing or unknown input, or no state.
-            ShapeError, TypeMismatch: an array that does not fit.
-        """
-        outputs = self._run(self._arguments(args, kwargs), state, out, None)[: self._count]
-        return outputs[0] if len(outputs) == 1 else tuple(outputs)
-
-    def tapped(
-        self, *args: object, state: State | None = None, **kwargs: object
-    ) -> tuple[Any, dict[str, Array]]:
-        """Run once; returns what a call returns, and the tapped values by name."""
-        everything = self._run(self._arguments(args, kwargs), state, None, None)
-        outputs, taps = everything[: self._count], everything[self._count :]
-        result = outputs[0] if len(outputs) == 1 else tuple(outputs)
-        return result, dict(zip(self.taps, taps))
-
-    def run(self, feeds: Mapping[str, object], state: State | None = None) -> dict[str, Array]:
-        """Run once with inputs by name; returns the outputs by name."""
-        outputs = self._run(dict(feeds), state, None, None)
-        return dict(zip(self.outputs, outputs))
-
-    def profile(
-        self, *args: object, state: State | None = None, **kwargs: object
-    ) -> list[NodeTime]:
-        """Run once and return the time of every node, in order."""
-        times: list[NodeTime] = []
-        self._run(self._arguments(args, kwargs), state, None, times)
-        return times
-
-    def _arguments(
-        self, args: tuple[object, ...], kwargs: Mapping[str, object]
-    ) -> dict[str, object]:
-        names = [value.name for value in self._inputs]
-        if len(args) > len(names):
-            raise GraphError(
-                f"{self.graph.name} takes ({', '.join(names)}), got {len(args)} arrays",
-                fix="give an array for each, in this order or by name",
-            )
-        feeds = dict(zip(names, args))
-        twice = [name for name in kwargs if name in feeds]
-        if twice:
-            raise GraphError(
-                f"{self.graph.name}: {', '.join(twice)} given by position and by name",
-                fix="give each input once",
-            )
-        return {**feeds, **kwargs}
-
-    def _run(
-        self,
-        feeds: Mapping[str, object],
-        state: State | None,
-        out: Array | Sequence[Array] | None,
-        profile: list[NodeTime] | None,
-    ) -> list[Array]:
-        if not self._loaded:
-            raise GraphError(
-                f"{self.graph.name} has no parameter values yet",
-                fix="call load_state_dict, or compile a Model instead of its graph",
-            )
-        if state is None and self._updated:
-            names = ", ".join(value.name for value in self._updated[:3])
-            raise GraphError(
-                f"{self.graph.name} updates {len(self._updated)} arrays ({names}, ...), "
-                "and no state that holds them was given",
-                fix="make a state with new_state(values) and pass it as state=",
-            )
-        if state is not None and not self._updated:
-            raise GraphError(
-                f"{self.graph.name} updates nothing, it takes no state", fix="leave out state="
-            )
-        if state is not None:
-            need(state, State, "state= takes a state", "make it with new_state(values)")
-        if state is not None and state.program is not self.program:
-            raise GraphError(
-                f"this state is not of {self.graph.name}: another executable made it",
-                fix="make one here: new_state({**values, **other.read()})",
-            )
-        arrays = check_feeds(self._inputs, feeds, self.graph.name)
-        dims = bind_symbols([value.type for value in self._inputs], arrays, names=self._inputs)
-        self._sizes.get(tuple(sorted(dims.items())), lambda: check_sizes(self.graph, dims))
-        outputs = self._outputs(out, dims, arrays)
-        arena = self.program.new_arena(dims)
-        return self.program.main(dims, self._packed, state, arena, arrays, outputs, profile)
-
-    def _outputs(
-        self, out: Array | Sequence[Array] | None, dims: Dims, inputs: Sequence[Array]
-    ) -> list[Array | None]:
-        types = list(self.outputs.values())
-        if out is None:
-            return [None] * len(self._types)
-        given: list[Any] = list(out) if isinstance(out, (tuple, list)) else [out]
-        if len(given) != len(types):
-            raise GraphError(
-                f"out has {len(given)} arrays, {self.graph.name} has {len(types)} outputs",
-                fix=f"give an array for each of {', '.join(self.outputs)}",
-            )
-        for (name, type_), array in zip(self.outputs.items(), given):
-            wanted = type_.bind(dims)
-            fix = f"make it with np.empty({wanted.shape}, np.{wanted.dtype.numpy.name})"
-            need(array, np.ndarray, f"out for {name} must be an array {wanted}", fix)
-            if array.shape != wanted.shape:
-                raise ShapeError(
-                    f"out for {name} must be {wanted}, got an array of shape {array.shape}", fix=fix
-                )
-            if array.dtype != wanted.dtype.numpy:
-                raise TypeMismatch(
-                    f"out for {name} must be {wanted}, got an array of {array.dtype}", fix=fix
-                )
-            others = [*inputs, *given]
-            shared = sum(np.shares_memory(array, other) for other in others) > 1
-            if shared or not array.flags.writeable:
-                raise GraphError(
-                    f"out for {name} must be memory of its own that can be written to",
-                    fix="give an array made with np.empty",
-                )
-        return [*given, *[None] * (len(self._types) - len(types))]
 
 
 def check_shape(value: Input, array: Array) -> None:

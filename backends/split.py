@@ -33,11 +33,6 @@ def updated_inputs(graph: Graph) -> list[Input]:
     return [value for value in graph.inputs if value in graph.updates]
 
 
-def call_inputs(graph: Graph) -> list[Input]:
-    """What a caller gives each time: data and hyperparameters."""
-    return graph.inputs_with(Role.DATA, Role.HYPERPARAMETER)
-
-
 def split(graph: Graph) -> Split:
     """Split ``graph``, which is left as it is."""
     early = early_values(graph)

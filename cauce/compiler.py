@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .backends.contract import TAP, Executable, Program
+from .backends.contract import Program, Request
+from .backends.executable import TAP, Executable
 from .frontends.model import Model
 from .ir import Graph, Role, Value
 from .ir.attributes import positive
@@ -30,28 +31,28 @@ from .passes.properties import inference_only
 from .passes.shape_inference import Specialize
 
 
-def _numpy(graph: Graph, threads: int | None) -> Program:
+def _numpy(request: Request) -> Program:
     from .backends.numpy import NumpyProgram
 
-    if threads is not None:
+    if request.threads is not None:
         raise AttributeMistake(
             "the numpy backend takes its threads from NumPy's BLAS",
             fix="set OPENBLAS_NUM_THREADS before Python starts, or use backend='llvm'",
         )
-    return NumpyProgram(graph)
+    return NumpyProgram(request.optimize())
 
 
-def _llvm(graph: Graph, threads: int | None) -> Program:
-    from .backends.llvm import LlvmProgram
+def _llvm(request: Request) -> Program:
+    from .backends.llvm.cache import load_or_compile
 
-    return LlvmProgram(graph, threads=threads)
+    return load_or_compile(request)
 
 
 @dataclass(frozen=True)
 class Backend:
     """How a backend makes a program of a graph, and the passes that come just before it."""
 
-    make: Callable[[Graph, int | None], Program]
+    make: Callable[[Request], Program]
     passes: tuple[Pass, ...] = ()
 
 
@@ -132,15 +133,26 @@ def compile(
         graph.outputs[f"{TAP}{tap}"] = tapped_value(graph, tap)
     if validate:
         instruments = (*instruments, TranslationValidation())
+    own = passes is not None
     if batch is not None:
-        run_passes(graph, [Specialize(_batch_sizes(graph, batch))], instruments)
+        _batch_sizes(graph, batch)  # which says what is wrong with it
     if passes is None:
         training = bool(graph.updates) or inference_only(graph) is not None
         passes = TRAINING if training and isinstance(model, Graph) else INFERENCE
+    passes = tuple(passes)
     chosen = BACKENDS[name]
-    run_passes(graph, (*passes, *chosen.passes), instruments)
-    program = chosen.make(graph, threads)
-    values = model.state_dict() if isinstance(model, Model) else None
+    # What passes of one's own do, and what watches them, is not known beforehand.
+    options = None if own or instruments else f"{name} {batch} {[p.name for p in passes]}"
+
+    def optimize() -> Graph:
+        optimized = graph.copy()
+        if batch is not None:
+            run_passes(optimized, [Specialize(_batch_sizes(optimized, batch))], instruments)
+        run_passes(optimized, (*passes, *chosen.passes), instruments)
+        return optimized
+
+    program = chosen.make(Request(graph, optimize, options, threads))
+    values = model.values if isinstance(model, Model) else None
     return Executable(program, values, outputs=outputs)
 
 
@@ -204,7 +216,7 @@ def export_onnx(
         "make a model with network.init(...)",
     )
     if isinstance(model, Model):
-        values = model.state_dict()  # those of both forms: inference reads no random key
+        values = model.values  # those of both forms: inference reads no random key
         names = [value.name for value in model.graph.inputs if value.role is not Role.DATA]
         save(model.graph, {name: values[name] for name in names}, path)
     else:

@@ -9,7 +9,8 @@ from functools import cached_property
 
 import numpy as np
 
-from .backends.contract import Executable, State
+from .backends.contract import State
+from .backends.executable import Executable
 from .compiler import compile
 from .frontends.losses import CLASS_LOSSES, LOSSES
 from .frontends.metrics import accuracy, top_k

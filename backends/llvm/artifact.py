@@ -8,13 +8,15 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from ...ir import Array, Dim, DType, TensorType
+from ...ir import Array, Dim, DType, Input, Role, TensorType
 from ...ir.dims import as_dim
 from ...ir.errors import CompileError
+from ..contract import Interface
+from .target import Target
 
 _MAGIC = b"cauce artifact 1\n"
 
@@ -84,10 +86,19 @@ class Entry:
 
 @dataclass(frozen=True)
 class Artifact:
-    """Machine code for one processor, with its two entries."""
+    """Machine code for one processor, with its two entries.
+
+    Attributes:
+        code: an object file.
+        digest: of the IR that it was made from.
+        target: the processor.
+        interface: what goes in and comes out.
+    """
 
     code: bytes
     digest: str
+    target: Target
+    interface: Interface
     prepare: Entry
     main: Entry
 
@@ -96,6 +107,8 @@ class Artifact:
         arrays: list[Array] = []
         header = {
             "digest": self.digest,
+            "target": asdict(self.target),
+            "interface": _interface_to_json(self.interface),
             "code": len(self.code),
             "entries": [_entry_to_json(entry, arrays) for entry in (self.prepare, self.main)],
         }
@@ -134,14 +147,32 @@ def _read(data: bytes) -> Artifact:
             constants[int(slot)] = array
             place += array.nbytes
         entries.append(_entry_from_json(fields, constants))
-    return Artifact(code, header["digest"], *entries)
+    target, interface = Target(**header["target"]), _interface_from_json(header["interface"])
+    return Artifact(code, header["digest"], target, interface, *entries)
+
+
+def _interface_to_json(interface: Interface) -> list[object]:
+    inputs = [
+        [value.name, *_type_to_json(value.type), value.role.value] for value in interface.inputs
+    ]
+    outputs = [[name, *_type_to_json(type_)] for name, type_ in interface.outputs.items()]
+    return [interface.name, inputs, outputs, sorted(interface.updates)]
+
+
+def _interface_from_json(
+    fields: tuple[str, list[list[str]], list[list[str]], list[str]],
+) -> Interface:
+    name, inputs, outputs, updates = fields
+    values = tuple(
+        Input(name, _type(dtype, dims), Role(role)) for name, dtype, dims, role in inputs
+    )
+    types = {name: _type(dtype, dims) for name, dtype, dims in outputs}
+    return Interface(name, values, types, frozenset(updates))
 
 
 def _entry_to_json(entry: Entry, arrays: list[Array]) -> dict[str, object]:
     def places(found: tuple[Place, ...]) -> list[object]:
-        return [
-            [p.name, p.slot, p.type.dtype.value, _texts(p.type.shape), str(p.nbytes)] for p in found
-        ]
+        return [[p.name, p.slot, *_type_to_json(p.type), str(p.nbytes)] for p in found]
 
     arrays += entry.constants.values()
     return {
@@ -186,8 +217,8 @@ def _entry_from_json(fields: Mapping[str, list[list[str]]], constants: dict[int,
     )
 
 
-def _texts(shape: tuple[Dim, ...]) -> list[str]:
-    return [str(dim) for dim in shape]
+def _type_to_json(type_: TensorType) -> tuple[str, list[str]]:
+    return type_.dtype.value, [str(dim) for dim in type_.shape]
 
 
 def _type(dtype: str, shape: str) -> TensorType:

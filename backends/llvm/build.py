@@ -6,13 +6,14 @@ import hashlib
 from dataclasses import dataclass
 
 from ...ir import Graph
+from ..contract import Interface
 from ..split import split
 from .artifact import Artifact
 from .emitter import Module
 from .engine import compile_text
 from .lowering import lower
 from .plan import Plan, add_plan, make_plan
-from .pool import write_run
+from .pool import write_pool
 from .target import Target
 
 
@@ -44,7 +45,7 @@ def build(graph: Graph, target: Target) -> Build:
     main = make_plan(parts.main, target, "main", sorted(graph.symbols()))
     prepare = make_plan(parts.prepare, target, "prepare", ())
     module = Module()
-    write_run(module, target)
+    write_pool(module, target)
     for plan in (main, prepare):
         add_plan(module, plan, target)
     text = module.text(target.triple, f'nounwind "target-cpu"="{target.cpu}"')
@@ -60,4 +61,6 @@ def compile_graph(graph: Graph, target: Target) -> Artifact:
     made = build(graph, target)
     digest = hashlib.sha256(made.text.encode()).hexdigest()[:16]
     code = compile_text(made.text, target)
-    return Artifact(code, digest, made.prepare.describe(), made.main.describe())
+    return Artifact(
+        code, digest, target, Interface.of(graph), made.prepare.describe(), made.main.describe()
+    )

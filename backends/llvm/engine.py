@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import threading
-from typing import Any
+from typing import Any, Protocol
 
 from .target import Target
 
@@ -46,6 +46,13 @@ def assembly(text: str, target: Target) -> str:
     return str(machine(target).emit_assembly(llvm.parse_assembly(text)))
 
 
+class Code(Protocol):
+    """Machine code in this process, whose functions can be called."""
+
+    def function(self, name: str, *arguments: Any) -> Any:
+        """A function without a result, by name and ctypes argument types."""
+
+
 class Library:
     """An object file loaded into this process; functions are found by name."""
 
@@ -62,3 +69,14 @@ class Library:
             address = self._engine.get_function_address(name)
             self._functions[name] = ctypes.CFUNCTYPE(None, *arguments)(address)
         return self._functions[name]
+
+
+def load(code: bytes, target: Target) -> Code:
+    """An object file in this process: without LLVM where that can be, by LLVM elsewhere."""
+    from .elf import LoadError
+    from .loader import LoadedObject
+
+    try:
+        return LoadedObject(code)
+    except LoadError:
+        return Library(code, target)

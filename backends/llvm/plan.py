@@ -31,6 +31,7 @@ class Plan:
         constants: the arrays of constants, by buffer.
         buffers: what the arena holds.
         launches: in order, each with the node it came from.
+        names: of the function of each launch in the module.
         count: how many buffers there are.
         entry: the name of the function that runs all launches.
     """
@@ -42,6 +43,7 @@ class Plan:
     constants: dict[int, Array] = field(default_factory=dict)
     buffers: list[Buffer] = field(default_factory=list)
     launches: list[tuple[Launch, Node]] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)
     count: int = 0
 
     def slot(self, value: Value) -> int:
@@ -121,7 +123,7 @@ def add_plan(module: Module, plan: Plan, target: Target) -> None:
     ``entry(table, dims, pool, times)`` runs them; ``entry.timed`` also notes the time, two i64 of
     seconds and nanoseconds, before the first launch and after each.
     """
-    names = [module.share(launch.function) for launch, _ in plan.launches]
+    names = plan.names = [module.share(launch.function) for launch, _ in plan.launches]
     parameters = [("ptr", "table"), ("ptr", "dims"), ("ptr", "pool"), ("ptr", "times")]
     for timed in (False, True):
         stage = Stage(target, plan.symbols, plan.entry + TIMED * timed, parameters)

@@ -22,7 +22,7 @@ import numpy as np
 from ...ir import Array
 from ...ir.errors import AttributeMistake
 from .emitter import Module
-from .engine import Library, compile_text
+from .engine import Code
 from .target import Target
 
 # The words of a pool, by byte offset, those that are written at different times in cache lines of
@@ -173,9 +173,10 @@ def _filled(text: str, target: Target) -> str:
     return text
 
 
-def write_run(module: Module, target: Target) -> None:
-    """Write ``run(pool, function, table, dims, tasks)``: all tasks of one launch."""
-    module.functions.append(_filled(_RUN, target).strip())
+def write_pool(module: Module, target: Target) -> None:
+    """Write ``run(pool, function, table, dims, tasks)``, which does all tasks of one launch, and
+    what the threads of a pool do: ``work(pool, number, generation)`` and ``stop(pool)``."""
+    module.functions += [_filled(text, target).strip() for text in (_RUN, _WORK)]
     module.declarations |= {
         "declare i32 @sched_yield()",
         "declare i32 @usleep(i32)",
@@ -208,12 +209,12 @@ def thread_count(threads: int | None = None) -> int:
 class Pool:
     """Some threads and the memory through which they are told what to do.
 
-    The threads start at the first call. A process that was forked off starts its own.
+    The threads start at the first call, in the code of the program that is called: all programs
+    have the same. A process that was forked off starts its own.
     """
 
-    def __init__(self, threads: int, target: Target) -> None:
+    def __init__(self, threads: int) -> None:
         self.threads = threads
-        self._target = target
         self._reset()
 
     def _reset(self) -> None:
@@ -221,9 +222,10 @@ class Pool:
         self._lock = threading.Lock()
         self._memory: Array | None = None
         self._workers: list[threading.Thread] = []
+        self._library: Code | None = None  # where the threads are: it must not go
 
     @contextmanager
-    def borrow(self) -> Iterator[int | None]:
+    def borrow(self, library: Code) -> Iterator[int | None]:
         """The address of the pool, for one call; None where it is busy or has one thread."""
         if self.threads == 1:
             yield None
@@ -235,22 +237,22 @@ class Pool:
             yield None
             return
         try:
-            yield self._address()
+            yield self._address(library)
         finally:
             lock.release()
 
-    def _address(self) -> int:
+    def _address(self, library: Code) -> int:
         if self._memory is None:
-            self._start()
+            self._start(library)
         assert self._memory is not None
         return int(self._memory.ctypes.data)
 
-    def _start(self) -> None:
+    def _start(self, library: Code) -> None:
         raw = np.zeros(POOL_WORDS + 8, np.int64)
         skip = -raw.ctypes.data % 64 // 8
         memory = raw[skip : skip + POOL_WORDS]
         memory[_THREADS] = self.threads
-        library = _library(self._target)
+        self._library = library
         pointer, number = ctypes.c_void_p, ctypes.c_int64
         work = library.function("work", pointer, number, number)
         self._stop_function = library.function("stop", pointer)
@@ -277,25 +279,15 @@ class Pool:
 
 
 _pools: dict[int, Pool] = {}
-_libraries: dict[Target, Library] = {}
 _guard = threading.Lock()
 
 
-def shared_pool(threads: int, target: Target) -> Pool:
+def shared_pool(threads: int) -> Pool:
     """The pool of this process with that many threads."""
     with _guard:
         if threads not in _pools:
-            _pools[threads] = Pool(threads, target)
+            _pools[threads] = Pool(threads)
         return _pools[threads]
-
-
-def _library(target: Target) -> Library:
-    if target not in _libraries:
-        module = Module()
-        write_run(module, target)
-        module.functions.append(_filled(_WORK, target).strip())
-        _libraries[target] = Library(compile_text(module.text(target.triple), target), target)
-    return _libraries[target]
 
 
 @atexit.register

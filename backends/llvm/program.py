@@ -13,15 +13,24 @@ from ...ir import Array, Dim, Graph
 from ...ir.dims import substitute
 from ...ir.interval_packer import Interval, pack
 from ...ir.version import VERSION
-from ..contract import ArrayState, Dims, NodeTime, Program, State
+from ..contract import (
+    ArrayState,
+    Dims,
+    Interface,
+    NodeTime,
+    Program,
+    Request,
+    State,
+    check_sizes,
+)
 from ..recent import Recent
-from ..split import updated_inputs
-from .artifact import Entry, Place
+from .artifact import Artifact, Entry, Place
 from .build import Build, build, compile_graph
-from .engine import Library, assembly
+from .engine import Code, assembly, load
 from .memory import ALIGN, Arena, Piece, aligned, aligned_copy, empty
 from .plan import TIMED
 from .pool import Pool, shared_pool, thread_count
+from .show import assembly_of, functions_of, show_plan
 from .target import Target
 
 
@@ -36,9 +45,9 @@ class Layout:
 class Caller:
     """Calls one entry of the code with tables of addresses."""
 
-    def __init__(self, entry: Entry, library: Library) -> None:
+    def __init__(self, entry: Entry, code: Code) -> None:
         self.entry = entry
-        self._library = library
+        self._code = code
         self._table = np.array(entry.table, np.int64)
         self._constants = {slot: aligned_copy(array) for slot, array in entry.constants.items()}
         self._layouts: Recent[tuple[int, ...], Layout] = Recent()
@@ -78,8 +87,8 @@ class Caller:
         sizes = np.array([dims[name] for name in entry.symbols], np.int64)
         times = None if profile is None else np.zeros((len(entry.launches) + 1, 2), np.int64)
         name = entry.name + ("" if times is None else TIMED)
-        function = self._library.function(name, *[ctypes.c_void_p] * 4)
-        with pool.borrow() as address:
+        function = self._code.function(name, *[ctypes.c_void_p] * 4)
+        with pool.borrow(self._code) as address:
             clock = None if times is None else times.ctypes.data
             function(pointers.ctypes.data, sizes.ctypes.data, address, clock)
         if profile is not None and times is not None:
@@ -128,20 +137,42 @@ class LlvmProgram(Program):
         target: Target | None = None,
         threads: int | None = None,
     ) -> None:
-        self.graph = graph
-        self.target = target or Target.host()
-        artifact = compile_graph(graph, self.target)
+        artifact = compile_graph(graph, target or Target.host())
+        self._take(artifact, Request(graph, lambda: graph, threads=threads))
+
+    @classmethod
+    def of(cls, artifact: Artifact, request: Request) -> LlvmProgram:
+        """The program that was made for such a request before."""
+        program = cls.__new__(cls)
+        program._take(artifact, request)
+        return program
+
+    def _take(self, artifact: Artifact, request: Request) -> None:
+        self.target = artifact.target
+        self._request = request
+        self._interface = artifact.interface
         self._digest = artifact.digest
-        library = Library(artifact.code, self.target)
-        self._prepare = Caller(artifact.prepare, library)
-        self._main = Caller(artifact.main, library)
-        self._updated = updated_inputs(graph)
-        self._pool = shared_pool(thread_count(threads), self.target)
+        self._code = load(artifact.code, self.target)
+        self._prepare = Caller(artifact.prepare, self._code)
+        self._main = Caller(artifact.main, self._code)
+        self._pool = shared_pool(thread_count(request.threads))
         self._idle: list[tuple[Layout, Arena]] = []
+
+    @property
+    def interface(self) -> Interface:
+        return self._interface
+
+    @cached_property
+    def graph(self) -> Graph:  # type: ignore[override]
+        """The graph as the passes leave it, made when it is asked for."""
+        return self._request.optimize()
+
+    def check(self, dims: Dims) -> None:
+        check_sizes(self._request.source, dims)
 
     @cached_property
     def build(self) -> Build:
-        """The lowered graph, the plans and the module, made once more."""
+        """The lowered graph, the plans and the module, made when they are asked for."""
         return build(self.graph, self.target)
 
     @property
@@ -149,9 +180,16 @@ class LlvmProgram(Program):
         """The module as LLVM IR."""
         return self.build.text
 
-    def assembly(self) -> str:
-        """The machine code as text."""
-        return assembly(self.text, self.target)
+    def plan(self, **sizes: int) -> str:
+        return show_plan(self.build, sizes)
+
+    def llvm_ir(self, node: str | None = None) -> str:
+        return self.text if node is None else functions_of(self.build, node)
+
+    def assembly(self, node: str | None = None) -> str:
+        if node is None:
+            return assembly(self.text, self.target)
+        return assembly_of(self.build, node, assembly(self.text, self.target))
 
     @property
     def fingerprint(self) -> str:
@@ -177,7 +215,9 @@ class LlvmProgram(Program):
         return packed
 
     def new_state(self, values: Mapping[str, Array]) -> ArrayState:
-        return ArrayState(self._updated, {name: aligned_copy(a) for name, a in values.items()})
+        return ArrayState(
+            self._interface.updated, {name: aligned_copy(a) for name, a in values.items()}
+        )
 
     def new_arena(self, dims: Dims) -> tuple[Layout, Arena]:
         layout = self._main.layout(dims)

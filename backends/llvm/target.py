@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import dataclass
 
 from ...ir.errors import AttributeMistake
+
+LIMIT = "CAUCE_TARGET"
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,7 @@ class Target:
         """
         import llvmlite.binding as llvm
 
-        limit = limit or os.environ.get("CAUCE_TARGET")
+        limit = limit or os.environ.get(LIMIT)
         triple = llvm.get_default_triple()
         found = llvm.get_host_cpu_features()
         has = [name for name, need in _EXTENSIONS.items() if all(found.get(n) for n in need.needs)]
@@ -60,6 +63,23 @@ class Target:
             features += "".join(f",-{feature}" for feature in extension.without)
         cpu = llvm.get_host_cpu_name() if name == has[0] else "x86-64"
         return Target(name, triple, cpu, features, extension.vector_bytes, extension.registers)
+
+
+def host_name() -> str:
+    """What tells this machine's processor from others, without asking LLVM.
+
+    The limit of ``CAUCE_TARGET`` belongs to it.
+    """
+    limit = os.environ.get(LIMIT, "")
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            first = file.read().partition("\n\n")[0].splitlines()
+    except OSError:
+        return f"{limit} {Target.host()}"
+    # Clocks and the like change from moment to moment.
+    kept = ("vendor_id", "cpu family", "model", "stepping", "flags", "CPU", "Features")
+    lines = [line for line in first if line.startswith(kept)]
+    return "\n".join([limit, sys.platform, *lines])
 
 
 @dataclass(frozen=True)

@@ -120,7 +120,7 @@ def tanh_of_relu() -> Graph:
 def test_what_is_read_before_it_was_written_comes_out(
     side: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from cauce.backends.contract import Executable
+    from cauce.backends.executable import Executable
 
     monkeypatch.setenv(GUARD, side)
     x = np.arange(-3, 4, dtype=np.float32)

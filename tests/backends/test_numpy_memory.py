@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import cauce
-from cauce.backends.contract import Executable
+from cauce.backends.executable import Executable
 from cauce.backends.numpy import NumpyProgram
 from cauce.backends.numpy.memory import LEAST_BYTES, Memory
 from cauce.ir import Array, evaluate

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cauce.backends.contract import Executable
+from cauce.backends.executable import Executable
 from cauce.backends.llvm import EMITTERS, LlvmProgram
 from cauce.backends.llvm.code import Access, NodeCode
 from cauce.backends.llvm.emitter import Module

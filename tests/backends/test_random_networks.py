@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 
-from cauce.backends.contract import Executable
+from cauce.backends.executable import Executable
 from cauce.backends.onnx import export
 from cauce.backends.split import fixed_inputs, updated_inputs
 from cauce.ir import Array, Graph

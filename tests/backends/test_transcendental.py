@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import cauce
-from cauce.backends.contract import Executable
+from cauce.backends.executable import Executable
 from cauce.backends.llvm import LlvmProgram
 from cauce.backends.llvm.code import STORED
 from cauce.backends.llvm.target import Target

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
-from cauce.backends.contract import Executable, Program
+from cauce.backends.contract import Program
+from cauce.backends.executable import Executable
 from cauce.backends.llvm import LlvmProgram
 from cauce.backends.numpy import NumpyProgram
 from cauce.ir import DType, Graph, Op

@@ -1,0 +1,278 @@
+"""The executable that users call: a backend's program with the values of its parameters."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..ir import Array, Graph, Input, TensorType
+from ..ir.errors import GraphError, ShapeError, TypeMismatch, need
+from ..ir.evaluate import bind_symbols, check_feed, check_feeds
+from ..ir.tracebacks import user_facing
+from .contract import Dims, NodeTime, Program, State, check_shape
+from .recent import Recent
+
+TAP = "tap "  # what the names of tapped outputs start with
+
+
+@user_facing
+class Executable:
+    """A compiled graph. Call it with arrays, by position or by name.
+
+    With one output it returns one array, otherwise a tuple in the graph's order. Inputs are never
+    altered. An executable may be called from several threads at once.
+
+    Args:
+        program: what the backend compiled.
+        parameters: values of the fixed parameters, by name; may be loaded later.
+        outputs: how many of the graph's outputs a call returns; those behind are taps.
+    """
+
+    def __init__(
+        self,
+        program: Program,
+        parameters: Mapping[str, object] | None = None,
+        outputs: int | None = None,
+    ) -> None:
+        self.program = program
+        self.name = program.interface.name
+        self._inputs = program.interface.called
+        self._fixed = program.interface.fixed
+        self._updated = program.interface.updated
+        self._types = dict(program.interface.outputs)
+        self._count = len(self._types) if outputs is None else outputs
+        self._packed: Any = None
+        self._sizes: Recent[tuple[tuple[str, int], ...], None] = Recent()
+        self._loaded = False
+        self._lock = threading.Lock()
+        if parameters is not None or not self._fixed:
+            self.load_state_dict(parameters or {})
+
+    @property
+    def graph(self) -> Graph:
+        """The graph as the passes left it."""
+        return self.program.graph
+
+    @property
+    def backend(self) -> str:
+        """The name of the backend that compiled it."""
+        return self.program.backend
+
+    @property
+    def inputs(self) -> list[Input]:
+        """What a call takes, in order: data, then hyperparameters, as the graph lists them."""
+        return list(self._inputs)
+
+    @property
+    def outputs(self) -> dict[str, TensorType]:
+        """What a call returns, in order, with the types."""
+        return dict(list(self._types.items())[: self._count])
+
+    @property
+    def taps(self) -> list[str]:
+        """What :meth:`tapped` returns beside the outputs."""
+        return [name.removeprefix(TAP) for name in list(self._types)[self._count :]]
+
+    def __repr__(self) -> str:
+        takes = ", ".join(f"{value.name}: {value.type}" for value in self._inputs)
+        gives = ", ".join(f"{name}: {type_}" for name, type_ in self.outputs.items())
+        return f"<Executable {self.name} on {self.backend}: ({takes}) -> ({gives})>"
+
+    def load_state_dict(self, parameters: Mapping[str, object]) -> None:
+        """Take new weights, without recompiling. Names that the graph does not use are ignored.
+
+        Raises:
+            GraphError: a parameter is missing.
+            ShapeError, TypeMismatch: an array that does not fit its parameter.
+        """
+        missing = [value.name for value in self._fixed if value.name not in parameters]
+        if missing:
+            raise GraphError(
+                f"{self.name}: no value for the parameters {', '.join(missing)}",
+                fix="pass all of them, as Model.state_dict() does",
+            )
+        arrays = {}
+        for value in self._fixed:
+            arrays[value.name] = array = check_feed(value, parameters[value.name])
+            check_shape(value, array)
+        packed = self.program.prepare(arrays)
+        with self._lock:
+            self._packed, self._loaded = packed, True
+
+    def new_state(self, values: Mapping[str, object]) -> State:
+        """A state for a graph that updates its inputs (a training step).
+
+        Args:
+            values: an array for each updated input, by name.
+
+        Raises:
+            GraphError: a missing or unknown name.
+        """
+        arrays = check_feeds(self._updated, values, self.name)
+        for value, array in zip(self._updated, arrays):
+            check_shape(value, array)
+        names = (value.name for value in self._updated)
+        state = self.program.new_state(dict(zip(names, arrays)))
+        state.program = self.program
+        return state
+
+    def __call__(
+        self,
+        *args: object,
+        state: State | None = None,
+        out: Array | Sequence[Array] | None = None,
+        **kwargs: object,
+    ) -> Any:
+        """Run once.
+
+        Args:
+            args: data and hyperparameters in order.
+            state: for a graph that updates its inputs: updated in place.
+            out: arrays to write the outputs to (one, or one for each output).
+            kwargs: data and hyperparameters by name.
+
+        Raises:
+            GraphError: parameters not loaded, a missing or unknown input, or no state.
+            ShapeError, TypeMismatch: an array that does not fit.
+        """
+        outputs = self._run(self._arguments(args, kwargs), state, out, None)[: self._count]
+        return outputs[0] if len(outputs) == 1 else tuple(outputs)
+
+    def tapped(
+        self, *args: object, state: State | None = None, **kwargs: object
+    ) -> tuple[Any, dict[str, Array]]:
+        """Run once; returns what a call returns, and the tapped values by name."""
+        everything = self._run(self._arguments(args, kwargs), state, None, None)
+        outputs, taps = everything[: self._count], everything[self._count :]
+        result = outputs[0] if len(outputs) == 1 else tuple(outputs)
+        return result, dict(zip(self.taps, taps))
+
+    def run(self, feeds: Mapping[str, object], state: State | None = None) -> dict[str, Array]:
+        """Run once with inputs by name; returns the outputs by name."""
+        outputs = self._run(dict(feeds), state, None, None)
+        return dict(zip(self.outputs, outputs))
+
+    def profile(
+        self, *args: object, state: State | None = None, **kwargs: object
+    ) -> list[NodeTime]:
+        """Run once and return the time of every node, in order."""
+        times: list[NodeTime] = []
+        self._run(self._arguments(args, kwargs), state, None, times)
+        return times
+
+    def plan(self, **sizes: int) -> str:
+        """How the graph runs, as text: kernels, layouts, the order, the memory.
+
+        Args:
+            sizes: of the symbols, ``N=1``: the native backend then says where each buffer lies.
+        """
+        return self.program.plan(**sizes)
+
+    def llvm_ir(self, node: str | None = None) -> str:
+        """The LLVM IR of a layer, by its path, or of the whole module.
+
+        Raises:
+            GraphError: there is no such layer.
+            UnsupportedOp: a backend that generates no code.
+        """
+        return self.program.llvm_ir(node)
+
+    def assembly(self, node: str | None = None) -> str:
+        """The machine code of a layer, by its path, or of the whole module, as text.
+
+        Raises:
+            GraphError: there is no such layer.
+            UnsupportedOp: a backend that generates no code.
+        """
+        return self.program.assembly(node)
+
+    def _arguments(
+        self, args: tuple[object, ...], kwargs: Mapping[str, object]
+    ) -> dict[str, object]:
+        names = [value.name for value in self._inputs]
+        if len(args) > len(names):
+            raise GraphError(
+                f"{self.name} takes ({', '.join(names)}), got {len(args)} arrays",
+                fix="give an array for each, in this order or by name",
+            )
+        feeds = dict(zip(names, args))
+        twice = [name for name in kwargs if name in feeds]
+        if twice:
+            raise GraphError(
+                f"{self.name}: {', '.join(twice)} given by position and by name",
+                fix="give each input once",
+            )
+        return {**feeds, **kwargs}
+
+    def _run(
+        self,
+        feeds: Mapping[str, object],
+        state: State | None,
+        out: Array | Sequence[Array] | None,
+        profile: list[NodeTime] | None,
+    ) -> list[Array]:
+        if not self._loaded:
+            raise GraphError(
+                f"{self.name} has no parameter values yet",
+                fix="call load_state_dict, or compile a Model instead of its graph",
+            )
+        if state is None and self._updated:
+            names = ", ".join(value.name for value in self._updated[:3])
+            raise GraphError(
+                f"{self.name} updates {len(self._updated)} arrays ({names}, ...), "
+                "and no state that holds them was given",
+                fix="make a state with new_state(values) and pass it as state=",
+            )
+        if state is not None and not self._updated:
+            raise GraphError(
+                f"{self.name} updates nothing, it takes no state", fix="leave out state="
+            )
+        if state is not None:
+            need(state, State, "state= takes a state", "make it with new_state(values)")
+        if state is not None and state.program is not self.program:
+            raise GraphError(
+                f"this state is not of {self.name}: another executable made it",
+                fix="make one here: new_state({**values, **other.read()})",
+            )
+        arrays = check_feeds(self._inputs, feeds, self.name)
+        dims = bind_symbols([value.type for value in self._inputs], arrays, names=self._inputs)
+        self._sizes.get(tuple(sorted(dims.items())), lambda: self.program.check(dims))
+        outputs = self._outputs(out, dims, arrays)
+        arena = self.program.new_arena(dims)
+        return self.program.main(dims, self._packed, state, arena, arrays, outputs, profile)
+
+    def _outputs(
+        self, out: Array | Sequence[Array] | None, dims: Dims, inputs: Sequence[Array]
+    ) -> list[Array | None]:
+        types = list(self.outputs.values())
+        if out is None:
+            return [None] * len(self._types)
+        given: list[Any] = list(out) if isinstance(out, (tuple, list)) else [out]
+        if len(given) != len(types):
+            raise GraphError(
+                f"out has {len(given)} arrays, {self.name} has {len(types)} outputs",
+                fix=f"give an array for each of {', '.join(self.outputs)}",
+            )
+        for (name, type_), array in zip(self.outputs.items(), given):
+            wanted = type_.bind(dims)
+            fix = f"make it with np.empty({wanted.shape}, np.{wanted.dtype.numpy.name})"
+            need(array, np.ndarray, f"out for {name} must be an array {wanted}", fix)
+            if array.shape != wanted.shape:
+                raise ShapeError(
+                    f"out for {name} must be {wanted}, got an array of shape {array.shape}", fix=fix
+                )
+            if array.dtype != wanted.dtype.numpy:
+                raise TypeMismatch(
+                    f"out for {name} must be {wanted}, got an array of {array.dtype}", fix=fix
+                )
+            others = [*inputs, *given]
+            shared = sum(np.shares_memory(array, other) for other in others) > 1
+            if shared or not array.flags.writeable:
+                raise GraphError(
+                    f"out for {name} must be memory of its own that can be written to",
+                    fix="give an array made with np.empty",
+                )
+        return [*given, *[None] * (len(self._types) - len(types))]
