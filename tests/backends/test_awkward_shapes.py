@@ -48,7 +48,7 @@ from ..guarded import guarded
 SUMS = {np.dtype(np.float32): 1e-6, np.dtype(np.float64): 1e-12}
 OTHERS = {np.dtype(np.float32): 1e-5, np.dtype(np.float64): 1e-12}
 
-EXAMPLES = 5 * settings.default.max_examples // 3
+EXAMPLES = 2 * settings.default.max_examples
 # Around the lanes of vectors, twice that, and their halves.
 COUNTS = (1, 2, 3, 5, 7, 8, 9, 13, 15, 16, 17, 31, 32, 33, 48, 65)
 

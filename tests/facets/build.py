@@ -187,7 +187,17 @@ def rebuild(
     return twin
 
 
-# ---- float32 -----------------------------------------------------------------------------------
+# ---- other dtypes ------------------------------------------------------------------------------
+
+
+def narrow(dtype: DType) -> DType:
+    """float32 for float64."""
+    return DType.F32 if dtype is DType.F64 else dtype
+
+
+def wide(dtype: DType) -> DType:
+    """float64 for float32."""
+    return DType.F64 if dtype is DType.F32 else dtype
 
 
 def in_f32(sample: Sample) -> Sample:
@@ -196,21 +206,26 @@ def in_f32(sample: Sample) -> Sample:
         operand.astype(np.float32) if operand.dtype == np.float64 else operand
         for operand in sample.operands
     )
-    return dataclasses.replace(sample, op=_op_in_f32(sample.op), operands=operands)
+    return dataclasses.replace(sample, op=op_in(narrow, sample.op), operands=operands)
 
 
-def _op_in_f32(op: Op) -> Op:
-    def change(value: Any, _: str) -> Any:
+def op_in(change: Callable[[DType], DType], op: Op) -> Op:
+    """The op with other dtypes in its attributes."""
+
+    def changed(value: Any, _: str) -> Any:
         if isinstance(value, Graph):
-            return rebuild(value, lambda t: t.with_dtype(_narrow(t.dtype)), _op_in_f32)
+            return graph_in(change, value)
         if isinstance(value, DType):
-            return _narrow(value)
+            return change(value)
         if isinstance(value, Literal):
-            return Literal(value.array, _narrow(value.dtype))
+            return Literal(value.array, change(value.dtype))
         return value
 
-    return map_attributes(op, change)
+    return map_attributes(op, changed)
 
 
-def _narrow(dtype: DType) -> DType:
-    return DType.F32 if dtype is DType.F64 else dtype
+def graph_in(change: Callable[[DType], DType], graph: Graph) -> Graph:
+    """The graph with other dtypes, its updates left out."""
+    return rebuild(
+        graph, lambda type_: type_.with_dtype(change(type_.dtype)), lambda op: op_in(change, op)
+    )
