@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from ..ir import Array, Builder, Value
 from ..ir.ops.constant import Constant
+from ..ir.record import Record
 from ..ir.rewrite import Match, Rule
 
 
@@ -24,8 +23,7 @@ def matched_array(match: Match, name: str) -> Array:
     return array
 
 
-@dataclass(frozen=True)
-class Const:
+class Const(Record):
     """Matches a constant; :func:`matched_array` gives its elements."""
 
     name: str
@@ -34,8 +32,7 @@ class Const:
         return array_of(value) is not None and match.values.setdefault(self.name, value) is value
 
 
-@dataclass(frozen=True)
-class Fill:
+class Fill(Record):
     """Matches a constant whose elements all equal ``number`` (so 0 matches -0.0 too)."""
 
     number: float

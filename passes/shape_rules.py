@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from ..ir import Builder, Node, Value
 from ..ir.graph import infer
 from ..ir.ops.elementwise import Binary, Comparison, Logical, Where
@@ -19,6 +17,7 @@ from ..ir.ops.shape import (
     SliceBackward,
     Transpose,
 )
+from ..ir.record import Record
 from ..ir.rewrite import (
     Match,
     OpPattern,
@@ -138,8 +137,7 @@ class TransposeTranspose(Rule):
         return b(Transpose(tuple(inner[axis] for axis in outer)), match["x"])
 
 
-@dataclass(frozen=True)
-class Chain:
+class Chain(Record):
     """Matches a chain of elementwise ops of one operand, each read by the next alone, that ends
     in ``below``. The match has its nodes as ``chain0`` (the last of them), ``chain1``, ..."""
 
