@@ -1,6 +1,5 @@
 """Graphs, ops and passes"""
 
-
 from cauce.ir import Builder, Graph, TensorType, register
 from cauce.ir.errors import CompileError, GraphError, ShapeError, UnsupportedOp, VerifyError
 from cauce.ir.ops.elementwise import Add, FloatUnary
