@@ -26,7 +26,7 @@ from .ir.errors import (
 from .ir.pass_manager import Instrument, Pass, run_passes
 from .ir.tracebacks import user_facing
 from .ir.validation import TranslationValidation
-from .passes.pipelines import FUSE, INFERENCE, TRAINING
+from .passes.pipelines import INFERENCE, PRIMITIVES, TRAINING
 from .passes.properties import inference_only
 from .passes.shape_inference import Specialize
 
@@ -56,7 +56,7 @@ class Backend:
     passes: tuple[Pass, ...] = ()
 
 
-BACKENDS = {"numpy": Backend(_numpy), "llvm": Backend(_llvm, FUSE)}
+BACKENDS = {"numpy": Backend(_numpy), "llvm": Backend(_llvm, PRIMITIVES)}
 
 
 def choose_backend(name: str = "auto") -> str:

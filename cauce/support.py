@@ -15,7 +15,6 @@ def support_table() -> str:
     A backend runs an op by a kernel (a rule) of its own, or ``decomposed`` into others.
     """
     from .backends.llvm import EMITTERS
-    from .backends.llvm.lowering import WRITTEN
     from .backends.numpy import KERNELS
     from .backends.onnx.rules import RULES
 
@@ -26,7 +25,7 @@ def support_table() -> str:
             _first_sentence(cls),
             _gradient(cls),
             _backend(cls, cls in KERNELS, "kernel"),
-            "decomposed" if cls in WRITTEN else _backend(cls, cls in EMITTERS, "kernel"),
+            _backend(cls, cls in EMITTERS, "kernel"),
             _backend(cls, cls in RULES, "rule"),
         ]
         rows.append("| " + " | ".join(cells) + " |")

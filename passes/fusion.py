@@ -13,7 +13,21 @@ vectors, say) stays outside, where it is computed once for each of its own eleme
 from __future__ import annotations
 
 from ..ir import Graph, Node, Value
+from ..ir.ops.activation import Relu
+from ..ir.ops.elementwise import (
+    Abs,
+    Add,
+    Greater,
+    GreaterEqual,
+    Less,
+    LessEqual,
+    LogicalNot,
+    Mul,
+    Neg,
+    Sub,
+)
 from ..ir.ops.fused import Fused, enclose
+from ..ir.ops.reduce import Sum
 from ..ir.pass_manager import Pass
 from .decompose import decompose_all, is_composite
 from .matching import array_of
@@ -32,6 +46,52 @@ class InlineRegions(Pass):
 
     def run(self, graph: Graph) -> bool:
         return decompose_all(graph, holds_region)
+
+
+class RecomputeCheap(Pass):
+    """Gives each reader of a cheap node a node of its own, so that it can join the reader's region.
+
+    Cheap is arithmetic on one full-size operand, beside scalars and what is broadcast: who reads
+    the operand in place of the result reads no more memory. All readers must be elementwise, or
+    reductions, or the result would be in memory anyway.
+
+    Args:
+        most: no node is written more often than that.
+    """
+
+    most: int = 3
+
+    name = "recompute_cheap"
+
+    def run(self, graph: Graph) -> bool:
+        changed = False
+        for node in graph.nodes_reversed:
+            if not _is_cheap(node) or graph.leaves(node.result):
+                continue
+            readers = list(dict.fromkeys(node.result.users))
+            fit = all(reader.op.elementwise or isinstance(reader.op, Sum) for reader in readers)
+            if not fit or not 1 < len(readers) <= self.most:
+                continue
+            for reader in readers[1:]:
+                path, _, suffix = node.result.name.partition("~")
+                twin = graph.add_node(
+                    node.op, node.operands, path=path, suffix=suffix, loc=node.loc, before=node
+                )
+                reader.operands = tuple(
+                    twin.result if value is node.result else value for value in reader.operands
+                )
+            changed = True
+        return changed
+
+
+_CHEAP = (Add, Sub, Mul, Neg, Abs, Greater, GreaterEqual, Less, LessEqual, LogicalNot, Relu)
+
+
+def _is_cheap(node: Node) -> bool:
+    if not isinstance(node.op, _CHEAP):
+        return False
+    shape = node.result.type.shape
+    return sum(value.type.shape == shape for value in dict.fromkeys(node.operands)) == 1
 
 
 class FuseElementwise(Pass):

@@ -8,7 +8,8 @@ from .canonicalize import Canonicalize
 from .constant_folding import FoldConstants
 from .cse import EliminateCommon
 from .dead_code import EliminateDead
-from .fusion import FuseElementwise, InlineRegions
+from .decompose import Decompose
+from .fusion import FuseElementwise, InlineRegions, RecomputeCheap
 from .inference import ToInference
 from .padding import MergePadding
 
@@ -36,3 +37,6 @@ TRAINING: Pipeline = (InlineRegions(), MergePadding(), *SIMPLIFY)
 
 # Last, since no other pass looks into regions.
 FUSE: Pipeline = (FuseElementwise(),)
+
+# For a backend that compiles primitives: what composites are made of is simplified and fused too.
+PRIMITIVES: Pipeline = (Decompose(), *SIMPLIFY, RecomputeCheap(), *FUSE)

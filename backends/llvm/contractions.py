@@ -75,6 +75,8 @@ class Contraction:
     """What to compute: sizes of all axes, the parallel ones in order, and the arrays.
 
     ``finish`` makes of each sum, and of the elements of ``others`` at its place, what is stored.
+    ``part`` cuts a summed axis: (parallel axis, summed axis, size) says that part p sums over the
+    places from p * (the summed axis's size in ``sizes``) on that are below ``size``.
     """
 
     dtype: DType
@@ -85,6 +87,7 @@ class Contraction:
     b: Operand
     others: tuple[Operand, ...] = ()
     finish: Finish | None = None
+    part: tuple[str, str, Dim] | None = None
 
 
 def write_contraction(code: NodeCode, what: Contraction, plan: Plan) -> None:
@@ -100,6 +103,7 @@ def write_contraction(code: NodeCode, what: Contraction, plan: Plan) -> None:
             point = {
                 axis: stage.f.mul(index, steps.get(axis, 1)) for axis, index in zip(around, indices)
             }
+            writer.begin(point)
             writer.blocks(point)
 
 
@@ -112,6 +116,8 @@ class _Writer:
         self.plan = plan
         self.lanes = code.target.lanes(what.dtype.itemsize)
         self.sizes = {axis: stage.dim(size) for axis, size in what.sizes.items()}
+        self.whole = stage.dim(what.part[2]) if what.part else None
+        self.stops: dict[str, V] = {}  # of summed axes that end early in this task
         self.arrays = (what.a, what.b, what.result, *what.others)
         self.strides = [
             {axis: stage.dim(step) for axis, step in array.strides.items()} for array in self.arrays
@@ -120,6 +126,15 @@ class _Writer:
             stage.f.at(stage.pointer(array.slot), stage.dim(array.start), array.dtype.itemsize)
             for array in self.arrays
         ]
+
+    def begin(self, point: Point) -> None:
+        """Where the sum of this task ends, if it is a part of one."""
+        if self.what.part is None:
+            return
+        f, (part, axis, _) = self.stage.f, self.what.part
+        assert self.whole is not None
+        left = f.op("sub", self.whole, f.mul(point[part], self.sizes[axis]))
+        self.stops = {axis: f.intrinsic("smin", self.sizes[axis], left)}
 
     def blocks(self, point: Point) -> None:
         """All of the vector axis: whole vectors, then ever narrower ones."""
@@ -198,9 +213,9 @@ class _Writer:
         if level == len(self.plan.sum):
             return self._multiply(a, b, totals, places, width)
         axis, f = self.plan.sum[level], self.stage.f
-        if self.what.sizes[axis] == 1:
+        if self.what.sizes[axis] == 1 and axis not in self.stops:
             return self._sum(level + 1, a, b, totals, places, width)
-        with f.loop(self.sizes[axis], carry=totals) as loop:
+        with f.loop(self.stops.get(axis, self.sizes[axis]), carry=totals) as loop:
             at = [
                 f.at(
                     pointer,

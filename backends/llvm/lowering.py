@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-from ...ir import Builder, Graph, Node, Op, Value
+from ...ir import Graph, Value
 from ...ir.errors import UnsupportedOp
-from ...ir.ops import activation, elementwise, reduce, shape
-from ...ir.ops.constant import size_as
+from ...ir.ops import shape
 from ...ir.ops.fused import Kernel
-from ...ir.rewrite import decompose_unless, substitute
+from ...ir.rewrite import decompose_unless
 from .code import EMITTERS, STORED
 from .kernels import form_kernels
 from .layouts import assign_layouts
@@ -19,9 +16,9 @@ from .target import Target
 def lower(graph: Graph, target: Target) -> Graph:
     """What the backend makes of ``graph``: kernels, layouts on the types, the order they run in.
 
-    Composites without native code are decomposed, and a few primitives are written as others. An
-    op of weight and the elementwise ops behind it become one kernel node. What the result means is
-    what its nodes mean: the reference can run it too.
+    Composites without native code are decomposed. An op of weight and the elementwise ops behind it
+    become one kernel node. What the result means is what its nodes mean: the reference can run it
+    too.
 
     Raises:
         UnsupportedOp: an op that can be neither compiled nor decomposed, or a dtype that native
@@ -31,13 +28,10 @@ def lower(graph: Graph, target: Target) -> Graph:
     need_known_dtypes(graph)
     decompose_unless(
         graph,
-        lambda node: type(node.op) in EMITTERS.keys() - {Kernel} or type(node.op) in WRITTEN,
+        lambda node: type(node.op) in EMITTERS.keys() - {Kernel},
         "the llvm backend has no kernel",
         "add one in backends/llvm: @emits",
     )
-    for node in graph.nodes:
-        if type(node.op) in WRITTEN:
-            substitute(node, (WRITTEN[type(node.op)](Builder.like(node, before=node), node),))
     nest_concats(graph)
     form_kernels(graph)
     assign_layouts(graph, target)
@@ -76,38 +70,3 @@ def need_known_dtypes(graph: Graph) -> None:
         for _, attribute in node.op.attributes():
             if isinstance(attribute, Graph):
                 need_known_dtypes(attribute)
-
-
-def _mean(b: Builder, node: Node) -> Value:
-    op = node.op
-    assert isinstance(op, reduce.Mean)
-    (x,) = node.operands
-    total = b(reduce.Sum(op.axes, op.keepdims), x)
-    return b(elementwise.Div(), total, size_as(b, op.count(x.type), x.type.dtype))
-
-
-def _shifted(b: Builder, axis: int, x: Value) -> Value:
-    return b(elementwise.Sub(), x, b(reduce.Max((axis,), keepdims=True), x))
-
-
-def _softmax(b: Builder, node: Node) -> Value:
-    op = node.op
-    assert isinstance(op, activation.Softmax)
-    powers = b(elementwise.Exp(), _shifted(b, op.axis, node.operands[0]))
-    return b(elementwise.Div(), powers, b(reduce.Sum((op.axis,), keepdims=True), powers))
-
-
-def _log_softmax(b: Builder, node: Node) -> Value:
-    op = node.op
-    assert isinstance(op, activation.LogSoftmax)
-    shifted = _shifted(b, op.axis, node.operands[0])
-    total = b(reduce.Sum((op.axis,), keepdims=True), b(elementwise.Exp(), shifted))
-    return b(elementwise.Sub(), shifted, b(elementwise.Log(), total))
-
-
-# Primitives that are written as others, which then fuse.
-WRITTEN: dict[type[Op], Callable[[Builder, Node], Value]] = {
-    reduce.Mean: _mean,
-    activation.Softmax: _softmax,
-    activation.LogSoftmax: _log_softmax,
-}

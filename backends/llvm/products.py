@@ -11,13 +11,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from ...ir import Dim, TensorType
+from ...ir.dims import ceil_div
 from ...ir.layout import Layout
 from ...ir.ops import conv, linear
 from .code import Access, Finish, NodeCode, Shape, Stage, emits
 from .contractions import Contraction, Operand, Plan, write_contraction
-from .copies import row_operand, write_copy
+from .copies import row_operand
 from .emitter import V
 from .layouts import OUTPUTS_LAST, vectors_of
+from .maps import write_map
 from .phases import phases
 from .spaces import row_major
 
@@ -25,6 +27,9 @@ Steps = dict[str, Dim]
 
 # Bytes of weights that stay in a second-level cache while images stream by.
 _NEAR = 512 * 1024
+
+# Into how many the batch is cut where a weight that fits there is differentiated.
+_PARTS = 8
 
 
 def write_tiles(
@@ -191,22 +196,47 @@ def _vector_axis(what: Contraction) -> str:
 
 @emits(conv.Conv2dBackwardWeight)
 def conv2d_backward_weight(code: NodeCode) -> None:
-    """The sum over batch and pixels, of the padded input times dy."""
+    """The sum over batch and pixels, of the padded input times dy.
+
+    Each part of the batch is summed for itself, so that its images stay in the cache while all
+    taps go over them; the number of parts depends on the size of the weight alone.
+    """
     op = code.node.op
     assert isinstance(op, conv.Conv2dBackwardWeight)
     x, dy = code.operand_types
     weight = code.node.result.type
-    sums = code.scratch_array(replace(weight, layout=Layout(OUTPUTS_LAST)))
+    batch = x.shape[0]
+    small = isinstance(weight.nbytes, int) and weight.nbytes <= _NEAR
+    parts = _PARTS if small else 1
+    slot = code.scratch(weight.nbytes * parts)
+    one = Access.of(slot, replace(weight, layout=Layout(OUTPUTS_LAST)))
+    sums = [replace(one, start=weight.size * part) for part in range(parts)]
+    reads = _reads(op, code.operand_access(0), x.shape[1])
+    slopes = _outputs(op, code.operand_access(1), dy.shape[1])
+    chunk = ceil_div(batch, parts)
+
+    def parted(operand: Operand) -> Operand:
+        return replace(operand, strides={**operand.strides, "p": operand.strides["n"] * chunk})
+
+    result = _weights(op, one, weight)
     what = Contraction(
         x.dtype,
-        _sizes(op, x.shape[0], dy, weight),
-        ("g", "o", "r", "s", "c"),
-        _weights(op, sums, weight),
-        _reads(op, code.operand_access(0), x.shape[1]),
-        _outputs(op, code.operand_access(1), dy.shape[1]),
+        {**_sizes(op, chunk, dy, weight), "p": parts},
+        ("p", "g", "o", "r", "s", "c"),
+        replace(result, strides={**result.strides, "p": weight.size}),
+        parted(reads),
+        parted(slopes),
+        part=("p", "n", batch),
     )
-    write_tiles(code, what, _vector_axis(what), "c", ("n", "i", "j"), ("r", "s", "c"))
-    write_copy(code, weight.shape, sums, code.result_access())
+    write_tiles(code, what, _vector_axis(what), "c", ("n", "i", "j"), ("p", "r", "s", "c"))
+
+    def total(stage: Stage, lanes: int, values: Sequence[V]) -> V:
+        value = values[0]
+        for other in values[1:]:
+            value = stage.f.op("fadd", value, other)
+        return value
+
+    write_map(code, weight.shape, sums, code.result_access(), total)
 
 
 @emits(conv.Conv2dBackwardData)

@@ -9,22 +9,24 @@ import numpy as np
 from ..builder import Builder
 from ..errors import AttributeMistake
 from ..graph import Node, Value
-from ..op import Gradients, Op, register
+from ..op import Gradients, Op, Values, register
 from ..types import Array, TensorType
 from .broadcast import need_float
 from .constant import scalar
 from .elementwise import (
+    Div,
     Exp,
     FloatUnary,
     Greater,
     GreaterEqual,
     LessEqual,
+    Log,
     LogicalAnd,
     Mul,
     Sub,
     Where,
 )
-from .reduce import Sum, need_elements, normalize_axis
+from .reduce import Max, Sum, need_elements, normalize_axis
 
 
 @register
@@ -137,6 +139,11 @@ class _AlongAxis(Op):
         return x
 
 
+def _shifted(b: Builder, axis: int, x: Value) -> Value:
+    """x - max x along an axis: no power of it overflows."""
+    return b(Sub(), x, b(Max((axis,), keepdims=True), x))
+
+
 @register
 class Softmax(_AlongAxis):
     """y = e**(x - max x) / sum of the same, along one axis. ONNX Softmax-13."""
@@ -148,6 +155,10 @@ class Softmax(_AlongAxis):
     def reference(self, x: Array) -> Array:
         powers = np.exp(x - x.max(axis=self.axis, keepdims=True))
         return powers / powers.sum(axis=self.axis, keepdims=True)
+
+    def decompose(self, b: Builder, *operands: Value) -> Values:
+        powers = b(Exp(), _shifted(b, self.axis, operands[0]))
+        return b(Div(), powers, b(Sum((self.axis,), keepdims=True), powers))
 
     def gradient(self, b: Builder, node: Node, dy: Value) -> Gradients:
         y = node.result
@@ -166,6 +177,11 @@ class LogSoftmax(_AlongAxis):
     def reference(self, x: Array) -> Array:
         shifted = x - x.max(axis=self.axis, keepdims=True)
         return shifted - np.log(np.exp(shifted).sum(axis=self.axis, keepdims=True))
+
+    def decompose(self, b: Builder, *operands: Value) -> Values:
+        shifted = _shifted(b, self.axis, operands[0])
+        total = b(Sum((self.axis,), keepdims=True), b(Exp(), shifted))
+        return b(Sub(), shifted, b(Log(), total))
 
     def gradient(self, b: Builder, node: Node, dy: Value) -> Gradients:
         total = b(Sum((self.axis,), keepdims=True), dy)

@@ -144,6 +144,11 @@ class Mean(Reduction):
     def reference(self, x: Array) -> Array:
         return mean_of(x, self.axes, self.keepdims)
 
+    def decompose(self, b: Builder, *operands: Value) -> Values:
+        (x,) = operands
+        total = b(Sum(self.axes, self.keepdims), x)
+        return b(Div(), total, size_as(b, self.count(x.type), x.type.dtype))
+
     def gradient(self, b: Builder, node: Node, dy: Value) -> Gradients:
         from .shape import Expand
 
