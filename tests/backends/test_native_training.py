@@ -34,9 +34,9 @@ Feeds = dict[str, Array]
 
 # Of the norm of each parameter's gradient.
 TOLERANCE = 1e-4
-# Of the norm of all gradients: what a gradient that is zero but for rounding may be, as that of a
-# bias whose sum a later batch norm subtracts again.
-ZERO = 1e-7
+# Of the norm of all gradients: what a gradient may be that is zero but for rounding, as that of a
+# bias whose sum a batch norm subtracts again.
+ZERO = 1e-5
 
 
 @dataclass(frozen=True)
@@ -164,15 +164,15 @@ def write_decisions(graph: Graph) -> None:
 
 
 FAST = [
+    Case(models.resnet20, (3, 3, 32, 32)),
     Case(models.lenet5, (3, 1, 28, 28)),
     Case(models.plain20, (3, 3, 16, 16)),
     Case(models.unet, (2, 1, 13, 18), {"width": 4, "depth": 2}),
 ]
 SLOW = [
-    Case(models.resnet20, (3, 3, 32, 32)),
     Case(models.resnet18, (3, 3, 33, 33)),
-    Case(models.resnet50, (8, 3, 33, 33)),
-    Case(models.mobilenet_v2, (3, 3, 33, 33)),
+    Case(models.resnet50, (16, 3, 33, 33)),
+    Case(models.mobilenet_v2, (8, 3, 33, 33)),
     Case(models.squeezenet, (3, 3, 48, 33)),
     Case(models.squeezenet, (3, 3, 33, 48), {"version": "1.0"}),
     Case(models.densenet121, (3, 3, 64, 64)),
@@ -181,14 +181,16 @@ SLOW = [
 ]
 
 
-def differences(found: Feeds, wanted: Feeds) -> dict[str, float]:
-    """Of every gradient, relative to its norm, what is wrong with it beyond rounding of zeros."""
-    everything = np.sqrt(sum(float(np.sum(array**2)) for array in wanted.values()))
-    gaps = {}
+def hold_gradients(found: Feeds, wanted: Feeds) -> None:
+    """Every gradient is the wanted one within the tolerance of its norm."""
+    norms = {name: float(np.linalg.norm(array)) for name, array in wanted.items()}
+    everything = float(np.linalg.norm(list(norms.values())))
+    assert found.keys() == wanted.keys()
     for name, array in wanted.items():
+        zero = norms[name] < 1e-10 * everything
+        allowed = ZERO * everything if zero else TOLERANCE * norms[name]
         gap = float(np.linalg.norm(found[name].astype(np.float64) - array))
-        gaps[name] = max(0.0, gap - ZERO * everything) / float(np.linalg.norm(array))
-    return gaps
+        assert gap <= allowed, (name, gap, norms[name], everything)
 
 
 @pytest.mark.parametrize(
@@ -208,9 +210,7 @@ def test_gradients_are_those_of_the_reference(case: Case) -> None:
     add_gradients(reference)
     wanted = in_f64(reference, parameters, {**feeds, **decisions})
     assert abs(found.pop("loss") - (loss := wanted.pop("loss"))) < 1e-5 * loss
-    gaps = differences(found, wanted)
-    worst = max(gaps, key=gaps.__getitem__)
-    assert gaps[worst] <= TOLERANCE, (worst, gaps[worst])
+    hold_gradients(found, wanted)
 
 
 # ---- curves ------------------------------------------------------------------------------------
@@ -277,7 +277,7 @@ def test_bits_of_gradients_depend_neither_on_threads_nor_on_the_run(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("case", [*FAST, *SLOW[:7]], ids=str)
+@pytest.mark.parametrize("case", [*FAST, *SLOW], ids=str)
 def test_bits_of_all_gradients_do_not_depend_on_threads(case: Case) -> None:
     model = case.model()
     graph, parameters, feeds = gradient_graph(model), parameters_of(model), case.feeds()
