@@ -23,6 +23,7 @@ from cauce.ir.pass_manager import Pass, Rewrite
 from cauce.ir.rewrite import Rule
 from cauce.passes import pipelines  # noqa: F401  (all passes and rules are subclasses from here on)
 from cauce.passes.decompose import Decompose
+from cauce.passes.fusion import RecomputeCheap
 from cauce.passes.inference import RemoveDropout
 from cauce.passes.pipelines import FUSE, INFERENCE, SIMPLIFY
 
@@ -34,6 +35,7 @@ PASSES: dict[str, Pass] = {
         *(inner for repeat in SIMPLIFY for inner in getattr(repeat, "passes", ())),
         *FUSE,
         Decompose(),
+        RecomputeCheap(),
         RemoveDropout(),
     )
     if type(pass_).__name__ != "Repeat"
