@@ -45,7 +45,7 @@ class Executable:
         self._types = dict(program.interface.outputs)
         self._count = len(self._types) if outputs is None else outputs
         self._packed: Any = None
-        self._sizes: Recent[tuple[tuple[str, int], ...], None] = Recent()
+        self._dims: Recent[tuple[tuple[int, ...], ...], Dims] = Recent()
         self._loaded = False
         self._lock = threading.Lock()
         if parameters is not None or not self._fixed:
@@ -238,11 +238,16 @@ class Executable:
                 fix="make one here: new_state({**values, **other.read()})",
             )
         arrays = check_feeds(self._inputs, feeds, self.name)
-        dims = bind_symbols([value.type for value in self._inputs], arrays, names=self._inputs)
-        self._sizes.get(tuple(sorted(dims.items())), lambda: self.program.check(dims))
+        dims = self._dims.get(tuple(array.shape for array in arrays), lambda: self._bind(arrays))
         outputs = self._outputs(out, dims, arrays)
         arena = self.program.new_arena(dims)
         return self.program.main(dims, self._packed, state, arena, arrays, outputs, profile)
+
+    def _bind(self, arrays: Sequence[Array]) -> Dims:
+        """The sizes of the symbols, which every node takes."""
+        dims = bind_symbols([value.type for value in self._inputs], arrays, names=self._inputs)
+        self.program.check(dims)
+        return dims
 
     def _outputs(
         self, out: Array | Sequence[Array] | None, dims: Dims, inputs: Sequence[Array]

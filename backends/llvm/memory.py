@@ -9,6 +9,7 @@ true, for other dtypes), so that what is read before it was written comes out.
 from __future__ import annotations
 
 import ctypes
+import math
 import mmap
 import os
 from collections.abc import Sequence
@@ -51,7 +52,7 @@ def aligned(nbytes: int) -> Array:
 
 def empty(shape: Sequence[int], dtype: DType) -> Array:
     """An array with undefined elements."""
-    count = int(np.prod(shape, dtype=np.int64))
+    count = math.prod(shape)
     return aligned(count * dtype.numpy.itemsize).view(dtype.numpy).reshape(shape)
 
 

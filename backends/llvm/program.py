@@ -42,6 +42,19 @@ class Layout:
     nbytes: int
 
 
+class Fixed:
+    """Arrays that hold from call to call, by buffer, with their addresses."""
+
+    def __init__(self, arrays: Mapping[int, Array]) -> None:
+        self.arrays = dict(arrays)
+        self._slots = list(arrays)
+        self._addresses = [array.ctypes.data for array in arrays.values()]
+
+    def enter(self, addresses: Array) -> None:
+        """Write the addresses into a table by slot."""
+        addresses[self._slots] = self._addresses
+
+
 class Caller:
     """Calls one entry of the code with tables of addresses."""
 
@@ -49,7 +62,8 @@ class Caller:
         self.entry = entry
         self._code = code
         self._table = np.array(entry.table, np.int64)
-        self._constants = {slot: aligned_copy(array) for slot, array in entry.constants.items()}
+        constants = {slot: aligned_copy(array) for slot, array in entry.constants.items()}
+        self._constants = Fixed(constants)
         self._layouts: Recent[tuple[int, ...], Layout] = Recent()
 
     def layout(self, dims: Dims) -> Layout:
@@ -66,7 +80,7 @@ class Caller:
 
     def constants(self, places: Sequence[Place]) -> dict[int, Array]:
         """Those that are constants, which no launch writes, by buffer."""
-        known = self._constants
+        known = self._constants.arrays
         return {place.slot: known[place.slot] for place in places if place.slot in known}
 
     def run(
@@ -76,13 +90,16 @@ class Caller:
         dims: Dims,
         pool: Pool,
         profile: list[NodeTime] | None = None,
+        packed: Fixed | None = None,
     ) -> None:
         """Run all launches with these arrays, by buffer, of inputs and outputs."""
         entry = self.entry
         addresses = arena.table(entry.count)
-        for known in (self._constants, arrays):
-            for slot, array in known.items():
-                addresses[slot] = array.ctypes.data
+        self._constants.enter(addresses)
+        if packed is not None:
+            packed.enter(addresses)
+        for slot, array in arrays.items():
+            addresses[slot] = array.ctypes.data
         pointers = addresses[self._table]
         sizes = np.array([dims[name] for name in entry.symbols], np.int64)
         times = None if profile is None else np.zeros((len(entry.launches) + 1, 2), np.int64)
@@ -155,6 +172,7 @@ class LlvmProgram(Program):
         self._code = load(artifact.code, self.target)
         self._prepare = Caller(artifact.prepare, self._code)
         self._main = Caller(artifact.main, self._code)
+        self._leaving = (*artifact.main.outputs, *artifact.main.updates)
         self._pool = shared_pool(thread_count(request.threads))
         self._idle: list[tuple[Layout, Arena]] = []
 
@@ -196,7 +214,7 @@ class LlvmProgram(Program):
         digest = self._digest
         return f"cauce {VERSION}, llvm for {self.target.cpu} ({self.target.name}), code {digest}"
 
-    def prepare(self, parameters: Mapping[str, Array]) -> dict[str, Array]:
+    def prepare(self, parameters: Mapping[str, Array]) -> Fixed:
         entry = self._prepare.entry
         held = {place.name: _contiguous(parameters[place.name]) for place in entry.inputs}
         arrays = {place.slot: held[place.name] for place in entry.inputs}
@@ -212,7 +230,8 @@ class LlvmProgram(Program):
         layout = self._prepare.layout({})
         arena = Arena(layout.pieces, layout.nbytes)
         self._prepare.run(arrays, arena, {}, self._pool)
-        return packed
+        places = {place.name: place.slot for place in self._main.entry.inputs}
+        return Fixed({places[name]: array for name, array in packed.items()})
 
     def new_state(self, values: Mapping[str, Array]) -> ArrayState:
         return ArrayState(
@@ -230,7 +249,7 @@ class LlvmProgram(Program):
     def main(
         self,
         dims: Dims,
-        packed: Mapping[str, Array],
+        packed: Fixed,
         state: State | None,
         arena: tuple[Layout, Arena],
         inputs: Sequence[Array],
@@ -241,7 +260,10 @@ class LlvmProgram(Program):
         entry = self._main.entry
         held = state.arrays if state is not None else {}
         arrays = self._input_arrays(held, packed, inputs)
-        arrays.update(self._main.constants((*entry.outputs, *entry.updates)))
+        arrays.update(self._main.constants(self._leaving))
+        for place in self._leaving:
+            if place.slot in packed.arrays:
+                arrays[place.slot] = packed.arrays[place.slot]
         borrowed = set(arrays)
         for place, out in zip(entry.outputs, outputs):
             if place.slot not in arrays:
@@ -250,7 +272,7 @@ class LlvmProgram(Program):
         for place in entry.updates:
             if place.slot not in arrays:
                 arrays[place.slot] = _empty(place, dims)
-        self._main.run(arrays, arena[1], dims, self._pool, profile)
+        self._main.run(arrays, arena[1], dims, self._pool, profile, packed)
         if guard() is None:  # in the test mode every call gets poisoned scratch
             self._idle.append(arena)
         results = []
@@ -280,17 +302,15 @@ class LlvmProgram(Program):
             held[name][...] = array
 
     def _input_arrays(
-        self, held: Mapping[str, Array], packed: Mapping[str, Array], inputs: Sequence[Array]
+        self, held: Mapping[str, Array], packed: Fixed, inputs: Sequence[Array]
     ) -> dict[int, Array]:
-        """The arrays of all inputs of the main entry, by buffer."""
+        """The arrays of the inputs of the main entry that are not packed, by buffer."""
         called = iter(inputs)
         arrays: dict[int, Array] = {}
         for place in self._main.entry.inputs:
             if place.name in held:
                 arrays[place.slot] = held[place.name]
-            elif place.name in packed:
-                arrays[place.slot] = packed[place.name]
-            else:
+            elif place.slot not in packed.arrays:
                 arrays[place.slot] = _contiguous(next(called))
         return arrays
 
