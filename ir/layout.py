@@ -26,11 +26,14 @@ class Layout:
         block: where not 0, the innermost axis is cut into blocks of that many elements, and the
             blocks lie outermost; the last one is padded. What a tile of a convolution reads of the
             weight is then one run of memory.
+        pad: unused elements behind each run of the innermost axis. Where pixels lie a power of two
+            apart they all want the same few places of a cache; so they do not.
     """
 
     order: Order
     halo: tuple[int, int, int, int] = NO_HALO
     block: int = 0
+    pad: int = 0
 
     @staticmethod
     def rows(rank: int) -> Layout:
@@ -40,14 +43,18 @@ class Layout:
     @property
     def dense(self) -> bool:
         """Whether the elements lie side by side, without zeros or padding between them."""
-        return self.halo == NO_HALO and not self.block
+        return self.halo == NO_HALO and not self.block and not self.pad
 
     def extents(self, shape: tuple[Dim, ...]) -> tuple[Dim, ...]:
-        """The sizes of the axes in memory, halo included."""
-        if self.halo == NO_HALO:
-            return shape
-        top, bottom, left, right = self.halo
-        return (*shape[:2], shape[2] + (top + bottom), shape[3] + (left + right))
+        """The sizes of the axes in memory, halo and padding included."""
+        extents = list(shape)
+        if self.halo != NO_HALO:
+            top, bottom, left, right = self.halo
+            extents[2] = extents[2] + (top + bottom)
+            extents[3] = extents[3] + (left + right)
+        if self.pad:
+            extents[self.order[-1]] = extents[self.order[-1]] + self.pad
+        return tuple(extents)
 
     def strides(self, shape: tuple[Dim, ...]) -> Strides:
         """The distance, in elements, of neighbours along each axis (within a block)."""
@@ -78,7 +85,7 @@ class Layout:
 
     def same_places(self, other: Layout, shape: tuple[Dim, ...]) -> bool:
         """Whether every element lies at the same place in both."""
-        if (self.halo, self.block) != (other.halo, other.block):
+        if (self.halo, self.block, self.pad) != (other.halo, other.block, other.pad):
             return False
         pairs = zip(shape, self.strides(shape), other.strides(shape))
         return all(size == 1 or one == two for size, one, two in pairs)
@@ -89,4 +96,6 @@ class Layout:
             parts.append(f"halo {','.join(map(str, self.halo))}")
         if self.block:
             parts.append(f"block {self.block}")
+        if self.pad:
+            parts.append(f"pad {self.pad}")
         return "{" + " ".join(parts) + "}"

@@ -31,7 +31,7 @@ _STRING = r'"(?:[^"\\\x00-\x1f]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*"'  # as in J
 _TYPE = re.compile(
     rf"({'|'.join(_DTYPES)})\s*\[([^\]]*)\]"
     # The layout: the axes in order, zeros around an image, the size of blocks.
-    r"(?:\{(\d+(?:,\d+)*)(?: halo (\d+(?:,\d+){3}))?(?: block (\d+))?\})?"
+    r"(?:\{(\d+(?:,\d+)*)(?: halo (\d+(?:,\d+){3}))?(?: block (\d+))?(?: pad (\d+))?\})?"
 )
 _FRAME = re.compile(rf"([A-Za-z0-9_.-]+|{_STRING})\s*:\s*(\d{{1,9}})")
 _TOKEN = re.compile(
@@ -315,11 +315,12 @@ class _Parser:
             dims = tuple(as_dim(part) for part in inside.split(",")) if inside.strip() else ()
         if layout[0] is None:
             return TensorType(_DTYPES[dtype], dims)
-        order, halo, block = (tuple(map(int, part.split(","))) if part else () for part in layout)
+        order, halo = (tuple(map(int, part.split(","))) if part else () for part in layout[:2])
+        block, pad = (int(part or 0) for part in layout[2:])
         if sorted(order) != list(range(len(dims))) or (halo and len(dims) != 4):
             what = f"the layout does not fit {len(dims)} dimensions"
             self.fail(what, token.start + found.start(3) - 1)
-        known = Layout(order, halo or NO_HALO, *block)  # type: ignore[arg-type]
+        known = Layout(order, halo or NO_HALO, block, pad)  # type: ignore[arg-type]
         return TensorType(_DTYPES[dtype], dims, known)
 
     def _location(self) -> Location:

@@ -58,7 +58,7 @@ def write_frame(code: NodeCode, type_: TensorType, slot: int) -> None:
     extents = layout.extents(shape_)
     # Rows of memory run over columns, and over channels where those are innermost.
     channels_last = layout.order == CHANNELS_LAST
-    wide = shape_[1] if channels_last else 1
+    wide = extents[1] if channels_last else 1
     outer = extents[0] if channels_last else extents[0] * shape_[1]
     rows, columns = extents[2], extents[3]
     zero = scalar_constant(0, type_.dtype)

@@ -59,6 +59,7 @@ def assign_layouts(graph: Graph, target: Target) -> None:
                 _lay(value, Layout(_order(node, value)))
     _reorder_images(graph, target)
     _add_halos(graph)
+    _pad_channels(graph)
     for name, value in graph.outputs.items():
         graph.outputs[name] = _in_rows(graph, value)
     for source, value in graph.updates.items():
@@ -267,6 +268,25 @@ def _can_have_halo(graph: Graph, value: Value) -> bool:
     op = anchor(value.node).op
     writes = isinstance(op, (*_IMAGES, *_FOLLOWING, shape.Expand, Reorder)) or op.elementwise
     return writes and layout_of(value).order in (CHANNELS_LAST, (0, 1, 2, 3))
+
+
+def _pad_channels(graph: Graph) -> None:
+    """Put a cache line between pixels that would lie a power of two apart."""
+    groups = _concatenated(graph)
+    for node in graph.nodes:
+        for value in node.results:
+            root = groups.get(value, value)
+            channels, item = (root.type.shape[1:2] or (0,))[0], root.type.dtype.itemsize
+            layout = layout_of(value)
+            if layout.order != CHANNELS_LAST or not isinstance(channels, int) or not channels:
+                continue
+            if channels * item % _ALIKE == 0 and _can_have_halo(graph, root):
+                _lay(value, replace(layout, pad=_LINE // item))
+
+
+# Bytes apart from which on many pixels share few sets of a first-level cache, and a line of it.
+_ALIKE = 2048
+_LINE = 64
 
 
 def _concatenated(graph: Graph) -> dict[Value, Value]:

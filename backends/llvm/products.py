@@ -7,7 +7,7 @@ has one channel (depthwise), over the groups. Tiles in registers are some column
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from ...ir import Dim, TensorType
@@ -25,11 +25,13 @@ from .spaces import row_major
 
 Steps = dict[str, Dim]
 
-# Bytes of weights that stay in a second-level cache while images stream by.
-_NEAR = 512 * 1024
+# Bytes that stay in a second-level cache while others stream by, and in a third-level cache; what
+# lies beyond costs that many times more.
+_NEAR, _FAR = 768 * 1024, 8 * 1024 * 1024
+_FAR_COST = 4
 
-# Into how many the batch is cut where a weight that fits there is differentiated.
-_PARTS = 8
+# Into how many the batch is cut where a weight of no more bytes is differentiated.
+_PARTS, _SMALL = 8, 512 * 1024
 
 
 def write_tiles(
@@ -38,49 +40,41 @@ def write_tiles(
     vector: str,
     inner: str,
     summed: tuple[str, ...],
-    images: tuple[str, ...],
+    before: tuple[str, ...],
+    behind: tuple[str, ...] = (),
 ) -> None:
     """Write a contraction with tiles of columns along ``inner`` by vectors along ``vector``.
 
     Groups of vectors come first; what is left of the axis is written as a launch of its own.
 
     Args:
-        images: the parallel axes of the streamed operand ``a``; the others are those of ``b``.
+        before: the parallel axes, beside these two, outside of the groups of vectors.
+        behind: those inside.
     """
     lanes = code.target.lanes(what.dtype.itemsize)
     count = what.sizes[vector]
-    others = tuple(axis for axis in what.parallel if axis not in images)
-    # What is larger, images or weights, is gone through once; the other is near at hand.
-    heavy = _bytes_of_weights(what) > _NEAR
     arrays = (what.result, what.a, what.b, *what.others)
-    full = rest = 0
-    vectors = 1
-    if isinstance(count, int):
-        vectors = vectors_of(count, lanes, code.target.registers)
-        full, rest = divmod(count, vectors * lanes)
+    vectors, full, rest = _groups(count, lanes, code.target.registers)
     if full:
-        filters = (*others, "u")
-        sizes = {**what.sizes, "u": full, "t": vectors, vector: lanes}
         result, a, b, *more = (array.split(vector, lanes, vectors) for array in arrays)
         columns = _columns(what.sizes[inner], code.target.registers, vectors)
         grouped = replace(
             what,
-            sizes=sizes,
-            parallel=(*filters, *images) if heavy else (*images, *filters),
+            sizes={**what.sizes, "u": full, "t": vectors, vector: lanes},
+            parallel=(*before, "u", *behind, inner, vector),
             result=result,
             a=a,
             b=b,
             others=tuple(more),
         )
         write_contraction(code, grouped, Plan(vector, ((inner, columns), ("t", vectors)), summed))
-    if rest or not isinstance(count, int):
-        done = full * vectors * lanes
-        result, a, b, *more = (array.after(vector, done) for array in arrays)
+    if rest != 0:
+        result, a, b, *more = (array.after(vector, full * vectors * lanes) for array in arrays)
         columns = _columns(what.sizes[inner], code.target.registers, 1)
         left = replace(
             what,
-            sizes={**what.sizes, vector: rest if isinstance(count, int) else count},
-            parallel=(*others, *images) if heavy else (*images, *others),
+            sizes={**what.sizes, vector: rest},
+            parallel=(*before, *behind, inner, vector),
             result=result,
             a=a,
             b=b,
@@ -89,10 +83,49 @@ def write_tiles(
         write_contraction(code, left, Plan(vector, ((inner, columns),), summed))
 
 
-def _bytes_of_weights(what: Contraction) -> int:
-    """The bytes of ``b`` as far as they are known."""
-    own = (size for axis, size in what.sizes.items() if axis in what.b.strides)
-    return math.prod(size for size in own if isinstance(size, int)) * what.dtype.itemsize
+def _groups(count: Dim, lanes: int, registers: int) -> tuple[int, int, Dim]:
+    """Vectors in a group, how many whole groups there are, and how many elements are left."""
+    if not isinstance(count, int):
+        return 1, 0, count
+    vectors = vectors_of(count, lanes, registers)
+    return vectors, *divmod(count, vectors * lanes)
+
+
+def _write_convolution(code: NodeCode, what: Contraction) -> None:
+    """Write a convolution in the order of loops that brings the fewest bytes from far away."""
+    vector = "g" if what.sizes["o"] == 1 and what.sizes["g"] != 1 else "o"
+    filters = tuple(axis for axis in ("g", "o") if axis != vector)
+    lanes = code.target.lanes(what.dtype.itemsize)
+    _, groups, rest = _groups(what.sizes[vector], lanes, code.target.registers)
+    weights = _known_bytes(what, [what.sizes[axis] for axis in "gocrs"])
+    image = _known_bytes(what, (what.a.strides["i"], what.sizes["i"]))
+    times = (groups + (rest != 0)) * _known(what.sizes[axis] for axis in filters)
+    rows = _known([what.sizes["i"]])
+    # For one image: all filters on each row; or all rows, filter by filter; or, filter by filter,
+    # all images, of which the next one is always far.
+    costs = {
+        (("n", "i", *filters), ()): _cost(weights, rows),
+        (("n", *filters), ("i",)): _cost(weights, 1) + _cost(image, times),
+        (filters, ("n", "i")): _FAR_COST * times * image,
+    }
+    before, behind = min(costs, key=lambda order: costs[order])
+    write_tiles(code, what, vector, "j", ("r", "s", "c"), before, behind)
+
+
+def _cost(nbytes: int, times: int) -> int:
+    """What it costs to go through so many bytes again and again."""
+    if nbytes <= _NEAR:
+        return 0
+    return (1 if nbytes <= _FAR else _FAR_COST) * nbytes * times
+
+
+def _known(sizes: Iterable[Dim]) -> int:
+    """The product of the known ones."""
+    return math.prod(size for size in sizes if isinstance(size, int))
+
+
+def _known_bytes(what: Contraction, sizes: Iterable[Dim]) -> int:
+    return _known(sizes) * what.dtype.itemsize
 
 
 def _columns(size: Dim, registers: int, vectors: int) -> int:
@@ -186,12 +219,7 @@ def conv2d(code: NodeCode) -> None:
         tuple(_outputs(op, access, y.shape[1]) for access in arrays),
         finish,
     )
-    write_tiles(code, what, _vector_axis(what), "j", ("r", "s", "c"), ("n", "i", "j"))
-
-
-def _vector_axis(what: Contraction) -> str:
-    """The axis across the lanes: outputs of a group, or groups of one."""
-    return "g" if what.sizes["o"] == 1 and what.sizes["g"] != 1 else "o"
+    _write_convolution(code, what)
 
 
 @emits(conv.Conv2dBackwardWeight)
@@ -206,7 +234,7 @@ def conv2d_backward_weight(code: NodeCode) -> None:
     x, dy = code.operand_types
     weight = code.node.result.type
     batch = x.shape[0]
-    small = isinstance(weight.nbytes, int) and weight.nbytes <= _NEAR
+    small = isinstance(weight.nbytes, int) and weight.nbytes <= _SMALL
     parts = _PARTS if small else 1
     slot = code.scratch(weight.nbytes * parts)
     one = Access.of(slot, replace(weight, layout=Layout(OUTPUTS_LAST)))
@@ -228,7 +256,9 @@ def conv2d_backward_weight(code: NodeCode) -> None:
         parted(slopes),
         part=("p", "n", batch),
     )
-    write_tiles(code, what, _vector_axis(what), "c", ("n", "i", "j"), ("p", "r", "s", "c"))
+    vector = "g" if what.sizes["o"] == 1 and what.sizes["g"] != 1 else "o"
+    filters = tuple(axis for axis in ("g", "o") if axis != vector)
+    write_tiles(code, what, vector, "c", ("n", "i", "j"), ("p", *filters, "r", "s"))
 
     def total(stage: Stage, lanes: int, values: Sequence[V]) -> V:
         value = values[0]
@@ -289,7 +319,7 @@ def conv2d_backward_data(code: NodeCode) -> None:
             tuple(map(over, arrays)),
             finish,
         )
-        write_tiles(code, what, _vector_axis(what), "j", ("r", "s", "c"), ("n", "i", "j"))
+        _write_convolution(code, what)
 
 
 def _sizes(op: conv.ConvBase, batch: Dim, y: TensorType, weight: TensorType) -> Steps:

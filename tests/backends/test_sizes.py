@@ -46,7 +46,7 @@ def test_what_is_kept_for_sizes_is_bounded() -> None:
     predict = cauce.compile(shrinking.init(x=("N", 1, 6, 6)), backend="numpy")
     for count in range(1, 3 * LIMIT):
         predict(np.zeros((count, 1, 6, 6), np.float32))
-    assert len(predict._sizes.keys()) == LIMIT
+    assert len(predict._dims.keys()) == LIMIT
 
 
 def test_the_evaluator_checks_shapes_too() -> None:
