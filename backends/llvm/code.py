@@ -165,8 +165,26 @@ class Access:
         return replace(self, strides=(0,) * lead + steps)
 
 
+# Makes a vector of elements of the operands at the same places.
+Compute = Callable[[Stage, int, Sequence[V]], V]
+
 # Makes of a vector of results and the operands at the same places what is stored.
 Finish = Callable[[Stage, int, V, Sequence[V]], V]
+
+
+@dataclass(frozen=True)
+class Prologue:
+    """What makes each element of the operand of a node as it is read, on registers.
+
+    Attributes:
+        operands: arrays, over the space of the operand.
+        order: the axes of that space, outermost first, as the elements lie in memory.
+        apply: the arithmetic; None where the operand is read as it is.
+    """
+
+    operands: tuple[Access, ...]
+    order: Order
+    apply: Compute | None = None
 
 
 @dataclass(frozen=True)
@@ -192,6 +210,7 @@ class NodeCode:
         target: the processor.
         symbols: the names of the dimensions in ``dims``, in order.
         new_slot: gives the number of a further buffer.
+        prologue: what is done as the operand is read.
         epilogue: what is done before the result is stored.
     """
 
@@ -200,6 +219,7 @@ class NodeCode:
     target: Target
     symbols: Sequence[str]
     new_slot: Callable[[], int]
+    prologue: Prologue | None = None
     epilogue: Epilogue | None = None
     launches: list[Launch] = field(default_factory=list)
     scratches: list[Scratch] = field(default_factory=list)

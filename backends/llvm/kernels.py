@@ -1,6 +1,7 @@
-"""Kernel nodes: an op of weight, a convolution say, and the elementwise ops behind it.
+"""Kernel nodes: an op of weight, a convolution say, and the elementwise ops around it.
 
-What follows the sums, a bias, an activation, a residual, is computed while they are in registers.
+What follows the sums, a bias, an activation, a residual, is computed while they are in registers;
+so is what a reduction adds up, products say, which then are never in memory.
 """
 
 from __future__ import annotations
@@ -9,19 +10,30 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from ...ir import Graph, Node, Op, Value
-from ...ir.ops import conv, linear
+from ...ir.layout import Layout
+from ...ir.ops import conv, linear, reduce
 from ...ir.ops.fused import Kernel, enclose
-from .code import EMITTERS, Access, Epilogue, NodeCode, Stage, emits
+from .code import EMITTERS, Access, Epilogue, NodeCode, Prologue, Shape, Stage, emits
 from .emitter import V
 from .maps import compute_nodes
 
+# Ops whose emitters apply a prologue, too.
+_REDUCTIONS = (reduce.Sum, reduce.Max)
+
 # Ops whose emitters apply an epilogue.
-ANCHORS = (conv.Conv2d, conv.Conv2dBackwardData, linear.MatMul)
+ANCHORS = (conv.Conv2d, conv.Conv2dBackwardData, linear.MatMul, *_REDUCTIONS)
 
 
 @dataclass(frozen=True)
 class Anchor:
-    """The op of weight of a node, its layer, and which operand of the node each of its own is."""
+    """What a node does beside elementwise ops.
+
+    Attributes:
+        op: the op of weight.
+        path: its layer.
+        places: which operand of the node each of its own is; for an operand that is computed on the
+            fly, those that it is computed from.
+    """
 
     op: Op
     path: str
@@ -34,7 +46,8 @@ def anchor(node: Node) -> Anchor:
         return Anchor(node.op, node.path, tuple(range(len(node.operands))))
     inputs: list[Value] = list(node.op.body.inputs)
     weighty = _weighty(node.op)
-    places = tuple(inputs.index(value) for value in weighty.operands)
+    own = [value for value in weighty.operands if value in inputs]
+    places = tuple(map(inputs.index, [*own, *_read(node.op, _before(node.op))]))
     return Anchor(weighty.op, weighty.path, places)
 
 
@@ -42,10 +55,31 @@ def _weighty(op: Kernel) -> Node:
     return next(inner for inner in op.body.nodes if isinstance(inner.op, ANCHORS))
 
 
+def _before(op: Kernel) -> list[Node]:
+    """The nodes that make the operands of the op of weight, in order."""
+    needed, found = set(_weighty(op).operands), []
+    for node in op.body.nodes_reversed:
+        if node.result in needed:
+            needed.update(node.operands)
+            found.append(node)
+    return found[::-1]
+
+
+def _read(op: Kernel, nodes: Sequence[Node]) -> list[Value]:
+    """The inputs of a body that some of its nodes read."""
+    read = {value for node in nodes for value in node.operands}
+    return [value for value in op.body.inputs if value in read]
+
+
 def form_kernels(graph: Graph) -> None:
-    """Put each op of weight into a kernel with the elementwise ops that alone read it."""
+    """Put each op of weight into a kernel with the elementwise ops that alone read it.
+
+    So too with what makes the operand of a reduction, if nothing else reads that.
+    """
     for node in [node for node in graph.nodes if isinstance(node.op, ANCHORS)]:
         members = [node]
+        if isinstance(node.op, _REDUCTIONS) and (maker := _only_for(graph, node)) is not None:
+            members.insert(0, maker)
         while (reader := _only_reader(graph, members[-1].result)) is not None:
             members.append(reader)
         if len(members) > 1:
@@ -62,33 +96,54 @@ def _only_reader(graph: Graph, value: Value) -> Node | None:
     return reader if alike else None
 
 
+def _only_for(graph: Graph, node: Node) -> Node | None:
+    """The elementwise node that makes the operand of a reduction, if nothing else reads that."""
+    (value,) = node.operands
+    alone = set(value.users) == {node} and not graph.leaves(value)
+    return value.node if alone and value.node is not None and value.node.op.elementwise else None
+
+
 @emits(Kernel)
 def kernel(code: NodeCode) -> None:
-    """The op of weight, with the rest as its epilogue."""
+    """The op of weight, with the rest as its prologue and epilogue."""
     op = code.node.op
     assert isinstance(op, Kernel)
-    body = op.body
-    weighty = _weighty(op)
-    rest = [inner for inner in body.nodes if inner is not weighty]
-    outer: dict[Value, Access] = {
-        value: code.operand_access(place) for place, value in enumerate(body.inputs)
-    }
-    shape = op.output.type.shape
-    read = {value for inner in rest for value in inner.operands}
-    further = [value for value in body.inputs if value in read]
+    places: dict[Value, int] = {value: place for place, value in enumerate(op.body.inputs)}
+    weighty, before = _weighty(op), _before(op)
+    after = [inner for inner in op.body.nodes if inner not in (*before, weighty)]
+    further = _read(op, after)
 
-    def apply(stage: Stage, lanes: int, total: V, values: Sequence[V]) -> V:
+    def arrays(values: Sequence[Value], space: Shape) -> tuple[Access, ...]:
+        return tuple(
+            code.operand_access(places[value]).over(value.type.shape, space) for value in values
+        )
+
+    def finish(stage: Stage, lanes: int, total: V, values: Sequence[V]) -> V:
         known: dict[Value, V] = {weighty.result: total, **dict(zip(further, values))}
-        compute_nodes(stage, rest, known, lanes)
+        compute_nodes(stage, after, known, lanes)
         return known[op.output]
 
-    epilogue = Epilogue(
-        tuple(outer[value].over(value.type.shape, shape) for value in further), apply
-    )
     inner = replace(
         code,
         node=weighty,
-        accesses={**outer, weighty.result: code.result_access()},
-        epilogue=epilogue,
+        accesses={
+            **{value: code.operand_access(place) for value, place in places.items()},
+            weighty.result: code.result_access(),
+        },
+        epilogue=Epilogue(arrays(further, op.output.type.shape), finish),
     )
+    if isinstance(weighty.op, _REDUCTIONS):
+        (operand,) = weighty.operands
+        sources = _read(op, before) if before else [operand]
+
+        def apply(stage: Stage, lanes: int, values: Sequence[V]) -> V:
+            known: dict[Value, V] = dict(zip(sources, values))
+            compute_nodes(stage, before, known, lanes)
+            return known[operand]
+
+        shape = operand.type.shape
+        wide = [value for value in sources if value.type.shape == shape]
+        layouts = [code.operand_types[places[value]].layout for value in wide]
+        layout = next(iter(layouts), None) or Layout.rows(len(shape))
+        inner.prologue = Prologue(arrays(sources, shape), layout.order, apply if before else None)
     EMITTERS[type(weighty.op)](inner)

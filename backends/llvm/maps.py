@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 from ...ir import DType, Node, TensorType, Value
 from ...ir.dims import ceil_div, divide_exactly, product
@@ -10,15 +10,13 @@ from ...ir.layout import Layout, Order
 from ...ir.ops import activation, elementwise
 from ...ir.ops.constant import Constant
 from ...ir.ops.fused import Fused
-from .code import STORED, Access, NodeCode, Shape, Stage, emits
+from .code import COMPUTED, STORED, Access, Compute, NodeCode, Shape, Stage, emits
 from .elements import element, scalar_constant
 from .emitter import V, vector
 from .spaces import collapse, offset, unravel
 
 # Elements of one task where the whole space is a single run.
 CHUNK = 16384
-
-Compute = Callable[[Stage, int, Sequence[V]], V]
 
 
 def load(stage: Stage, dtype: DType, pointer: V, lanes: int) -> V:
@@ -35,6 +33,32 @@ def store(stage: Stage, dtype: DType, value: V, pointer: V, lanes: int) -> None:
     if dtype is DType.BOOL:
         value = stage.f.cast("zext", value, vector("i8", lanes))
     stage.f.store(value, pointer, dtype.itemsize)
+
+
+def load_apart(stage: Stage, dtype: DType, pointer: V, lanes: int, step: V) -> V:
+    """Read ``lanes`` elements that lie ``step`` elements apart; one for all where that is 0."""
+    f = stage.f
+    if lanes == 1 or step.text == "1":
+        return load(stage, dtype, pointer, lanes)
+    if step.text == "0":
+        return f.broadcast(load(stage, dtype, pointer, 1), lanes)
+    kind = vector(COMPUTED[dtype], lanes)
+    value = V("poison", kind)
+    for lane in range(lanes):
+        one = load(stage, dtype, f.at(pointer, f.mul(step, lane), dtype.itemsize), 1)
+        value = f.value(f"insertelement {value}, {one}, i64 {lane}", kind)
+    return value
+
+
+def store_apart(stage: Stage, dtype: DType, value: V, pointer: V, lanes: int, step: V) -> None:
+    """Write ``lanes`` elements that lie ``step`` elements apart."""
+    f = stage.f
+    if lanes == 1 or step.text == "1":
+        store(stage, dtype, value, pointer, lanes)
+        return
+    for lane in range(lanes):
+        one = f.value(f"extractelement {value}, i64 {lane}", COMPUTED[dtype])
+        store(stage, dtype, one, f.at(pointer, f.mul(step, lane), dtype.itemsize), 1)
 
 
 def write_map(

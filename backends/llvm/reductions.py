@@ -3,214 +3,162 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
-from ...ir import Dim, DType
 from ...ir.dims import ceil_div, product
+from ...ir.layout import Layout, Strides
 from ...ir.ops import reduce
-from .code import COMPUTED, Access, NodeCode, Stage, emits
+from .accumulate import Job, Side, write_job
+from .code import Access, Epilogue, NodeCode, Prologue, Stage, emits
 from .copies import row_operand
-from .elements import compare, extremum, scalar_constant
+from .elements import compare
 from .emitter import V, i64
-from .maps import load, store
-from .spaces import collapse, offset, row_major, unravel
+from .maps import load
+from .spaces import collapse, row_major
 
-# A reduction of more elements than this into few results is done in parts first.
-PART = 8192
+# How many vectors are added up side by side. An addition takes four cycles, and two can begin in
+# each; where elements are computed first, that fills the processor, and its values need registers.
+_PLAIN, _COMPUTED = 8, 4
 
-
-def identity(op: reduce.Reduction, dtype: DType) -> V:
-    """What an empty reduction gives."""
-    if isinstance(op, reduce.Sum):
-        return scalar_constant(0, dtype)
-    if dtype.is_float:
-        return scalar_constant(float("-inf"), dtype)
-    from .elements import is_unsigned
-
-    bits = dtype.itemsize * 8
-    return V("0" if is_unsigned(dtype) else str(-(1 << (bits - 1))), COMPUTED[dtype])
-
-
-def combine(stage: Stage, op: reduce.Reduction, dtype: DType, a: V, b: V) -> V:
-    """Two partial results together."""
-    if isinstance(op, reduce.Sum):
-        return stage.f.op("fadd" if dtype.is_float else "add", a, b)
-    return extremum(stage.f, "max", a, b, dtype)
+# The most elements that one accumulator adds up, where sizes are known: the rounding of a sum
+# grows with their number.
+_DEPTH = 128
 
 
 @emits(reduce.Sum, reduce.Max)
 def sum_or_max(code: NodeCode) -> None:
-    """Sum and max over any axes."""
+    """Sum and max over any axes, of an operand that is read or computed on the fly."""
     op = code.node.op
     assert isinstance(op, reduce.Reduction)
     (x,) = code.operand_types
     axes = reduce.normalize_axes(op.axes, x.rank, op.name)
-    strides = code.operand_access(0).strides
-    kept = [axis for axis in range(x.rank) if axis not in axes]
-    outer, (outer_steps,) = collapse(
-        tuple(x.shape[axis] for axis in kept), [tuple(strides[axis] for axis in kept)]
+    before = code.prologue or _as_it_is(code)
+    after = code.epilogue or Epilogue((), lambda stage, lanes, total, values: total)
+    kept = [axis for axis in before.order if axis not in axes]
+    summed = [axis for axis in before.order if axis in axes]
+    # Where a kept axis is in the result.
+    places = kept if op.keepdims else [sorted(kept).index(axis) for axis in kept]
+    sources = before.operands
+    results = (code.result_access(), *after.operands)
+    outer, outer_steps = collapse(
+        _chosen(x.shape, kept),
+        [
+            *(_chosen(access.strides, kept) for access in sources),
+            *(_chosen(access.strides, places) for access in results),
+        ],
     )
-    inner, (inner_steps,) = collapse(
-        tuple(x.shape[axis] for axis in axes), [tuple(strides[axis] for axis in axes)]
+    inner, inner_steps = collapse(
+        _chosen(x.shape, summed), [_chosen(access.strides, summed) for access in sources]
     )
+    if not inner:
+        inner, inner_steps = (1,), [(0,)] * len(sources)
+    innermost = [axis for axis in before.order if x.shape[axis] != 1][-1:]
+    result, *others = map(Side, results, outer_steps[len(sources) :])
     write_reduction(
         code,
-        op,
-        x.dtype,
-        code.operand_access(0),
-        code.result_access(),
-        outer,
-        outer_steps,
-        inner,
-        inner_steps,
+        Job(
+            op,
+            x.dtype,
+            outer,
+            inner,
+            across=any(axis in kept for axis in innermost),
+            sources=tuple(map(Side, sources, outer_steps, inner_steps)),
+            compute=before.apply or _same,
+            accumulators=_COMPUTED if before.apply else _PLAIN,
+            result=result,
+            others=tuple(others),
+            finish=after.apply,
+        ),
     )
 
 
-def write_reduction(
-    code: NodeCode,
-    op: reduce.Reduction,
-    dtype: DType,
-    source: Access,
-    result: Access,
-    outer: Sequence[Dim],
-    outer_steps: Sequence[Dim],
-    inner: Sequence[Dim],
-    inner_steps: Sequence[Dim],
-) -> None:
-    """result[o] = reduction of source[o * outer_steps + i * inner_steps] over i.
+def _as_it_is(code: NodeCode) -> Prologue:
+    (x,) = code.operand_types
+    order = (x.layout or Layout.rows(x.rank)).order
+    return Prologue((code.operand_access(0),), order)
 
-    Where there are few results, the outermost inner axis is cut into parts first, whose number
-    depends on the shapes alone, and the parts are merged in order.
-    """
-    count = product(tuple(outer))
-    parts = _parts(count, inner)
-    if parts is None:
-        _reduce(code, op, dtype, source, result, outer, outer_steps, inner, inner_steps)
+
+def _same(stage: Stage, lanes: int, values: Sequence[V]) -> V:
+    (value,) = values
+    return value
+
+
+def _chosen(dims: Strides, axes: list[int]) -> Strides:
+    return tuple(dims[axis] for axis in axes)
+
+
+def write_reduction(code: NodeCode, job: Job) -> None:
+    """Write a reduction; what is long is cut into parts first, which are merged in order."""
+    if 0 in job.kept:
         return
-    size = inner[0]
-    length = ceil_div(size, parts)
-    scratch = Access(code.scratch(count * parts * dtype.itemsize), dtype, ())
-    # Part p covers [p * length, min((p + 1) * length, size)) of the first inner axis. Parts come
-    # first, so that results which lie side by side stay so.
-    _reduce(
+    cut = _cut(code, job)
+    if cut is None:
+        write_job(code, job)
+        return
+    axis, length = cut
+    size = job.summed[axis]
+    count = ceil_div(size, length)
+    # The parts lie outermost, so that results which lie side by side stay so.
+    parts = (*job.summed[:axis], count)
+    scratch = Access(code.scratch(product((*parts, *job.kept)) * job.dtype.itemsize), job.dtype, ())
+    even = isinstance(size, int) and size % length == 0
+    write_job(
         code,
-        op,
-        dtype,
-        source,
-        scratch,
-        (parts, *outer),
-        (inner_steps[0] * length, *outer_steps),
-        (length, *inner[1:]),
-        inner_steps,
-        bound=size,
+        replace(
+            job,
+            kept=(*parts, *job.kept),
+            summed=(length, *job.summed[axis + 1 :]),
+            sources=tuple(
+                replace(
+                    side,
+                    kept=(*side.summed[:axis], side.summed[axis] * length, *side.kept),
+                    summed=side.summed[axis:],
+                )
+                for side in job.sources
+            ),
+            result=Side(scratch, row_major((*parts, *job.kept))),
+            others=(),
+            finish=None,
+            part=None if even else axis,
+            end=size,
+        ),
     )
-    _reduce(code, op, dtype, scratch, result, outer, row_major(tuple(outer)), (parts,), (count,))
+    merged = replace(
+        job,
+        summed=(product(parts),),
+        across=bool(job.kept),
+        sources=(Side(scratch, row_major(job.kept), (product(job.kept),)),),
+        compute=_same,
+        accumulators=_PLAIN,
+    )
+    # Numbers that are not known are cut once.
+    write = write_reduction if isinstance(merged.summed[0], int) else write_job
+    write(code, merged)
 
 
-def _parts(count: Dim, inner: Sequence[Dim]) -> int | None:
-    if not inner or not isinstance(count, int) or count >= 64:
-        return None
-    first = inner[0]
-    rest = product(tuple(inner[1:]))
-    if isinstance(first, int) and isinstance(rest, int) and first * rest <= PART:
-        return None
-    return min(first, 64) if isinstance(first, int) else 64
-
-
-def _reduce(
-    code: NodeCode,
-    op: reduce.Reduction,
-    dtype: DType,
-    source: Access,
-    result: Access,
-    outer: Sequence[Dim],
-    outer_steps: Sequence[Dim],
-    inner: Sequence[Dim],
-    inner_steps: Sequence[Dim],
-    bound: Dim | None = None,
-) -> None:
-    """One launch; ``bound`` ends the first inner axis early in the last part."""
-    lanes = code.target.lanes(dtype.itemsize)
-    across = len(outer) > (bound is not None) and outer_steps[-1] == 1
-    along = bool(inner) and inner_steps[-1] == 1 and not across
-    size = dtype.itemsize
-    with code.stage(product(tuple(outer[:-1] if across else outer))) as stage:
-        f = stage.f
-        pointer, target = stage.base(source), stage.base(result)
-        extents = [stage.dim(dim) for dim in outer]
-        steps = [stage.dim(dim) for dim in outer_steps]
-        lengths = [stage.dim(dim) for dim in inner]
-        strides = [stage.dim(dim) for dim in inner_steps]
-        limit = stage.dim(bound) if bound is not None else None
-        with stage.tasks() as task:
-            around = extents[:-1] if across else extents
-            indices = unravel(stage, task, around)
-            base = f.at(pointer, offset(stage, indices, steps[: len(indices)]), size)
-            stops = list(lengths)
-            if limit is not None:
-                # The first index of ``outer`` is the part; the last parts may be empty.
-                left = f.op("sub", limit, f.mul(indices[0], lengths[0]))
-                left = f.intrinsic("smax", left, i64(0))
-                stops[0] = f.intrinsic("smin", lengths[0], left)
-
-            def total(at: V, width: int, start: V) -> V:
-                """Reduce over all inner axes from ``at``, ``width`` results side by side."""
-
-                def level(axis: int, at: V, value: V) -> V:
-                    if axis == len(stops):
-                        found = load(stage, dtype, at, width)
-                        return combine(stage, op, dtype, value, found)
-                    with f.loop(stops[axis], carry=[value]) as loop:
-                        place = f.at(at, f.mul(loop.index, strides[axis]), size)
-                        loop.next(level(axis + 1, place, loop.carried[0]))
-                    return loop.results[0]
-
-                return level(0, at, start)
-
-            def along_last(at: V) -> V:
-                """Reduce with the last inner axis in vectors, then across the lanes."""
-                start = f.broadcast(identity(op, dtype), lanes)
-
-                def level(axis: int, at: V, value: V, single: V) -> tuple[V, V]:
-                    if axis == len(stops) - 1:
-                        stop = stops[axis]
-                        even = f.op("and", stop, V(str(-lanes), "i64"))
-                        with f.loop(even, step=lanes, carry=[value]) as loop:
-                            found = load(stage, dtype, f.at(at, loop.index, size), lanes)
-                            loop.next(combine(stage, op, dtype, loop.carried[0], found))
-                        (value,) = loop.results
-                        with f.loop(stop, even, carry=[single]) as loop:
-                            found = load(stage, dtype, f.at(at, loop.index, size), 1)
-                            loop.next(combine(stage, op, dtype, loop.carried[0], found))
-                        return value, loop.results[0]
-                    with f.loop(stops[axis], carry=[value, single]) as loop:
-                        place = f.at(at, f.mul(loop.index, strides[axis]), size)
-                        loop.next(*level(axis + 1, place, *loop.carried))
-                    return loop.results[0], loop.results[1]
-
-                value, single = level(0, at, start, identity(op, dtype))
-                for lane in range(lanes):
-                    part = f.value(f"extractelement {value}, i64 {lane}", COMPUTED[dtype])
-                    single = combine(stage, op, dtype, single, part)
-                return single
-
-            if across:
-                width = extents[-1]
-                even = f.op("and", width, V(str(-lanes), "i64"))
-                row = f.mul(task, width)
-
-                def column(index: V, count: int) -> None:
-                    start = f.broadcast(identity(op, dtype), count)
-                    value = total(f.at(base, index, size), count, start)
-                    store(stage, dtype, value, f.at(target, f.add(row, index), size), count)
-
-                with f.loop(even, step=lanes) as loop:
-                    column(loop.index, lanes)
-                with f.loop(width, even) as loop:
-                    column(loop.index, 1)
-            else:
-                start = identity(op, dtype)
-                value = along_last(base) if along and lanes > 1 else total(base, 1, start)
-                store(stage, dtype, value, f.at(target, task, size), 1)
+def _cut(code: NodeCode, job: Job) -> tuple[int, int] | None:
+    """Which summed axis is cut into parts of what length, if one is: the axes before it become
+    parts too. A part holds what one task adds up, no more than ``_DEPTH`` in each accumulator.
+    """
+    lanes = job.lanes(code)
+    step = job.accumulators * lanes
+    if job.across:
+        step = min(job.rows(len(panel)) for panel in job.panels(lanes) if panel)
+    inside, last = 1, len(job.summed) - 1
+    for axis in range(last, -1, -1):
+        size = job.summed[axis]
+        if isinstance(size, int) and size * inside <= _DEPTH * step:
+            inside *= size
+            continue
+        if not isinstance(size, int) and not isinstance(product(job.kept), int):
+            return None
+        length = max(1, _DEPTH * step // inside)
+        if isinstance(size, int):
+            length = -(-size // -(-size // length))
+            if axis == last:
+                length = -(-length // step) * step
+        return axis, length
+    return None
 
 
 @emits(reduce.ArgMax)
