@@ -6,6 +6,7 @@ No node, no value and no IR is in it, so it can be kept on disk and run without 
 from __future__ import annotations
 
 import json
+import math
 import struct
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -19,6 +20,13 @@ from ..contract import Interface
 from .target import Target
 
 _MAGIC = b"cauce artifact 1\n"
+
+# What is added to the name of an entry for the one that also notes times.
+TIMED = ".timed"
+
+# Work for each byte of a matrix that hides the time in which it is read, and for each piece of a
+# batch that hides what the call costs.
+_FLOPS_PER_BYTE, _FLOPS_PER_PIECE = 200, 100_000_000
 
 
 @dataclass(frozen=True)
@@ -52,6 +60,30 @@ class Row:
 
 
 @dataclass(frozen=True)
+class Batch:
+    """A batch that can be cut: its images do not meet.
+
+    Attributes:
+        symbol: the dimension that counts its images.
+        flops: of one image.
+        matrices: bytes of the matrices that each product reads once for all images of a piece.
+    """
+
+    symbol: str
+    flops: int
+    matrices: int
+
+    def piece(self, count: int) -> int:
+        """How many images to run at a time, of ``count``.
+
+        The fewer they are, the nearer stays what one kernel writes and the next one reads. But
+        each piece reads the matrices again, and its call costs something.
+        """
+        least = max(self.matrices * _FLOPS_PER_BYTE, _FLOPS_PER_PIECE) / max(1, self.flops)
+        return min(count, 1 << max(0, math.ceil(math.log2(least)))) if least > 1 else 1
+
+
+@dataclass(frozen=True)
 class Entry:
     """How to call one of the two entries of the code, ``prepare`` or ``main``.
 
@@ -68,6 +100,7 @@ class Entry:
         in_place: updated inputs that the code itself overwrites.
         rows: the nodes, in order.
         launches: for each launch, which row it belongs to.
+        batch: of which images do not meet, if so.
     """
 
     name: str
@@ -82,6 +115,7 @@ class Entry:
     in_place: frozenset[str]
     rows: tuple[Row, ...]
     launches: tuple[int, ...]
+    batch: Batch | None = None
 
 
 @dataclass(frozen=True)
@@ -188,6 +222,7 @@ def _entry_to_json(entry: Entry, arrays: list[Array]) -> dict[str, object]:
         "in_place": sorted(entry.in_place),
         "rows": [[r.path, r.op, str(r.flops), str(r.bytes)] for r in entry.rows],
         "launches": entry.launches,
+        "batch": entry.batch and [entry.batch.symbol, entry.batch.flops, entry.batch.matrices],
     }
 
 
@@ -214,6 +249,7 @@ def _entry_from_json(fields: Mapping[str, list[list[str]]], constants: dict[int,
         frozenset(map(str, fields["in_place"])),
         tuple(Row(path, op, _dim(flops), _dim(size)) for path, op, flops, size in fields["rows"]),
         tuple(map(int, fields["launches"])),  # type: ignore[arg-type]
+        Batch(*fields["batch"]) if fields["batch"] else None,  # type: ignore[arg-type]
     )
 
 

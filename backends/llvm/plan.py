@@ -10,7 +10,8 @@ from ...ir.errors import CauceError
 from ...ir.layout import NO_HALO
 from ...ir.ops.constant import Constant
 from ...ir.types import Array
-from .artifact import Buffer, Entry, Place, Row
+from .artifact import TIMED, Buffer, Entry, Place, Row
+from .batches import find_batch
 from .code import EMITTERS, Launch, NodeCode, Stage, nbytes
 from .copies import write_frame
 from .emitter import Function, Module, V
@@ -18,8 +19,6 @@ from .homes import Homes, find_homes
 from .kernels import anchor
 from .layouts import layout_of
 from .target import Target
-
-TIMED = ".timed"
 
 
 @dataclass
@@ -77,6 +76,7 @@ class Plan:
             frozenset(value.name for value in self.homes.in_place),
             tuple(map(_row, nodes)),
             tuple(rows[node] for _, node in self.launches),
+            find_batch(graph),
         )
 
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ...ir import Array, Dim, Graph
-from ...ir.dims import substitute
+from ...ir.dims import substitute, symbols
 from ...ir.interval_packer import Interval, pack
 from ...ir.version import VERSION
 from ..contract import (
@@ -24,14 +25,15 @@ from ..contract import (
     check_sizes,
 )
 from ..recent import Recent
-from .artifact import Artifact, Entry, Place
-from .build import Build, build, compile_graph
+from .artifact import TIMED, Artifact, Entry, Place
 from .engine import Code, assembly, load
 from .memory import ALIGN, Arena, Piece, aligned, aligned_copy, empty, guard
-from .plan import TIMED
 from .pool import Pool, shared_pool, thread_count
-from .show import assembly_of, functions_of, show_plan
 from .target import Target
+
+# What compiles is imported when something is compiled: code from the cache needs none of it.
+if TYPE_CHECKING:
+    from .build import Build
 
 
 @dataclass(frozen=True)
@@ -91,8 +93,12 @@ class Caller:
         pool: Pool,
         profile: list[NodeTime] | None = None,
         packed: Fixed | None = None,
+        piece: int = 0,
     ) -> None:
-        """Run all launches with these arrays, by buffer, of inputs and outputs."""
+        """Run all launches with these arrays, by buffer, of inputs and outputs.
+
+        ``piece`` is how many images of the batch to run at a time, all of them where 0.
+        """
         entry = self.entry
         addresses = arena.table(entry.count)
         self._constants.enter(addresses)
@@ -100,16 +106,32 @@ class Caller:
             packed.enter(addresses)
         for slot, array in arrays.items():
             addresses[slot] = array.ctypes.data
-        pointers = addresses[self._table]
-        sizes = np.array([dims[name] for name in entry.symbols], np.int64)
         times = None if profile is None else np.zeros((len(entry.launches) + 1, 2), np.int64)
         name = entry.name + ("" if times is None else TIMED)
         function = self._code.function(name, *[ctypes.c_void_p] * 4)
         with pool.borrow(self._code) as address:
-            clock = None if times is None else times.ctypes.data
-            function(pointers.ctypes.data, sizes.ctypes.data, address, clock)
-        if profile is not None and times is not None:
-            profile += self._rows(times, dims)
+            for part in self._pieces(addresses, dims, piece):
+                pointers = addresses[self._table]
+                sizes = np.array([part[name] for name in entry.symbols], np.int64)
+                clock = None if times is None else times.ctypes.data
+                function(pointers.ctypes.data, sizes.ctypes.data, address, clock)
+                if profile is not None and times is not None:
+                    profile += self._rows(times, part)
+
+    def _pieces(self, addresses: Array, dims: Dims, piece: int) -> Iterator[Dims]:
+        """The sizes of each piece of the batch; the addresses of images move on between them."""
+        if not piece:
+            yield dims
+            return
+        batch = self.entry.batch
+        assert batch is not None
+        count = dims[batch.symbol]
+        places = (*self.entry.inputs, *self.entry.outputs)
+        images = {p.slot: _size(p.nbytes, dims) // count for p in places if symbols(p.nbytes)}
+        slots, steps = list(images), np.array(list(images.values()), np.int64)
+        for start in range(0, count, piece):
+            yield {**dims, batch.symbol: min(piece, count - start)}
+            addresses[slots] += steps * piece
 
     def _rows(self, times: Array, dims: Dims) -> list[NodeTime]:
         """The time of each node, from the clock before the first launch and after each."""
@@ -154,6 +176,8 @@ class LlvmProgram(Program):
         target: Target | None = None,
         threads: int | None = None,
     ) -> None:
+        from .build import compile_graph
+
         artifact = compile_graph(graph, target or Target.host())
         self._take(artifact, Request(graph, lambda: graph, threads=threads))
 
@@ -191,6 +215,8 @@ class LlvmProgram(Program):
     @cached_property
     def build(self) -> Build:
         """The lowered graph, the plans and the module, made when they are asked for."""
+        from .build import build
+
         return build(self.graph, self.target)
 
     @property
@@ -199,14 +225,22 @@ class LlvmProgram(Program):
         return self.build.text
 
     def plan(self, **sizes: int) -> str:
+        from .show import show_plan
+
         return show_plan(self.build, sizes)
 
     def llvm_ir(self, node: str | None = None) -> str:
-        return self.text if node is None else functions_of(self.build, node)
+        if node is None:
+            return self.text
+        from .show import functions_of
+
+        return functions_of(self.build, node)
 
     def assembly(self, node: str | None = None) -> str:
         if node is None:
             return assembly(self.text, self.target)
+        from .show import assembly_of
+
         return assembly_of(self.build, node, assembly(self.text, self.target))
 
     @property
@@ -239,12 +273,26 @@ class LlvmProgram(Program):
         )
 
     def new_arena(self, dims: Dims) -> tuple[Layout, Arena]:
-        layout = self._main.layout(dims)
+        layout = self._main.layout(self._one_piece(dims))
         try:
             kept = self._idle.pop()
         except IndexError:
             return layout, Arena(layout.pieces, layout.nbytes)
         return kept if kept[0] is layout else (layout, Arena(layout.pieces, layout.nbytes))
+
+    def _piece(self, dims: Dims) -> int:
+        """How many images to run at a time; 0 for all of them."""
+        batch = self._main.entry.batch
+        count = dims[batch.symbol] if batch is not None else 0
+        if batch is None or count < 2:
+            return 0
+        piece = batch.piece(count)
+        return piece if piece < count else 0
+
+    def _one_piece(self, dims: Dims) -> Dims:
+        """The sizes of the largest piece that is run at a time."""
+        batch, piece = self._main.entry.batch, self._piece(dims)
+        return {**dims, batch.symbol: piece} if batch is not None and piece else dims
 
     def main(
         self,
@@ -272,7 +320,8 @@ class LlvmProgram(Program):
         for place in entry.updates:
             if place.slot not in arrays:
                 arrays[place.slot] = _empty(place, dims)
-        self._main.run(arrays, arena[1], dims, self._pool, profile, packed)
+        piece = self._piece(dims)
+        self._main.run(arrays, arena[1], dims, self._pool, profile, packed, piece)
         if guard() is None:  # in the test mode every call gets poisoned scratch
             self._idle.append(arena)
         results = []

@@ -1,0 +1,113 @@
+"""Whether the images of a batch do not meet: a large batch can then run in pieces that stay in
+the cache, with the same results.
+"""
+
+from __future__ import annotations
+
+from ...ir import Dim, Graph, Node, Value
+from ...ir.dims import substitute, symbol, symbols
+from ...ir.ops import adaptive_pool, conv, linear, pool, reduce, shape
+from ...ir.ops.fused import Region
+from ...ir.ops.reorder import Reorder
+from .artifact import Batch
+from .kernels import anchor
+
+
+def find_batch(graph: Graph) -> Batch | None:
+    """The batch of a graph, if no op lets its images meet; None otherwise."""
+    lead = {value.type.shape[0] for value in graph.inputs if value.type.shape}
+    names = [str(dim) for dim in lead if not isinstance(dim, int) and dim.is_symbol]
+    if len(names) != 1 or graph.updates:
+        return None
+    (name,) = names
+    batched: set[Value] = {value for value in graph.inputs if _is_batched(value, name)}
+    fixed = [value for value in graph.inputs if value not in batched]
+    if not _apart(graph, name, batched) or any(name in _symbols(value) for value in fixed):
+        return None
+    costs = [(anchor(node), _flops(node, name)) for node in graph.nodes]
+    matrices = sum(
+        _bytes(node.operands[inner.places[1]], name)
+        for node, (inner, _) in zip(graph.nodes, costs)
+        if isinstance(inner.op, linear.MatMul)
+    )
+    return Batch(name, sum(flops for _, flops in costs), matrices)
+
+
+def _flops(node: Node, name: str) -> int:
+    """The work for one image."""
+    cost = node.op.cost([v.type for v in node.operands], [v.type for v in node.results])
+    return _known(cost.flops, name)
+
+
+def _bytes(value: Value, name: str) -> int:
+    return _known(value.type.nbytes, name)
+
+
+def _known(dim: Dim, name: str) -> int:
+    """A size for one image; 0 where it depends on further symbols."""
+    size = substitute(dim, {name: 1})
+    return size if isinstance(size, int) else 0
+
+
+def _symbols(value: Value) -> frozenset[str]:
+    return frozenset().union(*(symbols(dim) for dim in value.type.shape))
+
+
+def _is_batched(value: Value, name: str) -> bool:
+    """Whether axis 0, and no other, counts images."""
+    dims = value.type.shape
+    first = bool(dims) and dims[0] == symbol(name)
+    return first and not any(name in symbols(dim) for dim in dims[1:])
+
+
+def _apart(graph: Graph, name: str, batched: set[Value]) -> bool:
+    """Whether every node works image by image; ``batched`` receives what is made of images."""
+    for node in graph.nodes:
+        of_images = [value in batched for value in node.operands]
+        if not any(of_images) and name not in node.op.symbols():
+            continue
+        if not all(_is_batched(value, name) for value in node.results):
+            return False
+        if not _works_by_image(node, name, of_images):
+            return False
+        batched.update(node.results)
+    return True
+
+
+def _works_by_image(node: Node, name: str, of_images: list[bool]) -> bool:
+    op, rank = node.op, node.results[0].type.rank
+    if isinstance(op, Region):
+        inside: set[Value] = {v for v, own in zip(op.body.inputs, of_images) if own}
+        return _apart(op.body, name, inside) and op.output in inside
+    if op.elementwise:
+        lower = (value.type.rank < rank for value, own in zip(node.operands, of_images) if own)
+        return not any(lower)
+    if isinstance(op, (conv.Conv2d, conv.Conv2dBackwardData)):
+        return of_images[0] and not any(of_images[1:])
+    if isinstance(op, linear.MatMul):
+        return of_images == [True, False] and node.operands[0].type.rank == rank
+    if isinstance(op, (*_POOLS, Reorder, shape.Reshape, shape.Flatten, shape.OneHot)):
+        return all(of_images)
+    if isinstance(op, (reduce.Sum, reduce.Max)):
+        return 0 not in reduce.normalize_axes(op.axes, node.operands[0].type.rank, op.name)
+    if isinstance(op, reduce.ArgMax):
+        return reduce.normalize_axis(op.axis, node.operands[0].type.rank, op.name) != 0
+    if isinstance(op, shape.Transpose):
+        return op.perm[0] == 0
+    if isinstance(op, shape.Concat):
+        return all(of_images) and op.axis % rank != 0
+    if isinstance(op, shape.Slice):
+        return all(axis != 0 for axis, *_ in op.bounds(rank))
+    if isinstance(op, shape.Pad):
+        return op.pads[0] == (0, 0)
+    if isinstance(op, shape.Expand):
+        return node.operands[0].type.rank == rank or not any(of_images)
+    return False
+
+
+_POOLS = (
+    pool.MaxPool2d,
+    pool.AvgPool2d,
+    adaptive_pool.AdaptiveMaxPool2d,
+    adaptive_pool.AdaptiveAvgPool2d,
+)
