@@ -7,8 +7,9 @@ floating point summation"). Which element goes to which accumulator depends on s
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from ...ir import Dim, DType
 from ...ir.dims import ceil_div, product
@@ -22,6 +23,10 @@ from .spaces import offset, unravel
 
 # The most columns that one task adds up, about.
 _COLUMNS = 1024
+
+# How many terms an accumulator takes before it is added to another: from that many on at the end
+# of an inner axis, and within a long axis.
+_FEW, _BLOCK = 4, 16
 
 # Side by side: the place of the first element, and how many.
 Piece = tuple[int, int]
@@ -285,10 +290,23 @@ class _Writer:
             for sweep in sweeps:
                 totals = self._sweep(sweep, at, fixed, totals)
             return list(totals)
+        inside = product(self.job.summed[axis + 1 :])
+        few = isinstance(inside, int) and inside < _FEW * sweeps[0].step
         with f.loop(self.stops[axis], carry=totals) as loop:
             below = self._below(axis, at, loop.index)
-            loop.next(*self._level(axis + 1, below, fixed, loop.carried, sweeps))
+
+            def add(totals: Sequence[V]) -> list[V]:
+                return self._level(axis + 1, below, fixed, totals, sweeps)
+
+            loop.next(*(add(loop.carried) if few else self._apart(loop.carried, add)))
         return list(loop.results)
+
+    def _apart(self, totals: Sequence[V], add: Callable[[Sequence[V]], list[V]]) -> list[V]:
+        """Add in accumulators of their own first: rounding grows with the terms of each."""
+        if not (isinstance(self.job.op, reduce.Sum) and self.job.dtype.is_float):
+            return add(totals)
+        own = add([V("zeroinitializer", total.type) for total in totals])
+        return [self._combine(total, more) for total, more in zip(totals, own)]
 
     def _below(self, axis: int, at: Sequence[V], index: Index) -> list[V]:
         """Where the sources lie at an index of a summed axis."""
@@ -305,13 +323,24 @@ class _Writer:
         fixed: Mapping[tuple[int, int, int], V],
         totals: Sequence[V],
     ) -> list[V]:
-        axis = len(self.stops) - 1
+        f, axis = self.stage.f, len(self.stops) - 1
         if isinstance(sweep.start, int) and sweep.stop == sweep.start + sweep.step:
             below = self._below(axis, at, sweep.start)
             return self._add(sweep.cells, below, fixed, totals)
-        with self.stage.f.loop(sweep.stop, sweep.start, sweep.step, totals) as loop:
-            below = self._below(axis, at, loop.index)
-            loop.next(*self._add(sweep.cells, below, fixed, loop.carried))
+
+        def add(start: Index, stop: Index, totals: Sequence[V]) -> list[V]:
+            with f.loop(stop, start, sweep.step, totals) as loop:
+                below = self._below(axis, at, loop.index)
+                loop.next(*self._add(sweep.cells, below, fixed, loop.carried))
+            return list(loop.results)
+
+        block = _BLOCK * sweep.step
+        if sweep.start != 0 or (isinstance(sweep.stop, int) and sweep.stop <= block):
+            return add(sweep.start, sweep.stop, totals)
+        stop = i64(sweep.stop) if isinstance(sweep.stop, int) else sweep.stop
+        with f.loop(stop, 0, block, totals) as loop:
+            end = f.intrinsic("smin", f.add(loop.index, block), stop)
+            loop.next(*self._apart(loop.carried, partial(add, loop.index, end)))
         return list(loop.results)
 
     def _add(
