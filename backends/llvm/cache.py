@@ -10,7 +10,6 @@ from ...ir.errors import CompileError
 from ...ir.version import VERSION
 from ..contract import Request
 from .artifact import Artifact
-from .build import compile_graph
 from .program import LlvmProgram
 from .store import default_store
 from .target import Target, host_name
@@ -30,6 +29,8 @@ def load_or_compile(request: Request) -> LlvmProgram:
         # Where they cannot be read after all, they are made anew.
         with suppress(CompileError):
             return LlvmProgram.of(Artifact.from_bytes(known), request)
+    from .build import compile_graph
+
     artifact = compile_graph(request.optimize(), Target.host())
     store.put(key, artifact.to_bytes())
     return LlvmProgram.of(artifact, request)

@@ -7,7 +7,8 @@ from ...ir.errors import UnsupportedOp
 from ...ir.ops import shape
 from ...ir.ops.fused import Kernel
 from ...ir.rewrite import decompose_unless
-from .code import EMITTERS, STORED
+from .code import STORED
+from .emitters import EMITTERS
 from .kernels import form_kernels
 from .layouts import assign_layouts
 from .target import Target

@@ -16,14 +16,17 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ...ir import Array
 from ...ir.errors import AttributeMistake
-from .emitter import Module
 from .engine import Code
 from .target import Target
+
+if TYPE_CHECKING:
+    from .emitter import Module
 
 # The words of a pool, by byte offset, those that are written at different times in cache lines of
 # their own: 0 generation (counts launches; its low half is the futex), 64 stop, 128 function,

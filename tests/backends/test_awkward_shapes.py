@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 import cauce
 from cauce.backends.executable import Executable
-from cauce.backends.llvm import LlvmProgram
+from cauce.backends.llvm.program import LlvmProgram
 from cauce.ir import Array, Builder, Graph, Op, Role, TensorType, Value, evaluate, symbol
 from cauce.ir.ops.activation import LogSoftmax, Relu, Softmax
 from cauce.ir.ops.adaptive_pool import (

@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cauce.backends.llvm import LlvmProgram
 from cauce.backends.llvm.code import EMITTERS
 from cauce.backends.llvm.memory import GUARD, SIDES, Arena, Piece, aligned, aligned_copy, empty
+from cauce.backends.llvm.program import LlvmProgram
 from cauce.ir import Array, Builder, DType, Graph, TensorType
 from cauce.ir.errors import AttributeMistake
 from cauce.ir.ops.activation import Relu, Tanh

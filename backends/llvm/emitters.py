@@ -1,0 +1,18 @@
+"""The emitters of all ops; importing this module registers them.
+
+A program that finds its code in the cache never does.
+"""
+
+from . import copies, kernels, maps, pooling, products, random, reductions
+from .code import EMITTERS
+
+__all__ = [
+    "EMITTERS",
+    "copies",
+    "kernels",
+    "maps",
+    "pooling",
+    "products",
+    "random",
+    "reductions",
+]
