@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -23,12 +23,12 @@ from .ir.errors import (
     need,
     shown,
 )
-from .ir.pass_manager import Instrument, Pass, run_passes
+from .ir.record import Record
 from .ir.tracebacks import user_facing
-from .ir.validation import TranslationValidation
-from .passes.pipelines import INFERENCE, PRIMITIVES, TRAINING
-from .passes.properties import inference_only
-from .passes.shape_inference import Specialize
+
+# Passes are imported when they run: code from the cache needs none.
+if TYPE_CHECKING:
+    from .ir.pass_manager import Instrument, Pass
 
 
 def _numpy(request: Request) -> Program:
@@ -48,15 +48,19 @@ def _llvm(request: Request) -> Program:
     return load_or_compile(request)
 
 
-@dataclass(frozen=True)
-class Backend:
-    """How a backend makes a program of a graph, and the passes that come just before it."""
+class Backend(Record):
+    """How a backend makes a program of a graph.
+
+    Attributes:
+        make: does it.
+        primitives: whether composites are taken apart before, and their parts fused.
+    """
 
     make: Callable[[Request], Program]
-    passes: tuple[Pass, ...] = ()
+    primitives: bool = False
 
 
-BACKENDS = {"numpy": Backend(_numpy), "llvm": Backend(_llvm, PRIMITIVES)}
+BACKENDS = {"numpy": Backend(_numpy), "llvm": Backend(_llvm, primitives=True)}
 
 
 def choose_backend(name: str = "auto") -> str:
@@ -132,23 +136,31 @@ def compile(
     for tap in taps:
         graph.outputs[f"{TAP}{tap}"] = tapped_value(graph, tap)
     if validate:
+        from .ir.validation import TranslationValidation
+
         instruments = (*instruments, TranslationValidation())
-    own = passes is not None
     if batch is not None:
         _batch_sizes(graph, batch)  # which says what is wrong with it
-    if passes is None:
-        training = bool(graph.updates) or inference_only(graph) is not None
-        passes = TRAINING if training and isinstance(model, Graph) else INFERENCE
-    passes = tuple(passes)
+    own = None if passes is None else tuple(passes)
+    training = isinstance(model, Graph) and _is_training(graph)
     chosen = BACKENDS[name]
     # What passes of one's own do, and what watches them, is not known beforehand.
-    options = None if own or instruments else f"{name} {batch} {[p.name for p in passes]}"
+    watched = own is not None or bool(instruments)
+    options = (
+        None if watched else f"{name}, batch {batch}, {'training' if training else 'inference'}"
+    )
 
     def optimize() -> Graph:
+        from .ir.pass_manager import run_passes
+        from .passes import pipelines
+        from .passes.shape_inference import Specialize
+
         optimized = graph.copy()
         if batch is not None:
             run_passes(optimized, [Specialize(_batch_sizes(optimized, batch))], instruments)
-        run_passes(optimized, (*passes, *chosen.passes), instruments)
+        pipeline = pipelines.TRAINING if training else pipelines.INFERENCE
+        last = pipelines.PRIMITIVES if chosen.primitives else ()
+        run_passes(optimized, (*(pipeline if own is None else own), *last), instruments)
         return optimized
 
     program = chosen.make(Request(graph, optimize, options, threads))
@@ -164,6 +176,13 @@ def tapped_value(graph: Graph, tap: str) -> Value:
     """
     of_layer = [value for value in graph.values if value.path == tap]
     return of_layer[-1] if of_layer else graph.value(tap)
+
+
+def _is_training(graph: Graph) -> bool:
+    """Whether a graph updates its inputs, or has ops of training."""
+    from .passes.properties import inference_only
+
+    return bool(graph.updates) or inference_only(graph) is not None
 
 
 def _batch_sizes(graph: Graph, batch: int) -> dict[str, int]:
