@@ -1,9 +1,11 @@
 """Threads that share the tasks of a launch: a pool in native code.
 
-The caller does a part of every launch itself. Workers wait for the next launch by spinning for some
-microseconds, then sleep in the kernel (a futex), where they use no processor time. Which tasks a
-worker does depends on its number and on how many share the work, and no task depends on another:
-results do not depend on the number of threads.
+The tasks are cut into some chunks for each thread, and each thread, the caller too, takes the next
+chunk when it has done one: a thread that the system holds up delays one chunk, not a part of all.
+No task depends on another, and how tasks are cut from a computation depends on its shapes alone, so
+results depend neither on the number of threads nor on who does what. Workers wait for the next
+launch by spinning for some microseconds, then sleep in the kernel (a futex), where they use no
+processor time.
 
 A pool serves one call at a time. A call that finds it busy, from another Python thread, runs alone.
 """
@@ -29,13 +31,21 @@ if TYPE_CHECKING:
     from .emitter import Module
 
 # The words of a pool, by byte offset, those that are written at different times in cache lines of
-# their own: 0 generation (counts launches; its low half is the futex), 64 stop, 128 function,
-# 136 table, 144 dims, 152 tasks, 160 threads, 192 done, 256 sleeping.
+# their own: 0 ticket, 64 stop, 128 function, 136 table, 144 dims, 152 tasks, 160 threads,
+# 168 chunks, 192 done (chunks), 256 sleeping (threads).
+#
+# The upper half of the ticket counts launches and is the futex; its lower half is the next chunk,
+# or all ones while the caller writes what the launch is. A chunk is taken by compare-and-exchange
+# of the whole ticket. So who succeeds has read the launch that the chunk belongs to: it is not
+# written again before that chunk is done.
 POOL_WORDS = 40
 _STOP, _THREADS = 64 // 8, 160 // 8
 
 # Rounds of spinning before a worker sleeps, and before a caller that waits lets others run.
-_SPINS = 20_000
+_SPINS = 50_000
+
+# Chunks for each thread.
+_CHUNKS = 4
 
 _WORDS = """
   %at.stop = getelementptr i8, ptr %pool, i64 64
@@ -44,10 +54,11 @@ _WORDS = """
   %at.dims = getelementptr i8, ptr %pool, i64 144
   %at.tasks = getelementptr i8, ptr %pool, i64 152
   %at.threads = getelementptr i8, ptr %pool, i64 160
+  %at.chunks = getelementptr i8, ptr %pool, i64 168
   %at.done = getelementptr i8, ptr %pool, i64 192
   %at.sleeping = getelementptr i8, ptr %pool, i64 256"""
 
-# Publish a launch, do the first part of its tasks, and wait until the others are done.
+# Publish a launch, take chunks until none is left, and wait until the others have done theirs.
 _RUN = """
 define internal void @run(ptr %pool, ptr %function, ptr %table, ptr %dims, i64 %tasks) {
 entry:{WORDS}
@@ -59,22 +70,31 @@ single:
   call void %function(ptr %table, ptr %dims, i64 0, i64 %tasks)
   ret void
 share:
+  %old = load atomic i64, ptr %pool monotonic, align 8
+  %launch = lshr i64 %old, 32
+  %next.launch = add i64 %launch, 1
+  %open = shl i64 %next.launch, 32
+  %closed = or i64 %open, 4294967295
+  store atomic i64 %closed, ptr %pool seq_cst, align 8
   store ptr %function, ptr %at.function
   store ptr %table, ptr %at.table
   store ptr %dims, ptr %at.dims
   store i64 %tasks, ptr %at.tasks
-  store atomic i64 0, ptr %at.done monotonic, align 8
   %threads = load i64, ptr %at.threads
+  %many = mul i64 %threads, {CHUNKS}
+  %fewer = icmp ult i64 %tasks, %many
+  %chunks = select i1 %fewer, i64 %tasks, i64 %many
+  store i64 %chunks, ptr %at.chunks
+  store atomic i64 0, ptr %at.done monotonic, align 8
+  store atomic i64 %open, ptr %pool seq_cst, align 8
   call void @wake(ptr %pool)
-  %last = udiv i64 %tasks, %threads
-  call void %function(ptr %table, ptr %dims, i64 0, i64 %last)
-  %others = sub i64 %threads, 1
+  call void @take(ptr %pool, i64 %open)
   br label %wait
 wait:
   %round = phi i64 [ 0, %share ], [ %next, %again ], [ %next, %yield ]
   %next = add i64 %round, 1
   %done = load atomic i64, ptr %at.done acquire, align 8
-  %all = icmp eq i64 %done, %others
+  %all = icmp eq i64 %done, %chunks
   br i1 %all, label %end, label %again
 again:
   %long = icmp ugt i64 %next, {SPINS}
@@ -88,8 +108,8 @@ end:
 
 define internal void @wake(ptr %pool) {
 entry:
+  %at.futex = getelementptr i8, ptr %pool, i64 4
   %at.sleeping = getelementptr i8, ptr %pool, i64 256
-  %old = atomicrmw add ptr %pool, i64 1 seq_cst
   %sleeping = load atomic i64, ptr %at.sleeping seq_cst, align 8
   %any = icmp ne i64 %sleeping, 0
   br i1 %any, label %call, label %end
@@ -99,28 +119,68 @@ call:
 end:
   ret void
 }
+
+define internal void @take(ptr %pool, i64 %open) {
+entry:{WORDS}
+  %function = load ptr, ptr %at.function
+  %table = load ptr, ptr %at.table
+  %dims = load ptr, ptr %at.dims
+  %tasks = load i64, ptr %at.tasks
+  %chunks = load i64, ptr %at.chunks
+  %launch = lshr i64 %open, 32
+  br label %look
+look:
+  %ticket = load atomic i64, ptr %pool acquire, align 8
+  %own = lshr i64 %ticket, 32
+  %same = icmp eq i64 %own, %launch
+  %chunk = and i64 %ticket, 4294967295
+  %left = icmp ult i64 %chunk, %chunks
+  %go = and i1 %same, %left
+  br i1 %go, label %try, label %end
+try:
+  %following = add i64 %ticket, 1
+  %pair = cmpxchg ptr %pool, i64 %ticket, i64 %following seq_cst monotonic, align 8
+  %taken = extractvalue { i64, i1 } %pair, 1
+  br i1 %taken, label %do, label %look
+do:
+  %after = add i64 %chunk, 1
+  %low = mul i64 %tasks, %chunk
+  %high = mul i64 %tasks, %after
+  %from = udiv i64 %low, %chunks
+  %to = udiv i64 %high, %chunks
+  call void %function(ptr %table, ptr %dims, i64 %from, i64 %to)
+  %counted = atomicrmw add ptr %at.done, i64 1 seq_cst
+  br label %look
+end:
+  ret void
+}
 """
 
-# What a worker does until the pool is stopped: wait for the next generation, do its part.
+# What a worker does until the pool is stopped: wait for the next launch, take chunks of it.
 _WORK = """
-define void @work(ptr %pool, i64 %number, i64 %first) {
+define void @work(ptr %pool) {
 entry:{WORDS}
   br label %idle
 idle:
-  %seen = phi i64 [ %first, %entry ], [ %now, %do ]
+  %seen = phi i64 [ 0, %entry ], [ %launch, %do ]
   br label %spin
 spin:
   %round = phi i64 [ 0, %idle ], [ 0, %sleep ], [ %next, %more ]
-  %now = load atomic i64, ptr %pool seq_cst, align 8
-  %new = icmp ne i64 %now, %seen
-  br i1 %new, label %check, label %more
+  %ticket = load atomic i64, ptr %pool seq_cst, align 8
+  %launch = lshr i64 %ticket, 32
+  %new = icmp ne i64 %launch, %seen
+  %chunk = and i64 %ticket, 4294967295
+  %open = icmp ne i64 %chunk, 4294967295
+  %go = and i1 %new, %open
+  br i1 %go, label %check, label %more
 more:
   %next = add i64 %round, 1
   %tired = icmp ugt i64 %next, {SPINS}
   br i1 %tired, label %sleep, label %spin
 sleep:
   %up = atomicrmw add ptr %at.sleeping, i64 1 seq_cst
-  %low = trunc i64 %seen to i32
+  %at.futex = getelementptr i8, ptr %pool, i64 4
+  %value = trunc i64 %seen to i32
   {SLEEP}
   %down = atomicrmw sub ptr %at.sleeping, i64 1 seq_cst
   br label %spin
@@ -129,18 +189,7 @@ check:
   %over = icmp ne i64 %stop, 0
   br i1 %over, label %end, label %do
 do:
-  %function = load ptr, ptr %at.function
-  %table = load ptr, ptr %at.table
-  %dims = load ptr, ptr %at.dims
-  %tasks = load i64, ptr %at.tasks
-  %threads = load i64, ptr %at.threads
-  %after = add i64 %number, 1
-  %low.part = mul i64 %tasks, %number
-  %high.part = mul i64 %tasks, %after
-  %from = udiv i64 %low.part, %threads
-  %to = udiv i64 %high.part, %threads
-  call void %function(ptr %table, ptr %dims, i64 %from, i64 %to)
-  %counted = atomicrmw add ptr %at.done, i64 1 release
+  call void @take(ptr %pool, i64 %ticket)
   br label %idle
 end:
   ret void
@@ -150,6 +199,7 @@ define void @stop(ptr %pool) {
 entry:
   %at.stop = getelementptr i8, ptr %pool, i64 64
   store atomic i64 1, ptr %at.stop release, align 8
+  %launch = atomicrmw add ptr %pool, i64 4294967296 seq_cst
   call void @wake(ptr %pool)
   ret void
 }
@@ -166,11 +216,12 @@ def _filled(text: str, target: Target) -> str:
         wake = "; sleepers look again by themselves"
         sleep = "%slept = call i32 @usleep(i32 200)"
     else:
-        call = f"call i64 (i64, ...) @syscall(i64 {number}, ptr %pool"
+        call = f"call i64 (i64, ...) @syscall(i64 {number}, ptr %at.futex"
         rest = "ptr null, ptr null, i32 0)"
         wake = f"%woken = {call}, i32 {_WAKE_PRIVATE}, i32 {_ALL}, {rest}"
-        sleep = f"%slept = {call}, i32 {_WAIT_PRIVATE}, i32 %low, {rest}"
-    words = {"WORDS": _WORDS, "SPINS": str(_SPINS), "WAKE": wake, "SLEEP": sleep}
+        sleep = f"%slept = {call}, i32 {_WAIT_PRIVATE}, i32 %value, {rest}"
+    words = {"WORDS": _WORDS, "SPINS": str(_SPINS), "CHUNKS": str(_CHUNKS)}
+    words |= {"WAKE": wake, "SLEEP": sleep}
     for name, value in words.items():
         text = text.replace("{" + name + "}", value)
     return text
@@ -178,7 +229,7 @@ def _filled(text: str, target: Target) -> str:
 
 def write_pool(module: Module, target: Target) -> None:
     """Write ``run(pool, function, table, dims, tasks)``, which does all tasks of one launch, and
-    what the threads of a pool do: ``work(pool, number, generation)`` and ``stop(pool)``."""
+    what the threads of a pool do: ``work(pool)`` and ``stop(pool)``."""
     module.functions += [_filled(text, target).strip() for text in (_RUN, _WORK)]
     module.declarations |= {
         "declare i32 @sched_yield()",
@@ -256,12 +307,11 @@ class Pool:
         memory = raw[skip : skip + POOL_WORDS]
         memory[_THREADS] = self.threads
         self._library = library
-        pointer, number = ctypes.c_void_p, ctypes.c_int64
-        work = library.function("work", pointer, number, number)
-        self._stop_function = library.function("stop", pointer)
+        work = library.function("work", ctypes.c_void_p)
+        self._stop_function = library.function("stop", ctypes.c_void_p)
         self._workers = [
             threading.Thread(
-                target=work, args=(memory.ctypes.data, i, 0), name=f"cauce-{i}", daemon=True
+                target=work, args=(memory.ctypes.data,), name=f"cauce-{i}", daemon=True
             )
             for i in range(1, self.threads)
         ]
