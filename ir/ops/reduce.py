@@ -207,7 +207,8 @@ class Variance(Reduction):
 
     def decompose(self, b: Builder, *operands: Value) -> Values:
         (x,) = operands
-        centred = b(Sub(), x, b(Mean(self.axes, keepdims=True), x))
+        # Not with keepdims: where the mean is wanted too, both are the same node.
+        centred = b(Sub(), x, self.spread(b, b(Mean(self.axes), x), x.type))
         squares = b(Sum(self.axes, self.keepdims), b(Mul(), centred, centred))
         return b(Div(), squares, size_as(b, self.count(x.type) - self.correction, x.type.dtype))
 
