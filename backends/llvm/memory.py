@@ -13,7 +13,8 @@ import math
 import mmap
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
+from itertools import accumulate
 
 import numpy as np
 
@@ -50,6 +51,19 @@ def aligned(nbytes: int) -> Array:
     return raw[start : start + nbytes]
 
 
+def aligned_together(sizes: Sequence[int]) -> list[Array]:
+    """Bytes in one piece of memory, which may lie in large pages; apart in the test mode.
+
+    What is read in one go is then found with few entries of the table of pages.
+    """
+    if guard() is not None:
+        return [aligned(nbytes) for nbytes in sizes]
+    ends = list(accumulate(-(-nbytes // ALIGN) * ALIGN for nbytes in sizes))
+    whole = aligned(ends[-1] if ends else 0)
+    starts = [0, *ends]
+    return [whole[start : start + nbytes] for start, nbytes in zip(starts, sizes)]
+
+
 def empty(shape: Sequence[int], dtype: DType) -> Array:
     """An array with undefined elements."""
     count = math.prod(shape)
@@ -63,8 +77,7 @@ def aligned_copy(array: Array) -> Array:
     return copy
 
 
-@dataclass(frozen=True)
-class Piece:
+class Piece(NamedTuple):
     """Where a buffer lies in an arena."""
 
     slot: int

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -27,7 +26,7 @@ from ..contract import (
 from ..recent import Recent
 from .artifact import TIMED, Artifact, Entry, Place
 from .engine import Code, assembly, load
-from .memory import ALIGN, Arena, Piece, aligned, aligned_copy, empty, guard
+from .memory import ALIGN, Arena, Piece, aligned_copy, aligned_together, empty, guard
 from .pool import Pool, shared_pool, thread_count
 from .target import Target
 
@@ -36,8 +35,7 @@ if TYPE_CHECKING:
     from .build import Build
 
 
-@dataclass(frozen=True)
-class Layout:
+class Layout(NamedTuple):
     """Where the buffers of the arena lie for given sizes."""
 
     pieces: tuple[Piece, ...]
@@ -254,10 +252,11 @@ class LlvmProgram(Program):
         arrays = {place.slot: held[place.name] for place in entry.inputs}
         arrays.update(self._prepare.constants(entry.outputs))
         borrowed = set(arrays)
+        made = {place.slot: _size(place.nbytes, {}) for place in entry.outputs}
+        made = {slot: nbytes for slot, nbytes in made.items() if slot not in borrowed}
+        arrays.update(zip(made, aligned_together(list(made.values()))))
         packed: dict[str, Array] = {}
         for place in entry.outputs:
-            if place.slot not in arrays:
-                arrays[place.slot] = aligned(_size(place.nbytes, {}))
             # The caller may alter its own array later.
             own = arrays[place.slot]
             packed[place.name] = aligned_copy(own) if place.slot in borrowed else own
