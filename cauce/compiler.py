@@ -64,19 +64,23 @@ BACKENDS = {"numpy": Backend(_numpy), "llvm": Backend(_llvm, primitives=True)}
 
 
 def choose_backend(name: str = "auto") -> str:
-    """The backend that ``name`` stands for: ``"auto"`` is NumPy, until native code is complete.
+    """The backend that ``name`` stands for: ``"auto"`` is llvm where llvmlite is installed.
+
+    Elsewhere it is numpy. It is chosen by what is installed alone, never by what a graph holds: an
+    op or a dtype that the chosen backend does not know is an error.
 
     Raises:
         AttributeMistake: there is no such backend.
         MissingExtra: what it needs is not installed.
     """
+    native = importlib.util.find_spec("llvmlite") is not None
     if name == "auto":
-        return "numpy"
+        return "llvm" if native else "numpy"
     if name not in BACKENDS:
         raise AttributeMistake(
             f"there is no backend {name!r}", fix=f"use one of auto, {', '.join(BACKENDS)}"
         )
-    if name == "llvm" and importlib.util.find_spec("llvmlite") is None:
+    if name == "llvm" and not native:
         raise MissingExtra(
             "the llvm backend needs llvmlite, which is not installed",
             fix="pip install 'cauce[llvm]'",
@@ -101,7 +105,8 @@ def compile(
     Args:
         model: a model (its inference graph and its parameters are taken), or a graph; a graph's
             parameters are given later with ``load_state_dict``.
-        backend: ``"numpy"``, ``"llvm"`` (native code), or ``"auto"``.
+        backend: ``"llvm"`` (native code), ``"numpy"``, or ``"auto"``: llvm where llvmlite is
+            installed, else numpy. The executable's repr says which.
         batch: a fixed size for the batch, the symbol in dimension 0 of the data inputs; any size
             where None.
         threads: how many threads the llvm backend shares the work among; the results are the same

@@ -63,7 +63,7 @@ def need_known_dtypes(graph: Graph) -> None:
         if value.type.dtype not in STORED:
             raise UnsupportedOp(
                 f"the llvm backend does not know {value.type.dtype}",
-                fix="use f32, or the numpy backend",
+                fix="use f32, or backend='numpy'",
                 path=value.path,
                 loc=value.loc,
             )
