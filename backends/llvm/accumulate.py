@@ -7,17 +7,17 @@ floating point summation"). Which element goes to which accumulator depends on s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from ...ir import Dim, DType
+from ...ir import DType
 from ...ir.dims import ceil_div, product
-from ...ir.layout import Strides
 from ...ir.ops import reduce
-from .code import COMPUTED, Access, Compute, Finish, NodeCode, Shape, Stage
+from .code import COMPUTED, NodeCode, Stage
 from .elements import extremum, is_unsigned, scalar_constant
 from .emitter import Index, V, i64, vector
+from .jobs import Job, Piece, pieces_of
 from .maps import load_apart, store_apart
 from .spaces import offset, unravel
 
@@ -27,79 +27,6 @@ _COLUMNS = 1024
 # How many terms an accumulator takes before it is added to another: from that many on at the end
 # of an inner axis, and within a long axis.
 _FEW, _BLOCK = 4, 16
-
-# Side by side: the place of the first element, and how many.
-Piece = tuple[int, int]
-
-
-@dataclass(frozen=True)
-class Side:
-    """An array over the axes of a reduction: its strides along those kept and those summed."""
-
-    access: Access
-    kept: Strides
-    summed: Strides = ()
-
-
-@dataclass(frozen=True)
-class Job:
-    """result[k] = finish(reduction of compute(sources[k, s]) over s), as one launch.
-
-    Attributes:
-        kept: the sizes of the axes that stay, outermost first.
-        summed: those of the others, one at least.
-        across: whether vectors lie across the last kept axis, or else along the last summed one.
-        compute: makes an element of those of the sources.
-        accumulators: how many vectors are added up side by side, a power of two.
-        others: what ``finish`` takes beside the totals.
-        part: where not None, this kept axis counts parts of the first summed axis,
-        end: whose size this is: the last part may be shorter.
-    """
-
-    op: reduce.Reduction
-    dtype: DType
-    kept: Shape
-    summed: Shape
-    across: bool
-    sources: tuple[Side, ...]
-    compute: Compute
-    accumulators: int
-    result: Side
-    others: tuple[Side, ...] = ()
-    finish: Finish | None = None
-    part: int | None = None
-    end: Dim = 0
-
-    def lanes(self, code: NodeCode) -> int:
-        """How many elements a vector of the widest source holds."""
-        sizes = [source.access.dtype.itemsize for source in self.sources]
-        return code.target.lanes(max([self.dtype.itemsize, *sizes]))
-
-    def panels(self, lanes: int) -> tuple[list[Piece], list[Piece]]:
-        """The last kept axis in vectors: of a panel, and behind whole panels."""
-        columns = self.kept[-1]
-        if not isinstance(columns, int):
-            return [(0, lanes)], [(0, 1)]
-        count = len(list(_pieces(columns, lanes)))
-        panels = max(1, -(-count // self.accumulators))
-        size = -(-count // panels) * lanes
-        return list(_pieces(size, lanes)) if size <= columns else [], list(
-            _pieces(columns % size, lanes)
-        )
-
-    def rows(self, columns: int) -> int:
-        """How many rows are added up side by side, of that many vectors each."""
-        return max(1, self.accumulators >> (columns - 1).bit_length())
-
-
-def _pieces(count: int, lanes: int) -> Iterator[Piece]:
-    """Whole vectors, then ever narrower ones."""
-    first = 0
-    while first < count:
-        while lanes > count - first:
-            lanes //= 2
-        yield first, lanes
-        first += lanes
 
 
 def identity(op: reduce.Reduction, dtype: DType) -> V:
@@ -242,7 +169,7 @@ class _Writer:
             whole = length - left
             if rows:
                 sweeps.append(_Sweep(0, whole, rows * lanes, main))
-            pieces = list(_pieces(left, lanes))
+            pieces = list(pieces_of(left, lanes))
             narrow = [width for _, width in pieces if width < lanes] or [1] * (not rows)
             full = len(pieces) - len(narrow)
             cells = [

@@ -8,11 +8,12 @@ from dataclasses import replace
 from ...ir.dims import ceil_div, product
 from ...ir.layout import Layout, Strides
 from ...ir.ops import reduce
-from .accumulate import Job, Side, write_job
+from .accumulate import write_job
 from .code import Access, Epilogue, NodeCode, Prologue, Stage, emits
 from .copies import row_operand
 from .elements import compare
 from .emitter import V, i64
+from .jobs import Job, Side
 from .maps import load
 from .spaces import collapse, row_major
 
@@ -50,8 +51,8 @@ def sum_or_max(code: NodeCode) -> None:
     inner, inner_steps = collapse(
         _chosen(x.shape, summed), [_chosen(access.strides, summed) for access in sources]
     )
-    if not inner:
-        inner, inner_steps = (1,), [(0,)] * len(sources)
+    if not inner or 0 in inner:
+        inner, inner_steps = (0 if inner else 1,), [(1,)] * len(sources)
     innermost = [axis for axis in before.order if x.shape[axis] != 1][-1:]
     result, *others = map(Side, results, outer_steps[len(sources) :])
     write_reduction(

@@ -144,6 +144,7 @@ GROUPS = {
     "networks": ("tests/backends/test_llvm.py", ""),
     "training": ("tests/backends/test_native_training.py", ""),
     "shapes": ("tests/backends/test_awkward_shapes.py", ""),
+    "reductions": ("tests/backends/test_reductions.py", ""),
 }
 
 

@@ -160,8 +160,9 @@ def cases(draw: Callable[[st.SearchStrategy[Any]], Any]) -> Case:
     axes = helper.subset(range(rank), least=1)
     op = helper.choice(Sum, Sum, Max)(axes, helper.flag())
     unknown = helper.subset(range(rank)) if helper.flag() else ()
-    if isinstance(op, Sum) and unknown and helper.int(0, 5) == 0:
-        shape = tuple(0 if axis == unknown[0] else size for axis, size in enumerate(shape))
+    if isinstance(op, Sum) and helper.int(0, 7) == 0:
+        empty = helper.choice(*range(rank))
+        shape = tuple(0 if axis == empty else size for axis, size in enumerate(shape))
     narrow = [1 if helper.flag() else size for size in shape]
     seed = helper.int(0, 2**16)
     rng = np.random.default_rng(seed)
