@@ -264,7 +264,7 @@ def test_the_greatest_of_awkward_numbers() -> None:
 # ---- kernels -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("before", BEFORE.keys() - {"nothing"})
+@pytest.mark.parametrize("before", sorted(BEFORE.keys() - {"nothing"}))
 @pytest.mark.parametrize("lies", [IMAGE, (0, 1, 2, 3)])
 def test_what_is_added_up_is_never_in_memory(before: str, lies: tuple[int, ...]) -> None:
     z = some(7)
