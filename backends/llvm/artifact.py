@@ -9,28 +9,28 @@ import json
 import math
 import struct
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
+from typing import NamedTuple
 
 import numpy as np
 
 from ...ir import Array, Dim, DType, Input, Role, TensorType
 from ...ir.dims import as_dim
 from ...ir.errors import CompileError
+from ...ir.record import Record
 from ..contract import Interface
 from .target import Target
 
 _MAGIC = b"cauce artifact 1\n"
 
 # What is added to the name of an entry for the one that also notes times.
-TIMED = ".timed"
+TIMED, REST = ".timed", ".rest"
 
-# Work for each byte of a matrix that hides the time in which it is read, and for each piece of a
-# batch that hides what the call costs.
-_FLOPS_PER_BYTE, _FLOPS_PER_PIECE = 200, 100_000_000
+# Work for each piece of a batch that hides what its call costs.
+_FLOPS_PER_PIECE = 100_000_000
 
 
-@dataclass(frozen=True)
-class Buffer:
+class Buffer(NamedTuple):
     """Memory that one call needs: from the first launch that touches it to the last."""
 
     slot: int
@@ -39,8 +39,7 @@ class Buffer:
     last: int
 
 
-@dataclass(frozen=True)
-class Place:
+class Place(NamedTuple):
     """An array that goes in or comes out: its name, its buffer, its type and its bytes."""
 
     name: str
@@ -49,8 +48,7 @@ class Place:
     nbytes: Dim
 
 
-@dataclass(frozen=True)
-class Row:
+class Row(NamedTuple):
     """What a profile says of one node beside its time."""
 
     path: str
@@ -59,32 +57,31 @@ class Row:
     bytes: Dim
 
 
-@dataclass(frozen=True)
-class Batch:
+class Batch(Record):
     """A batch that can be cut: its images do not meet.
 
     Attributes:
         symbol: the dimension that counts its images.
         flops: of one image.
-        matrices: bytes of the matrices that each product reads once for all images of a piece.
+        cut: launches from here on run for the whole batch: they read large matrices, which are to
+            be read once.
     """
 
     symbol: str
     flops: int
-    matrices: int
+    cut: int
 
     def piece(self, count: int) -> int:
         """How many images to run at a time, of ``count``.
 
-        The fewer they are, the nearer stays what one kernel writes and the next one reads. But
-        each piece reads the matrices again, and its call costs something.
+        The fewer they are, the nearer stays what one kernel writes and the next one reads; but
+        each piece costs a call.
         """
-        least = max(self.matrices * _FLOPS_PER_BYTE, _FLOPS_PER_PIECE) / max(1, self.flops)
+        least = _FLOPS_PER_PIECE / max(1, self.flops)
         return min(count, 1 << max(0, math.ceil(math.log2(least)))) if least > 1 else 1
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(Record):
     """How to call one of the two entries of the code, ``prepare`` or ``main``.
 
     Attributes:
@@ -118,8 +115,7 @@ class Entry:
     batch: Batch | None = None
 
 
-@dataclass(frozen=True)
-class Artifact:
+class Artifact(Record):
     """Machine code for one processor, with its two entries.
 
     Attributes:
@@ -222,7 +218,7 @@ def _entry_to_json(entry: Entry, arrays: list[Array]) -> dict[str, object]:
         "in_place": sorted(entry.in_place),
         "rows": [[r.path, r.op, str(r.flops), str(r.bytes)] for r in entry.rows],
         "launches": entry.launches,
-        "batch": entry.batch and [entry.batch.symbol, entry.batch.flops, entry.batch.matrices],
+        "batch": entry.batch and [entry.batch.symbol, entry.batch.flops, entry.batch.cut],
     }
 
 

@@ -4,7 +4,9 @@ the cache, with the same results.
 
 from __future__ import annotations
 
-from ...ir import Dim, Graph, Node, Value
+from collections.abc import Sequence
+
+from ...ir import Graph, Node, Value
 from ...ir.dims import substitute, symbol, symbols
 from ...ir.ops import adaptive_pool, conv, linear, pool, reduce, shape
 from ...ir.ops.fused import Region
@@ -12,9 +14,17 @@ from ...ir.ops.reorder import Reorder
 from .artifact import Batch
 from .kernels import anchor
 
+# Bytes of a matrix that is to be read once for all images.
+_LARGE = 1024 * 1024
 
-def find_batch(graph: Graph) -> Batch | None:
-    """The batch of a graph, if no op lets its images meet; None otherwise."""
+
+def find_batch(graph: Graph, nodes: Sequence[Node]) -> Batch | None:
+    """The batch of a graph, if no op lets its images meet; None otherwise.
+
+    Args:
+        graph: the main graph, lowered.
+        nodes: whose launches they are, one after the other.
+    """
     lead = {value.type.shape[0] for value in graph.inputs if value.type.shape}
     names = [str(dim) for dim in lead if not isinstance(dim, int) and dim.is_symbol]
     if len(names) != 1 or graph.updates:
@@ -24,29 +34,24 @@ def find_batch(graph: Graph) -> Batch | None:
     fixed = [value for value in graph.inputs if value not in batched]
     if not _apart(graph, name, batched) or any(name in _symbols(value) for value in fixed):
         return None
-    costs = [(anchor(node), _flops(node, name)) for node in graph.nodes]
-    matrices = sum(
-        _bytes(node.operands[inner.places[1]], name)
-        for node, (inner, _) in zip(graph.nodes, costs)
-        if isinstance(inner.op, linear.MatMul)
-    )
-    return Batch(name, sum(flops for _, flops in costs), matrices)
+    large = (place for place, node in enumerate(nodes) if _reads_large_matrix(node))
+    cut = next(large, len(nodes))
+    return Batch(name, sum(_flops(node, name) for node in dict.fromkeys(nodes[:cut])), cut)
+
+
+def _reads_large_matrix(node: Node) -> bool:
+    inner = anchor(node)
+    if not isinstance(inner.op, linear.MatMul):
+        return False
+    nbytes = node.operands[inner.places[1]].type.nbytes
+    return isinstance(nbytes, int) and nbytes >= _LARGE
 
 
 def _flops(node: Node, name: str) -> int:
-    """The work for one image."""
+    """The work for one image; 0 where it depends on further symbols."""
     cost = node.op.cost([v.type for v in node.operands], [v.type for v in node.results])
-    return _known(cost.flops, name)
-
-
-def _bytes(value: Value, name: str) -> int:
-    return _known(value.type.nbytes, name)
-
-
-def _known(dim: Dim, name: str) -> int:
-    """A size for one image; 0 where it depends on further symbols."""
-    size = substitute(dim, {name: 1})
-    return size if isinstance(size, int) else 0
+    flops = substitute(cost.flops, {name: 1})
+    return flops if isinstance(flops, int) else 0
 
 
 def _symbols(value: Value) -> frozenset[str]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from ...ir import Graph, Node, Value
 from ...ir.errors import CauceError
 from ...ir.layout import NO_HALO
 from ...ir.ops.constant import Constant
 from ...ir.types import Array
-from .artifact import TIMED, Buffer, Entry, Place, Row
+from .artifact import REST, TIMED, Batch, Buffer, Entry, Place, Row
 from .batches import find_batch
 from .code import EMITTERS, Launch, NodeCode, Stage, nbytes
 from .copies import write_frame
@@ -54,6 +55,22 @@ class Plan:
         self.count += 1
         return self.count - 1
 
+    @cached_property
+    def batch(self) -> Batch | None:
+        """The batch of which images do not meet, if so."""
+        batch = find_batch(self.graph, [node for _, node in self.launches])
+        if batch is None or batch.cut == len(self.launches):
+            return batch
+        # What crosses the cut is written piece by piece: images must lie one after the other.
+        across = {b.slot for b in self.buffers if b.first < batch.cut <= b.last}
+        roots = [root for root in set(self.homes.roots.values()) if self.slot(root) in across]
+        return batch if all(layout_of(root).order[:1] == (0,) for root in roots) else None
+
+    @property
+    def cut(self) -> int:
+        """The first launch that runs for a whole batch; their number where all do, or none."""
+        return self.batch.cut if self.batch else len(self.launches)
+
     def describe(self) -> Entry:
         """What is needed to run the code."""
         graph = self.graph
@@ -76,7 +93,7 @@ class Plan:
             frozenset(value.name for value in self.homes.in_place),
             tuple(map(_row, nodes)),
             tuple(rows[node] for _, node in self.launches),
-            find_batch(graph),
+            self.batch,
         )
 
 
@@ -121,26 +138,38 @@ def add_plan(module: Module, plan: Plan, target: Target) -> None:
     """Write the functions of a plan, equal ones once, and those that run them in order.
 
     ``entry(table, dims, pool, times)`` runs them; ``entry.timed`` also notes the time, two i64 of
-    seconds and nanoseconds, before the first launch and after each.
+    seconds and nanoseconds, before the first launch and after each. Where a batch is cut,
+    ``entry`` has the launches before the cut, and ``entry.rest`` those behind it.
     """
-    names = plan.names = [module.share(launch.function) for launch, _ in plan.launches]
-    parameters = [("ptr", "table"), ("ptr", "dims"), ("ptr", "pool"), ("ptr", "times")]
+    plan.names = [module.share(launch.function) for launch, _ in plan.launches]
+    cut, count = plan.cut, len(plan.launches)
     for timed in (False, True):
-        stage = Stage(target, plan.symbols, plan.entry + TIMED * timed, parameters)
-        f = stage.f
-        table, dims, pool, times = f.parameters
-        counts = [stage.dim(launch.tasks) for launch, _ in plan.launches]
-        used = 0
-        for place, (name, tasks) in enumerate(zip(names, counts)):
-            if timed:
-                _note_time(f, times, place)
-            own = f.at(table, used, 8)
-            f.line(f"call void @run({pool}, ptr @{name}, {own}, {dims}, {tasks})")
-            used += len(plan.launches[place][0].slots)
+        module.add(_sequence(plan, target, plan.entry, 0, cut, timed), "")
+        if cut < count:
+            module.add(_sequence(plan, target, plan.entry + REST, cut, count, timed), "")
+
+
+def _sequence(
+    plan: Plan, target: Target, name: str, first: int, last: int, timed: bool
+) -> Function:
+    """The function that runs some launches one after the other."""
+    parameters = [("ptr", "table"), ("ptr", "dims"), ("ptr", "pool"), ("ptr", "times")]
+    stage = Stage(target, plan.symbols, name + TIMED * timed, parameters)
+    f = stage.f
+    table, dims, pool, times = f.parameters
+    launches = [launch for launch, _ in plan.launches[first:last]]
+    counts = [stage.dim(launch.tasks) for launch in launches]
+    used = sum(len(launch.slots) for launch, _ in plan.launches[:first])
+    for place, (launch, tasks) in enumerate(zip(launches, counts)):
         if timed:
-            _note_time(f, times, len(names))
-        f.ret()
-        module.add(f, "")
+            _note_time(f, times, first + place)
+        own = f.at(table, used, 8)
+        f.line(f"call void @run({pool}, ptr @{plan.names[first + place]}, {own}, {dims}, {tasks})")
+        used += len(launch.slots)
+    if timed:
+        _note_time(f, times, last)
+    f.ret()
+    return f
 
 
 def _note_time(f: Function, times: V, place: int) -> None:

@@ -24,7 +24,7 @@ from ..contract import (
     check_sizes,
 )
 from ..recent import Recent
-from .artifact import TIMED, Artifact, Entry, Place
+from .artifact import REST, TIMED, Artifact, Entry, Place
 from .engine import Code, assembly, load
 from .memory import ALIGN, Arena, Piece, aligned_copy, aligned_together, empty, guard
 from .pool import Pool, shared_pool, thread_count
@@ -66,14 +66,30 @@ class Caller:
         self._constants = Fixed(constants)
         self._layouts: Recent[tuple[int, ...], Layout] = Recent()
 
+    def piece(self, dims: Dims) -> int:
+        """How many images of a batch to run at a time; 0 for all of them."""
+        batch = self.entry.batch
+        count = dims[batch.symbol] if batch is not None else 0
+        piece = batch.piece(count) if batch is not None and count > 1 else count
+        return piece if piece < count else 0
+
     def layout(self, dims: Dims) -> Layout:
         """The layout of the arena for these sizes, kept for the sizes seen last."""
         sizes = tuple(dims[name] for name in self.entry.symbols)
         return self._layouts.get(sizes, lambda: self._pack(dims))
 
     def _pack(self, dims: Dims) -> Layout:
-        buffers = self.entry.buffers
-        intervals = [Interval(_size(b.nbytes, dims), b.first, b.last) for b in buffers]
+        buffers, batch, piece = self.entry.buffers, self.entry.batch, self.piece(dims)
+        part = {**dims, batch.symbol: piece} if batch is not None and piece else dims
+        cut = batch.cut if batch is not None else 0
+        # What is gone before the cut holds one piece. What crosses it holds all of them, from the
+        # first piece on, while all launches before the cut run again.
+        intervals = [
+            Interval(_size(b.nbytes, part), b.first, b.last)
+            if b.last < cut
+            else Interval(_size(b.nbytes, dims), 0 if b.first < cut else b.first, b.last)
+            for b in buffers
+        ]
         offsets, nbytes = pack(intervals, ALIGN)
         placed = zip(buffers, offsets, intervals)
         return Layout(tuple(Piece(b.slot, offset, i.nbytes) for b, offset, i in placed), nbytes)
@@ -91,12 +107,8 @@ class Caller:
         pool: Pool,
         profile: list[NodeTime] | None = None,
         packed: Fixed | None = None,
-        piece: int = 0,
     ) -> None:
-        """Run all launches with these arrays, by buffer, of inputs and outputs.
-
-        ``piece`` is how many images of the batch to run at a time, all of them where 0.
-        """
+        """Run all launches with these arrays, by buffer, of inputs and outputs."""
         entry = self.entry
         addresses = arena.table(entry.count)
         self._constants.enter(addresses)
@@ -104,41 +116,66 @@ class Caller:
             packed.enter(addresses)
         for slot, array in arrays.items():
             addresses[slot] = array.ctypes.data
-        times = None if profile is None else np.zeros((len(entry.launches) + 1, 2), np.int64)
-        name = entry.name + ("" if times is None else TIMED)
-        function = self._code.function(name, *[ctypes.c_void_p] * 4)
+        cut = entry.batch.cut if entry.batch is not None else len(entry.launches)
         with pool.borrow(self._code) as address:
-            for part in self._pieces(addresses, dims, piece):
-                pointers = addresses[self._table]
-                sizes = np.array([part[name] for name in entry.symbols], np.int64)
-                clock = None if times is None else times.ctypes.data
-                function(pointers.ctypes.data, sizes.ctypes.data, address, clock)
-                if profile is not None and times is not None:
-                    profile += self._rows(times, part)
+            for part in self._pieces(addresses, dims):
+                self._call(entry.name, 0, cut, addresses, part, address, profile)
+            if cut < len(entry.launches):
+                self._call(
+                    entry.name + REST, cut, len(entry.launches), addresses, dims, address, profile
+                )
 
-    def _pieces(self, addresses: Array, dims: Dims, piece: int) -> Iterator[Dims]:
+    def _call(
+        self,
+        name: str,
+        first: int,
+        last: int,
+        addresses: Array,
+        dims: Dims,
+        pool: int | None,
+        profile: list[NodeTime] | None,
+    ) -> None:
+        """Call the function of the launches from ``first`` to before ``last``."""
+        pointers = addresses[self._table]
+        sizes = np.array([dims[symbol] for symbol in self.entry.symbols], np.int64)
+        if profile is None:
+            function = self._code.function(name, *[ctypes.c_void_p] * 4)
+            function(pointers.ctypes.data, sizes.ctypes.data, pool, None)
+            return
+        times = np.zeros((len(self.entry.launches) + 1, 2), np.int64)
+        function = self._code.function(name + TIMED, *[ctypes.c_void_p] * 4)
+        function(pointers.ctypes.data, sizes.ctypes.data, pool, times.ctypes.data)
+        profile += self._rows(times[first : last + 1], self.entry.launches[first:last], dims)
+
+    def _pieces(self, addresses: Array, dims: Dims) -> Iterator[Dims]:
         """The sizes of each piece of the batch; the addresses of images move on between them."""
+        entry, piece = self.entry, self.piece(dims)
         if not piece:
             yield dims
             return
-        batch = self.entry.batch
+        batch = entry.batch
         assert batch is not None
         count = dims[batch.symbol]
-        places = (*self.entry.inputs, *self.entry.outputs)
-        images = {p.slot: _size(p.nbytes, dims) // count for p in places if symbols(p.nbytes)}
+        places = [(p.slot, p.nbytes) for p in (*entry.inputs, *entry.outputs)]
+        places += [(b.slot, b.nbytes) for b in entry.buffers if b.first < batch.cut <= b.last]
+        images = {slot: _size(size, dims) // count for slot, size in places if symbols(size)}
         slots, steps = list(images), np.array(list(images.values()), np.int64)
+        starts = addresses[slots]
         for start in range(0, count, piece):
+            addresses[slots] = starts + steps * start
             yield {**dims, batch.symbol: min(piece, count - start)}
-            addresses[slots] += steps * piece
+        addresses[slots] = starts
 
-    def _rows(self, times: Array, dims: Dims) -> list[NodeTime]:
+    def _rows(self, times: Array, launches: Sequence[int], dims: Dims) -> list[NodeTime]:
         """The time of each node, from the clock before the first launch and after each."""
-        clock = times[:, 0] + times[:, 1] * 1e-9
-        seconds = np.zeros(len(self.entry.rows))
-        np.add.at(seconds, list(self.entry.launches), np.diff(clock))
+        taken = np.diff(times[:, 0] + times[:, 1] * 1e-9)
+        seconds: dict[int, float] = {}
+        for row, part in zip(launches, taken):
+            seconds[row] = seconds.get(row, 0.0) + float(part)
+        rows = [(self.entry.rows[row], time) for row, time in seconds.items()]
         return [
-            NodeTime(row.path, row.op, float(taken), _size(row.flops, dims), _size(row.bytes, dims))
-            for row, taken in zip(self.entry.rows, seconds)
+            NodeTime(row.path, row.op, time, _size(row.flops, dims), _size(row.bytes, dims))
+            for row, time in rows
         ]
 
 
@@ -272,26 +309,12 @@ class LlvmProgram(Program):
         )
 
     def new_arena(self, dims: Dims) -> tuple[Layout, Arena]:
-        layout = self._main.layout(self._one_piece(dims))
+        layout = self._main.layout(dims)
         try:
             kept = self._idle.pop()
         except IndexError:
             return layout, Arena(layout.pieces, layout.nbytes)
         return kept if kept[0] is layout else (layout, Arena(layout.pieces, layout.nbytes))
-
-    def _piece(self, dims: Dims) -> int:
-        """How many images to run at a time; 0 for all of them."""
-        batch = self._main.entry.batch
-        count = dims[batch.symbol] if batch is not None else 0
-        if batch is None or count < 2:
-            return 0
-        piece = batch.piece(count)
-        return piece if piece < count else 0
-
-    def _one_piece(self, dims: Dims) -> Dims:
-        """The sizes of the largest piece that is run at a time."""
-        batch, piece = self._main.entry.batch, self._piece(dims)
-        return {**dims, batch.symbol: piece} if batch is not None and piece else dims
 
     def main(
         self,
@@ -319,8 +342,7 @@ class LlvmProgram(Program):
         for place in entry.updates:
             if place.slot not in arrays:
                 arrays[place.slot] = _empty(place, dims)
-        piece = self._piece(dims)
-        self._main.run(arrays, arena[1], dims, self._pool, profile, packed, piece)
+        self._main.run(arrays, arena[1], dims, self._pool, profile, packed)
         if guard() is None:  # in the test mode every call gets poisoned scratch
             self._idle.append(arena)
         results = []

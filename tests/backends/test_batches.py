@@ -1,0 +1,103 @@
+"""Batches that run in pieces: which can, and that no bit depends on it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import cauce
+from cauce import nn
+from cauce.backends.llvm import artifact
+from cauce.backends.llvm.batches import find_batch
+from cauce.backends.llvm.build import build
+from cauce.backends.llvm.kernels import anchor
+from cauce.backends.llvm.target import Target
+from cauce.frontends.tensor import Tensor
+from cauce.ir import Array
+
+
+def images(count: int, *shape: int) -> Array:
+    return np.random.default_rng(count).standard_normal((count, *shape)).astype(np.float32)
+
+
+def with_head(x: Tensor) -> Tensor:
+    """A network with a matrix of 1.2 MB behind its convolutions."""
+    x = nn.relu(nn.conv2d(x, 12, 3, padding=1))
+    x = nn.max_pool2d(nn.relu(nn.conv2d(x, 20, 3, padding=1) + 1), 2)
+    x = nn.relu(nn.linear(nn.flatten(x), 600))
+    return nn.softmax(nn.linear(x, 5))
+
+
+def without_head(x: Tensor) -> Tensor:
+    """A network all of which runs in pieces."""
+    y = nn.relu(nn.conv2d(x, 8, 3, padding=1))
+    y = nn.relu(nn.conv2d(y, 8, 3, padding=1) + y)
+    return nn.linear(nn.global_avg_pool(y), 3)
+
+
+@pytest.mark.parametrize("function", [with_head, without_head])
+@pytest.mark.parametrize("pieces", [1, 2, 3, 5, 16])
+def test_the_bits_are_those_of_single_images(
+    function: object, pieces: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(artifact.Batch, "piece", lambda self, count: min(count, pieces))
+    model = cauce.network(function).init(x=("N", 3, 10, 10), seed=3)
+    predict = cauce.compile(model, backend="llvm", threads=2)
+    for count in (1, 4, 7, 11):
+        x = images(count, 3, 10, 10)
+        together = predict(x)
+        np.testing.assert_array_equal(together, np.concatenate([predict(one[None]) for one in x]))
+        np.testing.assert_allclose(
+            together, cauce.compile(model, backend="numpy")(x), rtol=1e-4, atol=1e-5
+        )
+        out = np.empty_like(together)
+        assert predict(x, out=out) is out
+        np.testing.assert_array_equal(out, together)
+        total = sum(row.flops for row in predict.profile(x) if row.op == "conv2d")
+        single = sum(row.flops for row in predict.profile(x[:1]) if row.op == "conv2d")
+        assert total == pytest.approx(count * single, rel=1e-4)
+
+
+def test_small_networks_run_many_images_at_a_time() -> None:
+    batch = artifact.Batch("N", 1_000_000, 10)
+    assert batch.piece(1000) == 128 and batch.piece(50) == 50
+    assert artifact.Batch("N", 10**10, 10).piece(16) == 1
+
+
+def normalized(x: Tensor) -> Tensor:
+    """Each image less the mean of all."""
+    return nn.conv2d(x - x.mean(0, keepdim=True), 2, 3)
+
+
+def turned(x: Tensor) -> Tensor:
+    """Images become channels."""
+    return nn.relu(x.permute(1, 0, 2, 3))
+
+
+def counted(x: Tensor) -> Tensor:
+    """The sum over all images."""
+    return nn.conv2d(x, 2, 3).sum()
+
+
+def doubled(x: Tensor) -> Tensor:
+    """Two batches, one behind the other."""
+    return nn.relu(nn.concat([x, x], 0))
+
+
+@pytest.mark.parametrize("function", [normalized, turned, counted, doubled])
+def test_images_that_meet_are_not_parted(function: object) -> None:
+    model = cauce.network(function).init(x=("N", 3, 8, 8), seed=0)
+    graph = cauce.compile(model, backend="llvm").graph
+    main = build(graph, Target.host()).main
+    assert find_batch(main.graph, [node for _, node in main.launches]) is None
+
+
+def test_images_that_do_not_meet_are_found_and_cut_before_a_large_matrix() -> None:
+    model = cauce.network(with_head).init(x=("N", 3, 10, 10), seed=3)
+    program = cauce.compile(model, backend="llvm").program
+    main = program.build.main  # type: ignore[attr-defined]
+    assert main.batch is not None and main.batch.symbol == "N"
+    before = [anchor(node).op.name for _, node in main.launches[: main.cut]]
+    behind = [anchor(node).op.name for _, node in main.launches[main.cut :]]
+    assert "conv2d" in before and "matmul" not in before
+    assert "conv2d" not in behind and "matmul" in behind
