@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from ..ir import Array, Graph, Input, Node, Role, TensorType
@@ -17,6 +16,7 @@ from ..ir.dims import sizes, substitute
 from ..ir.errors import CauceError, GraphError, ShapeError, UnsupportedOp
 from ..ir.evaluate import check_feed
 from ..ir.graph import infer
+from ..ir.record import Record
 from ..ir.tracebacks import user_facing
 
 Dims = Mapping[str, int]
@@ -78,8 +78,7 @@ class ArrayState(State):
             self.arrays[name][...] = array
 
 
-@dataclass(frozen=True)
-class NodeTime:
+class NodeTime(Record):
     """One row of a profile: seconds, floating-point operations and bytes of one node."""
 
     path: str
@@ -96,8 +95,7 @@ class NodeTime:
         return NodeTime(node.path, node.op.name, seconds, flops, moved)
 
 
-@dataclass(frozen=True)
-class Interface:
+class Interface(Record):
     """What goes into a compiled graph, and what comes out.
 
     Attributes:
@@ -136,8 +134,7 @@ class Interface:
         return [value for value in self.inputs if value.name in self.updates]
 
 
-@dataclass(frozen=True)
-class Request:
+class Request(Record):
     """What a backend is asked to compile.
 
     Attributes:

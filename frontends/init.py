@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..ir import Array, TensorType
 from ..ir.dims import is_int
 from ..ir.errors import AttributeMistake, ShapeError, shown
-from .tracing import Initializer
+
+if TYPE_CHECKING:
+    from .tracing import Initializer
 
 
 def constant(value: float) -> Initializer:

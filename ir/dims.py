@@ -11,16 +11,15 @@ import ast
 import operator
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cache, cached_property, lru_cache
 from math import gcd
 from typing import TypeAlias
 
 from .errors import ShapeError, shown
+from .record import Record
 
 
-@dataclass(frozen=True)
-class Symbol:
+class Symbol(Record):
     """A named, unknown size."""
 
     name: str
@@ -29,8 +28,7 @@ class Symbol:
         return self.name
 
 
-@dataclass(frozen=True)
-class FloorDiv:
+class FloorDiv(Record):
     """``numerator // denominator`` that could not be simplified."""
 
     numerator: DimExpr
@@ -59,8 +57,7 @@ def _order(monomial: Monomial) -> tuple[int, list[str]]:
     return (-len(monomial), [str(atom) for atom in monomial])
 
 
-@dataclass(frozen=True, eq=False)
-class DimExpr:
+class DimExpr(Record):
     """A symbolic dimension; build it with ``symbol`` and arithmetic, never directly."""
 
     terms: tuple[tuple[Monomial, int], ...]

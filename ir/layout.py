@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from .dims import Dim, ceil_div, product
+from .record import Record
 
 Order = tuple[int, ...]
 Strides = tuple[Dim, ...]
@@ -13,8 +12,7 @@ CHANNELS_LAST: Order = (0, 2, 3, 1)
 NO_HALO = (0, 0, 0, 0)
 
 
-@dataclass(frozen=True)
-class Layout:
+class Layout(Record):
     """Where the elements of an array of a known shape lie.
 
     Printed behind the shape: ``f32[N,64,56,56]{0,2,3,1 halo 1,1,1,1}`` lies channels-last, with

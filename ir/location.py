@@ -6,9 +6,10 @@ import linecache
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cache
 from types import FrameType
+
+from .record import Record
 
 _ROOT = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
 # The folders of the package itself: in a checkout they lie side by side below the root, in an
@@ -19,8 +20,7 @@ _LIBRARY = tuple(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
+class Frame(Record):
     """One line of the user's source: ``file`` as Python knows it, ``line`` from 1."""
 
     file: str
@@ -30,8 +30,7 @@ class Frame:
         return f"{os.path.basename(self.file)}:{self.line}"
 
 
-@dataclass(frozen=True, slots=True)
-class Location:
+class Location(Record):
     """The user's lines that led to a node, outermost first and innermost last."""
 
     frames: tuple[Frame, ...]

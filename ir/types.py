@@ -5,7 +5,6 @@ from __future__ import annotations
 import enum
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -13,6 +12,7 @@ import numpy as np
 from .dims import Dim, as_dim, product, substitute
 from .errors import TypeMismatch
 from .layout import Layout
+from .record import Record
 from .tracebacks import user_facing
 
 Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
@@ -121,8 +121,7 @@ _BY_NAME = {
 _NUMPY = {dtype: numpy for numpy, dtype in _BY_NUMPY.items()} | {DType.BF16: np.dtype(np.float32)}
 
 
-@dataclass(frozen=True)
-class TensorType:
+class TensorType(Record):
     """A dtype and a shape, printed as ``f32[N,64,56,56]``; a scalar is ``f32[]``.
 
     In a graph that a backend has lowered, ``layout`` says how the array lies in memory. It has no
@@ -131,7 +130,20 @@ class TensorType:
 
     dtype: DType
     shape: tuple[Dim, ...]
-    layout: Layout | None = field(default=None, compare=False)
+    layout: Layout | None = None
+
+    # Graphs are full of types: what they need most does not go through the general methods.
+
+    def __init__(self, dtype: DType, shape: tuple[Dim, ...], layout: Layout | None = None) -> None:
+        vars(self).update(dtype=dtype, shape=shape, layout=layout)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, TensorType):
+            return NotImplemented
+        return self.dtype is other.dtype and self.shape == other.shape
+
+    def __hash__(self) -> int:
+        return hash((self.dtype, self.shape))
 
     @staticmethod
     @user_facing
@@ -169,7 +181,8 @@ class TensorType:
 
     def bind(self, bindings: Mapping[str, int]) -> TensorType:
         """The type with the bound symbols replaced by their sizes."""
-        return replace(self, shape=tuple(substitute(dim, bindings) for dim in self.shape))
+        shape = tuple([substitute(dim, bindings) for dim in self.shape])
+        return TensorType(self.dtype, shape, self.layout)
 
     def __str__(self) -> str:
         lies = str(self.layout) if self.layout and self.shape else ""

@@ -14,11 +14,11 @@ from __future__ import annotations
 import mmap
 import struct
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, NamedTuple
 
 from ...ir.errors import CauceError
+from ...ir.record import Record
 
 
 class LoadError(CauceError, RuntimeError):
@@ -263,8 +263,7 @@ def _up(value: int, align: int) -> int:
 # ---- processors --------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Machine:
+class Machine(Record):
     """What the loader knows of a processor.
 
     Attributes:

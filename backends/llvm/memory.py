@@ -13,8 +13,8 @@ import math
 import mmap
 import os
 from collections.abc import Sequence
-from typing import NamedTuple
 from itertools import accumulate
+from typing import NamedTuple
 
 import numpy as np
 

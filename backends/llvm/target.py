@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import dataclass
 
 from ...ir.errors import AttributeMistake
+from ...ir.record import Record
 
 LIMIT = "CAUCE_TARGET"
 
 
-@dataclass(frozen=True)
-class Target:
+class Target(Record):
     """A processor as the kernels see it.
 
     Attributes:
@@ -82,8 +81,7 @@ def host_name() -> str:
     return "\n".join([limit, sys.platform, *lines])
 
 
-@dataclass(frozen=True)
-class _Extension:
+class _Extension(Record):
     """A vector extension: its registers, the LLVM features it needs and those beyond it."""
 
     vector_bytes: int
