@@ -35,6 +35,29 @@ class Target(Record):
         return max(1, self.vector_bytes // itemsize)
 
     @staticmethod
+    def named(name: str, triple: str, cpu: str = "generic", features: str | None = None) -> Target:
+        """A processor with a vector extension, which need not be this machine's.
+
+        Args:
+            name: of the extension.
+            triple: LLVM's target triple.
+            cpu: LLVM's name of the processor; one that has no more than its architecture must have
+                where not given.
+            features: LLVM's feature string; what the extension needs where None.
+
+        Raises:
+            AttributeMistake: there is no such extension.
+        """
+        if name not in _EXTENSIONS:
+            raise AttributeMistake(
+                f"there is no target called {name!r}", fix=f"use one of {', '.join(_EXTENSIONS)}"
+            )
+        extension = _EXTENSIONS[name]
+        if features is None:
+            features = ",".join(f"+{feature}" for feature in extension.needs)
+        return Target(name, triple, cpu, features, extension.vector_bytes, extension.registers)
+
+    @staticmethod
     def host(limit: str | None = None) -> Target:
         """This machine, or this machine as if it had no more than the extension ``limit``.
 
@@ -48,20 +71,17 @@ class Target(Record):
         limit = limit or os.environ.get(LIMIT)
         triple = llvm.get_default_triple()
         found = llvm.get_host_cpu_features()
-        has = [name for name, need in _EXTENSIONS.items() if all(found.get(n) for n in need.needs)]
-        if not has:
-            has = ["scalar"]
-        name = limit or has[0]
-        if name not in has:
+        known = {feature for feature, there in found.items() if there}
+        if triple.startswith(("aarch64", "arm64")):
+            known.add("neon")  # LLVM does not ask every system, but these processors all have it
+        has = [name for name, extension in _EXTENSIONS.items() if known.issuperset(extension.needs)]
+        if limit is None or limit == has[0]:
+            return Target.named(has[0], triple, llvm.get_host_cpu_name(), found.flatten())
+        if limit not in has:
             raise AttributeMistake(
-                f"this machine has no {name}", fix=f"use one of {', '.join(has)}"
+                f"this machine has no {limit}", fix=f"use one of {', '.join(has)}"
             )
-        extension = _EXTENSIONS[name]
-        features = found.flatten()
-        if name != has[0]:
-            features += "".join(f",-{feature}" for feature in extension.without)
-        cpu = llvm.get_host_cpu_name() if name == has[0] else "x86-64"
-        return Target(name, triple, cpu, features, extension.vector_bytes, extension.registers)
+        return Target.named(limit, triple)
 
 
 def host_name() -> str:
@@ -82,19 +102,18 @@ def host_name() -> str:
 
 
 class _Extension(Record):
-    """A vector extension: its registers, the LLVM features it needs and those beyond it."""
+    """A vector extension: its registers, and the LLVM features that it needs."""
 
     vector_bytes: int
     registers: int
     needs: tuple[str, ...]
-    without: tuple[str, ...] = ()
 
 
-_AVX512 = ("avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512cd")
+# The widest first; every machine has the last.
 _EXTENSIONS = {
-    "avx512": _Extension(64, 32, _AVX512),
-    "avx2": _Extension(32, 16, ("avx2", "fma"), _AVX512),
-    "sse2": _Extension(16, 16, ("sse2",), (*_AVX512, "avx2", "avx", "fma")),
+    "avx512": _Extension(64, 32, ("avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512cd")),
+    "avx2": _Extension(32, 16, ("avx2", "fma")),
+    "sse2": _Extension(16, 16, ("sse2",)),
     "neon": _Extension(16, 32, ("neon",)),
     "scalar": _Extension(4, 16, ()),
 }
