@@ -1,18 +1,27 @@
-"""Compiled code, kept from one process to the next: a warm start runs no pass and no LLVM."""
+"""Compiled code, kept from one process to the next: a warm start runs no pass and no LLVM.
+
+The key of an artifact says all that its code depends on, so nothing in the store is ever out of
+date: another graph, option, processor, version or edit of cauce has another key.
+"""
 
 from __future__ import annotations
 
-import hashlib
+import os
+from collections.abc import Iterator
 from contextlib import suppress
-from pathlib import Path
+from importlib.util import find_spec
 
+from ...ir import Graph, Op
 from ...ir.errors import CompileError
 from ...ir.version import VERSION
 from ..contract import Request
 from .artifact import Artifact
 from .program import LlvmProgram
-from .store import default_store
+from .store import default_store, digest
 from .target import Target, host_name
+
+_PACKAGE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+_FOLDERS = ("", "ir", "ir/ops", "passes", "backends", "backends/llvm")
 
 
 def load_or_compile(request: Request) -> LlvmProgram:
@@ -21,9 +30,10 @@ def load_or_compile(request: Request) -> LlvmProgram:
     Raises:
         UnsupportedOp: an op or a dtype without native code.
     """
-    if request.options is None:
+    key = cache_key(request)
+    if key is None:
         return LlvmProgram(request.optimize(), threads=request.threads)
-    key, store = cache_key(request), default_store()
+    store = default_store()
     known = store.get(key)
     if known is not None:
         # Where they cannot be read after all, they are made anew.
@@ -36,18 +46,40 @@ def load_or_compile(request: Request) -> LlvmProgram:
     return LlvmProgram.of(artifact, request)
 
 
-def cache_key(request: Request) -> str:
-    """What the code depends on: the graph, the options, cauce itself and the processor."""
+def cache_key(request: Request) -> str | None:
+    """What the code depends on: the graph, the options, cauce, LLVM and the processor.
+
+    None where that cannot be said: for passes of the user's own, which have no options, and for ops
+    of the user's own, whose meaning is in a file that is not known here.
+    """
+    if request.options is None or not all(map(_is_ours, _ops(request.source))):
+        return None
     text = request.source.to_text(locations=False)
-    digest = hashlib.sha256()
-    for part in (VERSION, _newest_source(), host_name(), str(request.options), text):
-        digest.update(f"{len(part)} {part}".encode())
-    return digest.hexdigest()
+    parts = (VERSION, _sources(), host_name(), request.options, text)
+    return digest("".join(f"{len(part)} {part}" for part in parts).encode()).hex()
 
 
-def _newest_source() -> str:
-    """When the modules that compile were last changed: a version number alone misses edits."""
-    root = Path(__file__).parents[2]
-    folders = ("ir", "ir/ops", "passes", "backends", "backends/llvm")
-    files = (file for folder in folders for file in (root / folder).glob("*.py"))
-    return str(max(file.stat().st_mtime_ns for file in files))
+def _is_ours(op: type[Op]) -> bool:
+    return op.__module__.startswith(__name__.partition(".")[0] + ".")
+
+
+def _ops(graph: Graph) -> Iterator[type[Op]]:
+    """The ops of a graph and of its regions."""
+    for node in graph.nodes:
+        yield type(node.op)
+        for _, value in node.op.attributes():
+            if isinstance(value, Graph):
+                yield from _ops(value)
+
+
+def _sources() -> str:
+    """Sizes and times of the modules that compile: a version number alone misses edits."""
+    llvm = find_spec("llvmlite")
+    found = [str(os.stat(llvm.origin).st_mtime_ns)] if llvm is not None and llvm.origin else []
+    for folder in _FOLDERS:
+        with os.scandir(os.path.join(_PACKAGE, folder)) as entries:
+            for entry in entries:
+                if entry.name.endswith(".py"):
+                    status = entry.stat()
+                    found.append(f"{folder}/{entry.name} {status.st_size} {status.st_mtime_ns}")
+    return "\n".join(sorted(found))

@@ -12,28 +12,30 @@ the question and the reading, and links in the folder are not followed.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import stat
 import struct
 import time
 from contextlib import suppress
-from pathlib import Path
 from typing import NamedTuple
+
+try:  # hashlib takes it from here, but loads OpenSSL too, which lasts longer than reading a blob
+    from _blake2 import blake2b
+except ImportError:
+    from hashlib import blake2b
 
 DEFAULT_LIMIT = 512 * 2**20
 
 # What a file begins with: magic, version of this format, length of the key and of the blob, and
-# the SHA-256 of the blob. The key and the blob follow.
+# the digest of the blob. The key and the blob follow.
 _HEAD = struct.Struct("<8sIIQ32s")
 _MAGIC = b"cauceobj"
-_VERSION = 1
+_VERSION = 2
 
-_KEY = re.compile(r"[0-9a-f]{8,128}")
 _SUFFIX = ".blob"
 # A finished file, or one that a writer is at, or was at when it died: both count and are evicted.
-_NAME = re.compile(rf"[0-9a-f]{{8,128}}\{_SUFFIX}(\.[0-9a-f]+)?")
+_NAME = rf"[0-9a-f]{{8,128}}\{_SUFFIX}(\.[0-9a-f]+)?"
 
 # Where the platform has it: links are not followed, and a pipe is not waited for.
 _READ = os.O_RDONLY
@@ -42,6 +44,11 @@ for _name in ("O_NOFOLLOW", "O_CLOEXEC", "O_BINARY"):
     _READ |= getattr(os, _name, 0)
     _WRITE |= getattr(os, _name, 0)
 _READ |= getattr(os, "O_NONBLOCK", 0)
+
+
+def digest(content: bytes) -> bytes:
+    """32 bytes that no two contents share (BLAKE2b, RFC 7693)."""
+    return blake2b(content, digest_size=32).digest()
 
 
 class Store:
@@ -56,9 +63,11 @@ class Store:
         limit: how many bytes the files may take up together; with 0 nothing is kept or found.
     """
 
-    def __init__(self, folder: Path | None = None, limit: int = DEFAULT_LIMIT) -> None:
+    def __init__(
+        self, folder: str | os.PathLike[str] | None = None, limit: int = DEFAULT_LIMIT
+    ) -> None:
         folder = default_folder() if folder is None else folder
-        self.folder = None if folder is None else folder.absolute()
+        self.folder = None if folder is None else os.path.abspath(folder)
         self.limit = limit
 
     def get(self, key: str) -> bytes | None:
@@ -69,7 +78,7 @@ class Store:
         try:
             descriptor = os.open(path, _READ)
         except OSError:
-            if path.is_symlink():
+            if os.path.islink(path):
                 _remove(path)
             return None
         try:
@@ -87,13 +96,13 @@ class Store:
     def put(self, key: str, blob: bytes) -> None:
         """Keep a blob under a key, in the place of an older one; where it cannot be, do nothing."""
         path = self._path(key)
-        if path is None or _HEAD.size + len(key) + len(blob) > self.limit:
+        if path is None or self.folder is None or _HEAD.size + len(key) + len(blob) > self.limit:
             return
         with suppress(OSError):
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            os.makedirs(self.folder, mode=0o700, exist_ok=True)
             if not self._trusted():
                 return
-            draft = path.with_name(f"{path.name}.{os.urandom(8).hex()}")
+            draft = f"{path}.{os.urandom(8).hex()}"
             try:
                 with open(os.open(draft, _WRITE, 0o600), "wb") as file:
                     file.write(_head(key, blob))
@@ -108,11 +117,12 @@ class Store:
         for file in self._files():
             _remove(file.path)
 
-    def _path(self, key: str) -> Path | None:
-        assert _KEY.fullmatch(key), f"a key is a hexadecimal digest, not {key!r}"
+    def _path(self, key: str) -> str | None:
+        hexadecimal = 8 <= len(key) <= 128 and set(key) <= set("0123456789abcdef")
+        assert hexadecimal, f"a key is a hexadecimal digest, not {key!r}"
         if self.folder is None or self.limit <= 0:
             return None
-        return self.folder / (key + _SUFFIX)
+        return os.path.join(self.folder, key + _SUFFIX)
 
     def _trusted(self) -> bool:
         """Whether the folder is there and only this user can put files into it."""
@@ -143,20 +153,20 @@ class Store:
             return files
         with suppress(OSError), os.scandir(self.folder) as entries:
             for entry in entries:
-                if _NAME.fullmatch(entry.name):
+                if re.fullmatch(_NAME, entry.name):
                     with suppress(FileNotFoundError):  # somebody else removed it
                         status = entry.stat(follow_symlinks=False)
                         files.append(_File(status.st_mtime_ns, status.st_size, entry.path))
         return files
 
-    def _trim(self, new: Path) -> None:
+    def _trim(self, new: str) -> None:
         """Remove what was used least recently, but not the file just written, to fit the limit."""
         files = self._files()
         total = sum(file.nbytes for file in files)
         if total <= self.limit:
             return
         for file in sorted(files):
-            if file.path != str(new):
+            if file.path != new:
                 _remove(file.path)
                 total -= file.nbytes
             if total <= self.limit:
@@ -171,16 +181,16 @@ class _File(NamedTuple):
     path: str
 
 
-def default_folder() -> Path | None:
+def default_folder() -> str | None:
     """``CAUCE_CACHE_DIR``, or ``cauce`` in ``XDG_CACHE_HOME`` or in ``~/.cache``; None: no home."""
     chosen = os.environ.get("CAUCE_CACHE_DIR")
     if chosen:
-        return Path(chosen)
+        return chosen
     shared = os.environ.get("XDG_CACHE_HOME", "")
     if os.path.isabs(shared):  # XDG Base Directory Specification: others are to be ignored
-        return Path(shared, "cauce")
+        return os.path.join(shared, "cauce")
     home = os.path.expanduser("~")
-    return Path(home, ".cache", "cauce") if os.path.isabs(home) else None
+    return os.path.join(home, ".cache", "cauce") if os.path.isabs(home) else None
 
 
 def default_store() -> Store:
@@ -191,8 +201,7 @@ def default_store() -> Store:
 
 def _head(key: str, blob: bytes) -> bytes:
     """All that stands before the blob of a key."""
-    digest = hashlib.sha256(blob).digest()
-    return _HEAD.pack(_MAGIC, _VERSION, len(key), len(blob), digest) + key.encode()
+    return _HEAD.pack(_MAGIC, _VERSION, len(key), len(blob), digest(blob)) + key.encode()
 
 
 def _only_ours(status: os.stat_result) -> bool:
@@ -216,6 +225,6 @@ def _read(descriptor: int, size: int) -> bytes:
     return b"".join(parts)
 
 
-def _remove(path: Path | str) -> None:
+def _remove(path: str) -> None:
     with suppress(OSError):
         os.unlink(path)

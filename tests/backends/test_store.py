@@ -32,13 +32,13 @@ def store(tmp_path: Path) -> Store:
 
 def file_of(store: Store, key: str = KEY) -> Path:
     assert store.folder is not None
-    (path,) = store.folder.glob(f"{key}*")
+    (path,) = Path(store.folder).glob(f"{key}*")
     return path
 
 
 def names(store: Store) -> set[str]:
     assert store.folder is not None
-    return {path.name for path in store.folder.iterdir()}
+    return {path.name for path in Path(store.folder).iterdir()}
 
 
 # ---- what it keeps -----------------------------------------------------------------------------
@@ -288,13 +288,13 @@ def test_where_the_store_lies(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
     monkeypatch.setenv("USERPROFILE", str(tmp_path))
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     monkeypatch.delenv("CAUCE_CACHE_DIR", raising=False)
-    assert default_store().folder == tmp_path / ".cache" / "cauce"
+    assert default_store().folder == str(tmp_path / ".cache" / "cauce")
     monkeypatch.setenv("XDG_CACHE_HOME", "relative/is/ignored")
-    assert default_store().folder == tmp_path / ".cache" / "cauce"
+    assert default_store().folder == str(tmp_path / ".cache" / "cauce")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
-    assert default_store().folder == tmp_path / "xdg" / "cauce"
+    assert default_store().folder == str(tmp_path / "xdg" / "cauce")
     monkeypatch.setenv("CAUCE_CACHE_DIR", str(tmp_path / "own"))
-    assert default_store().folder == tmp_path / "own"
+    assert default_store().folder == str(tmp_path / "own")
     default_store().put(KEY, BLOB)
     assert default_store().get(KEY) == BLOB
     assert (tmp_path / "own").is_dir()
