@@ -59,12 +59,14 @@ class Plan:
     """How a contraction runs.
 
     Attributes:
+        around: the parallel axes that tasks count, outermost first.
         vector: the axis across the lanes: stride 1 in the result, and at best 0 or 1 elsewhere.
         tile: axes unrolled into accumulators, with how many; the first is looped over within a
-            task, the factors of the others divide their sizes.
+            task, the others are unrolled whole.
         sum: the summed axes, outermost first.
     """
 
+    around: tuple[str, ...]
     vector: str
     tile: tuple[tuple[str, int], ...]
     sum: tuple[str, ...]
@@ -72,7 +74,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Contraction:
-    """What to compute: sizes of all axes, the parallel ones in order, and the arrays.
+    """What to compute: the sizes of all axes, and the arrays.
 
     ``finish`` makes of each sum, and of the elements of ``others`` at its place, what is stored.
     ``part`` cuts a summed axis: (parallel axis, summed axis, size) says that part p sums over the
@@ -81,7 +83,6 @@ class Contraction:
 
     dtype: DType
     sizes: Mapping[str, Dim]
-    parallel: tuple[str, ...]
     result: Operand
     a: Operand
     b: Operand
@@ -92,17 +93,12 @@ class Contraction:
 
 def write_contraction(code: NodeCode, what: Contraction, plan: Plan) -> None:
     """Write one launch."""
-    inner = plan.tile[0][0]
-    steps = dict(plan.tile[1:])
-    around = [axis for axis in what.parallel if axis not in (plan.vector, inner)]
-    counts = [what.sizes[axis] // steps.get(axis, 1) for axis in around]
-    with code.stage(product(tuple(counts))) as stage:
+    counts = tuple(what.sizes[axis] for axis in plan.around)
+    with code.stage(product(counts)) as stage:
         writer = _Writer(code, stage, what, plan)
         with stage.tasks() as task:
             indices = unravel(stage, task, [stage.dim(count) for count in counts])
-            point = {
-                axis: stage.f.mul(index, steps.get(axis, 1)) for axis, index in zip(around, indices)
-            }
+            point = dict(zip(plan.around, indices))
             writer.begin(point)
             writer.blocks(point)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from ...ir import Graph, Input, Node, Value
 from ...ir.ops import shape
 from ...ir.ops.constant import Constant
+from ...ir.ops.fused import Kernel
 from .code import Access
 from .kernels import anchor
 from .layouts import concat_places, layout_of
@@ -122,11 +123,9 @@ class _Finder:
 
     def _may_overwrite(self, node: Node, source: Value, value: Value) -> bool:
         """Whether ``value`` can take the place of ``source``, read at the same places alone."""
-        homes, inner = self.homes, anchor(node)
-        if not inner.op.elementwise:
-            rest = [place for place in range(len(node.operands)) if place not in inner.places]
-            if source not in [node.operands[place] for place in rest]:
-                return False
+        homes = self.homes
+        if source not in node.operands or not _at_its_place(node, source):
+            return False
         root = homes.roots[source]
         others = [operand for operand in node.operands if operand is not source]
         if homes.accesses[source].slot in homes.external or self._is_whole(root):
@@ -162,7 +161,7 @@ class _Finder:
             node = value.node
             alone = sum(other is value for other in given) == 1
             kept = any(other is target for other in given)
-            if node is None or kept or not alone or not node.op.elementwise:
+            if node is None or kept or not alone or not _at_its_place(node, target):
                 continue
             place = self._order[node]
             views = [user.result for user in target.users if isinstance(user.op, _VIEWS)]
@@ -170,3 +169,14 @@ class _Finder:
             if over and last.get(target, -1) <= place:
                 targets[value] = target
         return targets
+
+
+def _at_its_place(node: Node, value: Value) -> bool:
+    """Whether a node that reads ``value`` reads, for each result, the element at the same place.
+
+    An elementwise op does, and so does what stands behind the op of weight in a kernel.
+    """
+    if node.op.elementwise:
+        return True
+    places = [place for place, operand in enumerate(node.operands) if operand is value]
+    return isinstance(node.op, Kernel) and not set(places) & set(anchor(node).places)

@@ -61,26 +61,27 @@ def write_tiles(
         grouped = replace(
             what,
             sizes={**what.sizes, "u": full, "t": vectors, vector: lanes},
-            parallel=(*before, "u", *behind, inner, vector),
             result=result,
             a=a,
             b=b,
             others=tuple(more),
         )
-        write_contraction(code, grouped, Plan(vector, ((inner, columns), ("t", vectors)), summed))
+        around = (*before, "u", *behind)
+        tile = ((inner, columns), ("t", vectors))
+        write_contraction(code, grouped, Plan(around, vector, tile, summed))
     if rest != 0:
         result, a, b, *more = (array.after(vector, full * vectors * lanes) for array in arrays)
         columns = _columns(what.sizes[inner], code.target.registers, 1)
         left = replace(
             what,
             sizes={**what.sizes, vector: rest},
-            parallel=(*before, *behind, inner, vector),
             result=result,
             a=a,
             b=b,
             others=tuple(more),
         )
-        write_contraction(code, left, Plan(vector, ((inner, columns),), summed))
+        around = (*before, *behind)
+        write_contraction(code, left, Plan(around, vector, ((inner, columns),), summed))
 
 
 def _groups(count: Dim, lanes: int, registers: int) -> tuple[int, int, Dim]:
@@ -93,8 +94,7 @@ def _groups(count: Dim, lanes: int, registers: int) -> tuple[int, int, Dim]:
 
 def _write_convolution(code: NodeCode, what: Contraction) -> None:
     """Write a convolution in the order of loops that brings the fewest bytes from far away."""
-    vector = "g" if what.sizes["o"] == 1 and what.sizes["g"] != 1 else "o"
-    filters = tuple(axis for axis in ("g", "o") if axis != vector)
+    vector, *filters = _filters(what)
     lanes = code.target.lanes(what.dtype.itemsize)
     _, groups, rest = _groups(what.sizes[vector], lanes, code.target.registers)
     weights = _known_bytes(what, [what.sizes[axis] for axis in "gocrs"])
@@ -106,10 +106,15 @@ def _write_convolution(code: NodeCode, what: Contraction) -> None:
     costs = {
         (("n", "i", *filters), ()): _cost(weights, rows),
         (("n", *filters), ("i",)): _cost(weights, 1) + _cost(image, times),
-        (filters, ("n", "i")): _FAR_COST * times * image,
+        (tuple(filters), ("n", "i")): _FAR_COST * times * image,
     }
     before, behind = min(costs, key=lambda order: costs[order])
     write_tiles(code, what, vector, "j", ("r", "s", "c"), before, behind)
+
+
+def _filters(what: Contraction) -> tuple[str, str]:
+    """The axis across the lanes, outputs of a group or groups of one, then the other of them."""
+    return ("g", "o") if what.sizes["o"] == 1 and what.sizes["g"] != 1 else ("o", "g")
 
 
 def _cost(nbytes: int, times: int) -> int:
@@ -180,7 +185,6 @@ def matmul(code: NodeCode) -> None:
     what = Contraction(
         z.dtype,
         sizes,
-        axes,
         Operand(result.slot, result.dtype, dict(zip(axes, result.strides)), result.start),
         over(_rows(code, 0), x.shape, "m", "k"),
         over(code.operand_access(1), y.shape, "k", "n"),
@@ -212,7 +216,6 @@ def conv2d(code: NodeCode) -> None:
     what = Contraction(
         x.dtype,
         _sizes(op, x.shape[0], y, weight),
-        ("n", "g", "o", "i", "j"),
         _outputs(op, code.result_access(), y.shape[1]),
         _reads(op, code.operand_access(0), x.shape[1]),
         _weights(op, code.operand_access(1), weight),
@@ -250,14 +253,12 @@ def conv2d_backward_weight(code: NodeCode) -> None:
     what = Contraction(
         x.dtype,
         {**_sizes(op, chunk, dy, weight), "p": parts},
-        ("p", "g", "o", "r", "s", "c"),
         replace(result, strides={**result.strides, "p": weight.size}),
         parted(reads),
         parted(slopes),
         part=("p", "n", batch),
     )
-    vector = "g" if what.sizes["o"] == 1 and what.sizes["g"] != 1 else "o"
-    filters = tuple(axis for axis in ("g", "o") if axis != vector)
+    vector, *filters = _filters(what)
     write_tiles(code, what, vector, "c", ("n", "i", "j"), ("p", *filters, "r", "s"))
 
     def total(stage: Stage, lanes: int, values: Sequence[V]) -> V:
@@ -312,7 +313,6 @@ def conv2d_backward_data(code: NodeCode) -> None:
         what = Contraction(
             dy.dtype,
             sizes,
-            ("n", "g", "o", "i", "j"),
             over(code.result_access()),
             Operand(source.slot, source.dtype, reads, start),
             Operand(own.slot, own.dtype, turned, tap_start, own.block, own.apart),
