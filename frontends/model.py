@@ -280,7 +280,6 @@ def load(path: str | os.PathLike[str]) -> Model:
     """Read a model that :meth:`Model.save` wrote.
 
     Raises:
-        MissingExtra: safetensors is not installed.
         FileNotFoundError: there is no such file.
         DataError: not a safetensors file, or a damaged one.
         GraphError: a file that is not a model of cauce.

@@ -38,7 +38,7 @@ def load_torch_weights(
         GraphError: names that are missing, unexpected, or the same after renaming.
         DataError: not a safetensors file, or a damaged one.
         ShapeError, TypeMismatch: an array that does not fit.
-        FileNotFoundError, MissingExtra: there is no such file; safetensors is not installed.
+        FileNotFoundError: there is no such file.
     """
     given = weights if isinstance(weights, Mapping) else load_tensors(weights)[0]
     arrays: dict[str, Array] = {}

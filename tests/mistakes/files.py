@@ -94,7 +94,7 @@ def export_without_onnx():
 @mistake(
     MissingExtra,
     ImportError,
-    says="saving and loading needs safetensors",
+    says="saving needs safetensors",
     fix="pip install 'cauce[train]'",
     line='model.save("net.safetensors")',
     without="safetensors",
