@@ -58,7 +58,7 @@ class Op(Record):
     def __post_init__(self) -> None:
         values = vars(self)
         for name in self._names:
-            coerce = ATTRIBUTE_KINDS[str(self.__dataclass_fields__[name].type)]
+            coerce = ATTRIBUTE_KINDS[str(self._kinds[name])]
             values[name] = coerce(values[name], name)
         self.check()
 
@@ -145,7 +145,7 @@ class Op(Record):
     @cache
     def defaults(cls) -> Mapping[str, Any]:
         """The attributes that may be left out, each with its value then."""
-        kinds = {field.name: ATTRIBUTE_KINDS[str(field.type)] for field in dataclasses.fields(cls)}
+        kinds = {name: ATTRIBUTE_KINDS[str(kind)] for name, kind in cls._kinds.items()}
         return {name: kinds[name](value, name) for name, value in cls._defaults.items()}
 
     def with_attributes(self: OpT, **changes: Any) -> OpT:
@@ -210,10 +210,10 @@ def register(cls: type[OpT]) -> type[OpT]:
     Raises:
         GraphError: another op has that name, or an attribute is annotated as what none can be.
     """
-    for field in dataclasses.fields(cls):
-        if str(field.type) not in ATTRIBUTE_KINDS:
+    for name, kind in cls._kinds.items():
+        if str(kind) not in ATTRIBUTE_KINDS:
             raise GraphError(
-                f"{cls.__name__}.{field.name} is annotated as {field.type}, no kind of attribute",
+                f"{cls.__name__}.{name} is annotated as {kind}, no kind of attribute",
                 fix="let the file begin with from __future__ import annotations, and use "
                 "int, float, bool, str, DType, Dim, Pair, ..., or tuple[int, ...], or int | None",
             )

@@ -2,13 +2,14 @@
 
 ``dataclass(frozen=True)`` writes six methods for each class as text and compiles them, a third of
 a millisecond in all. There are more than a hundred ops and passes, which every program imports
-before it does anything. So their methods stand here, once; ``fields``, ``replace`` and the like
-are those of dataclasses.
+before it does anything. So their methods stand here, once. ``fields``, ``replace`` and the like
+are those of dataclasses, for a record becomes one when it is first asked for its fields.
 """
 
 from __future__ import annotations
 
-from dataclasses import Field, FrozenInstanceError, dataclass, fields
+from dataclasses import FrozenInstanceError, dataclass
+from inspect import get_annotations
 from typing import TYPE_CHECKING, Any, ClassVar, dataclass_transform
 
 if TYPE_CHECKING:
@@ -29,11 +30,21 @@ class _Signature:
                     name,
                     Parameter.POSITIONAL_OR_KEYWORD,
                     default=cls._defaults.get(name, Parameter.empty),
-                    annotation=cls.__dataclass_fields__[name].type,
+                    annotation=cls._kinds[name],
                 )
                 for name in cls._names
             ]
         )
+
+
+class _Fields:
+    """The fields of a class of records as dataclasses want them, made when asked for."""
+
+    def __get__(self, record: Record | None, cls: type[Record]) -> Any:
+        if cls is Record:
+            raise AttributeError("Record itself is no dataclass")
+        dataclass(init=False, repr=False, eq=False)(cls)  # puts them in the place of this
+        return cls.__dataclass_fields__
 
 
 @dataclass_transform(frozen_default=True)
@@ -45,14 +56,21 @@ class Record:
     """
 
     __signature__: ClassVar[Any] = _Signature()
-    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
-    _names: ClassVar[tuple[str, ...]] = ()  # of the fields, in order
+    __dataclass_fields__: ClassVar[Any] = _Fields()
+    _kinds: ClassVar[dict[str, Any]] = {}  # the annotations of the fields, in order
+    _names: ClassVar[tuple[str, ...]] = ()
     _defaults: ClassVar[dict[str, Any]] = {}
 
     def __init_subclass__(cls) -> None:
-        dataclass(init=False, repr=False, eq=False)(cls)
-        cls._names = tuple(field.name for field in fields(cls))
-        cls._defaults = {name: getattr(cls, name) for name in cls._names if hasattr(cls, name)}
+        cls.__dataclass_fields__ = _Fields()
+        kinds: dict[str, Any] = {}
+        for base in reversed(cls.__mro__[1:]):
+            kinds.update(vars(base).get("_kinds", {}))
+        own = get_annotations(cls).items()
+        kinds.update((name, kind) for name, kind in own if "ClassVar" not in str(kind))
+        cls._kinds, cls._names = kinds, tuple(kinds)
+        type.__setattr__(cls, "__match_args__", cls._names)
+        cls._defaults = {name: getattr(cls, name) for name in kinds if hasattr(cls, name)}
 
     def __init__(self, *values: Any, **named: Any) -> None:
         given = dict(zip(self._names, values), **named)
