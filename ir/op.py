@@ -142,6 +142,11 @@ class Op(Record):
             yield name, getattr(self, name)
 
     @classmethod
+    def kinds(cls) -> Mapping[str, Any]:
+        """The annotation of each attribute, in order."""
+        return cls._kinds
+
+    @classmethod
     @cache
     def defaults(cls) -> Mapping[str, Any]:
         """The attributes that may be left out, each with its value then."""

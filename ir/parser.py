@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -245,7 +244,7 @@ class _Parser:
         return value
 
     def _op(self, cls: type[Op], token: _Token) -> Op:
-        known = [field.name for field in dataclasses.fields(cls)]
+        known = cls.kinds()
         attributes: dict[str, Any] = {}
         while self.token.kind == "word":
             word = self.expect("word")

@@ -5,7 +5,6 @@ The grammar is written down in ``docs/text-format.md``.
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import math
 import re
@@ -23,6 +22,7 @@ from .types import Array, DType
 
 WORD = r"[A-Za-z_](?:[A-Za-z0-9_.~-]*[A-Za-z0-9_])?"
 NAME = r"[A-Za-z0-9_](?:[A-Za-z0-9_.~/-]*[A-Za-z0-9_])?"
+_BARE = re.compile(NAME)
 # Constants with more elements than this are printed by digest.
 LARGE = 64
 
@@ -72,21 +72,20 @@ def print_attributes(op: Op, *, locations: bool = True, indent: str = "") -> lis
     """``name=value`` for every attribute that differs from its default."""
     shown = []
     defaults = op.defaults()
-    for field in dataclasses.fields(op):
-        value = getattr(op, field.name)
+    for name, value in op.attributes():
         # Unlike ==, repr tells -0.0 from 0.0 and True from 1.
-        if field.name in defaults and repr(value) == repr(defaults[field.name]):
+        if name in defaults and repr(value) == repr(defaults[name]):
             continue
-        collapse = field.type in COLLAPSIBLE
+        collapse = op.kinds()[name] in COLLAPSIBLE
         text = _attribute(value, collapse=collapse, locations=locations, indent=indent)
-        shown.append(f"{field.name}={text}")
+        shown.append(f"{name}={text}")
     return shown
 
 
 def ref(value: Value) -> str:
     """How a value is referred to: ``%name``, or ``@name`` for inputs other than data."""
     outside = isinstance(value, Input) and value.role is not Role.DATA
-    bare = re.fullmatch(NAME, value.name)
+    bare = _BARE.fullmatch(value.name)
     return ("@" if outside else "%") + (value.name if bare else json.dumps(value.name))
 
 

@@ -10,7 +10,7 @@ import math
 import struct
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -21,7 +21,9 @@ from ...ir.record import Record
 from ..contract import Interface
 from .target import Target
 
-_MAGIC = b"cauce artifact 1\n"
+_MAGIC = b"cauce artifact 2\n"
+
+_DTYPES = {dtype.value: dtype for dtype in DType}
 
 # What is added to the name of an entry for the one that also notes times.
 TIMED, REST = ".timed", ".rest"
@@ -155,7 +157,7 @@ class Artifact(Record):
         """
         try:
             return _read(data)
-        except (ValueError, KeyError, TypeError, IndexError, struct.error) as error:
+        except (ValueError, LookupError, TypeError, AttributeError, struct.error) as error:
             raise CompileError(f"these bytes are no compiled code: {error}") from error
 
 
@@ -190,7 +192,7 @@ def _interface_to_json(interface: Interface) -> list[object]:
 
 
 def _interface_from_json(
-    fields: tuple[str, list[list[str]], list[list[str]], list[str]],
+    fields: tuple[str, list[list[Any]], list[list[Any]], list[str]],
 ) -> Interface:
     name, inputs, outputs, updates = fields
     values = tuple(
@@ -202,7 +204,7 @@ def _interface_from_json(
 
 def _entry_to_json(entry: Entry, arrays: list[Array]) -> dict[str, object]:
     def places(found: tuple[Place, ...]) -> list[object]:
-        return [[p.name, p.slot, *_type_to_json(p.type), str(p.nbytes)] for p in found]
+        return [[p.name, p.slot, *_type_to_json(p.type), _dim_to_json(p.nbytes)] for p in found]
 
     arrays += entry.constants.values()
     return {
@@ -210,53 +212,53 @@ def _entry_to_json(entry: Entry, arrays: list[Array]) -> dict[str, object]:
         "symbols": entry.symbols,
         "count": entry.count,
         "table": entry.table,
-        "buffers": [[b.slot, str(b.nbytes), b.first, b.last] for b in entry.buffers],
+        "buffers": [[b.slot, _dim_to_json(b.nbytes), b.first, b.last] for b in entry.buffers],
         "constants": [[s, a.dtype.str, a.shape] for s, a in entry.constants.items()],
         "inputs": places(entry.inputs),
         "outputs": places(entry.outputs),
         "updates": places(entry.updates),
         "in_place": sorted(entry.in_place),
-        "rows": [[r.path, r.op, str(r.flops), str(r.bytes)] for r in entry.rows],
+        "rows": [[r.path, r.op, _dim_to_json(r.flops), _dim_to_json(r.bytes)] for r in entry.rows],
         "launches": entry.launches,
         "batch": entry.batch and [entry.batch.symbol, entry.batch.flops, entry.batch.cut],
     }
 
 
-def _entry_from_json(fields: Mapping[str, list[list[str]]], constants: dict[int, Array]) -> Entry:
+def _entry_from_json(fields: Mapping[str, Any], constants: dict[int, Array]) -> Entry:
     def places(key: str) -> tuple[Place, ...]:
         return tuple(
-            Place(name, int(slot), _type(dtype, shape), _dim(nbytes))
+            Place(name, slot, _type(dtype, shape), _dim(nbytes))
             for name, slot, dtype, shape, nbytes in fields[key]
         )
 
     return Entry(
-        str(fields["name"]),
-        tuple(map(str, fields["symbols"])),
-        int(fields["count"]),  # type: ignore[call-overload]
-        tuple(map(int, fields["table"])),  # type: ignore[arg-type]
-        tuple(
-            Buffer(int(slot), _dim(nbytes), int(first), int(last))
-            for slot, nbytes, first, last in fields["buffers"]
-        ),
+        fields["name"],
+        tuple(fields["symbols"]),
+        fields["count"],
+        tuple(fields["table"]),
+        tuple(Buffer(slot, _dim(size), *span) for slot, size, *span in fields["buffers"]),
         constants,
         places("inputs"),
         places("outputs"),
         places("updates"),
-        frozenset(map(str, fields["in_place"])),
-        tuple(Row(path, op, _dim(flops), _dim(size)) for path, op, flops, size in fields["rows"]),
-        tuple(map(int, fields["launches"])),  # type: ignore[arg-type]
-        Batch(*fields["batch"]) if fields["batch"] else None,  # type: ignore[arg-type]
+        frozenset(fields["in_place"]),
+        tuple(Row(path, op, *map(_dim, costs)) for path, op, *costs in fields["rows"]),
+        tuple(fields["launches"]),
+        Batch(*fields["batch"]) if fields["batch"] else None,
     )
 
 
-def _type_to_json(type_: TensorType) -> tuple[str, list[str]]:
-    return type_.dtype.value, [str(dim) for dim in type_.shape]
+def _type_to_json(type_: TensorType) -> tuple[str, list[int | str]]:
+    return type_.dtype.value, [_dim_to_json(dim) for dim in type_.shape]
 
 
-def _type(dtype: str, shape: str) -> TensorType:
-    return TensorType(DType(dtype), tuple(map(_dim, shape)))
+def _type(dtype: str, shape: list[int | str]) -> TensorType:
+    return TensorType(_DTYPES[dtype], tuple([_dim(dim) for dim in shape]))
 
 
-def _dim(text: str) -> Dim:
-    """A dimension from its text; numbers, which nearly all are, take the short way."""
-    return int(text) if text.isdigit() else as_dim(text)
+def _dim_to_json(dim: Dim) -> int | str:
+    return dim if isinstance(dim, int) else str(dim)
+
+
+def _dim(dim: int | str) -> Dim:
+    return dim if isinstance(dim, int) else as_dim(dim)
