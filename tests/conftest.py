@@ -1,9 +1,12 @@
-"""Hypothesis profiles: "fast" for every day, "thorough" for the slow tier."""
+"""Hypothesis profiles: "fast" for every day, "thorough" for the slow tier; a cache of its own."""
 
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 
+import pytest
 from hypothesis import HealthCheck, Phase, settings
 
 # A failure in CI must fail again on the next run and on every machine: examples are derived from
@@ -21,3 +24,20 @@ settings.register_profile(
     "thorough", settings.get_profile("fast"), max_examples=100, derandomize=False
 )
 settings.load_profile(os.environ.get("CAUCE_HYPOTHESIS", "fast"))
+
+# Compiled code of the user is neither used nor replaced: each run of the tests begins with an empty
+# cache, which its worker processes share.
+_CACHE = "CAUCE_CACHE_DIR"
+_made: list[str] = []
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):
+        _made.append(tempfile.mkdtemp(prefix="cauce-tests-"))
+        os.environ[_CACHE] = _made[-1]
+        os.environ.pop("CAUCE_CACHE", None)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    while _made:
+        shutil.rmtree(_made.pop(), ignore_errors=True)

@@ -36,7 +36,8 @@ def load_or_compile(request: Request) -> LlvmProgram:
     store = default_store()
     known = store.get(key)
     if known is not None:
-        # Where they cannot be read after all, they are made anew.
+        # What is no artifact of this version is made anew. The code in it is taken as it is, for no
+        # check finds wrong instructions: the store gives out only what this user wrote, undamaged.
         with suppress(CompileError):
             return LlvmProgram.of(Artifact.from_bytes(known), request)
     from .build import compile_graph

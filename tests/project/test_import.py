@@ -58,6 +58,41 @@ def test_loading_and_compiling_leave_alone_what_they_do_not_need() -> None:
     assert not loaded & {"hashlib", "numpy.random", "pathlib", "sysconfig", "tempfile"}
 
 
+WARM = """
+import sys, numpy as np, cauce
+model = cauce.load(sys.argv[1])
+predict = cauce.compile(model, backend="llvm")
+predict(np.zeros((1, 1, 28, 28), np.float32))
+"""
+
+
+def test_code_from_the_cache_runs_without_what_made_it(tmp_path: Path) -> None:
+    file = tmp_path / "lenet5.safetensors"
+    cauce.models.lenet5.init(image=("N", 1, 28, 28)).save(file)
+    script = f"{WARM}\nimport json; print(json.dumps(list(sys.modules)))"
+    environment = {"CAUCE_CACHE_DIR": str(tmp_path / "cache"), "CAUCE_CACHE": "1"}
+    cold, warm = (set(run(script, str(file), **environment)) for _ in range(2))
+    assert {"llvmlite.binding", "cauce.backends.llvm.build", "cauce.passes.pipelines"} <= cold
+    assert not HEAVY & {name.partition(".")[0] for name in warm}
+    assert not {name for name in warm if name.startswith("cauce.passes")}
+    runs = [
+        "artifact",
+        "cache",
+        "elf",
+        "engine",
+        "loader",
+        "memory",
+        "pool",
+        "program",
+        "store",
+        "target",
+    ]
+    native = {name for name in warm if name.startswith("cauce.backends.llvm.")}
+    assert native == {f"cauce.backends.llvm.{name}" for name in runs}
+    assert "cauce.frontends.tracing" not in warm
+    assert not warm & {"hashlib", "pathlib", "tempfile"}
+
+
 def test_names_are_found_where_type_checkers_look_for_them() -> None:
     tree = ast.parse((ROOT / "cauce" / "__init__.py").read_text(encoding="utf-8"))
     checked = next(node for node in tree.body if isinstance(node, ast.If) and node.orelse)
