@@ -117,6 +117,10 @@ class Op(Record):
         """FLOPs and bytes; one operation for each result element unless an op says otherwise."""
         return Cost(product_sum(results), bytes_moved(operands, results))
 
+    def indices(self, *operands: TensorType) -> Mapping[int, Dim]:
+        """The places of operands that are indices, each with the size that they choose among."""
+        return {}
+
     @property
     def is_composite(self) -> bool:
         """Whether the op is made of others (has a ``decompose``)."""

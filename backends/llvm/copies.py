@@ -232,6 +232,15 @@ def index_of(stage: Stage, dtype: DType, pointer: V, place: V) -> V:
     return convert(stage.f, load(stage, dtype, at, 1), dtype, DType.I64, 1)
 
 
+def index_below(stage: Stage, size: V, dtype: DType, pointer: V, place: V) -> V:
+    """An index as i64; what is out of range becomes the last one, and no address leaves the array.
+
+    Those that a caller gives are checked before, see ``backends/indices.py``.
+    """
+    last = stage.f.op("sub", size, i64(1))
+    return stage.f.intrinsic("umin", index_of(stage, dtype, pointer, place), last)
+
+
 def _rows(x_shape: Shape, indices: Shape, axis: int) -> tuple[Shape, Shape]:
     return x_shape[:axis], x_shape[axis + 1 :]
 
@@ -253,7 +262,7 @@ def gather(code: NodeCode) -> None:
         many, size, width = stage.dim(indices.size), stage.dim(length), stage.dim(count)
         with stage.tasks() as task:
             row, place = f.op("udiv", task, many), f.op("urem", task, many)
-            index = index_of(stage, indices.dtype, chosen, place)
+            index = index_below(stage, size, indices.dtype, chosen, place)
             start = f.mul(f.add(f.mul(row, size), index), width)
             item = x.dtype.itemsize
             with f.loop(width) as loop:
@@ -282,7 +291,7 @@ def gather_backward(code: NodeCode) -> None:
         with stage.tasks() as task:
             row, column = f.op("udiv", task, width), f.op("urem", task, width)
             with f.loop(many) as loop:
-                index = index_of(stage, indices.dtype, chosen, loop.index)
+                index = index_below(stage, size, indices.dtype, chosen, loop.index)
                 there = f.add(f.mul(f.add(f.mul(row, size), index), width), column)
                 here = f.add(f.mul(f.add(f.mul(row, many), loop.index), width), column)
                 at = f.at(target, there, item)

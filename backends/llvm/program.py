@@ -23,6 +23,7 @@ from ..contract import (
     State,
     check_sizes,
 )
+from ..indices import check_index_inputs, index_inputs
 from ..recent import Recent
 from .artifact import REST, TIMED, Artifact, Entry, Place
 from .engine import Code, assembly, load
@@ -234,6 +235,7 @@ class LlvmProgram(Program):
         self._leaving = (*artifact.main.outputs, *artifact.main.updates)
         self._pool = shared_pool(thread_count(request.threads))
         self._idle: list[tuple[Layout, Arena]] = []
+        self._indices = index_inputs(request.source)
 
     @property
     def interface(self) -> Interface:
@@ -327,6 +329,8 @@ class LlvmProgram(Program):
         profile: list[NodeTime] | None = None,
     ) -> list[Array]:
         assert state is None or isinstance(state, ArrayState)
+        names = (value.name for value in self._interface.called)
+        check_index_inputs(self._indices, dict(zip(names, inputs)), dims)
         entry = self._main.entry
         held = state.arrays if state is not None else {}
         arrays = self._input_arrays(held, packed, inputs)

@@ -6,7 +6,7 @@ import numpy as np
 
 from ...ir import Array
 from ...ir.dims import sizes
-from ...ir.ops.shape import Expand, GatherBackward, Pad, Reshape, SliceBackward
+from ...ir.ops.shape import Expand, GatherBackward, Pad, Reshape, SliceBackward, check_indices
 from .kernels import kernel
 from .layout import laid_channels_last
 from .memory import Memory
@@ -45,11 +45,13 @@ def expand(op: Expand, memory: Memory, x: Array) -> Array:
 @kernel(GatherBackward)
 def gather_backward(op: GatherBackward, memory: Memory, dy: Array, indices: Array) -> Array:
     """Rows sorted by their index, then one sum for each run of equal indices."""
+    (size,) = sizes((op.size,))
+    check_indices(op.name, indices, size)
     axis = op.axis % (dy.ndim - indices.ndim + 1)
     lead = tuple(range(axis, axis + indices.ndim))
     front = np.moveaxis(dy, lead, range(indices.ndim))
     rest = front.shape[indices.ndim :]
-    dx = np.zeros((*sizes((op.size,)), *rest), dy.dtype)
+    dx = np.zeros((size, *rest), dy.dtype)
     if indices.size:
         order = np.argsort(indices, axis=None, kind="stable")
         found, starts = np.unique(indices.ravel()[order], return_index=True)

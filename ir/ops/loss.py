@@ -7,13 +7,13 @@ Names, argument order and defaults are those of ``torch.nn.functional``. ``reduc
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 import numpy as np
 
 from ..builder import Builder
-from ..dims import sizes
+from ..dims import Dim, sizes
 from ..errors import AttributeMistake, ShapeError, TypeMismatch
 from ..graph import Value
 from ..op import Cost, Op, Values, bytes_moved, register
@@ -128,6 +128,10 @@ class ClassLoss(Loss):
                 fix=f"give class indices {indices}, or class probabilities {logits}",
             )
         return self.reduced(each)
+
+    def indices(self, *operands: TensorType) -> Mapping[int, Dim]:
+        logits, target = operands
+        return {} if target.dtype.is_float else {1: logits.shape[1]}
 
     def check_labels(self, target: Array, classes: int) -> None:
         """Raise ShapeError unless every label lies within 0 .. classes - 1."""

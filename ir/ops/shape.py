@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -298,6 +299,9 @@ class Gather(Op):
         check_indices(self.name, indices, x.shape[self.axis])
         return np.take(x, indices, axis=self.axis)
 
+    def indices(self, *operands: TensorType) -> Mapping[int, Dim]:
+        return {1: operands[0].shape[self.axis]}
+
     def gradient(self, b: Builder, node: Node, dy: Value) -> Gradients:
         x, indices = node.operands
         axis = normalize_axis(self.axis, x.type.rank, self.name)
@@ -323,13 +327,18 @@ class GatherBackward(Op):
         return dy.with_shape((*dy.shape[:axis], self.size, *dy.shape[axis + indices.rank :]))
 
     def reference(self, dy: Array, indices: Array) -> Array:
+        (size,) = sizes((self.size,))
+        check_indices(self.name, indices, size)
         axis = self.axis % (dy.ndim - indices.ndim + 1)
         tail = dy.shape[axis + indices.ndim :]
-        dx = np.zeros((*dy.shape[:axis], *sizes((self.size,)), *tail), dy.dtype)
+        dx = np.zeros((*dy.shape[:axis], size, *tail), dy.dtype)
         rows = np.moveaxis(dx, axis, 0)
         lead = tuple(range(axis, axis + indices.ndim))
         np.add.at(rows, indices, np.moveaxis(dy, lead, range(indices.ndim)))
         return dx
+
+    def indices(self, *operands: TensorType) -> Mapping[int, Dim]:
+        return {1: self.size}
 
     def gradient(self, b: Builder, node: Node, dx: Value) -> Gradients:
         return (b(Gather(self.axis), dx, node.operands[1]), None)
@@ -394,3 +403,6 @@ class OneHot(Op):
     def reference(self, indices: Array) -> Array:
         check_indices(self.name, indices, self.depth)
         return (indices[..., None] == np.arange(self.depth)).astype(self.dtype.numpy)
+
+    def indices(self, *operands: TensorType) -> Mapping[int, Dim]:
+        return {0: self.depth}
