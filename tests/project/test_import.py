@@ -6,6 +6,7 @@ import ast
 import importlib
 import json
 import os
+import site
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -21,11 +22,18 @@ from .house import FOLDERS, HEAVY, ROOT
 
 
 def run(script: str, *arguments: str, **environment: str) -> Any:
-    """What ``script``, run by a new interpreter at the root, prints as JSON in its last line."""
+    """What ``script``, run by a new interpreter at the root, prints as JSON in its last line.
+
+    It runs without ``site``: an editable install finds its modules by a hook that is run there, and
+    that hook imports modules itself (pathlib, for one).
+    """
+    folders = [str(ROOT), *site.getsitepackages()]
+    if site.ENABLE_USER_SITE:
+        folders.append(site.getusersitepackages())
     done = subprocess.run(
-        [sys.executable, "-c", script, *arguments],
+        [sys.executable, "-S", "-c", script, *arguments],
         cwd=ROOT,
-        env={**os.environ, **environment},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(folders), **environment},
         capture_output=True,
         text=True,
     )
