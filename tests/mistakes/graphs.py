@@ -102,8 +102,8 @@ def op_of_a_name_that_is_taken():
 @mistake(
     UnsupportedOp,
     NotImplementedError,
-    says="the numpy backend has no kernel for swish",
-    fix="@kernel(Swish)",
+    says="the llvm backend has no kernel for swish",
+    fix="@emits(Swish)",
     line="return nn.apply(Swish(), nn.conv2d(image, 4, 3))",
     ends="cauce.compile(model)",
 )
