@@ -26,7 +26,7 @@ help:
 	@echo "make format     rewrite the sources in ruff's format"
 	@echo "make types      mypy, strict"
 	@echo "make docs       rewrite the generated parts of the documentation"
-	@echo "make demo       train a residual network on digits, export it, compare with ONNX Runtime"
+	@echo "make demo       train a residual network on digits, export it, compare with others"
 	@echo "make bench      measure against PyTorch, ONNX Runtime and OpenVINO (benchmarks/README.md)"
 	@echo "make clean      remove the virtual environment, builds and caches"
 

@@ -176,4 +176,7 @@ def test_vanishing_gradients(tmp_path: Path) -> None:
 def test_demo(tmp_path: Path) -> None:
     """One seed of the three: it ends with an error unless it keeps its promise."""
     output = run("demo.py", "--seeds", "0", folder=tmp_path)
+    assert "of training on the llvm backend" in output
     assert "the same class for 359 of 359 test images" in output
+    assert len(re.findall(r"takes [\d.]+ ms, [\d.]+ times as fast", output)) == 2
+    assert max(numbers("their results are", output)) < 1e-4
