@@ -29,8 +29,9 @@ _STRING = r'"(?:[^"\\\x00-\x1f]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*"'  # as in J
 # Types and locations are one token each: a text repeats few of them many times.
 _TYPE = re.compile(
     rf"({'|'.join(_DTYPES)})\s*\[([^\]]*)\]"
-    # The layout: the axes in order, zeros around an image, the size of blocks.
-    r"(?:\{(\d+(?:,\d+)*)(?: halo (\d+(?:,\d+){3}))?(?: block (\d+))?(?: pad (\d+))?\})?"
+    # The layout: the axes in order, zeros around an image, the size of blocks, unused elements.
+    # (The pattern is part of a verbose one, where a bare space means nothing.)
+    r"(?:\{(\d+(?:,\d+)*)(?:\ halo\ (\d+(?:,\d+){3}))?(?:\ block\ (\d+))?(?:\ pad\ (\d+))?\})?"
 )
 _FRAME = re.compile(rf"([A-Za-z0-9_.-]+|{_STRING})\s*:\s*(\d{{1,9}})")
 _TOKEN = re.compile(
