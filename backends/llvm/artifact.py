@@ -65,22 +65,29 @@ class Batch(Record):
     Attributes:
         symbol: the dimension that counts its images.
         flops: of one image.
+        together: how many images are worth reading the weights once for.
         cut: launches from here on run for the whole batch: they read large matrices, which are to
             be read once.
     """
 
     symbol: str
     flops: int
+    together: int
     cut: int
+
+    @property
+    def numbers(self) -> tuple[int, int, int]:
+        """All but the symbol, in order."""
+        return self.flops, self.together, self.cut
 
     def piece(self, count: int) -> int:
         """How many images to run at a time, of ``count``.
 
         The fewer they are, the nearer stays what one kernel writes and the next one reads; but
-        each piece costs a call.
+        each piece costs a call, and reads all weights.
         """
-        least = _FLOPS_PER_PIECE / max(1, self.flops)
-        return min(count, 1 << max(0, math.ceil(math.log2(least)))) if least > 1 else 1
+        calls = math.ceil(_FLOPS_PER_PIECE / max(1, self.flops))
+        return min(count, max(1 << (calls - 1).bit_length(), 1 << self.together.bit_length() >> 1))
 
 
 class Entry(Record):
@@ -100,6 +107,7 @@ class Entry(Record):
         rows: the nodes, in order.
         launches: for each launch, which row it belongs to.
         batch: of which images do not meet, if so.
+        given: the sizes of dimensions that are numbers in the source.
     """
 
     name: str
@@ -114,7 +122,8 @@ class Entry(Record):
     in_place: frozenset[str]
     rows: tuple[Row, ...]
     launches: tuple[int, ...]
-    batch: Batch | None = None
+    batch: Batch | None
+    given: Mapping[str, int]
 
 
 class Artifact(Record):
@@ -220,7 +229,8 @@ def _entry_to_json(entry: Entry, arrays: list[Array]) -> dict[str, object]:
         "in_place": sorted(entry.in_place),
         "rows": [[r.path, r.op, _dim_to_json(r.flops), _dim_to_json(r.bytes)] for r in entry.rows],
         "launches": entry.launches,
-        "batch": entry.batch and [entry.batch.symbol, entry.batch.flops, entry.batch.cut],
+        "batch": entry.batch and [entry.batch.symbol, *entry.batch.numbers],
+        "given": entry.given,
     }
 
 
@@ -245,6 +255,7 @@ def _entry_from_json(fields: Mapping[str, Any], constants: dict[int, Array]) -> 
         tuple(Row(path, op, *map(_dim, costs)) for path, op, *costs in fields["rows"]),
         tuple(fields["launches"]),
         Batch(*fields["batch"]) if fields["batch"] else None,
+        fields["given"],
     )
 
 

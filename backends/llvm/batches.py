@@ -1,13 +1,15 @@
 """Whether the images of a batch do not meet: a large batch can then run in pieces that stay in
-the cache, with the same results.
+the cache, with the same results. Where the graph says how many images there are, a symbol takes the
+place of the number.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ...ir import Graph, Node, Value
+from ...ir import Graph, Node, Op, Role, Value
 from ...ir.dims import substitute, symbol, symbols
+from ...ir.errors import CauceError
 from ...ir.ops import adaptive_pool, conv, linear, pool, reduce, shape
 from ...ir.ops.fused import Region
 from ...ir.ops.reorder import Reorder
@@ -16,6 +18,10 @@ from .kernels import anchor
 
 # Bytes of a matrix that is to be read once for all images.
 _LARGE = 1024 * 1024
+
+# How many times the bytes of the largest image the weights may have that each image reads anew:
+# weights that are read in order come faster than images.
+_WEIGHTS_PER_IMAGE = 6
 
 
 def find_batch(graph: Graph, nodes: Sequence[Node]) -> Batch | None:
@@ -36,7 +42,18 @@ def find_batch(graph: Graph, nodes: Sequence[Node]) -> Batch | None:
         return None
     large = (place for place, node in enumerate(nodes) if _reads_large_matrix(node))
     cut = next(large, len(nodes))
-    return Batch(name, sum(_flops(node, name) for node in dict.fromkeys(nodes[:cut])), cut)
+    before = dict.fromkeys(nodes[:cut])
+    read = dict.fromkeys(value for node in before for value in node.operands)
+    weights = sum(_bytes(value, name) for value in read if value not in batched)
+    largest = max((_bytes(value, name) for value in read if value in batched), default=0)
+    together = weights // (_WEIGHTS_PER_IMAGE * largest) if largest else 1
+    return Batch(name, sum(_flops(node, name) for node in before), together, cut)
+
+
+def _bytes(value: Value, name: str) -> int:
+    """The bytes for one image; 0 where they depend on further symbols."""
+    nbytes = substitute(value.type.nbytes, {name: 1})
+    return nbytes if isinstance(nbytes, int) else 0
 
 
 def _reads_large_matrix(node: Node) -> bool:
@@ -52,6 +69,54 @@ def _flops(node: Node, name: str) -> int:
     cost = node.op.cost([v.type for v in node.operands], [v.type for v in node.results])
     flops = substitute(cost.flops, {name: 1})
     return flops if isinstance(flops, int) else 0
+
+
+def free_batch(graph: Graph) -> tuple[Graph, dict[str, int]]:
+    """``graph`` with a symbol for the number of images, and that number by its symbol.
+
+    As it is, and nothing, where it has a symbol already, or images meet, or there is only one.
+    """
+    images = [value for value in graph.inputs if value.role is Role.DATA]
+    lead = {value.type.shape[:1] for value in images}
+    (count,) = lead.pop() if len(lead) == 1 and () not in lead else (1,)
+    if not isinstance(count, int) or count <= 1 or graph.updates:
+        return graph, {}
+    name = "batch"
+    while name in graph.symbols():
+        name += "_"
+    free = Graph(graph.name)
+    known: dict[Value, Value] = {}
+    for source in graph.inputs:
+        shape_ = source.type.shape
+        if source.role is Role.DATA:
+            shape_ = (symbol(name), *shape_[1:])
+        known[source] = free.add_input(source.name, source.type.with_shape(shape_), source.role)
+    for node in graph.nodes:
+        operands = [known[value] for value in node.operands]
+        names = tuple(value.name for value in node.results)
+        try:
+            op = _freed(node.op, operands, count, name)
+            twin = free.add_node(op, operands, names=names, loc=node.loc)
+        except CauceError:  # the number is part of what the op means
+            return graph, {}
+        for value, freed in zip(node.results, twin.results):
+            if freed.type.bind({name: count}) != value.type:
+                return graph, {}
+        known.update(zip(node.results, twin.results))
+    free.outputs = {key: known[value] for key, value in graph.outputs.items()}
+    batched: set[Value] = {value for value in free.inputs if _is_batched(value, name)}
+    return (free, {name: count}) if _apart(free, name, batched) else (graph, {})
+
+
+def _freed(op: Op, operands: Sequence[Value], count: int, name: str) -> Op:
+    """The op for operands whose number of images has a name."""
+    if isinstance(op, Region):
+        types = {own.name: value.type for own, value in zip(op.body.inputs, operands)}
+        return op.with_attributes(body=op.body.copy(types=types))
+    if isinstance(op, (shape.Reshape, shape.Expand)) and _is_batched(operands[0], name):
+        if op.shape[:1] == (count,):
+            return op.with_attributes(shape=(symbol(name), *op.shape[1:]))
+    return op
 
 
 def _symbols(value: Value) -> frozenset[str]:

@@ -9,6 +9,7 @@ from ...ir import Graph
 from ..contract import Interface
 from ..split import split
 from .artifact import Artifact
+from .batches import free_batch
 from .emitter import Module
 from .engine import compile_text
 from .lowering import lower
@@ -40,10 +41,11 @@ def build(graph: Graph, target: Target) -> Build:
     Raises:
         UnsupportedOp: an op or a dtype without native code.
     """
-    lowered = lower(graph, target)
+    free, given = free_batch(graph)
+    lowered = lower(free, target)
     parts = split(lowered)
-    main = make_plan(parts.main, target, "main", sorted(graph.symbols()))
-    prepare = make_plan(parts.prepare, target, "prepare", ())
+    main = make_plan(parts.main, target, "main", sorted(free.symbols()), given)
+    prepare = make_plan(parts.prepare, target, "prepare", (), {})
     module = Module()
     write_pool(module, target)
     for plan in (main, prepare):

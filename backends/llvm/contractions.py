@@ -21,6 +21,11 @@ from .emitter import V, i64
 from .maps import load, store
 from .spaces import unravel
 
+# Blocks lie one behind the other in the order of the sum, and are fetched that many bytes ahead:
+# far enough for a third-level cache, near enough to stay in the first. A line of a cache is fetched
+# at once.
+_AHEAD, _LINE = 4096, 64
+
 Strides = Mapping[str, Dim]
 Point = dict[str, V]
 
@@ -227,6 +232,9 @@ class _Writer:
         self, a: V, b: V, totals: Sequence[V], places: Sequence[dict[str, int]], width: int
     ) -> list[V]:
         loaded: dict[tuple[int, tuple[tuple[str, int], ...]], V] = {}
+        if self.what.b.block and width == self.lanes:
+            for line in range(0, self.what.b.block * self.what.b.dtype.itemsize, _LINE):
+                self.stage.f.prefetch(b, _AHEAD + line)
         return [
             self.stage.f.fma(
                 self._operand(0, a, place, width, loaded),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -27,6 +27,7 @@ class Plan:
     """What a lowered graph became.
 
     Attributes:
+        given: the sizes of symbols that are numbers in the source.
         homes: where every value lives.
         constants: the arrays of constants, by buffer.
         buffers: what the arena holds.
@@ -38,6 +39,7 @@ class Plan:
 
     graph: Graph
     symbols: tuple[str, ...]
+    given: Mapping[str, int]
     entry: str
     homes: Homes
     constants: dict[int, Array] = field(default_factory=dict)
@@ -94,6 +96,7 @@ class Plan:
             tuple(map(_row, nodes)),
             tuple(rows[node] for _, node in self.launches),
             self.batch,
+            self.given,
         )
 
 
@@ -103,10 +106,12 @@ def _row(node: Node) -> Row:
     return Row(inner.path, inner.op.name, cost.flops, cost.bytes)
 
 
-def make_plan(graph: Graph, target: Target, entry: str, symbols: Iterable[str]) -> Plan:
+def make_plan(
+    graph: Graph, target: Target, entry: str, symbols: Iterable[str], given: Mapping[str, int]
+) -> Plan:
     """Give every value of a lowered graph a home and write the code of every node."""
     homes = find_homes(graph)
-    plan = Plan(graph, tuple(symbols), entry, homes, count=homes.count)
+    plan = Plan(graph, tuple(symbols), given, entry, homes, count=homes.count)
     spans: dict[Value, list[int]] = {}
     for node in graph.nodes:
         start = len(plan.launches)

@@ -38,7 +38,7 @@ def write_tiles(
     code: NodeCode,
     what: Contraction,
     vector: str,
-    inner: str,
+    inner: tuple[str, ...],
     summed: tuple[str, ...],
     before: tuple[str, ...],
     behind: tuple[str, ...] = (),
@@ -48,40 +48,40 @@ def write_tiles(
     Groups of vectors come first; what is left of the axis is written as a launch of its own.
 
     Args:
-        before: the parallel axes, beside these two, outside of the groups of vectors.
+        inner: the axis of the columns; before it, the axis of their rows, if they have any.
+        before: the parallel axes, beside the vectors and columns, outside of the groups of vectors.
         behind: those inside.
     """
     lanes = code.target.lanes(what.dtype.itemsize)
     count = what.sizes[vector]
     arrays = (what.result, what.a, what.b, *what.others)
     vectors, full, rest = _groups(count, lanes, code.target.registers)
+
+    def write(
+        vectors: int, arrays: Sequence[Operand], sizes: Steps, before: tuple[str, ...]
+    ) -> None:
+        tile = _columns([(axis, what.sizes[axis]) for axis in inner], code.target.registers, vectors)
+        tiled = [axis for axis, _ in tile]
+        around = tuple(axis for axis in (*before, *behind) if axis not in tiled)
+        if "t" in sizes:
+            tile += (("t", vectors),)
+        result, a, b, *others = arrays
+        part = replace(
+            what,
+            sizes={**what.sizes, **sizes},
+            result=result,
+            a=a,
+            b=b,
+            others=tuple(others),
+        )
+        write_contraction(code, part, Plan(around, vector, tile, summed))
+
     if full:
-        result, a, b, *more = (array.split(vector, lanes, vectors) for array in arrays)
-        columns = _columns(what.sizes[inner], code.target.registers, vectors)
-        grouped = replace(
-            what,
-            sizes={**what.sizes, "u": full, "t": vectors, vector: lanes},
-            result=result,
-            a=a,
-            b=b,
-            others=tuple(more),
-        )
-        around = (*before, "u", *behind)
-        tile = ((inner, columns), ("t", vectors))
-        write_contraction(code, grouped, Plan(around, vector, tile, summed))
+        split = [array.split(vector, lanes, vectors) for array in arrays]
+        write(vectors, split, {"u": full, "t": vectors, vector: lanes}, (*before, "u"))
     if rest != 0:
-        result, a, b, *more = (array.after(vector, full * vectors * lanes) for array in arrays)
-        columns = _columns(what.sizes[inner], code.target.registers, 1)
-        left = replace(
-            what,
-            sizes={**what.sizes, vector: rest},
-            result=result,
-            a=a,
-            b=b,
-            others=tuple(more),
-        )
-        around = (*before, *behind)
-        write_contraction(code, left, Plan(around, vector, ((inner, columns),), summed))
+        left = [array.after(vector, full * vectors * lanes) for array in arrays]
+        write(1, left, {vector: rest}, before)
 
 
 def _groups(count: Dim, lanes: int, registers: int) -> tuple[int, int, Dim]:
@@ -109,7 +109,7 @@ def _write_convolution(code: NodeCode, what: Contraction) -> None:
         (tuple(filters), ("n", "i")): _FAR_COST * times * image,
     }
     before, behind = min(costs, key=lambda order: costs[order])
-    write_tiles(code, what, vector, "j", ("r", "s", "c"), before, behind)
+    write_tiles(code, what, vector, ("i", "j"), ("r", "s", "c"), before, behind)
 
 
 def _filters(what: Contraction) -> tuple[str, str]:
@@ -133,16 +133,28 @@ def _known_bytes(what: Contraction, sizes: Iterable[Dim]) -> int:
     return _known(sizes) * what.dtype.itemsize
 
 
-def _columns(size: Dim, registers: int, vectors: int) -> int:
+def _columns(
+    axes: Sequence[tuple[str, Dim]], registers: int, vectors: int
+) -> tuple[tuple[str, int], ...]:
     """Columns of a tile by ``vectors``: as many as the registers hold beside the operands.
 
     Where the number of columns is known the tiles are as equal as they can be, else a power of two.
+    Several rows make a tile together where they are short, so that what lies across the lanes is
+    read less often.
     """
+    *above, (axis, size) = axes
     most = max(1, (registers - vectors - 2) // vectors)
     if not isinstance(size, int):
-        return 1 << (most.bit_length() - 1)
-    pieces = -(-size // most)
-    return -(-size // pieces)
+        return ((axis, 1 << (most.bit_length() - 1)),)
+    for rows, count in above:
+        if isinstance(count, int) and min(count, most // max(1, size)) > 1:
+            return ((rows, _even(count, most // size)), (axis, size))
+    return ((axis, _even(size, most)),)
+
+
+def _even(size: int, most: int) -> int:
+    """The length of pieces of no more than ``most`` that are as equal as they can be."""
+    return -(-size // -(-size // most)) if size else 1
 
 
 def _others(
@@ -191,7 +203,7 @@ def matmul(code: NodeCode) -> None:
         tuple(Operand(a.slot, a.dtype, dict(zip(axes, a.strides)), a.start) for a in arrays),
         finish,
     )
-    write_tiles(code, what, "n", "m", ("k",), tuple(names))
+    write_tiles(code, what, "n", ("m",), ("k",), tuple(names))
 
 
 def _rows(code: NodeCode, place: int) -> Access:
@@ -259,7 +271,7 @@ def conv2d_backward_weight(code: NodeCode) -> None:
         part=("p", "n", batch),
     )
     vector, *filters = _filters(what)
-    write_tiles(code, what, vector, "c", ("n", "i", "j"), ("p", *filters, "r", "s"))
+    write_tiles(code, what, vector, ("c",), ("n", "i", "j"), ("p", *filters, "r", "s"))
 
     def total(stage: Stage, lanes: int, values: Sequence[V]) -> V:
         value = values[0]

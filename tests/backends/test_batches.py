@@ -8,12 +8,13 @@ import pytest
 import cauce
 from cauce import nn
 from cauce.backends.llvm import artifact
-from cauce.backends.llvm.batches import find_batch
+from cauce.backends.llvm.batches import find_batch, free_batch
 from cauce.backends.llvm.build import build
 from cauce.backends.llvm.kernels import anchor
 from cauce.backends.llvm.target import Target
 from cauce.frontends.tensor import Tensor
 from cauce.ir import Array
+from cauce.ir.errors import ShapeError
 
 
 def images(count: int, *shape: int) -> Array:
@@ -59,9 +60,10 @@ def test_the_bits_are_those_of_single_images(
 
 
 def test_small_networks_run_many_images_at_a_time() -> None:
-    batch = artifact.Batch("N", 1_000_000, 10)
+    batch = artifact.Batch("N", 1_000_000, 0, 10)
     assert batch.piece(1000) == 128 and batch.piece(50) == 50
-    assert artifact.Batch("N", 10**10, 10).piece(16) == 1
+    assert artifact.Batch("N", 10**10, 0, 10).piece(16) == 1
+    assert artifact.Batch("N", 10**10, 6, 10).piece(16) == 4
 
 
 def normalized(x: Tensor) -> Tensor:
@@ -101,3 +103,28 @@ def test_images_that_do_not_meet_are_found_and_cut_before_a_large_matrix() -> No
     behind = [anchor(node).op.name for _, node in main.launches[main.cut :]]
     assert "conv2d" in before and "matmul" not in before
     assert "conv2d" not in behind and "matmul" in behind
+
+
+@pytest.mark.parametrize("function", [with_head, without_head])
+def test_a_batch_of_fixed_size_runs_in_pieces_too(
+    function: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network, x = cauce.network(function), images(7, 3, 10, 10)
+    free = cauce.compile(network.init(x=("N", 3, 10, 10), seed=3), backend="llvm")
+    expected = free(x)
+    monkeypatch.setattr(artifact.Batch, "piece", lambda self, count: min(count, 3))
+    fixed = cauce.compile(network.init(x=(7, 3, 10, 10), seed=3), backend="llvm")
+    main = fixed.program.build.main  # type: ignore[attr-defined]
+    assert main.given == {"batch": 7} and main.batch is not None
+    np.testing.assert_array_equal(fixed(x), expected)
+    assert "for 3 of batch at a time" in fixed.plan()
+    with pytest.raises(ShapeError):
+        fixed(x[:6])
+
+
+@pytest.mark.parametrize("function", [normalized, turned, counted, doubled])
+def test_where_images_meet_their_number_stays_what_it_is(function: object) -> None:
+    model = cauce.network(function).init(x=(4, 3, 8, 8), seed=0)
+    predict, x = cauce.compile(model, backend="llvm"), images(4, 3, 8, 8)
+    assert free_batch(predict.graph) == (predict.graph, {})
+    np.testing.assert_allclose(predict(x), cauce.compile(model, backend="numpy")(x), 1e-4, 1e-5)
