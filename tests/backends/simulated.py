@@ -1,0 +1,347 @@
+"""Native code simulated in a memory where every element has a name: whose element it is.
+
+A plan is run as the program would run it, piece by piece where a batch is cut, with the addresses
+that the program hands to the code. But a launch only checks, for every element of its operands,
+that the memory it would read holds that element, and names what it would write. So what is
+overwritten too early, what lies where something else lies, what is read before it is written and
+what lies outside of its buffer comes out, whatever the reasons were to put it there.
+
+What is believed is the layout on each type, and which launches belong to a node.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import math
+from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from cauce.backends.llvm.artifact import REST
+from cauce.backends.llvm.code import Launch
+from cauce.backends.llvm.memory import ALIGN
+from cauce.backends.llvm.plan import Plan
+from cauce.backends.llvm.pool import Pool
+from cauce.backends.llvm.program import Caller
+from cauce.ir import Array, Dim, Node, Value
+from cauce.ir.dims import substitute, symbol
+from cauce.ir.layout import NO_HALO
+from cauce.ir.ops import conv, shape
+from cauce.ir.ops.constant import Constant
+from cauce.ir.ops.fused import Kernel
+
+# Names of what is no element: never written, scratch, the zeros around an image.
+NOTHING, SCRATCH, ZERO = 0, -1, -2
+KNOWN = {NOTHING: "nothing", SCRATCH: "scratch", ZERO: "zeros"}
+
+# Ops that give the elements of their operands, at other places.
+MOVES = (shape.Transpose, shape.Reshape, shape.Flatten, shape.Concat)
+
+Sizes = dict[str, int]
+Range = tuple[int, int]
+
+
+def simulate(plan: Plan, sizes: Sizes) -> None:
+    """Assert that every launch of a plan finds what it reads."""
+    known = {**sizes, **plan.given}
+    _Machine(plan, {name: known[name] for name in plan.symbols}).run()
+
+
+class _Machine:
+    """The memory of one call.
+
+    Attributes:
+        ranges: where each buffer begins, and its bytes.
+        addresses: what the code is told of them: images further on, in a later piece of a batch.
+        images: those that run now.
+        names: of what each place holds.
+    """
+
+    def __init__(self, plan: Plan, sizes: Sizes) -> None:
+        self.plan, self.sizes, self.entry = plan, sizes, plan.describe()
+        self.caller = Caller(self.entry, self)
+        self.frames = dict(_frames(plan))
+        self.unit = math.gcd(*(a.dtype.itemsize for a in plan.homes.accesses.values())) or 1
+        self.count = 0  # of names given
+        self.named: dict[Value, Array] = {}
+        self.top = 0
+        self.ranges: dict[int, Range] = {}
+        self.addresses: dict[int, int] = {}
+        self.done, self.images = 0, slice(None)
+
+    # ---- the run -------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Run all launches, and look at what they leave."""
+        entry, plan, sizes = self.entry, self.plan, self.sizes
+        leaving = (*entry.inputs, *entry.outputs, *entry.updates)
+        external = {place.slot: self._at(place.nbytes, sizes) for place in leaving}
+        external |= {slot: array.nbytes for slot, array in entry.constants.items()}
+        self.ranges = {slot: (self._reserve(nbytes), nbytes) for slot, nbytes in external.items()}
+        layout = self.caller.layout(sizes)
+        start = self._reserve(layout.nbytes)
+        self.ranges |= {p.slot: (start + p.offset, p.nbytes) for p in layout.pieces}
+        self.names = np.full(self.top // self.unit, NOTHING, np.int32)
+        given = [*plan.graph.inputs]
+        given += [n.result for n in plan.graph.nodes if isinstance(n.op, Constant)]
+        self._whole()
+        for value in given:
+            self._write(value, sizes)
+        table = np.zeros(entry.count, np.int64)
+        for slot, (address, _) in self.ranges.items():
+            table[slot] = address
+        arrays: Any = {slot: _array_at(self.ranges[slot][0]) for slot in external}
+        arena: Any = SimpleNamespace(table=lambda count: table)
+        self.caller.run(arrays, arena, sizes, Pool(1))
+        if entry.batch is not None:
+            assert self.done == sizes[entry.batch.symbol]
+        self._whole()
+        for value in given:
+            if value not in plan.homes.in_place:
+                self._read(value, sizes, "after the run")
+        for value in (*plan.graph.outputs.values(), *plan.graph.updates.values()):
+            self._read(value, sizes, "as a result")
+
+    def _reserve(self, nbytes: int) -> int:
+        """The address of further memory; something lies between it and the rest."""
+        start = self.top
+        self.top += -(-nbytes // ALIGN) * ALIGN + ALIGN
+        return start
+
+    def _whole(self) -> None:
+        """Look at the whole batch."""
+        self.images = slice(None)
+        self.addresses = {slot: address for slot, (address, _) in self.ranges.items()}
+
+    def function(self, name: str, *arguments: object) -> Callable[..., None]:
+        """What the program calls in place of native code."""
+
+        def call(table: int, dims: int, pool: None, times: None) -> None:
+            entry, cut = self.entry, self.plan.cut
+            self.addresses |= zip(entry.table, _numbers(table, len(entry.table)))
+            sizes = dict(zip(entry.symbols, _numbers(dims, len(entry.symbols))))
+            rest = name == entry.name + REST
+            self.images = slice(None)
+            if entry.batch is not None and not rest:
+                self.images = slice(self.done, self.done + sizes[entry.batch.symbol])
+                self.done = self.images.stop
+            launches = self.plan.launches[cut:] if rest else self.plan.launches[:cut]
+            for node, own in groupby(launches, key=lambda pair: pair[1]):
+                self._node(node, [launch for launch, _ in own], sizes)
+
+        return call
+
+    def _node(self, node: Node, launches: Sequence[Launch], sizes: Sizes) -> None:
+        """One node: what it writes must lie where it reads nothing that it still needs."""
+        slot = self.plan.slot
+        slots = {place for launch in launches for place in launch.slots}
+        scratches = slots - {slot(value) for value in (*node.operands, *node.results)}
+        read = list(node.operands)
+        if isinstance(node.op, shape.Concat):
+            # The parts that are copied; the others were written there.
+            read = [value for value in read if slot(value) in slots - {slot(node.result)}]
+        for root in self.frames.get(node, ()):
+            top, bottom, left, right = _halo(root)
+            for ring in self._rings(root, sizes, (top, bottom), (left, right)):
+                self.names[ring] = ZERO
+        self._scribble(scratches)
+        for value in read:
+            self._read(value, sizes, f"by {node.path}")
+        for image, rows, columns in self._images(node, sizes):
+            for ring in self._rings(image, sizes, rows, columns):
+                zero = (self.names[ring] == ZERO).all()
+                assert zero, f"{node.path} reads no zeros around {image.name}"
+        if isinstance(node.op, shape.Concat):
+            self._write_parts(node, read, sizes)
+        else:
+            for value in node.results:
+                self._write(value, sizes)
+        for value in read:
+            cells = self._cells(value, sizes)
+            if (self.names[cells] != self._tags(value, sizes)).any():
+                same = any(np.array_equal(self._cells(v, sizes), cells) for v in node.results)
+                fine = same and _only_at_its_place(node, value)
+                assert fine, f"{node.path} overwrites {value.name}"
+        self._scribble(scratches)
+        for value in node.results:
+            self._read(value, sizes, f"behind {node.path}")
+
+    # ---- names ---------------------------------------------------------------------------------
+
+    def _tags(self, value: Value, sizes: Sizes) -> Array:
+        """The names of the elements of a value, of those images that run now."""
+        tags, batch = self._all_tags(value), self.entry.batch
+        if batch is not None and value.type.shape[:1] == (symbol(batch.symbol),):
+            tags = tags[self.images]
+        assert tags.shape == tuple(self._at(dim, sizes) for dim in value.type.shape), value.name
+        return tags[..., None]
+
+    def _all_tags(self, value: Value) -> Array:
+        if value not in self.named:
+            extents = tuple(self._at(dim, self.sizes) for dim in value.type.shape)
+            node = value.node
+            op = node.op if node is not None else None
+            parts = []
+            if node is not None and isinstance(op, MOVES):
+                parts = [self._all_tags(operand) for operand in node.operands]
+            if isinstance(op, shape.Transpose):
+                tags = parts[0].transpose(op.perm)
+            elif isinstance(op, shape.Concat):
+                tags = np.concatenate(parts, op.axis)
+            elif parts:
+                tags = parts[0].reshape(extents)
+            else:
+                first, self.count = self.count + 1, self.count + math.prod(extents)
+                tags = np.arange(first, self.count + 1, dtype=np.int32).reshape(extents)
+            self.named[value] = tags
+        return self.named[value]
+
+    def _whose(self, name: int) -> str:
+        if name in KNOWN:
+            return KNOWN[name]
+        return next(value.name for value, tags in self.named.items() if (tags == name).any())
+
+    # ---- places --------------------------------------------------------------------------------
+
+    def _cells(
+        self, value: Value, sizes: Sizes, around: tuple[Range, Range] = ((0, 0), (0, 0))
+    ) -> Array:
+        """Where in ``names`` each element lies, one cell for each unit of it.
+
+        ``around`` is how far beyond the image, before and after, along axes 2 and 3.
+        """
+        access, layout = self.plan.homes.accesses[value], value.type.layout
+        assert layout is not None
+        item = access.dtype.itemsize
+        places: Array = np.array(self._at(access.start, sizes))
+        rank = value.type.rank
+        for axis, (dim, step) in enumerate(zip(value.type.shape, access.strides)):
+            before, after = around[axis - 2] if axis in (2, 3) else (0, 0)
+            index = np.arange(-before, self._at(dim, sizes) + after)
+            along = index * self._at(step, sizes)
+            if access.block and axis == layout.order[-1]:
+                block, within = np.divmod(index, access.block)
+                along = block * self._at(access.apart, sizes) + within * self._at(step, sizes)
+            places = places + along.reshape([-1 if own == axis else 1 for own in range(rank)])
+        places = places * item + self.addresses[access.slot]
+        start, nbytes = self.ranges[access.slot]
+        if places.size:
+            inside = start <= places.min() and places.max() + item <= start + nbytes
+            assert inside, f"{value.name} lies outside of its buffer"
+        return places[..., None] // self.unit + np.arange(item // self.unit)
+
+    def _rings(self, image: Value, sizes: Sizes, rows: Range, columns: Range) -> Iterator[Array]:
+        """What surrounds an image, so many rows and columns wide."""
+        wide = self._cells(image, sizes, (rows, columns))
+        height, width = wide.shape[2:4]
+        yield wide[:, :, : rows[0]]
+        yield wide[:, :, height - rows[1] :]
+        yield wide[:, :, :, : columns[0]]
+        yield wide[:, :, :, width - columns[1] :]
+
+    def _images(self, node: Node, sizes: Sizes) -> Iterator[tuple[Value, Range, Range]]:
+        """The image that a convolution reads beyond its borders, and how far: rows, columns."""
+        inner, operands = node, dict(zip(node.operands, node.operands))
+        if isinstance(node.op, Kernel):
+            inner = next(n for n in node.op.body.nodes if not n.op.elementwise and n.operands)
+            operands = dict(zip(node.op.body.inputs, node.operands))
+        op = inner.op
+        if isinstance(op, (conv.Conv2d, conv.Conv2dBackwardWeight)):
+            yield operands[inner.operands[0]], *op.padding
+        elif isinstance(op, conv.Conv2dBackwardData):
+            (dy, weight), dx = inner.operands, inner.result
+            reach = []
+            for axis in range(2):
+                size, length = (self._at(v.type.shape[2 + axis], sizes) for v in (dy, dx))
+                reach.append(_reach(op, axis, conv.kernel_of(weight)[axis], length, size))
+            yield operands[dy], *reach
+
+    def _at(self, dim: Dim, sizes: Sizes) -> int:
+        size = substitute(dim, sizes)
+        assert isinstance(size, int)
+        return size
+
+    # ---- reading and writing -------------------------------------------------------------------
+
+    def _read(self, value: Value, sizes: Sizes, who: str) -> None:
+        found = self.names[self._cells(value, sizes)]
+        wrong = found != self._tags(value, sizes)
+        if wrong.any():
+            other = self._whose(int(found[wrong][0]))
+            raise AssertionError(f"{value.name}, read {who}, is not there, but {other}")
+
+    def _write(self, value: Value, sizes: Sizes) -> None:
+        self.names[self._cells(value, sizes)] = self._tags(value, sizes)
+
+    def _write_parts(self, node: Node, parts: Sequence[Value], sizes: Sizes) -> None:
+        """Write what a concatenation copies."""
+        assert isinstance(node.op, shape.Concat)
+        axis, start = node.op.axis % node.result.type.rank, 0
+        cells, tags = self._cells(node.result, sizes), self._tags(node.result, sizes)
+        for value in node.operands:
+            stop = start + self._at(value.type.shape[axis], sizes)
+            if value in parts:
+                part = (*[slice(None)] * axis, slice(start, stop))
+                self.names[cells[part]] = tags[part]
+            start = stop
+
+    def _scribble(self, scratches: set[int]) -> None:
+        for slot in scratches:
+            start, nbytes = self.ranges[slot]
+            self.names[start // self.unit : (start + nbytes) // self.unit] = SCRATCH
+
+
+def _array_at(address: int) -> SimpleNamespace:
+    return SimpleNamespace(ctypes=SimpleNamespace(data=address))
+
+
+def _numbers(address: int, count: int) -> list[int]:
+    return list((ctypes.c_int64 * count).from_address(address)) if count else []
+
+
+def _halo(value: Value) -> tuple[int, int, int, int]:
+    return value.type.layout.halo if value.type.layout is not None else NO_HALO
+
+
+def _frames(plan: Plan) -> Iterator[tuple[Node, list[Value]]]:
+    """The images around which each node writes zeros, before all else: the first to touch them."""
+    homes, touched = plan.homes, set[int]()
+    for node, own in groupby(plan.launches, key=lambda pair: pair[1]):
+        roots = {plan.slot(v): homes.roots[v] for v in (*node.operands, *node.results)}
+        framed: list[Value] = []
+        for launch, _ in own:
+            fresh = roots.get(launch.slots[0]) if launch.slots[0] not in touched else None
+            if len(launch.slots) > 1 or fresh is None or _halo(fresh) == NO_HALO:
+                break
+            framed.append(fresh)
+            touched.add(launch.slots[0])
+        touched.update(roots)
+        yield node, framed
+
+
+def _reach(op: conv.ConvBase, axis: int, kernel: int, length: int, size: int) -> Range:
+    """How far beyond dy, of ``size``, a transposed convolution reads for dx, of ``length``."""
+    # dx at place i takes dy at (i + padding - dilation * tap) / stride.
+    stride, before = op.stride[axis], op.padding[axis][0]
+    places = [i + before - op.dilation[axis] * tap for i in range(length) for tap in range(kernel)]
+    taken = [place // stride for place in places if place % stride == 0]
+    return max(0, -min(taken, default=0)), max(0, max(taken, default=0) - size + 1)
+
+
+def _only_at_its_place(node: Node, value: Value) -> bool:
+    """Whether a node reads an operand for the result at the same place alone."""
+    if node.op.elementwise:
+        return True
+    if not isinstance(node.op, Kernel):
+        return False
+    body = node.op.body
+    reached = {own for own, operand in zip(body.inputs, node.operands) if operand is value}
+    for inner in body.nodes:
+        if reached.intersection(inner.operands):
+            if not inner.op.elementwise:
+                return False
+            reached.update(inner.results)
+    return True
