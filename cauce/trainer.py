@@ -29,6 +29,7 @@ class Trainer(FitLoop):
         clip: what the gradients pass through before the update: ``ClipNorm(1.0)``.
         seed: of the order of the batches, of augmentation and of dropout.
         backend: as for ``compile``.
+        threads: as for ``compile``.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class Trainer(FitLoop):
         clip: GradientClipping | None = None,
         seed: int = 0,
         backend: str = "auto",
+        threads: int | None = None,
     ) -> None:
         need(model, Model, "a Trainer takes a Model", "make one with network.init(...)")
         optimizer = optimizer if optimizer is not None else SGD(0.01)
@@ -64,10 +66,11 @@ class Trainer(FitLoop):
             trainable=trainable,
             clip=clip,
             backend=self.backend,
+            threads=threads,
         )
         graph = model.graph.copy()
         write_loss(graph, loss, metrics, target)
-        evaluation = compile(graph, self.backend)
+        evaluation = compile(graph, self.backend, threads=threads)
         super().__init__(model, step, evaluation, data[0].name, optimizer.lr, seed)
 
     def __repr__(self) -> str:

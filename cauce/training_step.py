@@ -79,6 +79,7 @@ class TrainStep:
             model has not frozen.
         clip: what the gradients pass through before the update: ``ClipNorm(1.0)``.
         backend: as for ``compile``.
+        threads: as for ``compile``.
 
     Raises:
         AttributeMistake: an unknown loss, metric or kind of target.
@@ -96,6 +97,7 @@ class TrainStep:
         trainable: Callable[[str], bool] | None = None,
         clip: GradientClipping | None = None,
         backend: str = "auto",
+        threads: int | None = None,
     ) -> None:
         if optimizer is None:
             raise AttributeMistake(
@@ -132,7 +134,7 @@ class TrainStep:
         self._zeros = {
             value.name: np.zeros(sizes(value.type.shape), value.type.dtype.numpy) for value in added
         }
-        self.executable: Executable = compile(self.graph, backend)
+        self.executable: Executable = compile(self.graph, backend, threads=threads)
         self.executable.load_state_dict(model.state_dict())
 
     def __repr__(self) -> str:

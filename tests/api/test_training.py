@@ -202,3 +202,8 @@ def test_optimiser_state_is_state_and_the_rate_a_hyperparameter() -> None:
     assert roles["conv1.weight.first_moment"] is roles["optimizer.step"] is Role.STATE
     step.graph.verify()
     assert cauce.parse(str(step.graph), step.graph.constants()).same_as(step.graph)
+
+
+def test_a_trainer_hands_on_how_many_threads_it_may_use() -> None:
+    with pytest.raises(AttributeMistake, match="numpy backend takes its threads from"):
+        cauce.Trainer(small.init(image=("N", 1, 6, 6)), backend="numpy", threads=2)

@@ -253,19 +253,19 @@ def test_losses_of_a_deep_network_agree_over_200_steps() -> None:
 REPEATED = Case(small, (33, 1, 6, 6))
 
 
-def trained(threads: int, monkeypatch: pytest.MonkeyPatch) -> dict[str, bytes]:
+def trained(threads: int) -> dict[str, bytes]:
     """The state after three steps."""
-    monkeypatch.setenv("CAUCE_NUM_THREADS", str(threads))
-    step = cauce.TrainStep(REPEATED.model(), "cross_entropy", cauce.Adam(0.01), backend="llvm")
+    step = cauce.TrainStep(
+        REPEATED.model(), "cross_entropy", cauce.Adam(0.01), backend="llvm", threads=threads
+    )
+    assert step.executable.program._pool.threads == threads  # type: ignore[attr-defined]
     state = step.init(seed=3)
     for _ in range(3):
         step(state, REPEATED.feeds())
     return bits(state.read())
 
 
-def test_bits_of_gradients_depend_neither_on_threads_nor_on_the_run(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_bits_of_gradients_depend_neither_on_threads_nor_on_the_run() -> None:
     model = REPEATED.model()
     graph, parameters, feeds = gradient_graph(model), parameters_of(model), REPEATED.feeds()
     first = bits(native(graph, parameters, threads=1).run(feeds))
@@ -273,7 +273,7 @@ def test_bits_of_gradients_depend_neither_on_threads_nor_on_the_run(
         executable = native(graph, parameters, threads=threads)
         for _ in range(runs):
             assert bits(executable.run(feeds)) == first, threads
-    assert trained(1, monkeypatch) == trained(8, monkeypatch)
+    assert trained(1) == trained(8)
 
 
 @pytest.mark.slow
