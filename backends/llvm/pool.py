@@ -3,10 +3,10 @@
 The tasks are cut into some chunks for each thread. Each thread, the caller too, does its own first,
 which are the same part of each launch: often they read what the same thread wrote, which is still
 in its cache. Then it takes from those of the others: a thread that the system holds up delays one
-chunk, not a part of all. No task depends on another, and how tasks are cut from a computation depends on its shapes alone, so
-results depend neither on the number of threads nor on who does what. Workers wait for the next
-launch by spinning for some microseconds, then sleep in the kernel (a futex), where they use no
-processor time.
+chunk, not a part of all. No task depends on another, and how tasks are cut from a computation
+depends on its shapes alone, so results depend neither on the number of threads nor on who does
+what. Workers wait for the next launch by spinning for some microseconds, then sleep in the kernel
+(a futex), where they use no processor time.
 
 A pool serves one call at a time. A call that finds it busy, from another Python thread, runs alone.
 """
