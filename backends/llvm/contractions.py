@@ -69,12 +69,25 @@ class Plan:
         tile: axes unrolled into accumulators, with how many; the first is looped over within a
             task, the others are unrolled whole.
         sum: the summed axes, outermost first.
+        rounds: within a group of vectors, an axis along which ``b`` is read again and again, and
+            how often. Meanwhile the next group is fetched, a part in each round.
     """
 
     around: tuple[str, ...]
     vector: str
     tile: tuple[tuple[str, int], ...]
     sum: tuple[str, ...]
+    rounds: tuple[str, int] | None = None
+
+
+@dataclass(frozen=True)
+class _Next:
+    """What is fetched of the next group: from ``offset`` bytes behind ``start`` on, 1 / 2**shift of
+    the bytes that have been read of this one from ``start`` on."""
+
+    start: V
+    offset: V
+    shift: int
 
 
 @dataclass(frozen=True)
@@ -119,6 +132,7 @@ class _Writer:
         self.sizes = {axis: stage.dim(size) for axis, size in what.sizes.items()}
         self.whole = stage.dim(what.part[2]) if what.part else None
         self.stops: dict[str, V] = {}  # of summed axes that end early in this task
+        self.next: _Next | None = None
         self.arrays = (what.a, what.b, what.result, *what.others)
         self.strides = [
             {axis: stage.dim(step) for axis, step in array.strides.items()} for array in self.arrays
@@ -191,6 +205,7 @@ class _Writer:
             f.at(base, self._offset(strides, point), array.dtype.itemsize)
             for base, strides, array in zip(self.bases, self.strides, self.arrays)
         ]
+        self.next = self._next(starts[1], point)
         zeros = [f.broadcast(scalar_constant(0, dtype), width)] * len(places)
         totals = self._sum(0, starts[0], starts[1], zeros, places, width)
         others = range(3, len(self.arrays))
@@ -233,8 +248,7 @@ class _Writer:
     ) -> list[V]:
         loaded: dict[tuple[int, tuple[tuple[str, int], ...]], V] = {}
         if self.what.b.block and width == self.lanes:
-            for line in range(0, self.what.b.block * self.what.b.dtype.itemsize, _LINE):
-                self.stage.f.prefetch(b, _AHEAD + line)
+            self._fetch(b)
         return [
             self.stage.f.fma(
                 self._operand(0, a, place, width, loaded),
@@ -243,6 +257,29 @@ class _Writer:
             )
             for place, total in zip(places, totals)
         ]
+
+    def _fetch(self, b: V) -> None:
+        """Bring nearer what comes after the block at ``b``."""
+        f = self.stage.f
+        for line in range(0, self.what.b.block * self.what.b.dtype.itemsize, _LINE):
+            f.prefetch(b, _AHEAD + line)
+        if self.next is not None:
+            start = self.next.start
+            ends = [f.cast("ptrtoint", pointer, "i64") for pointer in (b, start)]
+            done = f.op("lshr", f.op("sub", *ends), i64(self.next.shift))
+            f.prefetch(start, f.add(self.next.offset, done), level=2)
+
+    def _next(self, b: V, point: Point) -> _Next | None:
+        """What to fetch of the next group while this one is read from ``b`` on."""
+        if self.plan.rounds is None or not self.what.b.block:
+            return None
+        f, (axis, count) = self.stage.f, self.plan.rounds
+        shift = count.bit_length() - 1
+        tiled, factor = self.plan.tile[0]
+        number = f.op("udiv", point[axis], i64(factor)) if axis == tiled else point[axis]
+        group = f.mul(self.strides[1]["u"], self.what.b.dtype.itemsize)
+        part = f.mul(number, f.op("lshr", group, i64(shift)))
+        return _Next(b, f.add(group, part), shift)
 
     def _operand(
         self,

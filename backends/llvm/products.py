@@ -74,7 +74,8 @@ def write_tiles(
             b=b,
             others=tuple(others),
         )
-        write_contraction(code, part, Plan(around, vector, tile, summed))
+        rounds = _rounds(what.sizes, tile[0], behind) if "t" in sizes else None
+        write_contraction(code, part, Plan(around, vector, tile, summed, rounds))
 
     if full:
         split = [array.split(vector, lanes, vectors) for array in arrays]
@@ -150,6 +151,17 @@ def _columns(
         if isinstance(count, int) and min(count, most // max(1, size)) > 1:
             return ((rows, _even(count, most // size)), (axis, size))
     return ((axis, _even(size, most)),)
+
+
+def _rounds(
+    sizes: Mapping[str, Dim], tiled: tuple[str, int], behind: tuple[str, ...]
+) -> tuple[str, int] | None:
+    """The innermost axis inside of the groups of vectors, and its rounds, if there are some."""
+    if not behind:
+        return None
+    axis, size = behind[-1], sizes[behind[-1]]
+    rounds = -(-size // tiled[1] if axis == tiled[0] else -size) if isinstance(size, int) else 1
+    return (axis, rounds) if rounds > 1 else None
 
 
 def _even(size: int, most: int) -> int:
