@@ -79,13 +79,18 @@ class ArrayState(State):
 
 
 class NodeTime(Record):
-    """One row of a profile: seconds, floating-point operations and bytes of one node."""
+    """One row of a profile: seconds, floating-point operations and bytes of one node.
+
+    Attributes:
+        share: of the time of the whole profile, from 0 to 1.
+    """
 
     path: str
     op: str
     seconds: float
     flops: int
     bytes: int
+    share: float = 0.0
 
     @staticmethod
     def of(node: Node, seconds: float, dims: Dims) -> NodeTime:
@@ -93,6 +98,21 @@ class NodeTime(Record):
         cost = node.op.cost([v.type for v in node.operands], [v.type for v in node.results])
         flops, moved = sizes((substitute(cost.flops, dims), substitute(cost.bytes, dims)))
         return NodeTime(node.path, node.op.name, seconds, flops, moved)
+
+    def __add__(self, other: NodeTime) -> NodeTime:
+        """What both took, under the name of the first."""
+        seconds, flops = self.seconds + other.seconds, self.flops + other.flops
+        return NodeTime(self.path, self.op, seconds, flops, self.bytes + other.bytes)
+
+    def within(self, seconds: float) -> NodeTime:
+        """The row of a profile that took so long in all."""
+        share = self.seconds / seconds if seconds else 0.0
+        return NodeTime(self.path, self.op, self.seconds, self.flops, self.bytes, share)
+
+    @property
+    def gflops_per_second(self) -> float:
+        """How fast it was, in 1e9 floating-point operations a second; 0 where no time passed."""
+        return self.flops / self.seconds / 1e9 if self.seconds else 0.0
 
 
 class Interface(Record):

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..ir import Array, Graph, Input, TensorType
-from ..ir.errors import GraphError, ShapeError, TypeMismatch, need
+from ..ir.dims import symbols
+from ..ir.errors import GraphError, ShapeError, TypeMismatch, did_you_mean, need
 from ..ir.evaluate import bind_symbols, check_feed, check_feeds
 from ..ir.tracebacks import user_facing
 from .contract import Dims, NodeTime, Program, State, check_shape
 from .recent import Recent
+
+if TYPE_CHECKING:
+    from .profile import Profile
 
 TAP = "tap "  # what the names of tapped outputs start with
 
@@ -155,20 +159,35 @@ class Executable:
         outputs = self._run(dict(feeds), state, None, None)
         return dict(zip(self.outputs, outputs))
 
-    def profile(
-        self, *args: object, state: State | None = None, **kwargs: object
-    ) -> list[NodeTime]:
-        """Run once and return the time of every node, in order."""
+    def profile(self, *args: object, state: State | None = None, **kwargs: object) -> Profile:
+        """Run once and return the time of every node, in order; ``print`` shows a table."""
+        from .profile import Profile
+
         times: list[NodeTime] = []
         self._run(self._arguments(args, kwargs), state, None, times)
-        return times
+        return Profile(times)
 
     def plan(self, **sizes: int) -> str:
         """How the graph runs, as text: kernels, layouts, the order, the memory.
 
         Args:
             sizes: of the symbols, ``N=1``: the native backend then says where each buffer lies.
+
+        Raises:
+            GraphError: a name that is no symbol of the graph.
         """
+        known = {s for value in self._inputs for dim in value.type.shape for s in symbols(dim)}
+        for name in sizes:
+            if name not in known:
+                otherwise = (
+                    f"its symbols are {', '.join(sorted(known))}"
+                    if known
+                    else "all its sizes are fixed"
+                )
+                raise GraphError(
+                    f"{self.name} has no symbol called {name!r}",
+                    fix=did_you_mean(name, known, otherwise),
+                )
         return self.program.plan(**sizes)
 
     def llvm_ir(self, node: str | None = None) -> str:

@@ -67,6 +67,10 @@ class Caller:
         self._constants = Fixed(constants)
         self._layouts: Recent[tuple[int, ...], Layout] = Recent()
 
+    def sizes(self, dims: Dims) -> Dims:
+        """All sizes, those included that are numbers in the source."""
+        return {**dims, **self.entry.given}
+
     def piece(self, dims: Dims) -> int:
         """How many images of a batch to run at a time; 0 for all of them."""
         batch = self.entry.batch
@@ -264,7 +268,7 @@ class LlvmProgram(Program):
     def plan(self, **sizes: int) -> str:
         from .show import show_plan
 
-        return show_plan(self.build, sizes)
+        return show_plan(self.build, (self._prepare, self._main), sizes)
 
     def llvm_ir(self, node: str | None = None) -> str:
         if node is None:
@@ -311,7 +315,7 @@ class LlvmProgram(Program):
         )
 
     def new_arena(self, dims: Dims) -> tuple[Layout, Arena]:
-        layout = self._main.layout(dims)
+        layout = self._main.layout(self._main.sizes(dims))
         try:
             kept = self._idle.pop()
         except IndexError:
@@ -331,7 +335,7 @@ class LlvmProgram(Program):
         assert state is None or isinstance(state, ArrayState)
         names = (value.name for value in self._interface.called)
         check_index_inputs(self._indices, dict(zip(names, inputs)), dims)
-        entry = self._main.entry
+        entry, dims = self._main.entry, self._main.sizes(dims)
         held = state.arrays if state is not None else {}
         arrays = self._input_arrays(held, packed, inputs)
         arrays.update(self._main.constants(self._leaving))

@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING
 
-from ...ir import Node
-from ...ir.dims import substitute
+from ...ir import Graph, Node
 from ...ir.errors import GraphError, did_you_mean
-from ...ir.interval_packer import Interval, pack
 from .build import Build
 from .kernels import anchor
-from .memory import ALIGN
 from .plan import Plan
 
+if TYPE_CHECKING:
+    from .memory import Piece
+    from .program import Caller
 
-def show_plan(build: Build, sizes: Mapping[str, int]) -> str:
+
+def show_plan(build: Build, callers: Iterable[Caller], sizes: Mapping[str, int]) -> str:
     """The lowered graph, then the launches of both entries in order, and the buffers of each.
 
     Where all symbols have sizes it says where the buffers lie.
+
+    Args:
+        callers: of ``prepare`` and ``main``, which decide that.
     """
     parts = [build.lowered.to_text(locations=False)]
-    for plan in (build.prepare, build.main):
-        parts.append("\n".join([f"{plan.entry}:", *_launches(plan), *_buffers(plan, sizes)]))
+    for plan, caller in zip((build.prepare, build.main), callers):
+        lines = [f"{plan.entry}:", *_launches(plan), *_buffers(plan, caller, sizes)]
+        parts.append("\n".join(lines))
     return "\n\n".join(parts)
 
 
@@ -36,21 +42,22 @@ def _launches(plan: Plan) -> Iterator[str]:
         )
 
 
-def _buffers(plan: Plan, sizes: Mapping[str, int]) -> Iterator[str]:
-    intervals = []
-    for buffer in plan.buffers:
-        size = substitute(buffer.nbytes, sizes)
-        intervals.append(Interval(size if isinstance(size, int) else -1, buffer.first, buffer.last))
-    known = all(interval.nbytes >= 0 for interval in intervals)
-    offsets, total = pack(intervals, ALIGN) if known else ([-1] * len(intervals), 0)
-    if known:
-        yield f"  arena of {total} bytes"
-    for buffer, offset in sorted(zip(plan.buffers, offsets), key=lambda pair: pair[0].slot):
-        place = f" at {offset}" if known else ""
-        yield (
-            f"  buffer {buffer.slot}: {buffer.nbytes} bytes{place}, "
-            f"launches {buffer.first} to {buffer.last}"
-        )
+def _buffers(plan: Plan, caller: Caller, sizes: Mapping[str, int]) -> Iterator[str]:
+    placed: dict[int, Piece] = {}
+    sizes = caller.sizes(sizes)
+    if sizes.keys() >= set(plan.symbols):
+        layout, count = caller.layout(sizes), caller.piece(sizes)
+        placed = {piece.slot: piece for piece in layout.pieces}
+        part = f", for {count} of {plan.batch.symbol} at a time" if plan.batch and count else ""
+        yield f"  arena of {layout.nbytes} bytes{part}"
+    for buffer in sorted(plan.buffers, key=lambda buffer: buffer.slot):
+        size, place = str(buffer.nbytes), ""
+        if buffer.slot in placed:
+            piece = placed[buffer.slot]
+            size += f" = {piece.nbytes}" * (not isinstance(buffer.nbytes, int))
+            place = f" at {piece.offset}"
+        span = f"launches {buffer.first} to {buffer.last}"
+        yield f"  buffer {buffer.slot}: {size} bytes{place}, {span}"
 
 
 def functions_of(build: Build, layer: str) -> str:
@@ -61,7 +68,9 @@ def functions_of(build: Build, layer: str) -> str:
     """
     texts = {}
     for plan, place in _places(build, layer):
-        texts[plan.names[place]] = plan.launches[place][0].function.text()
+        function = plan.launches[place][0].function
+        function.name = plan.names[place]  # that of the first of all functions equal to it
+        texts[function.name] = function.text()
     return "\n\n".join(texts.values())
 
 
@@ -80,20 +89,25 @@ def assembly_of(build: Build, layer: str, assembly: str) -> str:
 
 def _places(build: Build, layer: str) -> list[tuple[Plan, int]]:
     """The launches of a layer, or of the layers within it."""
-    found, paths = [], []
+    found: list[tuple[Plan, int]] = []
+    known: dict[str, None] = {}
     for plan in (build.main, build.prepare):
         for place, (_, node) in enumerate(plan.launches):
             own = _paths(node)
-            paths += own
+            known |= dict.fromkeys(own)
             if any(path == layer or path.startswith(layer + ".") for path in own):
                 found.append((plan, place))
     if not found:
         raise GraphError(
             f"no code belongs to a layer called {layer!r}",
-            fix=did_you_mean(layer, paths, "executable.profile(...) lists the layers"),
+            fix=did_you_mean(layer, known, "executable.profile(...) lists the layers"),
         )
     return found
 
 
 def _paths(node: Node) -> list[str]:
-    return [node.path, anchor(node).path]
+    """The layers that a node computes, its own first, then those within its kernel."""
+    bodies = [value for _, value in node.op.attributes() if isinstance(value, Graph)]
+    # Constants that are equal are one, which says nothing about the layer of this node.
+    within = [inner.path for body in bodies for inner in body.nodes if inner.operands]
+    return list(dict.fromkeys([node.path, *within]))

@@ -1,0 +1,69 @@
+"""What a call took, node by node, as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import overload
+
+from .contract import NodeTime
+
+_COLUMNS = ("node", "op", "ms", "GFLOP", "GFLOP/s", "MB", "share")
+
+
+class Profile(Sequence[NodeTime]):
+    """The time of every node of a call, in the order in which they ran; prints as a table.
+
+    What ran under one path as one op is one row: so are the pieces of a batch that ran after one
+    another.
+
+    Args:
+        times: as the program noted them.
+    """
+
+    def __init__(self, times: Iterable[NodeTime]) -> None:
+        rows: dict[tuple[str, str], NodeTime] = {}
+        for time in times:
+            key = (time.path, time.op)
+            rows[key] = rows[key] + time if key in rows else time
+        self.seconds = sum(row.seconds for row in rows.values())
+        self._rows = [row.within(self.seconds) for row in rows.values()]
+
+    @overload
+    def __getitem__(self, place: int) -> NodeTime: ...
+    @overload
+    def __getitem__(self, place: slice) -> list[NodeTime]: ...
+
+    def __getitem__(self, place: int | slice) -> NodeTime | list[NodeTime]:
+        return self._rows[place]
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __repr__(self) -> str:
+        """The table; its last line is the sum."""
+        flops, moved = sum(row.flops for row in self), sum(row.bytes for row in self)
+        whole = NodeTime("total", "", self.seconds, flops, moved).within(self.seconds)
+        cells = [_COLUMNS, *map(_cells, (*self, whole))]
+        widths = [max(map(len, column)) for column in zip(*cells)]
+        lines = [
+            # Names stand at the left, numbers at the right.
+            "  ".join(
+                cell.ljust(width) if place < 2 else cell.rjust(width)
+                for place, (cell, width) in enumerate(zip(row, widths))
+            )
+            for row in cells
+        ]
+        rule = "-" * len(lines[0])
+        return "\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1]])
+
+
+def _cells(row: NodeTime) -> tuple[str, ...]:
+    return (
+        row.path,
+        row.op,
+        f"{row.seconds * 1e3:.4f}",
+        f"{row.flops / 1e9:.4f}",
+        f"{row.gflops_per_second:.1f}",
+        f"{row.bytes / 1e6:.3f}",
+        f"{row.share:.1%}",
+    )
