@@ -176,21 +176,6 @@ def test_the_number_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
         assert address is None
 
 
-@pytest.mark.parametrize("extension", ["avx512", "avx2", "sse2"])
-def test_narrower_vectors_give_the_same_results(
-    extension: str, model: cauce.Model, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("CAUCE_TARGET", extension)
-    try:
-        predict = cauce.compile(model, backend="llvm")
-    except AttributeMistake:
-        pytest.skip(f"this machine has no {extension}")
-    assert predict.program.target.name == extension
-    image = batch(9)["image"]
-    plain = cauce.compile(model, backend="numpy")(image)
-    np.testing.assert_allclose(predict(image), plain, rtol=1e-4, atol=1e-5)
-
-
 def test_what_native_code_does_not_know() -> None:
     for dtype in ("f16", "bf16"):
         text = "graph g(%x: f64[N]) -> f64[N] {\n"
