@@ -21,7 +21,7 @@ _LARGE = 1024 * 1024
 
 # How many times the bytes of the largest image the weights may have that each image reads anew:
 # weights that are read in order come faster than images.
-_WEIGHTS_PER_IMAGE = 6
+_WEIGHTS_PER_IMAGE = 12
 
 
 def find_batch(graph: Graph, nodes: Sequence[Node]) -> Batch | None:
@@ -113,10 +113,11 @@ def _freed(op: Op, operands: Sequence[Value], count: int, name: str) -> Op:
     if isinstance(op, Region):
         types = {own.name: value.type for own, value in zip(op.body.inputs, operands)}
         return op.with_attributes(body=op.body.copy(types=types))
-    if isinstance(op, (shape.Reshape, shape.Expand)) and _is_batched(operands[0], name):
-        if op.shape[:1] == (count,):
-            return op.with_attributes(shape=(symbol(name), *op.shape[1:]))
-    return op
+    if not isinstance(op, (shape.Reshape, shape.Expand)) or op.shape[:1] != (count,):
+        return op
+    if not _is_batched(operands[0], name):
+        return op
+    return op.with_attributes(shape=(symbol(name), *op.shape[1:]))
 
 
 def _symbols(value: Value) -> frozenset[str]:

@@ -79,7 +79,7 @@ def _lay(value: Value, layout: Layout) -> None:
 def vectors_of(count: int, lanes: int, registers: int) -> int:
     """How many vectors side by side make a tile, of an axis of ``count`` across the lanes."""
     vectors = count // lanes
-    if vectors % 2 and vectors % 3 == 0 and registers >= 32:
+    if vectors % 2 and vectors % 3 == 0 and registers > 16:
         return 3
     return 2 if vectors > 1 else 1
 

@@ -60,7 +60,9 @@ def write_tiles(
     def write(
         vectors: int, arrays: Sequence[Operand], sizes: Steps, before: tuple[str, ...]
     ) -> None:
-        tile = _columns([(axis, what.sizes[axis]) for axis in inner], code.target.registers, vectors)
+        tile = _columns(
+            [(axis, what.sizes[axis]) for axis in inner], code.target.registers, vectors
+        )
         tiled = [axis for axis, _ in tile]
         around = tuple(axis for axis in (*before, *behind) if axis not in tiled)
         if "t" in sizes:
@@ -205,17 +207,69 @@ def matmul(code: NodeCode) -> None:
 
     arrays, finish = _others(code, (), bias=False)
     axes = (*names, "m", "n")
-    result = code.result_access()
+
+    def along(access: Access) -> Operand:
+        return Operand(access.slot, access.dtype, dict(zip(axes, access.strides)), access.start)
+
     what = Contraction(
         z.dtype,
         sizes,
-        Operand(result.slot, result.dtype, dict(zip(axes, result.strides)), result.start),
+        along(code.result_access()),
         over(_rows(code, 0), x.shape, "m", "k"),
         over(code.operand_access(1), y.shape, "k", "n"),
-        tuple(Operand(a.slot, a.dtype, dict(zip(axes, a.strides)), a.start) for a in arrays),
+        tuple(map(along, arrays)),
         finish,
     )
-    write_tiles(code, what, "n", ("m",), ("k",), tuple(names))
+    parts = _parts(code, what) if isinstance(sizes["k"], int) else 1
+    if parts == 1:
+        write_tiles(code, what, "n", ("m",), ("k",), tuple(names))
+        return
+    chunk = ceil_div(sizes["k"], parts)
+    slot = code.scratch(z.nbytes * parts)
+    sums = [Access(slot, z.dtype, row_major(z.shape), start=z.size * part) for part in range(parts)]
+    one = along(sums[0])
+    what = replace(
+        what,
+        sizes={**sizes, "p": parts, "k": chunk},
+        result=replace(one, strides={**one.strides, "p": z.size}),
+        a=_cut(what.a, "k", chunk),
+        b=_cut(what.b, "k", chunk),
+        others=(),
+        finish=None,
+        part=("p", "k", sizes["k"]),
+    )
+    write_tiles(code, what, "n", ("m",), ("k",), ("p", *names))
+
+    def total(stage: Stage, lanes: int, values: Sequence[V]) -> V:
+        value = _sum(stage, values[:parts])
+        return value if finish is None else finish(stage, lanes, value, values[parts:])
+
+    write_map(code, z.shape, (*sums, *arrays), code.result_access(), total)
+
+
+def _parts(code: NodeCode, what: Contraction) -> int:
+    """Into how many parts the sum is cut: each has a piece of the matrix that stays near.
+
+    One, where the matrix is read once, or all that a tile reads of it stays near.
+    """
+    sizes, lanes = what.sizes, code.target.lanes(what.dtype.itemsize)
+    vectors, *_ = _groups(sizes["n"], lanes, code.target.registers)
+    ((_, rows),) = _columns([("m", sizes["m"])], code.target.registers, vectors)
+    nbytes = _known_bytes(what, [sizes["k"]]) * vectors * lanes
+    once = isinstance(sizes["m"], int) and sizes["m"] <= rows
+    return 1 if once or nbytes <= _NEAR else -(-nbytes // (_NEAR // 2))
+
+
+def _cut(operand: Operand, axis: str, size: Dim) -> Operand:
+    """With p counting pieces of an axis."""
+    return replace(operand, strides={**operand.strides, "p": operand.strides[axis] * size})
+
+
+def _sum(stage: Stage, values: Sequence[V]) -> V:
+    value = values[0]
+    for other in values[1:]:
+        value = stage.f.op("fadd", value, other)
+    return value
 
 
 def _rows(code: NodeCode, place: int) -> Access:
@@ -270,28 +324,25 @@ def conv2d_backward_weight(code: NodeCode) -> None:
     slopes = _outputs(op, code.operand_access(1), dy.shape[1])
     chunk = ceil_div(batch, parts)
 
-    def parted(operand: Operand) -> Operand:
-        return replace(operand, strides={**operand.strides, "p": operand.strides["n"] * chunk})
-
     result = _weights(op, one, weight)
     what = Contraction(
         x.dtype,
         {**_sizes(op, chunk, dy, weight), "p": parts},
         replace(result, strides={**result.strides, "p": weight.size}),
-        parted(reads),
-        parted(slopes),
+        _cut(reads, "n", chunk),
+        _cut(slopes, "n", chunk),
         part=("p", "n", batch),
     )
     vector, *filters = _filters(what)
     write_tiles(code, what, vector, ("c",), ("n", "i", "j"), ("p", *filters, "r", "s"))
 
-    def total(stage: Stage, lanes: int, values: Sequence[V]) -> V:
-        value = values[0]
-        for other in values[1:]:
-            value = stage.f.op("fadd", value, other)
-        return value
-
-    write_map(code, weight.shape, sums, code.result_access(), total)
+    write_map(
+        code,
+        weight.shape,
+        sums,
+        code.result_access(),
+        lambda stage, lanes, values: _sum(stage, values),
+    )
 
 
 @emits(conv.Conv2dBackwardData)

@@ -211,6 +211,15 @@ def linear(draw: Draw) -> Applied:
     return Applied(Linear(), operands, batched=(0,), fixed=draw.choice(1, -1))
 
 
+@shapes
+def long_linear(draw: Draw) -> Applied:
+    """Sums so long that they are cut into parts."""
+    inner, outer = draw.choice(6200, 9001), draw.choice(*COUNTS)
+    bias = (draw.normal((outer,)),) if draw.flag() else ()
+    operands = (draw.normal((draw.int(1, 33), inner)), draw.normal((outer, inner)), *bias)
+    return Applied(Linear(), operands, batched=(0,), fixed=1)
+
+
 # ---- pools -------------------------------------------------------------------------------------
 
 

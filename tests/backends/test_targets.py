@@ -267,17 +267,7 @@ def layers_for(name: str) -> dict[str, list[str]]:
     return compiled(cauce.compile(model, "numpy").graph, TARGETS[name]).layers
 
 
-# Tiles of 28 sums leave four of the 32 registers, and LLVM then does not keep each sum in its own.
-SPILT = {("neon", layer) for layer in ("depthwise", "depthwise_strided", "stem", "odd")}
-
-
-def cases() -> Iterator[object]:
-    for case in product(TARGETS, LAYERS):
-        known = [pytest.mark.xfail(reason="the tile is too large")] if case in SPILT else []
-        yield pytest.param(*case, marks=known)
-
-
-@pytest.mark.parametrize("name, layer", list(cases()))
+@pytest.mark.parametrize("name, layer", list(product(TARGETS, LAYERS)))
 def test_innermost_loops_spill_nothing(name: str, layer: str) -> None:
     loops = [loop for body in layers_for(name)[layer] for loop in computing_loops(body)]
     assert loops
