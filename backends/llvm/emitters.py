@@ -3,11 +3,12 @@
 A program that finds its code in the cache never does.
 """
 
-from . import copies, kernels, maps, pooling, products, random, reductions
+from . import convolutions, copies, kernels, maps, pooling, products, random, reductions
 from .code import EMITTERS
 
 __all__ = [
     "EMITTERS",
+    "convolutions",
     "copies",
     "kernels",
     "maps",
