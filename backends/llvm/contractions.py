@@ -277,6 +277,7 @@ class _Writer:
         shift = count.bit_length() - 1
         tiled, factor = self.plan.tile[0]
         number = f.op("udiv", point[axis], i64(factor)) if axis == tiled else point[axis]
+        number = f.op("and", number, i64((1 << shift) - 1))  # in further rounds all is there
         group = f.mul(self.strides[1]["u"], self.what.b.dtype.itemsize)
         part = f.mul(number, f.op("lshr", group, i64(shift)))
         return _Next(b, f.add(group, part), shift)
