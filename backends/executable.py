@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -51,7 +50,6 @@ class Executable:
         self._packed: Any = None
         self._dims: Recent[tuple[tuple[int, ...], ...], Dims] = Recent()
         self._loaded = False
-        self._lock = threading.Lock()
         if parameters is not None or not self._fixed:
             self.load_state_dict(parameters or {})
 
@@ -103,8 +101,8 @@ class Executable:
             arrays[value.name] = array = check_feed(value, parameters[value.name])
             check_shape(value, array)
         packed = self.program.prepare(arrays)
-        with self._lock:
-            self._packed, self._loaded = packed, True
+        self._packed = packed
+        self._loaded = True
 
     def new_state(self, values: Mapping[str, object]) -> State:
         """A state for a graph that updates its inputs (a training step).

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
@@ -17,6 +16,9 @@ LIMIT = 16
 class Recent(Generic[K, T]):
     """The values made for the last keys; safe to ask from several threads.
 
+    There is no lock, which a process that is forked off might find held for ever: each step is one
+    operation of a dictionary, and where two threads make the same value one of them is kept.
+
     >>> squares: Recent[int, int] = Recent(limit=2)
     >>> [squares.get(n, lambda n=n: n * n) for n in (2, 3, 2, 4)]
     [4, 9, 4, 16]
@@ -27,22 +29,18 @@ class Recent(Generic[K, T]):
     def __init__(self, limit: int = LIMIT) -> None:
         self._limit = limit
         self._values: OrderedDict[K, T] = OrderedDict()
-        self._lock = threading.Lock()
 
     def get(self, key: K, make: Callable[[], T]) -> T:
         """The value of a key, made where it is not there."""
-        with self._lock:
-            if key in self._values:
-                self._values.move_to_end(key)
-                return self._values[key]
-        value = make()
-        with self._lock:
-            self._values[key] = value
+        try:
+            value = self._values[key]
+            self._values.move_to_end(key)
+        except KeyError:  # it is not there, or another thread took it away
+            value = self._values[key] = make()
             while len(self._values) > self._limit:
                 self._values.popitem(last=False)
         return value
 
     def keys(self) -> list[K]:
         """The keys, the one used last at the end."""
-        with self._lock:
-            return list(self._values)
+        return list(self._values)

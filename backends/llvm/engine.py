@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import ctypes
-import threading
 from typing import Any, Protocol
 
 from .target import Target
 
 _ready = False
-_lock = threading.Lock()
 
 
 def _llvm() -> Any:
-    """llvmlite's binding, with the native target set up once."""
+    """llvmlite's binding, with the native target set up; to do so twice does no harm."""
     import llvmlite.binding as llvm
 
     global _ready
-    with _lock:
-        if not _ready:
-            llvm.initialize_native_target()
-            llvm.initialize_native_asmprinter()
-            _ready = True
+    if not _ready:
+        llvm.initialize_native_target()
+        llvm.initialize_native_asmprinter()
+        _ready = True
     return llvm
 
 

@@ -5,8 +5,8 @@ which are the same part of each launch: often they read what the same thread wro
 in its cache. Then it takes from those of the others: a thread that the system holds up delays one
 chunk, not a part of all. No task depends on another, and how tasks are cut from a computation
 depends on its shapes alone, so results depend neither on the number of threads nor on who does
-what. Workers wait for the next launch by spinning for some microseconds, then sleep in the kernel
-(a futex), where they use no processor time.
+what. Workers wait for the next launch by spinning for a tenth of a millisecond or so, then sleep in
+the kernel (a futex), where they use no processor time.
 
 A pool serves one call at a time. A call that finds it busy, from another Python thread, runs alone.
 """
@@ -322,10 +322,10 @@ class Pool:
 
     def __init__(self, threads: int) -> None:
         self.threads = threads
-        self._reset()
+        self.reset()
 
-    def _reset(self) -> None:
-        self._process = os.getpid()
+    def reset(self) -> None:
+        """Begin anew, without threads."""
         self._lock = threading.Lock()
         self._memory: Array | None = None
         self._workers: list[threading.Thread] = []
@@ -337,8 +337,6 @@ class Pool:
         if self.threads == 1:
             yield None
             return
-        if self._process != os.getpid():
-            self._reset()
         lock = self._lock
         if not lock.acquire(blocking=False):
             yield None
@@ -375,26 +373,32 @@ class Pool:
 
     def stop(self) -> None:
         """End the threads, unless a call is under way."""
-        if self._memory is None or self._process != os.getpid():
+        if self._memory is None:
             return
         if not self._lock.acquire(timeout=1):
             return
         self._stop_function(self._memory.ctypes.data)
         for worker in self._workers:
             worker.join(timeout=1)
-        self._reset()
+        self.reset()
 
 
 _pools: dict[int, Pool] = {}
-_guard = threading.Lock()
 
 
 def shared_pool(threads: int) -> Pool:
     """The pool of this process with that many threads."""
-    with _guard:
-        if threads not in _pools:
-            _pools[threads] = Pool(threads)
-        return _pools[threads]
+    return _pools.setdefault(threads, Pool(threads))
+
+
+def _after_fork() -> None:
+    """The threads are not in a process that was forked off."""
+    for pool in _pools.values():
+        pool.reset()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 @atexit.register

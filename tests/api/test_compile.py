@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import importlib.util
+
 import numpy as np
 import pytest
 
 import cauce
 from cauce import nn
 from cauce.ir import Builder, Graph, Literal, Role, TensorType, evaluate
-from cauce.ir.errors import AttributeMistake, CompileError, GraphError, TypeMismatch
+from cauce.ir.errors import (
+    AttributeMistake,
+    CompileError,
+    GraphError,
+    MissingExtra,
+    TypeMismatch,
+)
 from cauce.ir.ops.activation import Tanh
 from cauce.ir.ops.constant import Constant
 from cauce.ir.ops.elementwise import Mul
@@ -221,3 +229,12 @@ def test_gradients_within_a_network() -> None:
 
     with pytest.raises(GraphError, match="does not depend on %y"):
         unrelated.init(x=("N", 3), y=("N", 3))
+
+
+def test_native_code_is_the_default_where_it_can_be_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = small.init(image=("N", 1, 6, 6))
+    assert cauce.compile(model).backend == cauce.Trainer(model).backend == "llvm"
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    assert cauce.compile(model).backend == cauce.Trainer(model).backend == "numpy"
+    with pytest.raises(MissingExtra, match="the llvm backend needs llvmlite"):
+        cauce.compile(model, backend="llvm")

@@ -145,6 +145,8 @@ GROUPS = {
     "training": ("tests/backends/test_native_training.py", ""),
     "shapes": ("tests/backends/test_awkward_shapes.py", ""),
     "reductions": ("tests/backends/test_reductions.py", ""),
+    "pools": ("tests/backends/test_pooling.py", ""),
+    "batches": ("tests/backends/test_batches.py", ""),
 }
 
 

@@ -135,6 +135,24 @@ def test_a_forked_process_computes_with_threads_of_its_own() -> None:
     assert done.stdout.split() == ["True", "0"], done.stderr
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_threads_of_a_forked_process_call_at_the_same_time() -> None:
+    done = run(
+        "import threading\n"
+        "pid = os.fork()\n"
+        "same = []\n"
+        "def work(): same.append(np.array_equal(predict(image), expected))\n"
+        "threads = [threading.Thread(target=work) for _ in range(8)]\n"
+        "for thread in threads: thread.start()\n"
+        "for thread in threads: thread.join()\n"
+        "if pid == 0:\n"
+        "    os._exit(0 if same == [True] * 8 else 1)\n"
+        "status = os.waitpid(pid, 0)[1]\n"
+        "print(same == [True] * 8, os.waitstatus_to_exitcode(status))\n"
+    )
+    assert done.stdout.split() == ["True", "0"], done.stderr
+
+
 def test_the_interpreter_may_exit_during_a_call() -> None:
     done = run(
         "import threading, time\n"
@@ -150,12 +168,17 @@ def test_the_interpreter_may_exit_during_a_call() -> None:
 def test_an_idle_pool_uses_no_processor_time() -> None:
     done = run(
         "import time\n"
+        "from cauce.backends.llvm.pool import shared_pool\n"
         "time.sleep(0.3)\n"
         "before = time.process_time()\n"
         "time.sleep(1)\n"
         "print(time.process_time() - before)\n"
+        "print(all(worker.is_alive() for worker in shared_pool(2)._workers))\n"
+        "print(len(shared_pool(2)._workers))\n"
     )
-    assert float(done.stdout) < 0.2, done.stderr
+    used, alive, count = done.stdout.split()
+    assert (alive, count) == ("True", "1")
+    assert float(used) < 0.05, done.stderr
 
 
 class Idle:
