@@ -74,8 +74,11 @@ def _flops(node: Node, name: str) -> int:
 def free_batch(graph: Graph) -> tuple[Graph, dict[str, int]]:
     """``graph`` with a symbol for the number of images, and that number by its symbol.
 
-    As it is, and nothing, where it has a symbol already, or images meet, or there is only one.
+    As it is, and nothing, where it has a symbol already, or images meet, or there is only one. So
+    too without a convolution: sums alone are cut better where all sizes are known.
     """
+    if not any(isinstance(node.op, conv.Conv2d) for node in graph.nodes):
+        return graph, {}
     images = [value for value in graph.inputs if value.role is Role.DATA]
     lead = {value.type.shape[:1] for value in images}
     (count,) = lead.pop() if len(lead) == 1 and () not in lead else (1,)
