@@ -272,10 +272,10 @@ def adaptive_pools(draw: Draw) -> Applied:
 # ---- reductions --------------------------------------------------------------------------------
 
 
-def any_shape(draw: Draw) -> tuple[int, ...]:
-    """One to four sizes that make some thousands of elements at most."""
+def any_shape(draw: Draw, least: int = 1, most: int = 4) -> tuple[int, ...]:
+    """``least`` to ``most`` sizes that make some thousands of elements at most."""
     shape: tuple[int, ...] = ()
-    for _ in range(draw.int(1, 4)):
+    for _ in range(draw.int(least, most)):
         room = 2**15 // int(np.prod(shape, dtype=int))
         shape += (draw.choice(*[count for count in (*COUNTS, 1000) if count <= room]),)
     return shape
