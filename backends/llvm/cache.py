@@ -56,7 +56,9 @@ def cache_key(request: Request) -> str | None:
     if request.options is None or not all(map(_is_ours, _ops(request.source))):
         return None
     text = request.source.to_text(locations=False)
-    parts = (VERSION, _sources(), host_name(), request.options, text)
+    # The text tells the order of data inputs and that of the others, but not that of all.
+    order = " ".join(f"{len(value.name)} {value.name}" for value in request.source.inputs)
+    parts = (VERSION, _sources(), host_name(), request.options, order, text)
     return digest("".join(f"{len(part)} {part}" for part in parts).encode()).hex()
 
 

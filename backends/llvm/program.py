@@ -163,7 +163,11 @@ class Caller:
         count = dims[batch.symbol]
         places = [(p.slot, p.nbytes) for p in (*entry.inputs, *entry.outputs)]
         places += [(b.slot, b.nbytes) for b in entry.buffers if b.first < batch.cut <= b.last]
-        images = {slot: _size(size, dims) // count for slot, size in places if symbols(size)}
+        images = {
+            slot: _size(size, dims) // count
+            for slot, size in places
+            if batch.symbol in symbols(size)
+        }
         slots, steps = list(images), np.array(list(images.values()), np.int64)
         starts = addresses[slots]
         for start in range(0, count, piece):

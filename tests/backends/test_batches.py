@@ -73,7 +73,7 @@ def normalized(x: Tensor) -> Tensor:
 
 def turned(x: Tensor) -> Tensor:
     """Images become channels."""
-    return nn.relu(x.permute(1, 0, 2, 3))
+    return nn.relu(nn.conv2d(x, 2, 3).permute(1, 0, 2, 3))
 
 
 def counted(x: Tensor) -> Tensor:
@@ -83,7 +83,7 @@ def counted(x: Tensor) -> Tensor:
 
 def doubled(x: Tensor) -> Tensor:
     """Two batches, one behind the other."""
-    return nn.relu(nn.concat([x, x], 0))
+    return nn.conv2d(nn.concat([x, x], 0), 2, 3)
 
 
 @pytest.mark.parametrize("function", [normalized, turned, counted, doubled])
@@ -128,3 +128,18 @@ def test_where_images_meet_their_number_stays_what_it_is(function: object) -> No
     predict, x = cauce.compile(model, backend="llvm"), images(4, 3, 8, 8)
     assert free_batch(predict.graph) == (predict.graph, {})
     np.testing.assert_allclose(predict(x), cauce.compile(model, backend="numpy")(x), 1e-4, 1e-5)
+
+
+def test_what_has_no_images_stays_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An input and an output of unknown size that all images share."""
+    monkeypatch.setattr(artifact.Batch, "piece", lambda self, count: 1)
+
+    @cauce.network
+    def shifted(x, grid):
+        return nn.relu(nn.conv2d(x + grid, 8, 3)), grid * 2
+
+    model = shifted.init(x=("N", 3, "H", "W"), grid=(1, 3, "H", "W"), seed=0)
+    feeds = images(4, 3, 9, 7), images(1, 3, 9, 7)
+    native, plain = (cauce.compile(model, backend=name)(*feeds) for name in ("llvm", "numpy"))
+    for found, wanted in zip(native, plain, strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)

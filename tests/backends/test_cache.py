@@ -21,10 +21,10 @@ from cauce.backends.llvm import build, cache, store
 from cauce.backends.llvm.artifact import Artifact
 from cauce.backends.llvm.target import LIMIT
 from cauce.frontends.model import Model
-from cauce.ir import Array, Builder, Graph, Op, TensorType, Value
+from cauce.ir import Array, Builder, Graph, Op, Role, TensorType, Value
 from cauce.ir.errors import ShapeError
 from cauce.ir.ops.activation import Relu
-from cauce.ir.ops.elementwise import Add
+from cauce.ir.ops.elementwise import Add, Sub
 from cauce.ir.ops.fused import Fused
 from cauce.ir.pass_manager import Timing
 from cauce.passes.pipelines import INFERENCE
@@ -379,3 +379,16 @@ def test_processes_that_compile_the_same_model_at_a_time(
     for output in outputs:
         np.testing.assert_array_equal(np.load(output), expected)
     assert len(list(folder.iterdir())) == 1
+
+
+@pytest.mark.parametrize("order", [("x", "h"), ("h", "x")])
+def test_the_order_of_inputs_is_part_of_the_key(order: tuple[str, str]) -> None:
+    roles = {"x": Role.DATA, "h": Role.HYPERPARAMETER}
+    for names in (order, order[::-1]):
+        graph = Graph("less")
+        values = {
+            name: graph.add_input(name, TensorType.make("f32", ()), roles[name]) for name in names
+        }
+        graph.outputs["y"] = Builder(graph)(Sub(), values["x"], values["h"])
+        native, plain = (cauce.compile(graph, backend=name) for name in ("llvm", "numpy"))
+        assert native(np.float32(3), np.float32(1)) == plain(np.float32(3), np.float32(1))
