@@ -46,8 +46,8 @@ _THREADS, _TICKETS = 160 // 8, 320 // 8
 # a caller that waits lets others run.
 _SPINS = 5_000
 
-# Chunks for each thread.
-_CHUNKS = 4
+# Chunks for each thread, and the most threads: a ticket has 16 bits for a chunk.
+_CHUNKS, _MOST = 4, 1024
 
 _WORDS = """
   %at.stop = getelementptr i8, ptr %pool, i64 64
@@ -295,7 +295,7 @@ def thread_count(threads: int | None = None) -> int:
     """How many threads share the work: the argument, ``CAUCE_NUM_THREADS``, or all processors.
 
     Raises:
-        AttributeMistake: a number below 1, or none at all.
+        AttributeMistake: a number below 1 or above 1024, or none at all.
     """
     given = os.environ.get("CAUCE_NUM_THREADS") if threads is None else threads
     if given is None:
@@ -310,6 +310,8 @@ def thread_count(threads: int | None = None) -> int:
             f"threads must be at least 1, got {given!r}",
             fix="pass threads=2, or set CAUCE_NUM_THREADS=2",
         )
+    if count > _MOST:
+        raise AttributeMistake(f"threads must be at most {_MOST}, got {count}")
     return count
 
 
@@ -361,15 +363,16 @@ class Pool:
         self._library = library
         work = library.function("work", ctypes.c_void_p)
         self._stop_function = library.function("stop", ctypes.c_void_p)
-        self._workers = [
-            threading.Thread(
+        self._memory = memory
+        for i in range(1, self.threads):
+            worker = threading.Thread(
                 target=work, args=(memory.ctypes.data,), name=f"cauce-{i}", daemon=True
             )
-            for i in range(1, self.threads)
-        ]
-        self._memory = memory
-        for worker in self._workers:
-            worker.start()
+            try:
+                worker.start()
+            except RuntimeError:  # the system gives no more: those that are there do all chunks
+                break
+            self._workers.append(worker)
 
     def stop(self) -> None:
         """End the threads, unless a call is under way."""

@@ -181,6 +181,21 @@ def test_an_idle_pool_uses_no_processor_time() -> None:
     assert float(used) < 0.05, done.stderr
 
 
+def test_a_pool_makes_do_with_the_threads_that_it_gets() -> None:
+    done = run(
+        "import threading\n"
+        "start, started = threading.Thread.start, []\n"
+        "def few(thread):\n"
+        "    if len(started) == 1: raise RuntimeError('no more')\n"
+        "    started.append(thread)\n"
+        "    start(thread)\n"
+        "threading.Thread.start = few\n"
+        "many = cauce.compile(model, backend='llvm', threads=4)\n"
+        "print(np.array_equal(many(image), expected), len(started))\n"
+    )
+    assert done.stdout.split() == ["True", "1"] and not done.stderr, done.stderr
+
+
 class Idle:
     """Code that nothing may call."""
 
@@ -195,6 +210,8 @@ def test_the_number_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("CAUCE_NUM_THREADS", wrong)
         with pytest.raises(AttributeMistake, match="threads must be at least 1"):
             thread_count()
+    with pytest.raises(AttributeMistake, match="threads must be at most 1024"):
+        thread_count(20_000)
     with Pool(1).borrow(Idle()) as address:
         assert address is None
 
