@@ -19,9 +19,15 @@ _MOVES = (Expand, Flatten, Reshape, Transpose)
 
 
 class IndexInput(NamedTuple):
-    """An input that a node takes as indices: its name, the node, and how many it chooses among."""
+    """An input that a node takes as indices.
 
-    name: str
+    Attributes:
+        place: among the inputs that a caller gives each time.
+        node: what takes it.
+        size: how many there are to choose among.
+    """
+
+    place: int
     node: Node
     size: Dim
 
@@ -29,25 +35,26 @@ class IndexInput(NamedTuple):
 def index_inputs(graph: Graph) -> list[IndexInput]:
     """The inputs of a graph that are indices, of those that a caller gives each time."""
     found = []
-    inputs: dict[Value, str] = {v: v.name for v in graph.inputs if v.role in CALLED}
+    called = [value for value in graph.inputs if value.role in CALLED]
+    places: dict[Value, int] = {value: place for place, value in enumerate(called)}
     for node in graph.nodes:
-        for place, size in node.op.indices(*(v.type for v in node.operands)).items():
-            value = node.operands[place]
+        for operand, size in node.op.indices(*(v.type for v in node.operands)).items():
+            value = node.operands[operand]
             while value.node is not None and isinstance(value.node.op, _MOVES):
                 (value,) = value.node.operands
-            if value in inputs:
-                found.append(IndexInput(inputs[value], node, size))
+            if value in places:
+                found.append(IndexInput(places[value], node, size))
     return found
 
 
 def check_index_inputs(
-    indices: Sequence[IndexInput], arrays: Mapping[str, Array], dims: Mapping[str, int]
+    indices: Sequence[IndexInput], arrays: Sequence[Array], dims: Mapping[str, int]
 ) -> None:
     """Raise ShapeError where an index is out of range, with the node and its line."""
-    for name, node, size in indices:
+    for place, node, size in indices:
         (count,) = sizes((substitute(size, dims),))
         try:
-            check_indices(node.op.name, arrays[name], count)
+            check_indices(node.op.name, arrays[place], count)
         except CauceError as error:
             error.at(node.path, node.loc)
             raise

@@ -75,11 +75,6 @@ class Batch(Record):
     together: int
     cut: int
 
-    @property
-    def numbers(self) -> tuple[int, int, int]:
-        """All but the symbol, in order."""
-        return self.flops, self.together, self.cut
-
     def piece(self, count: int) -> int:
         """How many images to run at a time, of ``count``.
 
@@ -216,6 +211,7 @@ def _entry_to_json(entry: Entry, arrays: list[Array]) -> dict[str, object]:
         return [[p.name, p.slot, *_type_to_json(p.type), _dim_to_json(p.nbytes)] for p in found]
 
     arrays += entry.constants.values()
+    batch = entry.batch
     return {
         "name": entry.name,
         "symbols": entry.symbols,
@@ -229,7 +225,7 @@ def _entry_to_json(entry: Entry, arrays: list[Array]) -> dict[str, object]:
         "in_place": sorted(entry.in_place),
         "rows": [[r.path, r.op, _dim_to_json(r.flops), _dim_to_json(r.bytes)] for r in entry.rows],
         "launches": entry.launches,
-        "batch": entry.batch and [entry.batch.symbol, *entry.batch.numbers],
+        "batch": batch and [batch.symbol, batch.flops, batch.together, batch.cut],
         "given": entry.given,
     }
 

@@ -16,9 +16,8 @@ from ...ir.ops import conv
 from .code import Access, NodeCode, emits
 from .contractions import Contraction, Operand
 from .layouts import OUTPUTS_LAST
-from .maps import write_map
 from .phases import phases
-from .tiles import NEAR, Steps, cut, end_of, groups_of, known, known_bytes, total_of, write_tiles
+from .tiles import NEAR, Steps, add_parts, cut, end_of, groups_of, known, known_bytes, write_tiles
 
 # Bytes that stay in a third-level cache; what lies beyond costs that many times more.
 _FAR, _FAR_COST = 8 * 1024 * 1024, 4
@@ -81,14 +80,7 @@ def conv2d_backward_weight(code: NodeCode) -> None:
     )
     vector, *filters = _filters(what)
     write_tiles(code, what, vector, ("c",), ("n", "i", "j"), ("p", *filters, "r", "s"))
-
-    write_map(
-        code,
-        weight.shape,
-        sums,
-        code.result_access(),
-        lambda stage, lanes, values: total_of(stage, values),
-    )
+    add_parts(code, weight.shape, sums)
 
 
 @emits(conv.Conv2dBackwardData)

@@ -276,13 +276,13 @@ class Module:
     _shared: dict[str, str] = field(default_factory=dict)
 
     def share(self, function: Function) -> str:
-        """Take in a function, or find an equal one; returns the name it has in the module."""
+        """Take in a function, or find an equal one; returns the name it now has in the module."""
         text = function.text()
-        if text not in self._shared:
-            name = self._shared[text] = f"{function.name}.{len(self._shared)}"
-            function.name = name
+        known = text in self._shared
+        function.name = self._shared.setdefault(text, f"{function.name}.{len(self._shared)}")
+        if not known:
             self.add(function)
-        return self._shared[text]
+        return function.name
 
     def add(self, function: Function, linkage: str = "internal") -> None:
         """Take in a finished function."""

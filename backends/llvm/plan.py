@@ -32,7 +32,6 @@ class Plan:
         constants: the arrays of constants, by buffer.
         buffers: what the arena holds.
         launches: in order, each with the node it came from.
-        names: of the function of each launch in the module.
         count: how many buffers there are.
         entry: the name of the function that runs all launches.
     """
@@ -45,8 +44,12 @@ class Plan:
     constants: dict[int, Array] = field(default_factory=dict)
     buffers: list[Buffer] = field(default_factory=list)
     launches: list[tuple[Launch, Node]] = field(default_factory=list)
-    names: list[str] = field(default_factory=list)
     count: int = 0
+
+    @property
+    def names(self) -> list[str]:
+        """Of the function of each launch; those in the module once the plan is added to it."""
+        return [launch.function.name for launch, _ in self.launches]
 
     def slot(self, value: Value) -> int:
         """The buffer that a value lies in."""
@@ -146,7 +149,8 @@ def add_plan(module: Module, plan: Plan, target: Target) -> None:
     seconds and nanoseconds, before the first launch and after each. Where a batch is cut,
     ``entry`` has the launches before the cut, and ``entry.rest`` those behind it.
     """
-    plan.names = [module.share(launch.function) for launch, _ in plan.launches]
+    for launch, _ in plan.launches:
+        module.share(launch.function)
     cut, count = plan.cut, len(plan.launches)
     for timed in (False, True):
         module.add(_sequence(plan, target, plan.entry, 0, cut, timed), "")
@@ -169,7 +173,8 @@ def _sequence(
         if timed:
             _note_time(f, times, first + place)
         own = f.at(table, used, 8)
-        f.line(f"call void @run({pool}, ptr @{plan.names[first + place]}, {own}, {dims}, {tasks})")
+        function = launch.function.name
+        f.line(f"call void @run({pool}, ptr @{function}, {own}, {dims}, {tasks})")
         used += len(launch.slots)
     if timed:
         _note_time(f, times, last)

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 from ...ir.dims import ceil_div
 from ...ir.ops import linear
-from .code import Access, NodeCode, Shape, Stage, emits
+from .code import Access, NodeCode, Shape, emits
 from .contractions import Contraction, Operand
 from .copies import row_operand
-from .emitter import V
-from .maps import write_map
 from .spaces import row_major
 from .tiles import (
     NEAR,
     Steps,
+    add_parts,
     columns_of,
     cut,
     end_of,
     groups_of,
     known_bytes,
-    total_of,
     write_tiles,
 )
 
@@ -75,12 +72,7 @@ def matmul(code: NodeCode) -> None:
         part=("p", "k", sizes["k"]),
     )
     write_tiles(code, what, "n", ("m",), ("k",), ("p", *names))
-
-    def total(stage: Stage, lanes: int, values: Sequence[V]) -> V:
-        value = total_of(stage, values[:parts])
-        return value if finish is None else finish(stage, lanes, value, values[parts:])
-
-    write_map(code, z.shape, (*sums, *arrays), code.result_access(), total)
+    add_parts(code, z.shape, sums, arrays, finish)
 
 
 def _parts(code: NodeCode, what: Contraction) -> int:

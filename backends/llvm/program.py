@@ -337,8 +337,7 @@ class LlvmProgram(Program):
         profile: list[NodeTime] | None = None,
     ) -> list[Array]:
         assert state is None or isinstance(state, ArrayState)
-        names = (value.name for value in self._interface.called)
-        check_index_inputs(self._indices, dict(zip(names, inputs)), dims)
+        check_index_inputs(self._indices, inputs, dims)
         entry, dims = self._main.entry, self._main.sizes(dims)
         held = state.arrays if state is not None else {}
         arrays = self._input_arrays(held, packed, inputs)

@@ -69,7 +69,6 @@ def functions_of(build: Build, layer: str) -> str:
     texts = {}
     for plan, place in _places(build, layer):
         function = plan.launches[place][0].function
-        function.name = plan.names[place]  # that of the first of all functions equal to it
         texts[function.name] = function.text()
     return "\n\n".join(texts.values())
 
@@ -81,7 +80,8 @@ def assembly_of(build: Build, layer: str, assembly: str) -> str:
         GraphError: there is no such layer.
     """
     parts = []
-    for name in dict.fromkeys(plan.names[place] for plan, place in _places(build, layer)):
+    places = _places(build, layer)
+    for name in dict.fromkeys(plan.launches[place][0].function.name for plan, place in places):
         found = re.search(rf'^"?{re.escape(name)}"?:.*?^\.Lfunc_end\d+:', assembly, re.M | re.S)
         parts.append(found.group() if found else "")
     return "\n\n".join(parts)

@@ -10,10 +10,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from ...ir import Dim
-from .code import Access, Finish, NodeCode, Stage
+from .code import Access, Finish, NodeCode, Shape, Stage
 from .contractions import Contraction, Operand, Plan, write_contraction
 from .emitter import V
 from .layouts import vectors_of
+from .maps import write_map
 
 Steps = dict[str, Dim]
 
@@ -104,9 +105,10 @@ def columns_of(
     most = max(1, (registers - vectors - 2) // vectors)
     if not isinstance(size, int):
         return ((axis, 1 << (most.bit_length() - 1)),)
+    together = most // max(1, size)
     for rows, count in above:
-        if isinstance(count, int) and min(count, most // max(1, size)) > 1:
-            return ((rows, _even(count, most // size)), (axis, size))
+        if isinstance(count, int) and min(count, together) > 1:
+            return ((rows, _even(count, together)), (axis, size))
     return ((axis, _even(size, most)),)
 
 
@@ -117,7 +119,9 @@ def _rounds(
     if not behind:
         return None
     axis, size = behind[-1], sizes[behind[-1]]
-    rounds = -(-size // tiled[1] if axis == tiled[0] else -size) if isinstance(size, int) else 1
+    if not isinstance(size, int):
+        return None
+    rounds = -(-size // tiled[1]) if axis == tiled[0] else size
     return (axis, rounds) if rounds > 1 else None
 
 
@@ -147,8 +151,19 @@ def end_of(
     return (*arrays, *(epilogue.operands if epilogue else ())), finish
 
 
-def total_of(stage: Stage, values: Sequence[V]) -> V:
-    value = values[0]
-    for other in values[1:]:
-        value = stage.f.op("fadd", value, other)
-    return value
+def add_parts(
+    code: NodeCode,
+    space: Shape,
+    parts: Sequence[Access],
+    arrays: Sequence[Access] = (),
+    finish: Finish | None = None,
+) -> None:
+    """Write the launch that adds up the parts of each sum, and does what its end is."""
+
+    def total(stage: Stage, lanes: int, values: Sequence[V]) -> V:
+        value = values[0]
+        for other in values[1 : len(parts)]:
+            value = stage.f.op("fadd", value, other)
+        return value if finish is None else finish(stage, lanes, value, values[len(parts) :])
+
+    write_map(code, space, (*parts, *arrays), code.result_access(), total)

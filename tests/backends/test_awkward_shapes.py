@@ -295,14 +295,20 @@ def softmaxes(draw: Draw) -> Applied:
     return Applied(draw.choice(Softmax, LogSoftmax)(draw.axis(x.ndim)), (x,), sums=False)
 
 
-@pytest.mark.parametrize("sampler", SAMPLERS, ids=lambda sampler: sampler.__name__)
-def test_native_code_is_the_reference(sampler: Callable[[Draw], Applied]) -> None:
+def hold_samples(sampler: Callable[[Draw], Applied]) -> None:
+    """Hold many samples."""
+
     @settings(max_examples=EXAMPLES)
     @given(awkward(sampler))
     def check(applied: Applied) -> None:
         applied.hold()
 
     check()
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS, ids=lambda sampler: sampler.__name__)
+def test_native_code_is_the_reference(sampler: Callable[[Draw], Applied]) -> None:
+    hold_samples(sampler)
 
 
 # ---- networks ----------------------------------------------------------------------------------

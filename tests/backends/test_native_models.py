@@ -31,11 +31,11 @@ def test_a_model_agrees_with_the_reference_for_any_number_of_threads(
     model = network.init(image=("N", 3, size, size), seed=1)
     images = np.random.default_rng(0).standard_normal((16, 3, size, size), np.float32)
     predict = cauce.compile(model, backend="llvm", threads=1)
+    others = [cauce.compile(model, backend="llvm", threads=threads) for threads in (2, 3, 8)]
     for count in (1, 3, 16):
         whole = predict(images[:count])
         fixed = network.init(image=(count, 3, size, size), seed=1)
-        for threads in (2, 3, 8):
-            other = cauce.compile(model, backend="llvm", threads=threads)
+        for other in others:
             np.testing.assert_array_equal(other(images[:count]), whole)
         given = cauce.compile(fixed, backend="llvm", threads=2)(images[:count])
         np.testing.assert_allclose(given, whole, rtol=1e-4, atol=1e-5 * np.abs(whole).max())
