@@ -344,7 +344,9 @@ class LlvmProgram(Program):
         arrays.update(self._main.constants(self._leaving))
         for place in self._leaving:
             if place.slot in packed.arrays:
-                arrays[place.slot] = packed.arrays[place.slot]
+                # What leaves the graph is dense, so the bytes that were prepared are its elements.
+                own = packed.arrays[place.slot].view(place.type.dtype.numpy)
+                arrays[place.slot] = own.reshape(place.type.bind({}).shape)
         borrowed = set(arrays)
         for place, out in zip(entry.outputs, outputs):
             if place.slot not in arrays:

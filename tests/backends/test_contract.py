@@ -60,6 +60,23 @@ graph step(%x: f32[N,3], %target: f32[N,2]) -> (f32[], f32[4,3]) {
   update @count = %next
 }
 """
+# All that leaves this graph depends on the fixed parameters alone.
+FIXED = """
+graph fixed(%x: f32[N,2]) -> (f32[N,2], f32[2,3], f32[6], bool[3,2], f32[]) {
+  @weight: f32[3,2] parameter
+  @shift: f32[2] parameter
+  @held: f32[2,3] state
+  %moved = add(%x, @shift) : f32[N,2]
+  %turned = transpose(@weight) perm=[1, 0] : f32[2,3]
+  %flat = reshape(@weight) shape=[6] : f32[6]
+  %zero = constant() value=dense(f32[], [0.0]) : f32[]
+  %positive = greater(@weight, %zero) : bool[3,2]
+  %total = sum(@weight) : f32[]
+  %doubled = add(%turned, %turned) : f32[2,3]
+  return moved=%moved, turned=%turned, flat=%flat, positive=%positive, total=%total
+  update @held = %doubled
+}
+"""
 PROGRAMS: dict[str, Callable[[Graph], Program]] = {"numpy": NumpyProgram, "llvm": LlvmProgram}
 
 
@@ -114,6 +131,27 @@ def test_new_fixed_parameters_need_no_recompile(step: Executable) -> None:
     after = step(**feeds, state=step.new_state(start()))[0]
     np.testing.assert_allclose(after, np.mean(feeds["target"] ** 2), rtol=1e-5)
     assert before != after
+
+
+@pytest.mark.parametrize("backend", PROGRAMS)
+def test_outputs_and_updates_may_depend_on_fixed_parameters_alone(backend: str) -> None:
+    graph = cauce.parse(FIXED)
+    fixed = {
+        "weight": np.arange(-2.5, 3.5, dtype=np.float32).reshape(3, 2),
+        "shift": np.array([1, 2], np.float32),
+    }
+    held, x = {"held": np.zeros((2, 3), np.float32)}, np.ones((4, 2), np.float32)
+    expected = evaluate(graph, {**fixed, **held, "x": x})
+    executable = Executable(PROGRAMS[backend](graph), fixed)
+    state = executable.new_state(held)
+    out = tuple(np.full_like(array, 1) for array in expected.outputs.values())
+    for given in (None, out, None):
+        found = executable(x, state=state, out=given)
+        for array, wanted in zip(found, expected.outputs.values(), strict=True):
+            assert array.dtype == wanted.dtype
+            np.testing.assert_array_equal(array, wanted)
+            array[...] = 0  # the caller's own
+        np.testing.assert_array_equal(state.read()["held"], expected.updates["held"])
 
 
 def test_inputs_stay_as_they_are_and_outputs_are_the_callers(step: Executable) -> None:
