@@ -1,4 +1,5 @@
-"""Hypothesis profiles: "fast" for every day, "thorough" for the slow tier; a cache of its own."""
+"""Hypothesis profiles: "fast" for every day, "thorough" for the slow tier, "explore" to search for
+what the others miss; a cache of its own."""
 
 from __future__ import annotations
 
@@ -20,8 +21,9 @@ settings.register_profile(
     phases=(Phase.explicit, Phase.generate, Phase.shrink),
     suppress_health_check=[HealthCheck.too_slow],
 )
+settings.register_profile("thorough", settings.get_profile("fast"), max_examples=100)
 settings.register_profile(
-    "thorough", settings.get_profile("fast"), max_examples=100, derandomize=False
+    "explore", settings.get_profile("fast"), max_examples=1000, derandomize=False, print_blob=True
 )
 settings.load_profile(os.environ.get("CAUCE_HYPOTHESIS", "fast"))
 
