@@ -216,8 +216,8 @@ def rewrite_node(node: Node, write: Callable[[Builder], Values]) -> list[Node]:
 def substitute(node: Node, values: Sequence[Value], fresh: Collection[Node] | None = None) -> None:
     """Put ``values`` in the place of the results of ``node``, and erase what is then unread.
 
-    Results of fresh nodes give way to the values they replace, which keep their names and their
-    identity; other values keep their own.
+    Results of fresh nodes of the same layer give way to the values they replace, which keep their
+    names and their identity; other values keep their own.
 
     Args:
         node: what is replaced.
@@ -237,7 +237,8 @@ def substitute(node: Node, values: Sequence[Value], fresh: Collection[Node] | No
                 loc=node.loc,
             )
         unread = fresh is None and not new.users and not graph.leaves(new)
-        if new not in taken and new.node is not None and (unread or new.node in (fresh or ())):
+        own = new.node is not None and (unread or new.node in (fresh or ()))
+        if own and new not in taken and new.path == old.path:
             graph.take_over(old, new)
             taken[new] = old
         else:

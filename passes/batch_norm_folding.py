@@ -71,7 +71,8 @@ class _IntoWeight(Rule):
         with b.at(layer, suffix="folded"):
             rows = b(Reshape((*scale.type.shape, *(1,) * (weight.type.rank - 1))), scale)
             weight = b(Mul(), weight, rows)
-        return b(layer.op, match["x"], weight, bias)
+        with b.at(layer):
+            return b(layer.op, match["x"], weight, bias)
 
 
 class ConvBatchNorm(_IntoWeight):

@@ -143,7 +143,7 @@ def test_a_plan_without_symbols_says_where_buffers_lie(count: int) -> None:
 # ---- the code of a layer -----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("layer", ["bn1", "bn2", "max_pool1", "linear1"])
+@pytest.mark.parametrize("layer", ["conv1", "conv2", "bn1", "max_pool1", "linear1"])
 def test_the_code_of_a_layer_is_that_of_its_functions(native: Executable, layer: str) -> None:
     _, prepare, main = parts_of(native.plan())
     launches = re.findall(rf"^ +\d+ {layer} \(\w+\): @([^,]+),", main + prepare, re.M)
@@ -161,14 +161,14 @@ def test_the_code_of_a_layer_is_that_of_its_functions(native: Executable, layer:
 
 def test_a_layer_within_a_kernel_has_its_code(native: Executable) -> None:
     assert native.llvm_ir("add") in native.llvm_ir("relu2")
-    assert native.llvm_ir("add") in native.llvm_ir("bn2")
+    assert native.llvm_ir("add") in native.llvm_ir("conv2")
 
 
 def test_a_block_has_the_code_of_its_layers() -> None:
     native = cauce.compile(cauce.models.resnet20.init(image=("N", 3, 8, 8)), "llvm")
     layer, block, stage = (
         set(native.llvm_ir(name).split("\n\n"))
-        for name in ("stage1.block1.bn1", "stage1.block1", "stage1")
+        for name in ("stage1.block1.conv1", "stage1.block1", "stage1")
     )
     assert layer < block <= stage
     with pytest.raises(GraphError, match=r"called 'stage1\.block'"):
@@ -203,7 +203,7 @@ def test_a_profile_has_the_work_of_each_layer(native: Executable, plain: Executa
         profile = executable.profile(images)
         rows = {(row.path, row.op): row for row in profile}
         assert len(rows) == len(profile)
-        conv = rows["bn2", "conv2d"]
+        conv = rows["conv2", "conv2d"]
         taps = 2 * 4 * 9 - 1  # products and sums for each result
         elements = 8 * 4 * 6 * 6
         assert elements * taps <= conv.flops <= elements * (taps + 4)
