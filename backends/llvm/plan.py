@@ -171,18 +171,19 @@ def _sequence(
     used = sum(len(launch.slots) for launch, _ in plan.launches[:first])
     for place, (launch, tasks) in enumerate(zip(launches, counts)):
         if timed:
-            _note_time(f, times, first + place)
+            _note_time(f, times, first + place, target)
         own = f.at(table, used, 8)
         function = launch.function.name
         f.line(f"call void @run({pool}, ptr @{function}, {own}, {dims}, {tasks})")
         used += len(launch.slots)
     if timed:
-        _note_time(f, times, last)
+        _note_time(f, times, last, target)
     f.ret()
     return f
 
 
-def _note_time(f: Function, times: V, place: int) -> None:
+def _note_time(f: Function, times: V, place: int, target: Target) -> None:
     """Write the monotonic clock into the table of times."""
+    clock = 6 if "apple" in target.triple else 1  # CLOCK_MONOTONIC of macOS, and of Linux
     f.declarations.add("declare i32 @clock_gettime(i32, ptr)")
-    f.value(f"call i32 @clock_gettime(i32 1, {f.at(times, place, 16)})", "i32")
+    f.value(f"call i32 @clock_gettime(i32 {clock}, {f.at(times, place, 16)})", "i32")

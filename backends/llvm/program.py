@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import ctypes
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ...ir import Array, Dim, Graph
-from ...ir.dims import substitute, symbols
-from ...ir.interval_packer import Interval, pack
+from ...ir import Array, Graph
+from ...ir.errors import ShapeError
 from ...ir.version import VERSION
 from ..contract import (
     ArrayState,
@@ -24,179 +22,16 @@ from ..contract import (
     check_sizes,
 )
 from ..indices import check_index_inputs, index_inputs
-from ..recent import Recent
-from .artifact import REST, TIMED, Artifact, Entry, Place
-from .engine import Code, assembly, load
-from .memory import ALIGN, Arena, Piece, aligned_copy, aligned_together, empty, guard
-from .pool import Pool, shared_pool, thread_count
+from .artifact import Artifact, Place
+from .caller import Caller, Fixed, Layout, size_of
+from .engine import assembly, load
+from .memory import Arena, aligned_copy, aligned_together, empty, guard
+from .pool import shared_pool, thread_count
 from .target import Target
 
 # What compiles is imported when something is compiled: code from the cache needs none of it.
 if TYPE_CHECKING:
     from .build import Build
-
-
-class Layout(NamedTuple):
-    """Where the buffers of the arena lie for given sizes."""
-
-    pieces: tuple[Piece, ...]
-    nbytes: int
-
-
-class Fixed:
-    """Arrays that hold from call to call, by buffer, with their addresses."""
-
-    def __init__(self, arrays: Mapping[int, Array]) -> None:
-        self.arrays = dict(arrays)
-        self._slots = list(arrays)
-        self._addresses = [array.ctypes.data for array in arrays.values()]
-
-    def enter(self, addresses: Array) -> None:
-        """Write the addresses into a table by slot."""
-        addresses[self._slots] = self._addresses
-
-
-class Caller:
-    """Calls one entry of the code with tables of addresses."""
-
-    def __init__(self, entry: Entry, code: Code) -> None:
-        self.entry = entry
-        self._code = code
-        self._table = np.array(entry.table, np.int64)
-        constants = {slot: aligned_copy(array) for slot, array in entry.constants.items()}
-        self._constants = Fixed(constants)
-        self._layouts: Recent[tuple[int, ...], Layout] = Recent()
-
-    def sizes(self, dims: Dims) -> Dims:
-        """All sizes, those included that are numbers in the source."""
-        return {**dims, **self.entry.given}
-
-    def piece(self, dims: Dims) -> int:
-        """How many images of a batch to run at a time; 0 for all of them."""
-        batch = self.entry.batch
-        count = dims[batch.symbol] if batch is not None else 0
-        piece = batch.piece(count) if batch is not None and count > 1 else count
-        return piece if piece < count else 0
-
-    def layout(self, dims: Dims) -> Layout:
-        """The layout of the arena for these sizes, kept for the sizes seen last."""
-        sizes = tuple(dims[name] for name in self.entry.symbols)
-        return self._layouts.get(sizes, lambda: self._pack(dims))
-
-    def _pack(self, dims: Dims) -> Layout:
-        buffers, batch, piece = self.entry.buffers, self.entry.batch, self.piece(dims)
-        part = {**dims, batch.symbol: piece} if batch is not None and piece else dims
-        cut = batch.cut if batch is not None else 0
-        # What is gone before the cut holds one piece. What crosses it holds all of them, from the
-        # first piece on, while all launches before the cut run again.
-        intervals = [
-            Interval(_size(b.nbytes, part), b.first, b.last)
-            if b.last < cut
-            else Interval(_size(b.nbytes, dims), 0 if b.first < cut else b.first, b.last)
-            for b in buffers
-        ]
-        offsets, nbytes = pack(intervals, ALIGN)
-        placed = zip(buffers, offsets, intervals)
-        return Layout(tuple(Piece(b.slot, offset, i.nbytes) for b, offset, i in placed), nbytes)
-
-    def constants(self, places: Sequence[Place]) -> dict[int, Array]:
-        """Those that are constants, which no launch writes, by buffer."""
-        known = self._constants.arrays
-        return {place.slot: known[place.slot] for place in places if place.slot in known}
-
-    def run(
-        self,
-        arrays: Mapping[int, Array],
-        arena: Arena,
-        dims: Dims,
-        pool: Pool,
-        profile: list[NodeTime] | None = None,
-        packed: Fixed | None = None,
-    ) -> None:
-        """Run all launches with these arrays, by buffer, of inputs and outputs."""
-        entry = self.entry
-        addresses = arena.table(entry.count)
-        self._constants.enter(addresses)
-        if packed is not None:
-            packed.enter(addresses)
-        for slot, array in arrays.items():
-            addresses[slot] = array.ctypes.data
-        cut = entry.batch.cut if entry.batch is not None else len(entry.launches)
-        with pool.borrow(self._code) as address:
-            for part in self._pieces(addresses, dims):
-                self._call(entry.name, 0, cut, addresses, part, address, profile)
-            if cut < len(entry.launches):
-                self._call(
-                    entry.name + REST, cut, len(entry.launches), addresses, dims, address, profile
-                )
-
-    def _call(
-        self,
-        name: str,
-        first: int,
-        last: int,
-        addresses: Array,
-        dims: Dims,
-        pool: int | None,
-        profile: list[NodeTime] | None,
-    ) -> None:
-        """Call the function of the launches from ``first`` to before ``last``."""
-        pointers = addresses[self._table]
-        sizes = np.array([dims[symbol] for symbol in self.entry.symbols], np.int64)
-        if profile is None:
-            function = self._code.function(name, *[ctypes.c_void_p] * 4)
-            function(pointers.ctypes.data, sizes.ctypes.data, pool, None)
-            return
-        times = np.zeros((len(self.entry.launches) + 1, 2), np.int64)
-        function = self._code.function(name + TIMED, *[ctypes.c_void_p] * 4)
-        function(pointers.ctypes.data, sizes.ctypes.data, pool, times.ctypes.data)
-        profile += self._rows(times[first : last + 1], self.entry.launches[first:last], dims)
-
-    def _pieces(self, addresses: Array, dims: Dims) -> Iterator[Dims]:
-        """The sizes of each piece of the batch; the addresses of images move on between them."""
-        entry, piece = self.entry, self.piece(dims)
-        if not piece:
-            yield dims
-            return
-        batch = entry.batch
-        assert batch is not None
-        count = dims[batch.symbol]
-        places = [(p.slot, p.nbytes) for p in (*entry.inputs, *entry.outputs)]
-        places += [(b.slot, b.nbytes) for b in entry.buffers if b.first < batch.cut <= b.last]
-        images = {
-            slot: _size(size, dims) // count
-            for slot, size in places
-            if batch.symbol in symbols(size)
-        }
-        slots, steps = list(images), np.array(list(images.values()), np.int64)
-        starts = addresses[slots]
-        for start in range(0, count, piece):
-            addresses[slots] = starts + steps * start
-            yield {**dims, batch.symbol: min(piece, count - start)}
-        addresses[slots] = starts
-
-    def _rows(self, times: Array, launches: Sequence[int], dims: Dims) -> list[NodeTime]:
-        """The time of each node, from the clock before the first launch and after each."""
-        taken = np.diff(times[:, 0] + times[:, 1] * 1e-9)
-        seconds: dict[int, float] = {}
-        for row, part in zip(launches, taken):
-            seconds[row] = seconds.get(row, 0.0) + float(part)
-        rows = [(self.entry.rows[row], time) for row, time in seconds.items()]
-        return [
-            NodeTime(row.path, row.op, time, _size(row.flops, dims), _size(row.bytes, dims))
-            for row, time in rows
-        ]
-
-
-def _size(dim: Dim, dims: Dims) -> int:
-    size = substitute(dim, dims)
-    assert isinstance(size, int)
-    return size
-
-
-def _empty(place: Place, dims: Dims) -> Array:
-    shape = tuple(_size(dim, dims) for dim in place.type.shape)
-    return empty(shape, place.type.dtype)
 
 
 class LlvmProgram(Program):
@@ -255,6 +90,13 @@ class LlvmProgram(Program):
         return self._request.optimize()
 
     def check(self, dims: Dims) -> None:
+        known = self._main.sizes(dims)
+        for name in self._main.entry.symbols:
+            if name not in known:
+                raise ShapeError(
+                    f"{self._interface.name}: no input tells the size of dimension {name}",
+                    fix=f"make {name} a dimension by itself of one of the inputs, or a number",
+                )
         check_sizes(self._request.source, dims)
 
     @cached_property
@@ -299,7 +141,7 @@ class LlvmProgram(Program):
         arrays = {place.slot: held[place.name] for place in entry.inputs}
         arrays.update(self._prepare.constants(entry.outputs))
         borrowed = set(arrays)
-        made = {place.slot: _size(place.nbytes, {}) for place in entry.outputs}
+        made = {place.slot: size_of(place.nbytes, {}) for place in entry.outputs}
         made = {slot: nbytes for slot, nbytes in made.items() if slot not in borrowed}
         arrays.update(zip(made, aligned_together(list(made.values()))))
         packed: dict[str, Array] = {}
@@ -398,8 +240,14 @@ class LlvmProgram(Program):
         return arrays
 
 
+def _empty(place: Place, dims: Dims) -> Array:
+    shape = tuple(size_of(dim, dims) for dim in place.type.shape)
+    return empty(shape, place.type.dtype)
+
+
 def _contiguous(array: Array) -> Array:
-    return array if array.flags.c_contiguous else aligned_copy(array)
+    fit = array.flags.c_contiguous and array.flags.aligned
+    return array if fit else aligned_copy(array)
 
 
 def _writable_in_place(out: Array, inputs: Sequence[Array]) -> bool:

@@ -13,8 +13,8 @@ from .kernels import anchor
 from .plan import Plan
 
 if TYPE_CHECKING:
+    from .caller import Caller
     from .memory import Piece
-    from .program import Caller
 
 
 def show_plan(build: Build, callers: Iterable[Caller], sizes: Mapping[str, int]) -> str:

@@ -21,11 +21,11 @@ from typing import Any
 import numpy as np
 
 from cauce.backends.llvm.artifact import REST
+from cauce.backends.llvm.caller import Caller
 from cauce.backends.llvm.code import Launch
 from cauce.backends.llvm.memory import ALIGN
 from cauce.backends.llvm.plan import Plan
 from cauce.backends.llvm.pool import Pool
-from cauce.backends.llvm.program import Caller
 from cauce.ir import Array, Dim, Node, Value
 from cauce.ir.dims import substitute, symbol
 from cauce.ir.layout import NO_HALO

@@ -168,6 +168,31 @@ def test_inputs_stay_as_they_are_and_outputs_are_the_callers(step: Executable) -
     np.testing.assert_array_equal(values["first.weight"], start()["first.weight"])
 
 
+def test_arrays_may_lie_anywhere(step: Executable) -> None:
+    """At addresses that are no multiple of an element's size, backwards, in steps."""
+
+    def elsewhere(array: Array) -> Array:
+        if not array.ndim:
+            return array
+        buffer = np.zeros(array.nbytes + 1, np.uint8)
+        moved = buffer[1:].view(array.dtype).reshape(array.shape)
+        moved[...] = array
+        assert not moved.flags.aligned
+        return moved
+
+    def backwards(array: Array) -> Array:
+        return np.repeat(array, 2, axis=0)[::-2][::-1] if array.ndim else array
+
+    feeds = batch(5)
+    expected = step(**feeds, lr=0.1, state=step.new_state(start()))
+    for lie in (elsewhere, backwards):
+        held = {name: lie(array) for name, array in start().items()}
+        moved = {name: lie(array) for name, array in feeds.items()}
+        step.load_state_dict({"scale": lie(np.array([1, 2, 0.5, 1], np.float32))})
+        for array, wanted in zip(step(**moved, lr=0.1, state=step.new_state(held)), expected):
+            np.testing.assert_array_equal(array, wanted)
+
+
 def test_state_reads_are_copies_and_writes_are_checked(step: Executable) -> None:
     state = step.new_state(start())
     read = state.read()

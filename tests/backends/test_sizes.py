@@ -42,6 +42,20 @@ def test_an_empty_batch_gives_an_empty_result(backend: str) -> None:
     assert result.shape == (0, 2, 2, 2)
 
 
+@pytest.mark.parametrize("backend", ["numpy", "llvm"])
+def test_a_size_that_no_input_tells(backend: str) -> None:
+    graph = cauce.parse(
+        "graph g(%x: f32[N*M], %y: f32[M]) -> f32[N,M] {\n"
+        "  %z = reshape(%x) shape=[N, M] : f32[N,M]\n  return %z\n}"
+    )
+    x = np.arange(6, dtype=np.float32)
+    told = cauce.compile(graph, backend=backend)
+    np.testing.assert_array_equal(told(x, x[:3]), x.reshape(2, 3))
+    untold = cauce.parse(str(graph).replace(", %y: f32[M]", ""))
+    with pytest.raises(ShapeError, match=r"dimension [NM]"):
+        cauce.compile(untold, backend=backend)(x)
+
+
 def test_what_is_kept_for_sizes_is_bounded() -> None:
     predict = cauce.compile(shrinking.init(x=("N", 1, 6, 6)), backend="numpy")
     for count in range(1, 3 * LIMIT):

@@ -22,6 +22,7 @@ from cauce.ir import Array, Graph
 from cauce.ir.errors import AttributeMistake
 
 from .machine_code import computing_loops, functions, innermost_loops, instructions, spills
+from .small_networks import inference
 
 LIMITS = ("avx512", "avx2", "sse2", "neon", "scalar")
 X86 = "x86_64-unknown-linux-gnu"
@@ -234,6 +235,13 @@ def test_vectors_of_the_ir_fill_a_register_at_most(name: str) -> None:
     found = re.findall(r"<(\d+) x (float|double|i32)>", all_of(name).ir)
     sizes = {int(lanes) * widths[element] for lanes, element in found}
     assert max(sizes, default=4) == TARGETS[name].vector_bytes
+
+
+@pytest.mark.parametrize("triple, clock", [("x86_64-linux", 1), ("arm64-apple-darwin23", 6)])
+def test_profiles_ask_for_the_monotonic_clock_of_the_system(triple: str, clock: int) -> None:
+    graph = inference(residual, 3, 8, 8)
+    text = build(graph, Target.named("scalar", triple)).text
+    assert set(re.findall(r"@clock_gettime\(i32 (\d)", text)) == {str(clock)}
 
 
 # ---- spills ------------------------------------------------------------------------------------

@@ -86,6 +86,7 @@ def test_code_from_the_cache_runs_without_what_made_it(tmp_path: Path) -> None:
     runs = [
         "artifact",
         "cache",
+        "caller",
         "elf",
         "engine",
         "loader",
