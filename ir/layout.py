@@ -38,11 +38,6 @@ class Layout(Record):
         """Row order: the last axis is innermost. What a caller sees lies so."""
         return Layout(tuple(range(rank)))
 
-    @property
-    def dense(self) -> bool:
-        """Whether the elements lie side by side, without zeros or padding between them."""
-        return self.halo == NO_HALO and not self.block and not self.pad
-
     def extents(self, shape: tuple[Dim, ...]) -> tuple[Dim, ...]:
         """The sizes of the axes in memory, halo and padding included."""
         extents = list(shape)

@@ -253,10 +253,6 @@ class NodeCode:
         self.scratches.append(Scratch(slot, nbytes))
         return slot
 
-    def scratch_array(self, type_: TensorType) -> Access:
-        """An array of this node's own."""
-        return Access.of(self.scratch(nbytes(type_)), type_)
-
     @contextmanager
     def stage(self, tasks: Dim) -> Iterator[Stage]:
         """Write one launch with that many tasks; launches run one after the other."""

@@ -271,7 +271,6 @@ class Module:
     """Functions that are compiled together."""
 
     functions: list[str] = field(default_factory=list)
-    globals: list[str] = field(default_factory=list)
     declarations: set[str] = field(default_factory=set)
     _shared: dict[str, str] = field(default_factory=dict)
 
@@ -293,7 +292,6 @@ class Module:
         """The module, for LLVM to parse."""
         parts = [
             f'target triple = "{triple}"',
-            *self.globals,
             *self.functions,
             *sorted(self.declarations),
             f"attributes #0 = {{ {attributes} }}",
