@@ -27,7 +27,8 @@ def show_plan(build: Build, callers: Iterable[Caller], sizes: Mapping[str, int])
     """
     parts = [build.lowered.to_text(locations=False)]
     for plan, caller in zip((build.prepare, build.main), callers):
-        lines = [f"{plan.entry}:", *_launches(plan), *_buffers(plan, caller, sizes)]
+        given = [f"  {name} = {size}" for name, size in caller.entry.given.items()]
+        lines = [f"{plan.entry}:", *given, *_launches(plan), *_buffers(plan, caller, sizes)]
         parts.append("\n".join(lines))
     return "\n\n".join(parts)
 

@@ -137,7 +137,9 @@ def test_a_plan_without_symbols_says_where_buffers_lie(count: int) -> None:
     with pytest.raises(GraphError, match="no symbol called 'N'") as error:
         fixed.plan(N=1)
     assert "all its sizes are fixed" in str(error.value)
-    assert "arena of" in parts_of(fixed.plan())[2]
+    main = parts_of(fixed.plan())[2]
+    assert "arena of" in main
+    assert ("\n  batch = 8\n" in main) == ("batch tasks" in main) == (count == 8)
 
 
 # ---- the code of a layer -----------------------------------------------------------------------
