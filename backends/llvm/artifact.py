@@ -75,14 +75,16 @@ class Batch(Record):
     together: int
     cut: int
 
-    def piece(self, count: int) -> int:
+    def piece(self, count: int, threads: int) -> int:
         """How many images to run at a time, of ``count``.
 
         The fewer they are, the nearer stays what one kernel writes and the next one reads; but
-        each piece costs a call, and reads all weights.
+        each piece costs a call, and reads all weights. Each thread has images of its own, which
+        stay in the caches of its processor.
         """
         calls = math.ceil(_FLOPS_PER_PIECE / max(1, self.flops))
-        return min(count, max(1 << (calls - 1).bit_length(), 1 << self.together.bit_length() >> 1))
+        own = max(1 << (calls - 1).bit_length(), 1 << self.together.bit_length() >> 1)
+        return min(count, own * threads)
 
 
 class Entry(Record):

@@ -42,9 +42,10 @@ class Fixed:
 class Caller:
     """Calls one entry of the code with tables of addresses."""
 
-    def __init__(self, entry: Entry, code: Code) -> None:
+    def __init__(self, entry: Entry, code: Code, pool: Pool) -> None:
         self.entry = entry
         self._code = code
+        self._pool = pool
         self._table = np.array(entry.table, np.int64)
         constants = {slot: aligned_copy(array) for slot, array in entry.constants.items()}
         self._constants = Fixed(constants)
@@ -58,7 +59,8 @@ class Caller:
         """How many images of a batch to run at a time; 0 for all of them."""
         batch = self.entry.batch
         count = dims[batch.symbol] if batch is not None else 0
-        piece = batch.piece(count) if batch is not None and count > 1 else count
+        threads = self._pool.threads
+        piece = batch.piece(count, threads) if batch is not None and count > 1 else count
         return piece if piece < count else 0
 
     def layout(self, dims: Dims) -> Layout:
@@ -92,7 +94,6 @@ class Caller:
         arrays: Mapping[int, Array],
         arena: Arena,
         dims: Dims,
-        pool: Pool,
         profile: list[NodeTime] | None = None,
         packed: Fixed | None = None,
     ) -> None:
@@ -105,7 +106,7 @@ class Caller:
         for slot, array in arrays.items():
             addresses[slot] = array.ctypes.data
         cut = entry.batch.cut if entry.batch is not None else len(entry.launches)
-        with pool.borrow(self._code) as address:
+        with self._pool.borrow(self._code) as address:
             for part in self._pieces(addresses, dims):
                 self._call(entry.name, 0, cut, addresses, part, address, profile)
             if cut < len(entry.launches):

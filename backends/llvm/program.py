@@ -73,10 +73,10 @@ class LlvmProgram(Program):
         self._interface = artifact.interface
         self._digest = artifact.digest
         self._code = load(artifact.code, self.target)
-        self._prepare = Caller(artifact.prepare, self._code)
-        self._main = Caller(artifact.main, self._code)
+        pool = shared_pool(thread_count(request.threads))
+        self._prepare = Caller(artifact.prepare, self._code, pool)
+        self._main = Caller(artifact.main, self._code, pool)
         self._leaving = (*artifact.main.outputs, *artifact.main.updates)
-        self._pool = shared_pool(thread_count(request.threads))
         self._idle: list[tuple[Layout, Arena]] = []
         self._indices = index_inputs(request.source)
 
@@ -151,7 +151,7 @@ class LlvmProgram(Program):
             packed[place.name] = aligned_copy(own) if place.slot in borrowed else own
         layout = self._prepare.layout({})
         arena = Arena(layout.pieces, layout.nbytes)
-        self._prepare.run(arrays, arena, {}, self._pool)
+        self._prepare.run(arrays, arena, {})
         places = {place.name: place.slot for place in self._main.entry.inputs}
         return Fixed({places[name]: array for name, array in packed.items()})
 
@@ -197,7 +197,7 @@ class LlvmProgram(Program):
         for place in entry.updates:
             if place.slot not in arrays:
                 arrays[place.slot] = _empty(place, dims)
-        self._main.run(arrays, arena[1], dims, self._pool, profile, packed)
+        self._main.run(arrays, arena[1], dims, profile, packed)
         if guard() is None:  # in the test mode every call gets poisoned scratch
             self._idle.append(arena)
         results = []

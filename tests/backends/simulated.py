@@ -62,7 +62,7 @@ class _Machine:
 
     def __init__(self, plan: Plan, sizes: Sizes) -> None:
         self.plan, self.sizes, self.entry = plan, sizes, plan.describe()
-        self.caller = Caller(self.entry, self)
+        self.caller = Caller(self.entry, self, Pool(1))
         self.frames = dict(_frames(plan))
         self.unit = math.gcd(*(a.dtype.itemsize for a in plan.homes.accesses.values())) or 1
         self.count = 0  # of names given
@@ -95,7 +95,7 @@ class _Machine:
             table[slot] = address
         arrays: Any = {slot: _array_at(self.ranges[slot][0]) for slot in external}
         arena: Any = SimpleNamespace(table=lambda count: table)
-        self.caller.run(arrays, arena, sizes, Pool(1))
+        self.caller.run(arrays, arena, sizes)
         if entry.batch is not None:
             assert self.done == sizes[entry.batch.symbol]
         self._whole()

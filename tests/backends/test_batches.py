@@ -41,7 +41,7 @@ def without_head(x: Tensor) -> Tensor:
 def test_the_bits_are_those_of_single_images(
     function: object, pieces: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(artifact.Batch, "piece", lambda self, count: min(count, pieces))
+    monkeypatch.setattr(artifact.Batch, "piece", lambda self, count, threads: min(count, pieces))
     model = cauce.network(function).init(x=("N", 3, 10, 10), seed=3)
     predict = cauce.compile(model, backend="llvm", threads=2)
     for count in (1, 4, 7, 11):
@@ -61,9 +61,14 @@ def test_the_bits_are_those_of_single_images(
 
 def test_small_networks_run_many_images_at_a_time() -> None:
     batch = artifact.Batch("N", 1_000_000, 0, 10)
-    assert batch.piece(1000) == 128 and batch.piece(50) == 50
-    assert artifact.Batch("N", 10**10, 0, 10).piece(16) == 1
-    assert artifact.Batch("N", 10**10, 6, 10).piece(16) == 4
+    assert batch.piece(1000, 1) == 128 and batch.piece(50, 1) == 50
+    assert artifact.Batch("N", 10**10, 0, 10).piece(16, 1) == 1
+    assert artifact.Batch("N", 10**10, 6, 10).piece(16, 1) == 4
+
+
+def test_each_thread_has_images_of_its_own() -> None:
+    assert [artifact.Batch("N", 10**10, 0, 10).piece(16, n) for n in (1, 2, 3, 32)] == [1, 2, 3, 16]
+    assert artifact.Batch("N", 10**10, 6, 10).piece(16, 2) == 8
 
 
 def normalized(x: Tensor) -> Tensor:
@@ -112,7 +117,7 @@ def test_a_batch_of_fixed_size_runs_in_pieces_too(
     network, x = cauce.network(function), images(7, 3, 10, 10)
     free = cauce.compile(network.init(x=("N", 3, 10, 10), seed=3), backend="llvm")
     expected = free(x)
-    monkeypatch.setattr(artifact.Batch, "piece", lambda self, count: min(count, 3))
+    monkeypatch.setattr(artifact.Batch, "piece", lambda self, count, threads: min(count, 3))
     fixed = cauce.compile(network.init(x=(7, 3, 10, 10), seed=3), backend="llvm")
     main = fixed.program.build.main  # type: ignore[attr-defined]
     assert main.given == {"batch": 7} and main.batch is not None
@@ -132,7 +137,7 @@ def test_where_images_meet_their_number_stays_what_it_is(function: object) -> No
 
 def test_what_has_no_images_stays_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     """An input and an output of unknown size that all images share."""
-    monkeypatch.setattr(artifact.Batch, "piece", lambda self, count: 1)
+    monkeypatch.setattr(artifact.Batch, "piece", lambda self, count, threads: 1)
 
     @cauce.network
     def shifted(x, grid):

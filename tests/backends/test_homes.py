@@ -72,7 +72,7 @@ def test_batches_in_pieces(network: Network, cut: int, monkeypatch: pytest.Monke
     fixed = build(inference(network, batch=5), TARGETS["host"]).main
     assert fixed.given and fixed.cut == plan.cut
     for piece in (1, 2, 3):
-        monkeypatch.setattr(artifact.Batch, "piece", lambda self, count, most=piece: most)
+        monkeypatch.setattr(artifact.Batch, "piece", lambda self, count, threads, most=piece: most)
         for sizes in images(1, 2, 5, 6):
             simulate(plan, sizes)
         simulate(fixed, {})
