@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ..ir import Builder, Node, Value
 from ..ir.graph import infer
 from ..ir.ops.elementwise import Binary, Comparison, Logical, Where
 from ..ir.ops.fused import Fused
+from ..ir.ops.linear import MatMul, swap_last
 from ..ir.ops.reduce import Max, Mean, Reduction, Sum
 from ..ir.ops.shape import (
     Concat,
@@ -137,6 +140,37 @@ class TransposeTranspose(Rule):
         return b(Transpose(tuple(inner[axis] for axis in outer)), match["x"])
 
 
+class TransposeMatMul(Rule):
+    """transpose(matmul(transpose(x), y)) = matmul(transpose(y), x), and so where y is transposed
+
+    Each transpose exchanges the last two dimensions. So a gradient of a matrix that was transposed
+    to be multiplied comes in the order of the matrix.
+    """
+
+    pattern = OpPattern(
+        Transpose, OpPattern(MatMul, X, Var("y"), name="product"), name="transpose"
+    )
+    alone = ("product",)
+
+    def check(self, match: Match) -> str | None:
+        perm = match.op("transpose", Transpose).perm
+        if not _exchanges(perm):
+            return f"it does more than to exchange the last two dimensions: {list(perm)}"
+        inner = [match[name].node for name in "xy"]
+        if any(n and isinstance(n.op, Transpose) and _exchanges(n.op.perm) for n in inner):
+            return None
+        return "neither operand of the product is transposed"
+
+    def replace(self, b: Builder, match: Match) -> Value:
+        return b(MatMul(), swap_last(b, match["y"]), swap_last(b, match["x"]))
+
+
+def _exchanges(perm: Sequence[int]) -> bool:
+    """Whether it exchanges the last two dimensions, and no others."""
+    lead = len(perm) - 2
+    return lead >= 0 and tuple(perm) == (*range(lead), lead + 1, lead)
+
+
 class Chain(Record):
     """Matches a chain of elementwise ops of one operand, each read by the next alone, that ends
     in ``below``. The match has its nodes as ``chain0`` (the last of them), ``chain1``, ..."""
@@ -242,6 +276,7 @@ SHAPES: tuple[Rule, ...] = (
     ReshapeReshape(),
     ExpandExpand(),
     TransposeTranspose(),
+    TransposeMatMul(),
     TransposeAcross(),
     ReshapeAcross(),
     BroadcastExpand(),

@@ -26,7 +26,7 @@ from cauce.ir.ops.elementwise import (
     Sub,
     Where,
 )
-from cauce.ir.ops.linear import Linear
+from cauce.ir.ops.linear import Linear, MatMul, swap_last
 from cauce.ir.ops.normalize import BatchNorm
 from cauce.ir.ops.pool import AvgPool2d, MaxPool2d
 from cauce.ir.ops.reduce import Max, Mean, Sum
@@ -211,6 +211,15 @@ def transposes(net: Net) -> None:
     undo = tuple(perm.index(axis) for axis in axes)
     y = net.b(Transpose(undo), net.b(Tanh(), net.b(Transpose(perm), x)))
     net.keep(net.b(Transpose(perm), net.b(Transpose(perm), y)))
+
+
+@motif("TransposeMatMul")
+def transposed_product(net: Net) -> None:
+    x = net.floating(lambda type_: type_.rank >= 2)
+    bounded = net.b(Tanh(), x)
+    operands = (swap_last(net.b, x), bounded)
+    product = net.b(MatMul(), *net.draw.choice(operands, operands[::-1]))
+    net.keep(swap_last(net.b, product))
 
 
 # ---- batch norm, padding, dropout --------------------------------------------------------------
