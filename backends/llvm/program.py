@@ -73,7 +73,8 @@ class LlvmProgram(Program):
         self._interface = artifact.interface
         self._digest = artifact.digest
         self._code = load(artifact.code, self.target)
-        pool = shared_pool(thread_count(request.threads))
+        self.threads = thread_count(request.threads)
+        pool = shared_pool(self.threads)
         self._prepare = Caller(artifact.prepare, self._code, pool)
         self._main = Caller(artifact.main, self._code, pool)
         self._leaving = (*artifact.main.outputs, *artifact.main.updates)

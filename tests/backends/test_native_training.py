@@ -258,7 +258,7 @@ def trained(threads: int) -> dict[str, bytes]:
     step = cauce.TrainStep(
         REPEATED.model(), "cross_entropy", cauce.Adam(0.01), backend="llvm", threads=threads
     )
-    assert step.executable.program._pool.threads == threads  # type: ignore[attr-defined]
+    assert step.executable.program.threads == threads  # type: ignore[attr-defined]
     state = step.init(seed=3)
     for _ in range(3):
         step(state, REPEATED.feeds())
