@@ -147,9 +147,7 @@ class TransposeMatMul(Rule):
     to be multiplied comes in the order of the matrix.
     """
 
-    pattern = OpPattern(
-        Transpose, OpPattern(MatMul, X, Var("y"), name="product"), name="transpose"
-    )
+    pattern = OpPattern(Transpose, OpPattern(MatMul, X, Var("y"), name="product"), name="transpose")
     alone = ("product",)
 
     def check(self, match: Match) -> str | None:

@@ -15,13 +15,7 @@ from .elements import scalar_constant
 from .emitter import V, i64
 from .maps import load, store, write_map
 from .spaces import row_major
-
-
-def write_copy(
-    code: NodeCode, space: Shape, source: Access, result: Access, order: Order | None = None
-) -> None:
-    """Write one launch that copies over a space, in the given order of its axes."""
-    write_map(code, space, [source], result, lambda stage, lanes, values: values[0], order)
+from .turns import write_copy
 
 
 def row_operand(code: NodeCode, place: int) -> int:

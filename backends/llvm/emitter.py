@@ -179,6 +179,11 @@ class Function:
         zeros = f"<{lanes} x i32> zeroinitializer"
         return self.value(f"shufflevector {one}, {type} poison, {zeros}", type)
 
+    def shuffle(self, a: V, b: V, places: Sequence[int]) -> V:
+        """The elements at these places of ``a`` and ``b`` behind one another."""
+        mask = ", ".join(f"i32 {place}" for place in places)
+        return self.value(f"shufflevector {a}, {b}, <{len(places)} x i32> <{mask}>", a.type)
+
     # ---- memory --------------------------------------------------------------------------------
 
     def at(self, pointer: V, offset: Index, scale: int = 1) -> V:

@@ -147,6 +147,7 @@ GROUPS = {
     "reductions": ("tests/backends/test_reductions.py", ""),
     "pools": ("tests/backends/test_pooling.py", ""),
     "batches": ("tests/backends/test_batches.py", ""),
+    "turns": ("tests/backends/test_turns.py", ""),
 }
 
 
