@@ -20,6 +20,9 @@ from .spaces import collapse, offset, unravel
 # Squares of one task side by side: so long is a run of the result that is written at a time.
 _RUN = 4
 
+# Elements that do not stay in a second-level cache: fewer are read fast enough in any order.
+_MANY = 1 << 19
+
 
 @dataclass(frozen=True)
 class Turn:
@@ -85,11 +88,14 @@ def find_turn(space: Shape, source: Access, result: Access, order: Order | None)
 
 
 def _pays(turn: Turn, lanes: int) -> bool:
-    """Whether there are whole squares, as far as is known, of elements that a register takes."""
+    """Whether there are whole squares, as far as is known, of elements that a register takes, and
+    enough of them for the time that the code takes to compile."""
     known = [
         size for size in (turn.sizes[turn.near], turn.sizes[turn.far]) if isinstance(size, int)
     ]
-    return lanes > 1 and turn.result.dtype.itemsize >= 4 and all(size >= lanes for size in known)
+    fit = lanes > 1 and turn.result.dtype.itemsize >= 4 and all(size >= lanes for size in known)
+    total = product(turn.sizes)
+    return fit and (not isinstance(total, int) or total >= _MANY)
 
 
 def _write_plain(

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 import cauce
 from cauce.backends.executable import Executable
+from cauce.backends.llvm import turns
 from cauce.backends.llvm.build import build
 from cauce.backends.llvm.code import Access
 from cauce.backends.llvm.program import LlvmProgram
@@ -20,6 +21,13 @@ from cauce.ir import Builder, DType, Graph, TensorType, symbol
 from cauce.ir.errors import AttributeMistake
 from cauce.ir.ops.shape import Transpose
 from tests.guarded import guarded
+
+
+@pytest.fixture(autouse=True)
+def few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small arrays are turned too."""
+    monkeypatch.setattr(turns, "_MANY", 0)
+
 
 # One element, part of a vector, whole vectors, and a rest behind them, for 2 to 16 lanes.
 SIZES = st.sampled_from([1, 2, 3, 5, 8, 15, 16, 17, 33, 48])
