@@ -69,6 +69,9 @@ class Plan:
         tile: axes unrolled into accumulators, with how many; the first is looped over within a
             task, the others are unrolled whole.
         sum: the summed axes, outermost first.
+        passes: summed axes that a task goes along in steps of so many places; what it has summed by
+            then it adds to ``others``, so that what it reads is still near in the next tile.
+        within: further axes that a task goes along, inside of the passes.
         rounds: within a group of vectors, an axis along which ``b`` is read again and again, and
             how often. Meanwhile the next group is fetched, a part in each round.
     """
@@ -77,6 +80,8 @@ class Plan:
     vector: str
     tile: tuple[tuple[str, int], ...]
     sum: tuple[str, ...]
+    passes: tuple[tuple[str, int], ...] = ()
+    within: tuple[str, ...] = ()
     rounds: tuple[str, int] | None = None
 
 
@@ -118,7 +123,7 @@ def write_contraction(code: NodeCode, what: Contraction, plan: Plan) -> None:
             indices = unravel(stage, task, [stage.dim(count) for count in counts])
             point = dict(zip(plan.around, indices))
             writer.begin(point)
-            writer.blocks(point)
+            writer.passes(point, plan.passes)
 
 
 class _Writer:
@@ -150,6 +155,29 @@ class _Writer:
         assert self.whole is not None
         left = f.op("sub", self.whole, f.mul(point[part], self.sizes[axis]))
         self.stops = {axis: f.intrinsic("smin", self.sizes[axis], left)}
+
+    def passes(self, point: Point, axes: Sequence[tuple[str, int]]) -> None:
+        """The summed axes that are gone along in steps, outermost first."""
+        if not axes:
+            self.within(point, self.plan.within)
+            return
+        f, ((axis, step), *inner) = self.stage.f, axes
+        size, end = self.what.sizes[axis], self.stops.get(axis)
+        even = end is None and isinstance(size, int) and size % step == 0
+        end = self.sizes[axis] if end is None else end
+        with f.loop(end, step=step) as loop:
+            left = f.op("sub", end, loop.index)
+            self.stops[axis] = i64(step) if even else f.intrinsic("smin", left, i64(step))
+            self.passes({**point, axis: loop.index}, inner)
+
+    def within(self, point: Point, axes: Sequence[str]) -> None:
+        """The parallel axes that a task goes along, outermost first."""
+        if not axes:
+            self.blocks(point)
+            return
+        axis, *inner = axes
+        with self.stage.f.loop(self.sizes[axis]) as loop:
+            self.within({**point, axis: loop.index}, inner)
 
     def blocks(self, point: Point) -> None:
         """All of the vector axis: whole vectors, then ever narrower ones."""

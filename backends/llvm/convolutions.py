@@ -15,12 +15,30 @@ from ...ir.layout import Layout
 from ...ir.ops import conv
 from .code import Access, NodeCode, emits
 from .contractions import Contraction, Operand
+from .copies import write_fill
+from .emitter import i64
 from .layouts import OUTPUTS_LAST
+from .maps import load, store_apart
 from .phases import phases
-from .tiles import NEAR, Steps, add_parts, cut, end_of, groups_of, known, known_bytes, write_tiles
+from .spaces import offset, unravel
+from .tiles import (
+    NEAR,
+    Steps,
+    cut,
+    end_of,
+    even_pieces,
+    groups_of,
+    known,
+    known_bytes,
+    write_tiles,
+)
 
 # Bytes that stay in a third-level cache; what lies beyond costs that many times more.
 _FAR, _FAR_COST = 8 * 1024 * 1024, 4
+
+# At least so many pixels make a pass, and as many as stay in a first-level cache, with what a tile
+# reads of dy for each.
+_PIXELS, _NEAREST, _LINES = 64, 32 * 1024, 128
 
 # Into how many the batch is cut where a weight of no more bytes is differentiated.
 _PARTS, _SMALL = 8, 512 * 1024
@@ -52,8 +70,9 @@ def conv2d(code: NodeCode) -> None:
 def conv2d_backward_weight(code: NodeCode) -> None:
     """The sum over batch and pixels, of the padded input times dy.
 
-    Each part of the batch is summed for itself, so that its images stay in the cache while all
-    taps go over them; the number of parts depends on the size of the weight alone.
+    Where the weight is small, each part of the batch is summed for itself. A task goes along its
+    part in passes of some rows or some images, which stay near while taps and channels go over
+    them. All this depends on shapes alone.
     """
     op = code.node.op
     assert isinstance(op, conv.Conv2dBackwardWeight)
@@ -63,24 +82,87 @@ def conv2d_backward_weight(code: NodeCode) -> None:
     small = isinstance(weight.nbytes, int) and weight.nbytes <= _SMALL
     parts = _PARTS if small else 1
     slot = code.scratch(weight.nbytes * parts)
+    write_fill(code, (weight.size * parts,), Access(slot, weight.dtype, (1,)), 0)
     one = Access.of(slot, replace(weight, layout=Layout(OUTPUTS_LAST)))
-    sums = [replace(one, start=weight.size * part) for part in range(parts)]
     reads = _reads(op, code.operand_access(0), x.shape[1])
     slopes = _outputs(op, code.operand_access(1), dy.shape[1])
     chunk = ceil_div(batch, parts)
 
     result = _weights(op, one, weight)
+    result = replace(result, strides={**result.strides, "p": weight.size})
     what = Contraction(
         x.dtype,
         {**_sizes(op, chunk, dy, weight), "p": parts},
-        replace(result, strides={**result.strides, "p": weight.size}),
+        result,
         cut(reads, "n", chunk),
         cut(slopes, "n", chunk),
+        (result,),
+        lambda stage, lanes, total, values: stage.f.op("fadd", values[0], total),
         part=("p", "n", batch),
     )
     vector, *filters = _filters(what)
-    write_tiles(code, what, vector, ("c",), ("n", "i", "j"), ("p", *filters, "r", "s"))
-    add_parts(code, weight.shape, sums)
+    # Where there are no parts the rows of taps are tasks instead.
+    rows: tuple[str, ...] = () if small else ("r",)
+    write_tiles(
+        code,
+        what,
+        vector,
+        ("c",) if what.sizes["c"] != 1 else ("r", "s"),
+        ("n", "i", "j"),
+        ("p", *filters, *rows),
+        passes=_passes(op, what),
+        within=("s",) if rows else ("r", "s"),
+    )
+    _add_weights(code, weight, [replace(one, start=weight.size * part) for part in range(parts)])
+
+
+def _passes(op: conv.ConvBase, what: Contraction) -> tuple[tuple[str, int], ...]:
+    """Along which axes the sum for a weight goes in steps: images, and rows of large ones."""
+    rows, columns, channels = (what.sizes[axis] for axis in "ijc")
+    if not isinstance(rows, int) or not isinstance(columns, int) or not rows * columns:
+        return (("n", 1),)
+    pixel = known_bytes(what, [channels]) * op.stride[0] * op.stride[1] + _LINES
+    pixels = max(_PIXELS, _NEAREST // pixel)
+    if rows * columns > pixels:
+        return (("n", 1), ("i", even_pieces(rows, max(1, pixels // columns))))
+    return (("n", pixels // (rows * columns)),)
+
+
+def _add_weights(code: NodeCode, weight: TensorType, parts: Sequence[Access]) -> None:
+    """Write the launches that add up the parts of a weight, which lie with their outputs innermost.
+
+    A task has some outputs and one channel: what it reads lies side by side, and what it writes is
+    near for all taps.
+    """
+    outputs, channels, rows, columns = weight.shape
+    assert isinstance(outputs, int)
+    lanes, item = code.target.lanes(weight.dtype.itemsize), weight.dtype.itemsize
+    result, first = code.result_access(), 0
+    for width in (lanes, 1):
+        count = (outputs - first) // width
+        if not count:
+            continue
+        arrays = [
+            replace(access, start=access.start + access.strides[0] * first)
+            for access in (*parts, result)
+        ]
+        with code.stage(count * channels) as stage:
+            f = stage.f
+            bases = [stage.base(access) for access in arrays]
+            steps = [[stage.dim(step) for step in access.strides] for access in arrays]
+            extents = [i64(count), stage.dim(channels)]
+            taps = f.loop(stage.dim(rows)), f.loop(stage.dim(columns))
+            with stage.tasks() as task, taps[0] as row, taps[1] as column:
+                block, channel = unravel(stage, task, extents)
+                place = (f.mul(block, width), channel, row.index, column.index)
+                *sums, at = (
+                    f.at(base, offset(stage, place, step), item) for base, step in zip(bases, steps)
+                )
+                total, *others = (load(stage, weight.dtype, part, width) for part in sums)
+                for other in others:
+                    total = f.op("fadd", total, other)
+                store_apart(stage, weight.dtype, total, at, width, steps[-1][0])
+        first += count * width
 
 
 @emits(conv.Conv2dBackwardData)

@@ -30,6 +30,8 @@ def write_tiles(
     summed: tuple[str, ...],
     before: tuple[str, ...],
     behind: tuple[str, ...] = (),
+    passes: tuple[tuple[str, int], ...] = (),
+    within: tuple[str, ...] = (),
 ) -> None:
     """Write a contraction with tiles of columns along ``inner`` by vectors along ``vector``.
 
@@ -39,6 +41,8 @@ def write_tiles(
         inner: the axis of the columns; before it, the axis of their rows, if they have any.
         before: the parallel axes, beside the vectors and columns, outside of the groups of vectors.
         behind: those inside.
+        passes: as in :class:`Plan`.
+        within: the parallel axes that are no tasks.
     """
     lanes = code.target.lanes(what.dtype.itemsize)
     count = what.sizes[vector]
@@ -65,7 +69,9 @@ def write_tiles(
             others=tuple(others),
         )
         rounds = _rounds(what.sizes, tile[0], behind) if "t" in sizes else None
-        write_contraction(code, part, Plan(around, vector, tile, summed, rounds))
+        inside = tuple(axis for axis in within if axis not in tiled)
+        plan = Plan(around, vector, tile, summed, passes, inside, rounds)
+        write_contraction(code, part, plan)
 
     if full:
         split = [array.split(vector, lanes, vectors) for array in arrays]
@@ -108,8 +114,8 @@ def columns_of(
     together = most // max(1, size)
     for rows, count in above:
         if isinstance(count, int) and min(count, together) > 1:
-            return ((rows, _even(count, together)), (axis, size))
-    return ((axis, _even(size, most)),)
+            return ((rows, even_pieces(count, together)), (axis, size))
+    return ((axis, even_pieces(size, most)),)
 
 
 def _rounds(
@@ -125,7 +131,7 @@ def _rounds(
     return (axis, rounds) if rounds > 1 else None
 
 
-def _even(size: int, most: int) -> int:
+def even_pieces(size: int, most: int) -> int:
     """The length of pieces of no more than ``most`` that are as equal as they can be."""
     return -(-size // -(-size // most)) if size else 1
 

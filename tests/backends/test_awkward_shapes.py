@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 import cauce
 from cauce.backends.executable import Executable
+from cauce.backends.llvm import convolutions
 from cauce.backends.llvm.program import LlvmProgram
 from cauce.ir import Array, Builder, Graph, Op, Role, TensorType, Value, evaluate, symbol
 from cauce.ir.ops.activation import LogSoftmax, Relu, Softmax
@@ -309,6 +310,16 @@ def hold_samples(sampler: Callable[[Draw], Applied]) -> None:
 @pytest.mark.parametrize("sampler", SAMPLERS, ids=lambda sampler: sampler.__name__)
 def test_native_code_is_the_reference(sampler: Callable[[Draw], Applied]) -> None:
     hold_samples(sampler)
+
+
+@pytest.mark.parametrize("small", [0, 1 << 20], ids=["whole", "parts"])
+@pytest.mark.parametrize("pixels", [1, 1 << 20], ids=["row by row", "at once"])
+def test_gradients_of_weights_in_passes(
+    pixels: int, small: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (("_SMALL", small), ("_PIXELS", pixels), ("_NEAREST", 0)):
+        monkeypatch.setattr(convolutions, name, value)
+    hold_samples(conv2d_backward_weight)
 
 
 # ---- networks ----------------------------------------------------------------------------------
