@@ -16,7 +16,6 @@ from ...ir.ops import conv
 from .code import Access, NodeCode, emits
 from .contractions import Contraction, Operand
 from .copies import write_fill
-from .emitter import i64
 from .layouts import OUTPUTS_LAST
 from .maps import load, store_apart
 from .phases import phases
@@ -135,12 +134,10 @@ def _add_weights(code: NodeCode, weight: TensorType, parts: Sequence[Access]) ->
     near for all taps.
     """
     outputs, channels, rows, columns = weight.shape
-    assert isinstance(outputs, int)
     lanes, item = code.target.lanes(weight.dtype.itemsize), weight.dtype.itemsize
-    result, first = code.result_access(), 0
-    for width in (lanes, 1):
-        count = (outputs - first) // width
-        if not count:
+    result, full = code.result_access(), outputs // lanes
+    for width, first, count in ((lanes, 0, full), (1, full * lanes, outputs - full * lanes)):
+        if count == 0:
             continue
         arrays = [
             replace(access, start=access.start + access.strides[0] * first)
@@ -150,7 +147,7 @@ def _add_weights(code: NodeCode, weight: TensorType, parts: Sequence[Access]) ->
             f = stage.f
             bases = [stage.base(access) for access in arrays]
             steps = [[stage.dim(step) for step in access.strides] for access in arrays]
-            extents = [i64(count), stage.dim(channels)]
+            extents = [stage.dim(count), stage.dim(channels)]
             taps = f.loop(stage.dim(rows)), f.loop(stage.dim(columns))
             with stage.tasks() as task, taps[0] as row, taps[1] as column:
                 block, channel = unravel(stage, task, extents)
@@ -162,7 +159,6 @@ def _add_weights(code: NodeCode, weight: TensorType, parts: Sequence[Access]) ->
                 for other in others:
                     total = f.op("fadd", total, other)
                 store_apart(stage, weight.dtype, total, at, width, steps[-1][0])
-        first += count * width
 
 
 @emits(conv.Conv2dBackwardData)

@@ -32,6 +32,7 @@ def write_tiles(
     behind: tuple[str, ...] = (),
     passes: tuple[tuple[str, int], ...] = (),
     within: tuple[str, ...] = (),
+    strip: int = 1,
 ) -> None:
     """Write a contraction with tiles of columns along ``inner`` by vectors along ``vector``.
 
@@ -43,6 +44,8 @@ def write_tiles(
         behind: those inside.
         passes: as in :class:`Plan`.
         within: the parallel axes that are no tasks.
+        strip: how many groups of vectors a task has, one after the other within each pass; as many
+            as divide them evenly.
     """
     lanes = code.target.lanes(what.dtype.itemsize)
     count = what.sizes[vector]
@@ -50,13 +53,18 @@ def write_tiles(
     vectors, full, rest = groups_of(count, lanes, code.target.registers)
 
     def write(
-        vectors: int, arrays: Sequence[Operand], sizes: Steps, before: tuple[str, ...]
+        vectors: int,
+        arrays: Sequence[Operand],
+        sizes: Steps,
+        before: tuple[str, ...],
+        within: tuple[str, ...],
     ) -> None:
         tile = columns_of(
             [(axis, what.sizes[axis]) for axis in inner], code.target.registers, vectors
         )
         tiled = [axis for axis, _ in tile]
         around = tuple(axis for axis in (*before, *behind) if axis not in tiled)
+        inside = tuple(axis for axis in within if axis not in tiled)
         if "t" in sizes:
             tile += (("t", vectors),)
         result, a, b, *others = arrays
@@ -69,16 +77,24 @@ def write_tiles(
             others=tuple(others),
         )
         rounds = _rounds(what.sizes, tile[0], behind) if "t" in sizes else None
-        inside = tuple(axis for axis in within if axis not in tiled)
         plan = Plan(around, vector, tile, summed, passes, inside, rounds)
         write_contraction(code, part, plan)
 
     if full:
         split = [array.split(vector, lanes, vectors) for array in arrays]
-        write(vectors, split, {"u": full, "t": vectors, vector: lanes}, (*before, "u"))
+        sizes: Steps = {"u": full, "t": vectors, vector: lanes}
+        if strip == 1:
+            write(vectors, split, sizes, (*before, "u"), within)
+        else:
+            strips = [
+                replace(array, strides={**array.strides, "v": array.strides["u"] * strip})
+                for array in split
+            ]
+            sizes |= {"u": strip, "v": full // strip}
+            write(vectors, strips, sizes, (*before, "v"), ("u", *within))
     if rest != 0:
         left = [array.after(vector, full * vectors * lanes) for array in arrays]
-        write(1, left, {vector: rest}, before)
+        write(1, left, {vector: rest}, before, within)
 
 
 def groups_of(count: Dim, lanes: int, registers: int) -> tuple[int, int, Dim]:

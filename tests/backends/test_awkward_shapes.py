@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 import cauce
 from cauce.backends.executable import Executable
-from cauce.backends.llvm import convolutions
+from cauce.backends.llvm import convolutions, products
 from cauce.backends.llvm.program import LlvmProgram
 from cauce.ir import Array, Builder, Graph, Op, Role, TensorType, Value, evaluate, symbol
 from cauce.ir.ops.activation import LogSoftmax, Relu, Softmax
@@ -320,6 +320,54 @@ def test_gradients_of_weights_in_passes(
     for name, value in (("_SMALL", small), ("_PIXELS", pixels), ("_NEAREST", 0)):
         monkeypatch.setattr(convolutions, name, value)
     hold_samples(conv2d_backward_weight)
+
+
+# A product with a matrix in row order, one with its transpose, and what is fused behind it.
+PRODUCTS = """
+graph g(%x: f32[M,{k}], %y: f32[{k},{n}], %w: f32[{n},{k}], %b: f32[{n}])
+    -> (f32[M,{n}], f32[M,{n}], f32[M,{n}]) {{
+  %plain = matmul(%x, %y) : f32[M,{n}]
+  %turned = linear(%x, %w) : f32[M,{n}]
+  %shifted = linear(%x, %w, %b) : f32[M,{n}]
+  %sum = add(%shifted, %plain) : f32[M,{n}]
+  %fused = relu(%sum) : f32[M,{n}]
+  return %plain, %turned, %fused
+}}
+"""
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("piece, tasks", [(1, 8), (3, 1), (1 << 20, 1)])
+@pytest.mark.parametrize("n, k", [(1, 1), (7, 130), (37, 20), (130, 33), (260, 70)])
+def test_products_with_large_matrices(
+    n: int, k: int, piece: int, tasks: int, dtype: type, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In short passes and in one, in many tasks and in few."""
+    for name, value in (("_LARGE", 0), ("_ROWS", piece), ("_PIECE", piece), ("_TASKS", tasks)):
+        monkeypatch.setattr(products, name, value)
+    text = PRODUCTS.format(n=n, k=k)
+    text = text if dtype is np.float32 else text.replace("f32", "f64")
+    free, fixed = (
+        Executable(LlvmProgram(cauce.parse(text.replace("M", rows)), threads=2))
+        for rows in ("M", "33")
+    )
+    rng = np.random.default_rng(n)
+    y, w, b = (rng.standard_normal(shape).astype(dtype) for shape in ((k, n), (n, k), (n,)))
+    for m in (1, 5, 16, 33):
+        x = rng.standard_normal((m, k)).astype(dtype)
+        feeds = guarded({"x": x, "y": y, "w": w, "b": b})
+        plain, turned, fused = free(**feeds)
+        if m == 33:
+            np.testing.assert_array_equal(np.concatenate(fixed(**feeds)), [*plain, *turned, *fused])
+        exact = [array.astype(np.float64) for array in (x, y, w, b)]
+        first, second = exact[0] @ exact[1], exact[0] @ exact[2].T
+        most = SUMS[np.dtype(dtype)] * (k + 2) * 20
+        for found, wanted in (
+            (plain, first),
+            (turned, second),
+            (fused, np.maximum(first + second + exact[3], 0)),
+        ):
+            np.testing.assert_allclose(found, wanted, rtol=0, atol=most)
 
 
 # ---- networks ----------------------------------------------------------------------------------
