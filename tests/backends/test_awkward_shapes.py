@@ -45,6 +45,7 @@ from cauce.ir.ops.shape import Concat
 from ..facets.build import graph_in, in_f32, wide
 from ..facets.sample import Draw, Sample
 from ..guarded import guarded
+from .both import both
 
 SUMS = {np.dtype(np.float32): 1e-6, np.dtype(np.float64): 1e-12}
 OTHERS = {np.dtype(np.float32): 1e-5, np.dtype(np.float64): 1e-12}
@@ -368,6 +369,23 @@ def test_products_with_large_matrices(
             (fused, np.maximum(first + second + exact[3], 0)),
         ):
             np.testing.assert_allclose(found, wanted, rtol=0, atol=most)
+
+
+def test_what_is_added_to_a_product_lies_within_a_concatenation() -> None:
+    graph = cauce.parse("""
+      graph g(%x: f32[4,3], %w: f32[3,5], %y: f32[4,2], %z: f32[4,5]) -> (f32[4,5], f32[4,7]) {
+        %a = neg(%y) : f32[4,2]
+        %b = neg(%z) : f32[4,5]
+        %whole = concat(%a, %b) axis=1 : f32[4,7]
+        %product = matmul(%x, %w) : f32[4,5]
+        %sum = add(%product, %b) : f32[4,5]
+        return %sum, %whole
+      }""")
+    rng = np.random.default_rng(0)
+    shapes = {"x": (4, 3), "w": (3, 5), "y": (4, 2), "z": (4, 5)}
+    feeds = {name: rng.standard_normal(shape).astype(np.float32) for name, shape in shapes.items()}
+    for found, wanted in both(graph, feeds).values():
+        np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-6)
 
 
 # ---- networks ----------------------------------------------------------------------------------

@@ -16,6 +16,8 @@ from cauce.frontends.tensor import Tensor
 from cauce.ir import Array
 from cauce.ir.errors import ShapeError
 
+from .both import both
+
 
 def images(count: int, *shape: int) -> Array:
     return np.random.default_rng(count).standard_normal((count, *shape)).astype(np.float32)
@@ -148,3 +150,49 @@ def test_what_has_no_images_stays_where_it_is(monkeypatch: pytest.MonkeyPatch) -
     native, plain = (cauce.compile(model, backend=name)(*feeds) for name in ("llvm", "numpy"))
     for found, wanted in zip(native, plain, strict=True):
         np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)
+
+
+# What depends on where an image stands, or on how many there are.
+KNOW = {
+    "their number": """
+      %n = dim() size=N : i64[]
+      %k = cast(%n) to=f32 : f32[]
+      %z = mul(%y, %k) : f32[N,2,4,4]""",
+    "their draws": """
+      %k = random_uniform(%key) shape=[N, 2, 4, 4] stream=3 : f32[N,2,4,4]
+      %z = mul(%y, %k) : f32[N,2,4,4]""",
+}
+
+
+def hold_in_pieces(text: str, monkeypatch: pytest.MonkeyPatch, **more: Array) -> None:
+    """Four images one by one are what they are together."""
+    monkeypatch.setattr(artifact.Batch, "piece", lambda self, count, threads: 1)
+    rng = np.random.default_rng(0)
+    feeds = {
+        "x": rng.standard_normal((4, 3, 6, 6)).astype(np.float32),
+        "w": rng.standard_normal((2, 3, 3, 3)).astype(np.float32),
+        **more,
+    }
+    for found, wanted in both(cauce.parse(text), feeds).values():
+        np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("body", KNOW.values(), ids=KNOW)
+def test_what_knows_the_place_in_the_batch(body: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = f"""
+    graph g(%x: f32[N,3,6,6], %w: f32[2,3,3,3], %key: u32[2]) -> f32[N,2,4,4] {{
+      %y = conv2d(%x, %w) : f32[N,2,4,4]{body}
+      return %z
+    }}"""
+    hold_in_pieces(text, monkeypatch, key=np.array([1, 2], np.uint32))
+
+
+def test_a_batch_in_another_axis(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = """
+    graph g(%x: f32[N,3,6,6], %w: f32[2,3,3,3], %k: f32[3,N]) -> (f32[N,2,4,4], f32[3]) {
+      %y = conv2d(%x, %w) : f32[N,2,4,4]
+      %z = sum(%k) axes=[1] : f32[3]
+      return %y, %z
+    }"""
+    k = np.random.default_rng(1).standard_normal((3, 4)).astype(np.float32)
+    hold_in_pieces(text, monkeypatch, k=k)

@@ -266,3 +266,41 @@ def test_several_threads_may_call_with_states_of_their_own(step: Executable) -> 
     for thread in threads:
         thread.join()
     assert len(losses) == 80 and all(loss == expected for loss in losses)
+
+
+@pytest.mark.parametrize("backend", PROGRAMS)
+def test_one_value_twice_is_two_arrays(backend: str) -> None:
+    graph = cauce.parse(
+        "graph g(%x: f32[3]) -> (f32[3], f32[3]) {\n  %y = exp(%x) : f32[3]\n  return a=%y, b=%y\n}"
+    )
+    run, x = Executable(PROGRAMS[backend](graph)), np.arange(3, dtype=np.float32)
+    for out in (None, (np.empty_like(x), np.empty_like(x))):
+        a, b = run(x, out=out)
+        a[...] = 0
+        np.testing.assert_allclose(b, np.exp(x), rtol=1e-6)
+
+
+@pytest.mark.parametrize("backend", PROGRAMS)
+def test_states_that_change_places(backend: str) -> None:
+    graph = cauce.parse(
+        "graph g(%x: f32[3]) -> f32[3] {\n  @s: f32[3] state\n  @t: f32[3] state\n"
+        "  %y = exp(%x) : f32[3]\n  return %y\n  update @s = @t\n  update @t = @s\n}"
+    )
+    run, x = Executable(PROGRAMS[backend](graph)), np.arange(3, dtype=np.float32)
+    state = run.new_state({"s": x, "t": x + 5})
+    run(x, state=state)
+    after = state.read()
+    np.testing.assert_array_equal(after["s"], x + 5)
+    np.testing.assert_array_equal(after["t"], x)
+
+
+@pytest.mark.parametrize("backend", PROGRAMS)
+def test_weights_may_be_altered_after_loading(backend: str) -> None:
+    graph = cauce.parse(
+        "graph g(%x: f32[3]) -> f32[3] {\n  @w: f32[3] parameter\n"
+        "  %y = mul(%x, @w) : f32[3]\n  return %y\n}"
+    )
+    weight = np.ones(3, np.float32)
+    run = Executable(PROGRAMS[backend](graph), {"w": weight})
+    weight[...] = 7
+    np.testing.assert_array_equal(run(np.ones(3, np.float32)), 1)

@@ -80,6 +80,13 @@ def test_batches_in_pieces(network: Network, cut: int, monkeypatch: pytest.Monke
 
 # What must not be written over: it is read once more, as itself or as a view.
 ONCE_MORE = {
+    "a state whose view is multiplied in its update": """
+      %view = transpose(@s) perm=[0, 1, 3, 2] : f32[2,3,4,4]
+      %product = matmul(%x, %view) : f32[2,3,4,4]
+      %new = add(%product, @s) : f32[2,3,4,4]
+      %twice = add(%x, %x) : f32[2,3,4,4]
+      return %x, %twice
+      update @s = %new""",
     "the whole behind its view": """
       %a = exp(%x) : f32[2,3,4,4]
       %view = transpose(%a) perm=[0, 1, 3, 2] : f32[2,3,4,4]

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import cauce
 from cauce.backends.executable import Executable
 from cauce.backends.llvm.homes import find_homes
 from cauce.backends.llvm.lowering import lower
@@ -27,12 +28,13 @@ from cauce.ir.ops.constant import scalar
 from cauce.ir.ops.conv import Conv2d
 from cauce.ir.ops.elementwise import Add, Cast, Exp, Less, Mul, Sub
 from cauce.ir.ops.fused import Kernel
-from cauce.ir.ops.reduce import Max, Reduction, Sum
+from cauce.ir.ops.reduce import ArgMax, Max, Reduction, Sum
 from cauce.ir.ops.shape import Concat, Transpose
 from cauce.passes.fusion import FuseElementwise
 
 from ..facets.sample import Draw
 from ..guarded import guarded
+from .both import both
 
 TOLERANCE = {np.dtype(np.float32): 1e-6, np.dtype(np.float64): 1e-14}
 EXAMPLES = 4 * settings.default.max_examples
@@ -355,3 +357,36 @@ def test_images_within_frames_and_concatenations(channels: int) -> None:
     }
     for name, array in wanted.items():
         np.testing.assert_allclose(found[name], array, rtol=1e-6, err_msg=name)
+
+
+@pytest.mark.parametrize("dtype", [DType.F32, DType.F64, DType.I32], ids=str)
+@pytest.mark.parametrize("lies", [(0, 1, 2), (2, 0, 1), (1, 2, 0)])
+def test_the_first_greatest(dtype: DType, lies: tuple[int, ...]) -> None:
+    """Of equal elements, of NaN, and of an operand that lies in any order."""
+    x = np.random.default_rng(0).integers(-2, 3, (4, 17, 3)).astype(dtype.numpy)
+    if dtype.is_float:
+        x[np.random.default_rng(1).random(x.shape) < 0.1] = np.nan
+    graph = Graph("argmax")
+    b = Builder(graph)
+    source = x.transpose(lies).copy()
+    back = Transpose(tuple(lies.index(axis) for axis in range(3)))
+    value = b(back, graph.add_input("x", TensorType.of(source)))
+    graph.outputs = {str(axis): b(ArgMax(axis), value) for axis in range(3)}
+    for found, wanted in both(graph, {"x": source}).values():
+        np.testing.assert_array_equal(found, wanted)
+
+
+def test_rows_within_a_concatenation() -> None:
+    """The second part of it begins somewhere within."""
+    graph = cauce.parse("""
+      graph g(%x: f32[2,5], %y: f32[3,5]) -> (i64[3], f32[5,5]) {
+        %a = neg(%x) : f32[2,5]
+        %b = neg(%y) : f32[3,5]
+        %whole = concat(%a, %b) axis=0 : f32[5,5]
+        %place = argmax(%b) axis=1 : i64[3]
+        return %place, %whole
+      }""")
+    rng = np.random.default_rng(0)
+    x, y = (rng.standard_normal((rows, 5)).astype(np.float32) for rows in (2, 3))
+    for found, wanted in both(graph, {"x": x, "y": y}).values():
+        np.testing.assert_array_equal(found, wanted)

@@ -267,3 +267,11 @@ def test_native_code_calls_no_library_for_arithmetic(dtype: str, target: str) ->
     system = {"sched_yield", "usleep", "syscall", "clock_gettime"}
     assert "sched_yield" in called  # calls are found
     assert called - labels <= system | {"memset", "memcpy"}
+
+
+@known_better
+def test_powers_of_what_is_nearly_1() -> None:
+    x = 1 + np.array([-2, -1, 1, 2, 3]) * 2.0**-53 * np.array([1, 1, 2, 2, 2])
+    for exponent in range(38, 64):
+        for sign in (1, -1):
+            assert_near("pow", x, np.full_like(x, sign * 2.0**exponent))

@@ -1,0 +1,19 @@
+"""Native code and the reference side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from cauce.backends.executable import Executable
+from cauce.backends.llvm.program import LlvmProgram
+from cauce.ir import Array, Graph, evaluate
+
+
+def both(graph: Graph, feeds: Mapping[str, Array]) -> dict[str, tuple[Array, Array]]:
+    """For each output what native code gives, and what the reference does."""
+    with np.errstate(all="ignore"):
+        wanted = evaluate(graph, dict(feeds)).outputs
+    found = Executable(LlvmProgram(graph)).run(feeds)
+    return {name: (found[name], array) for name, array in wanted.items()}

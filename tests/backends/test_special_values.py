@@ -1,0 +1,103 @@
+"""Elementwise native code on NaN, infinities, both zeros, and the ends of the integers."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import cauce
+from cauce.backends.executable import Executable
+from cauce.backends.llvm.program import LlvmProgram
+from cauce.ir import Array, Builder, DType, Graph, Op, TensorType
+from cauce.ir.ops.activation import Clip, LeakyRelu, Relu
+from cauce.ir.ops.elementwise import (
+    Abs,
+    Cast,
+    Equal,
+    Greater,
+    GreaterEqual,
+    Less,
+    LessEqual,
+    Maximum,
+    Minimum,
+    Neg,
+    Sign,
+    Sqrt,
+)
+from cauce.ir.ops.reduce import ArgMax, Max
+
+from .both import both
+
+CLIPS = (Clip(-1.0, 1.0), Clip(0.0, None), Clip(None, 0.0))
+UNARY: tuple[Op, ...] = (
+    *CLIPS,
+    Relu(),
+    LeakyRelu(0.25),
+    Neg(),
+    Abs(),
+    Sign(),
+    Sqrt(),
+    Cast(DType.BOOL),
+)
+BINARY = (Maximum(), Minimum(), Equal(), Less(), LessEqual(), Greater(), GreaterEqual())
+FLOATS = (DType.F32, DType.F64)
+INTEGERS = (DType.I8, DType.U8, DType.I16, DType.U16, DType.I32, DType.U32, DType.I64, DType.U64)
+
+
+def pairs(values: Array) -> tuple[Array, Array]:
+    """Each with each: some vectors of them, and what is left."""
+    x, y = np.meshgrid(values, values)
+    return x.ravel(), y.ravel()
+
+
+@pytest.mark.parametrize("dtype", FLOATS, ids=str)
+def test_numbers_that_are_none(dtype: DType) -> None:
+    x, y = pairs(np.array([np.nan, np.inf, -np.inf, 0.0, -0.0, 1.5, -1.5], dtype.numpy))
+    graph = Graph("special")
+    b = Builder(graph)
+    left, right = (graph.add_input(name, TensorType(dtype, x.shape)) for name in "xy")
+    graph.outputs = {f"{place} {op.name}": b(op, left) for place, op in enumerate(UNARY)}
+    graph.outputs |= {op.name: b(op, left, right) for op in BINARY}
+    for name, (found, wanted) in both(graph, {"x": x, "y": y}).items():
+        np.testing.assert_array_equal(found, wanted, name)
+        if name.endswith(("neg", "abs")):  # elsewhere either zero will do
+            number = ~np.isnan(wanted)
+            np.testing.assert_array_equal(np.signbit(found)[number], np.signbit(wanted)[number])
+
+
+@pytest.mark.parametrize("dtype", INTEGERS, ids=str)
+def test_integers_of_any_size(dtype: DType) -> None:
+    """The least and the greatest too: of an unsigned type these have the sign bit."""
+    least, most = int(np.iinfo(dtype.numpy).min), int(np.iinfo(dtype.numpy).max)
+    some = {0, 1, 2, 100, most // 2, most // 2 + 1, most - 1, most, least, max(least, -1)}
+    x, y = pairs(np.array(sorted(some), dtype.numpy))
+    graph = Graph("integers")
+    b = Builder(graph)
+    left, right = (graph.add_input(name, TensorType(dtype, x.shape)) for name in "xy")
+    graph.outputs = {op.name: b(op, left, right) for op in BINARY}
+    graph.outputs |= {op.name: b(op, left) for op in (Sign(), Abs(), Max(), ArgMax(0))}
+    for to in (*INTEGERS, *FLOATS, DType.BOOL):
+        graph.outputs[f"to {to}"] = b(Cast(to), left)
+    for name, (found, wanted) in both(graph, {"x": x, "y": y}).items():
+        np.testing.assert_array_equal(found, wanted, name)
+
+
+@pytest.mark.parametrize("to", INTEGERS, ids=str)
+@pytest.mark.parametrize("dtype", FLOATS, ids=str)
+def test_floats_become_integers_of_any_size(dtype: DType, to: DType) -> None:
+    least, most = int(np.iinfo(to.numpy).min), int(np.iinfo(to.numpy).max)
+    x = np.array([least, most // 2 + 1, 0, 1.9, 0.75 * most, 100] * 6, dtype.numpy)
+    graph = Graph("integers")
+    graph.outputs = {"y": Builder(graph)(Cast(to), graph.add_input("x", TensorType.of(x)))}
+    ((found, wanted),) = both(graph, {"x": x}).values()
+    np.testing.assert_array_equal(found, wanted)
+
+
+def test_a_bool_is_0_or_1() -> None:
+    graph = cauce.parse(
+        "graph g(%x: f32[N], %y: f32[N]) -> bool[N] {\n"
+        "  %z = less(%x, %y) : bool[N]\n  return %z\n}"
+    )
+    x = np.arange(37, dtype=np.float32)
+    found = Executable(LlvmProgram(graph))(x, x[::-1].copy())
+    np.testing.assert_array_equal(found.view(np.uint8), x < x[::-1])
