@@ -163,20 +163,20 @@ def _write_turned(code: NodeCode, what: Contraction) -> None:
     rows, columns, inner = (what.sizes[axis] for axis in "mnk")
     assert isinstance(columns, int)
     dtype, lanes = what.dtype, code.target.lanes(what.dtype.itemsize)
-    vectors = _VECTORS if code.target.registers > 8 else 1
-    wide = ceil_div(rows, vectors * lanes)
-    padded = wide * (vectors * lanes)
+    width = _VECTORS * lanes
+    wide = ceil_div(rows, width)
+    padded = wide * width
     x = Access(code.scratch(inner * padded * dtype.itemsize), dtype, (1, padded))
     # What lies behind the last row is never read again, but to compute on anything takes time.
-    end = replace(x, strides=(padded, 1), start=padded - vectors * lanes)
-    write_fill(code, (inner, vectors * lanes), end, 0)
+    end = replace(x, strides=(padded, 1), start=rows)
+    write_fill(code, (inner, padded - rows), end, 0)
     source = Access(what.a.slot, dtype, (what.a.strides["m"], what.a.strides["k"]), what.a.start)
     write_copy(code, (rows, inner), source, x)
     z = Access(code.scratch(columns * padded * dtype.itemsize), dtype, (1, padded))
     write_fill(code, (columns * padded,), replace(z, strides=(1,)), 0)
 
     group = max(1, min(_GROUP, columns // _TASKS))
-    steps = {"u": vectors * lanes, "t": lanes, "m": 1}
+    steps = {"u": width, "t": lanes, "m": 1}
     first = 0
     for size, count in ((group, columns // group), (columns % group, 1)):
         if not size:
@@ -186,7 +186,7 @@ def _write_turned(code: NodeCode, what: Contraction) -> None:
         total = Operand(z.slot, dtype, along, padded * first)
         part = Contraction(
             dtype,
-            {"d": count, "u": wide, "t": vectors, "m": lanes, "n": size, "k": inner},
+            {"d": count, "u": wide, "t": _VECTORS, "m": lanes, "n": size, "k": inner},
             total,
             Operand(
                 what.b.slot,
@@ -198,8 +198,8 @@ def _write_turned(code: NodeCode, what: Contraction) -> None:
             (total,),
             _add,
         )
-        most = (code.target.registers - vectors - 2) // vectors
-        tile = (("n", even_pieces(size, min(most, _COLUMNS))), ("t", vectors))
+        most = (code.target.registers - _VECTORS - 2) // _VECTORS
+        tile = (("n", even_pieces(size, min(most, _COLUMNS))), ("t", _VECTORS))
         write_contraction(code, part, Plan(("d",), "m", tile, ("k",), (("k", _PIECE),), ("u",)))
         first += size * count
     result = _result(code)
