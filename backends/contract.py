@@ -217,7 +217,10 @@ class Program(ABC):
 
     @abstractmethod
     def prepare(self, parameters: Mapping[str, Array]) -> Any:
-        """Pack the values of the fixed parameters, given by input name."""
+        """Pack the values of the fixed parameters, given by input name.
+
+        The caller may alter its arrays afterwards: what is kept of them is a copy.
+        """
 
     @abstractmethod
     def new_state(self, values: Mapping[str, Array]) -> State:
