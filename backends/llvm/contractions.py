@@ -69,8 +69,8 @@ class Plan:
         tile: axes unrolled into accumulators, with how many; the first is looped over within a
             task, the others are unrolled whole.
         sum: the summed axes, outermost first.
-        passes: summed axes that a task goes along in steps of so many places; what it has summed by
-            then it adds to ``others``, so that what it reads is still near in the next tile.
+        passes: summed axes that a task goes along in steps of so many places, so that what it reads
+            is still near in the next tile; each pass adds to the result, which begins with zeros.
         within: further axes that a task goes along, inside of the passes.
         rounds: within a group of vectors, an axis along which ``b`` is read again and again, and
             how often. Meanwhile the next group is fetched, a part in each round.
@@ -243,6 +243,8 @@ class _Writer:
             if self.what.finish is not None:
                 total = self.what.finish(self.stage, width, total, values)
             at = self._moved(starts[2], 2, place)
+            if self.plan.passes:
+                total = f.op("fadd", load(self.stage, self.what.result.dtype, at, width), total)
             store(self.stage, self.what.result.dtype, total, at, width)
 
     def _sum(

@@ -29,6 +29,7 @@ from .tiles import (
     groups_of,
     known,
     known_bytes,
+    total_of,
     write_tiles,
 )
 
@@ -88,15 +89,12 @@ def conv2d_backward_weight(code: NodeCode) -> None:
     chunk = ceil_div(batch, parts)
 
     result = _weights(op, one, weight)
-    result = replace(result, strides={**result.strides, "p": weight.size})
     what = Contraction(
         x.dtype,
         {**_sizes(op, chunk, dy, weight), "p": parts},
-        result,
+        replace(result, strides={**result.strides, "p": weight.size}),
         cut(reads, "n", chunk),
         cut(slopes, "n", chunk),
-        (result,),
-        lambda stage, lanes, total, values: stage.f.op("fadd", values[0], total),
         part=("p", "n", batch),
     )
     vector, *filters = _filters(what)
@@ -155,9 +153,7 @@ def _add_weights(code: NodeCode, weight: TensorType, parts: Sequence[Access]) ->
                 *sums, at = (
                     f.at(base, offset(stage, place, step), item) for base, step in zip(bases, steps)
                 )
-                total, *others = (load(stage, weight.dtype, part, width) for part in sums)
-                for other in others:
-                    total = f.op("fadd", total, other)
+                total = total_of(stage, [load(stage, weight.dtype, part, width) for part in sums])
                 store_apart(stage, weight.dtype, total, at, width, steps[-1][0])
 
 

@@ -7,10 +7,9 @@ from dataclasses import replace
 
 from ...ir.dims import ceil_div
 from ...ir.ops import linear
-from .code import Access, NodeCode, Shape, Stage, emits
+from .code import Access, NodeCode, Shape, emits
 from .contractions import Contraction, Operand, Plan, write_contraction
 from .copies import row_operand, write_fill
-from .emitter import V
 from .spaces import row_major
 from .tiles import (
     NEAR,
@@ -107,11 +106,6 @@ def _is_large(what: Contraction) -> bool:
     return known_size and not what.b.block and known_bytes(what, matrix) > _LARGE
 
 
-def _add(stage: Stage, lanes: int, total: V, values: Sequence[V]) -> V:
-    """To what was there before."""
-    return stage.f.op("fadd", values[0], total)
-
-
 def _result(code: NodeCode) -> Access:
     """Where a result is made: in its place, or apart, if something is made of it at the end."""
     z = code.node.result.type
@@ -122,9 +116,8 @@ def _result(code: NodeCode) -> Access:
 
 def _finish(code: NodeCode, result: Access) -> None:
     """Make of a result what is done at its end."""
-    arrays, finish = end_of(code, (), bias=False)
-    if finish is not None:
-        add_parts(code, code.node.result.type.shape, [result], arrays, finish)
+    if code.epilogue is not None:
+        add_parts(code, code.node.result.type.shape, [result], *end_of(code, (), bias=False))
 
 
 def _write_strips(
@@ -143,7 +136,7 @@ def _write_strips(
     most = max(1, min(_STRIP, groups // _TASKS))
     write_tiles(
         code,
-        replace(what, result=total, others=(total,), finish=_add),
+        replace(what, result=total, others=(), finish=None),
         "n",
         ("m",),
         ("k",),
@@ -195,8 +188,6 @@ def _write_turned(code: NodeCode, what: Contraction) -> None:
                 what.b.start + step * first,
             ),
             Operand(x.slot, dtype, {"k": padded, **steps}),
-            (total,),
-            _add,
         )
         most = (code.target.registers - _VECTORS - 2) // _VECTORS
         tile = (("n", even_pieces(size, min(most, _COLUMNS))), ("t", _VECTORS))

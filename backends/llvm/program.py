@@ -154,7 +154,13 @@ class LlvmProgram(Program):
         arena = Arena(layout.pieces, layout.nbytes)
         self._prepare.run(arrays, arena, {})
         places = {place.name: place.slot for place in self._main.entry.inputs}
-        return Fixed({places[name]: array for name, array in packed.items()})
+        fixed = {places[name]: array for name, array in packed.items()}
+        for place in self._leaving:
+            if place.slot in fixed:
+                # What leaves the graph is dense, so the bytes that were prepared are its elements.
+                own = fixed[place.slot].view(place.type.dtype.numpy)
+                fixed[place.slot] = own.reshape(place.type.bind({}).shape)
+        return Fixed(fixed)
 
     def new_state(self, values: Mapping[str, Array]) -> ArrayState:
         return ArrayState(
@@ -187,9 +193,7 @@ class LlvmProgram(Program):
         arrays.update(self._main.constants(self._leaving))
         for place in self._leaving:
             if place.slot in packed.arrays:
-                # What leaves the graph is dense, so the bytes that were prepared are its elements.
-                own = packed.arrays[place.slot].view(place.type.dtype.numpy)
-                arrays[place.slot] = own.reshape(place.type.bind({}).shape)
+                arrays[place.slot] = packed.arrays[place.slot]
         borrowed = set(arrays)
         for place, out in zip(entry.outputs, outputs):
             if place.slot not in arrays:

@@ -173,6 +173,14 @@ def end_of(
     return (*arrays, *(epilogue.operands if epilogue else ())), finish
 
 
+def total_of(stage: Stage, values: Sequence[V]) -> V:
+    """The sum of some values, in order."""
+    total, *others = values
+    for other in others:
+        total = stage.f.op("fadd", total, other)
+    return total
+
+
 def add_parts(
     code: NodeCode,
     space: Shape,
@@ -183,9 +191,7 @@ def add_parts(
     """Write the launch that adds up the parts of each sum, and does what its end is."""
 
     def total(stage: Stage, lanes: int, values: Sequence[V]) -> V:
-        value = values[0]
-        for other in values[1 : len(parts)]:
-            value = stage.f.op("fadd", value, other)
+        value = total_of(stage, values[: len(parts)])
         return value if finish is None else finish(stage, lanes, value, values[len(parts) :])
 
     write_map(code, space, (*parts, *arrays), code.result_access(), total)

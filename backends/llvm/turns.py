@@ -62,12 +62,10 @@ def write_copy(
         return
     _write_squares(code, turn, lanes)
     near, far = turn.sizes[turn.near], turn.sizes[turn.far]
-    even = near // lanes * lanes
+    columns, rows = near // lanes * lanes, far // lanes * lanes
     rests = (
-        turn.part(turn.near, even, near - even),
-        turn.part(turn.near, 0, even).part(
-            turn.far, far // lanes * lanes, far - far // lanes * lanes
-        ),
+        turn.part(turn.near, columns, near - columns),
+        turn.part(turn.near, 0, columns).part(turn.far, rows, far - rows),
     )
     for rest in rests:
         if product(rest.sizes) != 0:
