@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from ..ir import Builder, Node, Value
 from ..ir.graph import infer
 from ..ir.ops.elementwise import Binary, Comparison, Logical, Where
 from ..ir.ops.fused import Fused
-from ..ir.ops.linear import MatMul, swap_last
+from ..ir.ops.linear import MatMul, swap_last, swaps_last
 from ..ir.ops.reduce import Max, Mean, Reduction, Sum
 from ..ir.ops.shape import (
     Concat,
@@ -151,22 +149,17 @@ class TransposeMatMul(Rule):
     alone = ("product",)
 
     def check(self, match: Match) -> str | None:
-        perm = match.op("transpose", Transpose).perm
-        if not _exchanges(perm):
-            return f"it does more than to exchange the last two dimensions: {list(perm)}"
+        transpose = match.op("transpose", Transpose)
+        if not swaps_last(transpose):
+            perm = list(transpose.perm)
+            return f"it does more than to exchange the last two dimensions: {perm}"
         inner = [match[name].node for name in "xy"]
-        if any(n and isinstance(n.op, Transpose) and _exchanges(n.op.perm) for n in inner):
+        if any(n and isinstance(n.op, Transpose) and swaps_last(n.op) for n in inner):
             return None
         return "neither operand of the product is transposed"
 
     def replace(self, b: Builder, match: Match) -> Value:
         return b(MatMul(), swap_last(b, match["y"]), swap_last(b, match["x"]))
-
-
-def _exchanges(perm: Sequence[int]) -> bool:
-    """Whether it exchanges the last two dimensions, and no others."""
-    lead = len(perm) - 2
-    return lead >= 0 and tuple(perm) == (*range(lead), lead + 1, lead)
 
 
 class Chain(Record):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ...ir import Builder, Graph, Value
-from ...ir.ops.linear import MatMul, swap_last
+from ...ir.ops.linear import MatMul, swap_last, swaps_last
 from ...ir.ops.shape import Transpose
 from ...ir.rewrite import Match, OpPattern, Rule, Var, apply_rules, decompose_unless
 from .kernels import KERNELS
@@ -22,8 +22,7 @@ class TransposedProduct(Rule):
     alone = ("product",)
 
     def check(self, match: Match) -> str | None:
-        *lead, row, column = match.op("transpose", Transpose).perm
-        swapped = lead == list(range(len(lead))) and column < row
+        swapped = swaps_last(match.op("transpose", Transpose))
         return None if swapped else "it moves other axes than the last two"
 
     def replace(self, b: Builder, match: Match) -> Value:

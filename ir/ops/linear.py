@@ -60,8 +60,16 @@ class MatMul(Op):
 
 def swap_last(b: Builder, value: Value) -> Value:
     """Write ``value`` with its last two dimensions exchanged."""
-    rank = value.type.rank
-    return b(Transpose((*range(rank - 2), rank - 1, rank - 2)), value)
+    return b(Transpose(_last_swapped(value.type.rank)), value)
+
+
+def swaps_last(op: Transpose) -> bool:
+    """Whether a transpose exchanges the last two dimensions, and moves no others."""
+    return len(op.perm) >= 2 and tuple(op.perm) == _last_swapped(len(op.perm))
+
+
+def _last_swapped(rank: int) -> tuple[int, ...]:
+    return (*range(rank - 2), rank - 1, rank - 2)
 
 
 @register
