@@ -130,7 +130,17 @@ def reorder(code: NodeCode) -> None:
 
 @emits(shape.Transpose)
 def transpose(code: NodeCode) -> None:
-    """Nothing to do: the result is the operand's buffer, read with permuted strides."""
+    """Nothing to do: the result is the operand's buffer, read with permuted strides, or a copy.
+
+    A copy it is where it must be its own: where ``prepare`` makes it for ``main``.
+    """
+    op = code.node.op
+    assert isinstance(op, shape.Transpose)
+    (y,) = code.result_types
+    source, result = code.operand_access(0), code.result_access()
+    if source.slot != result.slot:
+        turned = replace(source, strides=tuple(source.strides[axis] for axis in op.perm))
+        write_copy(code, y.shape, turned, result, code.result_order())
 
 
 @emits(shape.Expand)
