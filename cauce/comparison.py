@@ -5,25 +5,34 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from .backends.executable import TAP
 from .compiler import compile
 from .frontends.model import Model
-from .ir import Array, Graph, Location, Role, evaluate
+from .ir import Array, Graph, Location, Role, Value, evaluate
 from .ir.errors import AttributeMistake, GraphError
+from .ir.evaluate import check_feeds
 from .ir.tracebacks import user_facing
 from .ir.validation import difference
 
 REFERENCE = "reference"
+Feeds = Mapping[str, object]
 
 
 @dataclass(frozen=True)
 class NodeDifference:
-    """One value of the graph: max|a - b| / max|b| between a backend and the first one."""
+    """One value of the graph: max|a - b| / max|b| between a backend and the first one.
+
+    Attributes:
+        kept: whether the program gives every value of the graph; False for one that the passes and
+            the backend may join as they do for a user.
+    """
 
     value: str
     op: str
     backend: str
     difference: float
     loc: Location | None
+    kept: bool = True
 
 
 @dataclass(frozen=True)
@@ -31,33 +40,49 @@ class Comparison:
     """What :func:`compare` found.
 
     Attributes:
-        rows: every value, in the order of the graph, for every backend but the first.
+        rows: for every backend but the first every value, in the order of the graph; then for
+            every backend outputs and updates, of the graph as :func:`cauce.compile` compiles it.
         tolerance: what counts as a difference.
+        narrowed: where these alone differ on a backend, the first value that does so as a further
+            output.
     """
 
     rows: tuple[NodeDifference, ...]
     tolerance: float
+    narrowed: tuple[NodeDifference, ...] = ()
 
     @property
     def first(self) -> NodeDifference | None:
         """The first value that differs by more than the tolerance; None where none does."""
-        return next((row for row in self.rows if row.difference > self.tolerance), None)
+        kept = (row for row in self.rows if row.kept)
+        found = (row for row in (*kept, *self.narrowed, *self.rows) if self._differs(row))
+        return next(found, None)
 
     @property
     def largest(self) -> float:
         """The largest difference of all."""
         return max((row.difference for row in self.rows), default=0.0)
 
+    def _differs(self, row: NodeDifference) -> bool:
+        return row.difference > self.tolerance
+
     def __str__(self) -> str:
-        first = self.first
+        first, count = self.first, sum(row.kept for row in self.rows)
         if first is None:
-            return (
-                f"all {len(self.rows)} values agree, the largest difference is {self.largest:.1e}"
-            )
+            return f"all {count} values agree, the largest difference is {self.largest:.1e}"
         where = "\n" + first.loc.describe("  ") if first.loc else ""
-        return (
+        found = (
             f"%{first.value} = {first.op} differs first: by {first.difference:.1e} "
             f"on {first.backend}{where}"
+        )
+        if first.kept:
+            return found
+        joined = [row for row in self.rows if row.backend == first.backend and not row.kept]
+        names = dict.fromkeys(f"%{row.value}" for row in joined if self._differs(row))
+        return (
+            f"{found}\n  It does so in the program that compile makes, which gives a wrong "
+            f"{', '.join(names)}.\n  All {count} values agree where each is an output, so passes "
+            "or the backend join nodes wrongly: Executable.plan() shows which"
         )
 
 
@@ -70,7 +95,12 @@ def compare(
 ) -> Comparison:
     """Run every node on several backends and find the first whose results differ.
 
-    The graph is compiled as it stands, without passes, so that every node is there to be seen.
+    The graph is compiled twice for each backend. Once it is so without passes and with every value
+    as an output, so that every node is there to be seen; what nodes become together, a convolution
+    with its activation say, is not seen in this way. So it is compiled as :func:`cauce.compile`
+    does, too, and its outputs and updates are compared. Where these alone differ, the value at
+    which they begin to is looked for by compiling the graph again with one value beside the
+    outputs, some ten times for a hundred nodes.
 
     Args:
         model: a model (its inference graph is run), or a graph.
@@ -90,21 +120,31 @@ def compare(
     graph = model.graph if isinstance(model, Model) else model
     feeds = {**(model.state_dict() if isinstance(model, Model) else {}), **_named(graph, inputs)}
     feeds = {value.name: feeds[value.name] for value in graph.inputs if value.name in feeds}
-    results = {name: _all_values(graph, feeds, name) for name in backends}
-    base = results[backends[0]]
+    kept = {name: _all_values(graph, feeds, name) for name in backends}
+    given = check_feeds(graph.inputs, feeds, graph.name)
+    base = {**{v.name: a for v, a in zip(graph.inputs, given)}, **kept[backends[0]]}
     rows = [
-        NodeDifference(
-            value.name,
-            node.op.name,
-            name,
-            difference(results[name][value.name], base[value.name]),
-            node.loc,
-        )
+        _row(value, name, kept[name][value.name], base)
         for node in graph.nodes
         for value in node.results
         for name in backends[1:]
     ]
-    return Comparison(tuple(rows), tolerance)
+    # The first backend joins nodes, too.
+    joining = [name for name in backends if name != REFERENCE]
+    leaving = {name: _leaving(graph, feeds, name) for name in joining}
+    ends = dict.fromkeys((*graph.outputs.values(), *graph.updates.values()))
+    joined = [
+        _row(value, name, leaving[name][value], base, kept=False)
+        for value in ends
+        for name in joining
+    ]
+    narrowed = []
+    for name in joining:
+        differ = [row for row in (*rows, *joined) if row.difference > tolerance]
+        differ = [row for row in differ if row.backend == name]
+        if differ and not differ[0].kept:
+            narrowed.append(_Narrowing(graph, feeds, name, base, tolerance).first(differ[0]))
+    return Comparison((*rows, *joined), tolerance, tuple(narrowed))
 
 
 def _named(
@@ -122,7 +162,7 @@ def _named(
     return dict(zip(names, arrays))
 
 
-def _all_values(graph: Graph, feeds: Mapping[str, object], backend: str) -> dict[str, Array]:
+def _all_values(graph: Graph, feeds: Feeds, backend: str) -> dict[str, Array]:
     if backend == REFERENCE:
         seen: dict[str, Array] = {}
         evaluate(graph, feeds, watch=lambda value, array: seen.__setitem__(value.name, array))
@@ -134,3 +174,86 @@ def _all_values(graph: Graph, feeds: Mapping[str, object], backend: str) -> dict
     executable.load_state_dict(feeds)
     called = {value.name for value in executable.inputs}
     return executable.run({name: array for name, array in feeds.items() if name in called})
+
+
+def _row(
+    value: Value, backend: str, array: Array, base: Mapping[str, Array], kept: bool = True
+) -> NodeDifference:
+    gap = difference(array, base[value.name])
+    op = value.node.op.name if value.node else "input"
+    return NodeDifference(value.name, op, backend, gap, value.loc, kept)
+
+
+def _leaving(graph: Graph, feeds: Feeds, backend: str) -> dict[Value, Array]:
+    """What outputs and updates are in the program that a user compiles."""
+    executable = compile(graph, backend)
+    executable.load_state_dict(feeds)
+    updated = {target.name: feeds[target.name] for target in graph.updates}
+    state = executable.new_state(updated) if updated else None
+    found = executable.run({v.name: feeds[v.name] for v in executable.inputs}, state)
+    after = state.read() if state else {}
+    return {
+        **{value: after[target.name] for target, value in graph.updates.items()},
+        **{value: found[name] for name, value in graph.outputs.items()},
+    }
+
+
+class _Narrowing:
+    """Looks for the first value that differs in a program that joins nodes.
+
+    Each value tried is one more output of the graph, which is compiled anew.
+    """
+
+    def __init__(
+        self, graph: Graph, feeds: Feeds, backend: str, base: Mapping[str, Array], tolerance: float
+    ) -> None:
+        self.graph, self.feeds, self.backend = graph, feeds, backend
+        self.base, self.tolerance = base, tolerance
+        self._rows: dict[str, NodeDifference] = {}
+
+    def first(self, end: NodeDifference) -> NodeDifference:
+        """The first value, of those that an output or an update is made of, that differs while all
+        that it is computed from agree."""
+        self._rows[end.value] = end
+        value = self.graph.value(end.value)
+        while True:
+            value = self._halve(value)
+            operands = value.node.operands if value.node else ()
+            wrong = [operand for operand in operands if operand.node and self._differs(operand)]
+            if not wrong:
+                return self._row(value)
+            value = wrong[0]
+
+    def _halve(self, value: Value) -> Value:
+        """A value that differs, of which the one before it, in order, agrees."""
+        line = [*_made_of(value), value]
+        low, high = 0, len(line) - 1
+        while low < high:
+            middle = (low + high) // 2
+            if self._differs(line[middle]):
+                high = middle
+            else:
+                low = middle + 1
+        return line[high]
+
+    def _differs(self, value: Value) -> bool:
+        return self._row(value).difference > self.tolerance
+
+    def _row(self, value: Value) -> NodeDifference:
+        if value.name not in self._rows:
+            graph = self.graph.copy()
+            own = graph.value(value.name)
+            graph.outputs.setdefault(f"{TAP}{value.name}", own)
+            array = _leaving(graph, self.feeds, self.backend)[own]
+            self._rows[value.name] = _row(value, self.backend, array, self.base, kept=False)
+        return self._rows[value.name]
+
+
+def _made_of(value: Value) -> list[Value]:
+    """The results that ``value`` is computed from, in order."""
+    needed, found = {value}, []
+    for node in value.node.graph.nodes_reversed if value.node else ():
+        if needed.intersection(node.results):
+            needed.update(node.operands)
+            found += [result for result in reversed(node.results) if result in needed]
+    return [result for result in reversed(found) if result is not value]

@@ -1,4 +1,4 @@
-"""compile, taps, compare, gradients: the graph as users handle it."""
+"""compile, taps, gradients: the graph as users handle it."""
 
 from __future__ import annotations
 
@@ -102,21 +102,6 @@ def test_taps_give_what_the_layer_computes(model: cauce.Model) -> None:
     assert isinstance(tapped(image), np.ndarray)
     with pytest.raises(GraphError, match="did you mean conv"):
         cauce.compile(model, taps=["conv9"])
-
-
-def test_compare_finds_the_first_node_that_differs(model: cauce.Model, monkeypatch) -> None:
-    from cauce.backends.numpy import KERNELS
-    from cauce.ir.ops.activation import Relu
-
-    image = batch()["image"]
-    agreement = cauce.compare(model, image)
-    assert agreement.first is None and "all" in str(agreement)
-    monkeypatch.setitem(KERNELS, Relu, lambda op, pool, x: np.maximum(x, 0.25))
-    found = cauce.compare(model, image)
-    assert found.first is not None and found.first.value == "relu1"
-    assert "nets.py" in str(found)
-    with pytest.raises(AttributeMistake, match="two backends or more"):
-        cauce.compare(model, image, backends=("numpy",))
 
 
 def test_validation_catches_a_pass_that_changes_the_meaning(model: cauce.Model) -> None:
