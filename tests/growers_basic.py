@@ -48,7 +48,7 @@ from cauce.ir.ops.shape import (
     Transpose,
 )
 
-from .networks import SIZES, Net, grows
+from .net import Net, grows
 
 # ---- constants and arithmetic ------------------------------------------------------------------
 
@@ -62,7 +62,7 @@ def constant(net: Net) -> None:
 @grows(DimSize)
 def dim(net: Net) -> None:
     known = sorted(net.graph.symbols())
-    size = symbol(net.draw.choice(*known)) if known else SIZES["N"]
+    size = symbol(net.draw.choice(*known)) if known else net.sizes["N"]
     size = net.draw.choice(size, (size + 1) // 2, 2 * size)
     net.keep(net.b(Cast(net.dtype), net.b(DimSize(size))))
 
@@ -254,7 +254,7 @@ def concat(net: Net) -> None:
     parts = [x]
     for _ in range(net.draw.int(0, 2)):
         shape = list(x.type.shape)
-        shape[axis] = net.draw.int(1, 2) if net.draw.flag() else shape[axis]
+        shape[axis] = net.size(1, 2) if net.draw.flag() else shape[axis]
         parts.append(
             net.pick(
                 lambda v, shape=tuple(shape): net.is_float(v) and v.type.shape == shape,
@@ -305,7 +305,7 @@ def pad(net: Net) -> None:
 def gather(net: Net) -> None:
     x = net.floating(lambda type_: any(net.extent(dim) >= 2 for dim in type_.shape))
     axes = [axis for axis, dim in enumerate(x.type.shape) if net.extent(dim) >= 2]
-    indices = net.data(net.draw.shape(0, 2, high=3), DType.I64)
+    indices = net.indices(net.draw.shape(0, 2, high=3))
     net.keep(net.b(Gather(net.draw.choice(*axes)), x, indices), exact=True)
 
 
@@ -313,7 +313,7 @@ def gather(net: Net) -> None:
 def gather_backward(net: Net) -> None:
     dy = net.floating(lambda type_: type_.rank >= 1)
     axis = net.draw.int(0, dy.type.rank - 1)
-    indices = net.data((dy.type.shape[axis],), DType.I64)
+    indices = net.indices((dy.type.shape[axis],))
     net.keep(net.b(GatherBackward(net.draw.int(2, 4), axis), dy, indices))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cauce.ir import Dim, DType, Literal, Value
+from cauce.ir import Dim, DType, Literal, TensorType, Value
 from cauce.ir.ops.activation import Clip, LeakyRelu, LogSoftmax, Relu, Sigmoid, Softmax, Tanh
 from cauce.ir.ops.adaptive_pool import (
     AdaptiveAvgPool2d,
@@ -34,7 +34,7 @@ from cauce.ir.ops.pool import (
 from cauce.ir.ops.random import Dropout, RandomUniform
 from cauce.ir.ops.update import AdamUpdate, SGDMomentumUpdate, SGDUpdate
 
-from .networks import Net, grows
+from .net import Net, grows
 
 # ---- activations -------------------------------------------------------------------------------
 
@@ -82,7 +82,8 @@ def conv(net: Net, x: Value) -> tuple[Conv2d, Value]:
     (kh, kw), channels = geometry.pop("kernel"), x.type.shape[1]
     assert isinstance(channels, int)
     groups = net.draw.choice(*(g for g in (1, 2, channels) if channels % g == 0))
-    weight = net.parameter((groups * net.draw.int(1, 2), channels // groups, kh, kw))
+    several = net.size(1, 2) if groups == 1 else net.draw.int(1, 2)
+    weight = net.weight((groups * several, channels // groups, kh, kw))
     return Conv2d(**geometry, groups=groups), weight
 
 
@@ -105,7 +106,7 @@ def conv2d_transposed(net: Net) -> None:
     size: list[Dim] = []
     for dim, k, s, (before, after) in zip(dy.type.shape[2:], kernel, stride, padding):
         size.append((dim - 1) * s + k - before - after)
-    weight = net.parameter((channels, net.draw.int(1, 2), *kernel))
+    weight = net.weight((channels, net.draw.int(1, 2), *kernel))
     op = Conv2dBackwardData(stride=stride, padding=padding, groups=groups, size=tuple(size))
     net.keep(net.b(op, dy, weight))
 
@@ -213,8 +214,15 @@ def adaptive_avg_pool_backward(net: Net) -> None:
 # ---- normalisation and randomness --------------------------------------------------------------
 
 
-def normalizable(net: Net) -> Value:
-    return net.floating(lambda type_: 2 <= type_.rank <= 4 and isinstance(type_.shape[1], int))
+def normalizable(net: Net, least: int = 1) -> Value:
+    """A value [N, C, ...] with at least so many elements in each channel."""
+
+    def fits(type_: TensorType) -> bool:
+        if not (2 <= type_.rank <= 4 and isinstance(type_.shape[1], int)):
+            return False
+        return net.extent(type_.size) >= least * type_.shape[1]
+
+    return net.turned(net.floating(fits), fits)
 
 
 @grows(BatchNorm)
@@ -228,7 +236,7 @@ def batch_norm(net: Net) -> None:
 
 @grows(BatchNormTrain)
 def batch_norm_train(net: Net) -> None:
-    x = normalizable(net)
+    x = normalizable(net, least=2)
     channels = x.type.shape[1:2]
     gamma, beta = net.parameter(channels), net.parameter(channels)
     y, mean, variance = net.b.results(BatchNormTrain(), x, gamma, beta)
@@ -248,7 +256,7 @@ def write_running(net: Net, statistic: Value, momentum: float = 0.1) -> None:
 
 @grows(BatchNormTrainBackward)
 def batch_norm_train_backward(net: Net) -> None:
-    x = normalizable(net)
+    x = normalizable(net, least=2)
     channels = x.type.shape[1:2]
     gamma, mean, variance = net.parameter(channels), net.parameter(channels), net.state(channels)
     dy = net.data(x.type.shape)
@@ -280,7 +288,7 @@ def dropout(net: Net) -> None:
 @grows(Linear)
 def linear(net: Net) -> None:
     x = net.features()
-    weight = net.parameter((net.draw.int(1, 4), x.type.shape[-1]))
+    weight = net.weight((net.size(1, 4), x.type.shape[-1]))
     bias = net.parameter(weight.type.shape[:1]) if net.draw.flag() else None
     net.keep(net.b(Linear(), x, weight, bias))
 
@@ -290,7 +298,7 @@ def matmul(net: Net) -> None:
     x = net.features()
     inner = x.type.shape[-1]
     if net.draw.flag():
-        net.keep(net.b(MatMul(), x, net.parameter((inner, net.draw.int(1, 4)))))
+        net.keep(net.b(MatMul(), x, net.weight((inner, net.size(1, 4)))))
     else:
         net.keep(net.b(MatMul(), x, net.data((*x.type.shape[:-2], inner, net.draw.int(1, 4)))))
 
@@ -304,7 +312,7 @@ REDUCTIONS = ("mean", "sum", "none")
 def class_loss(net: Net) -> None:
     x = net.floating(lambda t: t.rank >= 2 and isinstance(t.shape[1], int) and t.shape[1] >= 2)
     if net.draw.flag():
-        target: Value = net.data((x.type.shape[0], *x.type.shape[2:]), DType.I64)
+        target = net.indices((x.type.shape[0], *x.type.shape[2:]))
     else:
         target = net.b(Softmax(1), net.data(x.type.shape))
     op = net.op(net.draw.choice(*REDUCTIONS))
@@ -328,7 +336,7 @@ def update(net: Net) -> None:
     if not all(isinstance(dim, int) for dim in gradient.type.shape):
         gradient = net.data((2, 3))
     shape, decay = gradient.type.shape, net.draw.choice(0.0, 0.01)
-    parameter, slots = net.parameter(shape), []
+    parameter, slots = net.new_parameter(shape), []
     if net.op is SGDUpdate:
         results = net.b.results(SGDUpdate(decay), parameter, gradient, net.rate())
     elif net.op is SGDMomentumUpdate:

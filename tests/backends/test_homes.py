@@ -19,7 +19,8 @@ from cauce.ir import Graph
 from cauce.ir.pass_manager import run_passes
 from cauce.passes.pipelines import PRIMITIVES, TRAINING
 
-from ..networks import SIZES, networks
+from ..net import SIZES
+from ..networks import networks
 from .simulated import Sizes, simulate
 from .small_networks import NETWORKS, ZOO, dense, inference, names, residual, training
 

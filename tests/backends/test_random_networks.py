@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 
@@ -11,10 +10,10 @@ from cauce.backends.onnx import export
 from cauce.backends.split import fixed_inputs, updated_inputs
 from cauce.ir import Array, Graph
 from cauce.ir.pass_manager import run_passes
-from cauce.ir.validation import Feeds, difference
+from cauce.ir.validation import Feeds
 from cauce.passes.pipelines import FUSE, TRAINING
 from tests.guarded import guarded
-from tests.networks import feeds_for, networks, results_of, tame
+from tests.networks import apart, feeds_for, networks, results_of, tame
 
 from ..facets.test_backends import FEWER, PROGRAMS, UNKNOWN
 from .onnx_models import run
@@ -37,10 +36,7 @@ def hold(found: dict[str, Array], expected: dict[str, Array], tolerance: float) 
     assert found.keys() == expected.keys()
     for name, array in expected.items():
         assert (found[name].shape, found[name].dtype) == (array.shape, array.dtype), name
-        # Differences are of the greatest element, or of 1 where all are smaller.
-        scale = max(1.0, float(np.abs(array).max(initial=0))) if array.dtype.kind == "f" else 1.0
-        gap = difference(found[name], array)
-        assert gap <= tolerance or gap * np.abs(array).max(initial=0) <= tolerance * scale, name
+        assert apart(found[name], array) <= tolerance, name
 
 
 @pytest.mark.parametrize("training", [False, True])

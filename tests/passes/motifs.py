@@ -41,7 +41,7 @@ from cauce.ir.ops.shape import (
     Transpose,
 )
 from tests.growers_nn import conv, dropout
-from tests.networks import Grower, Net
+from tests.net import Grower, Net
 
 _MOTIFS: dict[str, Grower] = {}
 

@@ -16,7 +16,8 @@ from cauce.ir.validation import Feeds, difference
 from cauce.passes.inference import RemoveDropout
 from cauce.passes.pipelines import FUSE, SIMPLIFY, TRAINING
 from cauce.passes.shape_inference import InferShapes, Specialize
-from tests.networks import SIZES, Grower, feeds_for, networks, results_of, tame
+from tests.net import SIZES, Grower
+from tests.networks import feeds_for, networks, results_of, tame
 
 from .golden import CHANGES_MEANING, PASSES, RULES, only
 from .motifs import motifs

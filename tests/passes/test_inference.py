@@ -18,7 +18,8 @@ from cauce.passes.fusion import FuseElementwise, InlineRegions
 from cauce.passes.inference import ToInference
 from cauce.passes.pipelines import FUSE, INFERENCE
 from cauce.passes.properties import inference_only
-from tests.networks import SIZES, feeds_for, networks, results_of, tame
+from tests.net import SIZES
+from tests.networks import feeds_for, networks, results_of, tame
 
 from .motifs import motifs
 

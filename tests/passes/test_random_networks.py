@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 
 from cauce.ir import Graph, registry
-from tests.networks import growers, networks
+from tests.net import growers
+from tests.networks import networks
 
 from .golden import RULES
 from .motifs import motifs
