@@ -1,0 +1,256 @@
+"""One network: drawn from a seed, and run in every way there is."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple, TypeVar
+from unittest import mock
+
+import numpy as np
+
+from cauce.backends.contract import Program, Request
+from cauce.backends.executable import Executable
+from cauce.backends.llvm import artifact as llvm_artifact
+from cauce.backends.llvm import engine
+from cauce.backends.llvm.build import compile_graph
+from cauce.backends.llvm.memory import GUARD
+from cauce.backends.llvm.program import LlvmProgram
+from cauce.backends.llvm.target import Target
+from cauce.backends.numpy import NumpyProgram
+from cauce.ir import Array, DType, Graph, Op, verify
+from cauce.ir.pass_manager import run_passes
+from cauce.ir.validation import Feeds
+from cauce.passes.pipelines import INFERENCE, PRIMITIVES, TRAINING
+from cauce.passes.properties import inference_only
+
+from ..facets.sample import Draw
+from ..guarded import guarded
+from ..net import Net
+from ..networks import apart, feeds_for, finish, grow, planned, results_of, tame
+
+T = TypeVar("T")
+Sizes = Mapping[str, int]
+
+# Relative to the greatest element of a result, or to 1 where that is smaller.
+TOLERANCE = {"f32": 1e-5, "f64": 1e-12}
+# Dtypes that native code refuses.
+NOT_NATIVE = (DType.F16, DType.BF16)
+
+
+class Part(NamedTuple):
+    """A kind of network: what it gives, and the dtype of its floats."""
+
+    gives: str
+    dtype: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.gives}-{self.dtype}"
+
+
+PARTS = {
+    part.name: part
+    for part in (Part(g, d) for g in ("inference", "gradients", "step") for d in TOLERANCE)
+}
+
+
+class Way(NamedTuple):
+    """How native code runs.
+
+    Attributes:
+        threads: how many share the work.
+        guard: the side of arrays where a page lies that must not be touched; none where empty.
+        piece: how many images it takes at a time, where a batch may run in pieces at all; as many
+            as it likes where 0.
+    """
+
+    threads: int
+    guard: str = ""
+    piece: int = 0
+
+
+# All of them must give the same bits.
+WAYS = (Way(1), Way(2), Way(1, piece=1), Way(1, "end"), Way(2, "begin", piece=2))
+
+
+class Failure(Exception):
+    """What is wrong with a network.
+
+    Attributes:
+        kind: in a word or two, the same for a smaller network with the same fault.
+    """
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(f"{kind}: {message}")
+        self.kind = kind
+
+
+class SeededDraw(Draw):
+    """Sizes and choices from a seed, without hypothesis: a hundred times as fast."""
+
+    def __init__(self, seed: str) -> None:
+        self.random = random.Random(seed)
+        self.rng = np.random.default_rng(self.random.getrandbits(32))
+        self.op = Op
+
+    def int(self, low: int, high: int) -> int:
+        return self.random.randint(low, high)
+
+    def flag(self) -> bool:
+        return self.random.random() < 0.5
+
+    def subset(self, items: Sequence[T], least: int = 0) -> tuple[T, ...]:
+        order = list(items)
+        self.random.shuffle(order)
+        return tuple(order[: self.int(least, len(order))])
+
+
+def drawn(part: Part, seed: int) -> tuple[Graph, Sizes]:
+    """The network of a seed, and what its symbols stand for."""
+    draw = SeededDraw(f"{part.name} {seed}")
+    sizes = {
+        "N": draw.choice(3, 3, 3, 1, 2, 5),
+        "H": draw.choice(6, 6, 6, 1, 3, 9),
+        "W": draw.choice(5, 5, 5, 1, 2, 8),
+    }
+    symbols = draw.choice(("N", "H", "W"), ("N", "H", "W"), ("N",), ())
+    training = part.gives != "inference"
+    net = Net(draw, DType.of(part.dtype), symbols, sizes)
+    grow(net, planned(draw.rng, draw.int(1, 5 if training else 8)))
+    finish(net, training, step=part.gives == "step")
+    return net.graph, sizes
+
+
+def trial(graph: Graph, sizes: Sizes, dtype: str, seed: int) -> bool:
+    """Run a network in all ways.
+
+    Args:
+        graph: the network.
+        sizes: what its symbols stand for.
+        dtype: of its floats.
+        seed: of its feeds; every sixth is compiled with what LLVM does to make code fast.
+
+    Returns:
+        Whether it could be compared: two right evaluations of a wild network may differ.
+
+    Raises:
+        Failure: two ways differ, or one raised an error.
+    """
+    tolerance = TOLERANCE[dtype]
+    with np.errstate(all="ignore"):
+        verify(graph)
+        feeds = feeds_for(graph, seed, sizes)
+        if not tame(graph, feeds, relative=tolerance / 10, amplification=3):
+            return False
+        expected = results_of(graph, feeds)
+        trains = bool(graph.updates) or inference_only(graph) is not None
+        optimized = stage("passes", lambda: passed(graph, TRAINING if trains else INFERENCE))
+        plain = stage("numpy", lambda: results(NumpyProgram(optimized), graph, feeds))
+        hold("numpy", plain, expected, tolerance)
+        if any(value.type.dtype in NOT_NATIVE for value in graph.values):
+            return True
+        primitive = stage("passes", lambda: passed(optimized, PRIMITIVES))
+        with compiling(2 if seed % 6 == 0 else 0):
+            code = stage("compile", lambda: compile_graph(primitive, Target.host()))
+        first: dict[str, Array] = {}
+        for way in WAYS:
+            found = stage("native", lambda way=way: native(code, primitive, way, graph, feeds))
+            hold(f"native, {way}", found, expected, tolerance)
+            first = first or found
+            for name, array in found.items():
+                if array.tobytes() != first[name].tobytes():
+                    raise Failure("bits", f"{name} has other bits with {way} than with {WAYS[0]}")
+    return True
+
+
+def stage(name: str, make: Callable[[], T]) -> T:
+    """What ``make`` returns; an error of it is a failure."""
+    try:
+        return make()
+    except Failure:
+        raise
+    except Exception as error:
+        raise Failure(f"{name} raised {type(error).__name__}", str(error)) from error
+
+
+def passed(graph: Graph, passes: Sequence[Any]) -> Graph:
+    """A copy after some passes."""
+    twin = graph.copy()
+    run_passes(twin, passes)
+    return twin
+
+
+def native(
+    code: llvm_artifact.Artifact, lowered: Graph, way: Way, graph: Graph, feeds: Feeds
+) -> dict[str, Array]:
+    """Outputs and updates of machine code that runs in one way."""
+    request = Request(lowered, lambda: lowered, threads=way.threads)
+    with going(way):
+        return results(LlvmProgram.of(code, request), graph, feeds)
+
+
+def results(program: Program, graph: Graph, feeds: Feeds) -> dict[str, Array]:
+    """Outputs and updates of a program for a graph."""
+    interface, given = program.interface, guarded(feeds)
+    executable = Executable(program)
+    executable.load_state_dict({value.name: given[value.name] for value in interface.fixed})
+    held = {value.name: given[value.name] for value in interface.updated}
+    state = executable.new_state(held) if held else None
+    found = executable.run({v.name: given[v.name] for v in interface.called}, state)
+    after = state.read() if state else {}
+    for name, array in feeds.items():
+        if given[name].tobytes() != array.tobytes():
+            raise Failure("input", f"{name} was altered")
+    return {**found, **{f"update {value.name}": after[value.name] for value in graph.updates}}
+
+
+def hold(
+    what: str, found: Mapping[str, Array], expected: Mapping[str, Array], tolerance: float
+) -> None:
+    """The same names, shapes and dtypes, and values within the tolerance.
+
+    Raises:
+        Failure: something is otherwise.
+    """
+    if found.keys() != expected.keys():
+        raise Failure(f"{what.split(',')[0]} names", f"{list(found)} for {list(expected)}")
+    for name, array in expected.items():
+        other = found[name]
+        kind = f"{what.split(',')[0]} differs"
+        if (other.shape, other.dtype) != (array.shape, array.dtype):
+            raise Failure(kind, f"{what}: {name} is {other.dtype}{other.shape}")
+        gap = apart(other, array)
+        if gap > tolerance:
+            raise Failure(kind, f"{what}: {name} by {gap:.1e}")
+
+
+@contextmanager
+def compiling(level: int) -> Iterator[None]:
+    """LLVM generates code at this level."""
+    make = engine.machine
+
+    def machine(target: Target) -> Any:
+        llvm = engine._llvm()
+        return llvm.Target.from_triple(target.triple).create_target_machine(
+            cpu=target.cpu, features=target.features, opt=level, reloc="pic", codemodel="small"
+        )
+
+    with mock.patch.object(engine, "machine", make if level == 2 else machine):
+        yield
+
+
+@contextmanager
+def going(way: Way) -> Iterator[None]:
+    """Native code runs in this way."""
+    pieces = mock.patch.object(
+        llvm_artifact.Batch, "piece", lambda self, count, threads: min(count, way.piece)
+    )
+    with mock.patch.dict(os.environ, {GUARD: way.guard}):
+        if way.piece:
+            with pieces:
+                yield
+        else:
+            yield
