@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import count
 
 from ...ir import Graph, Node, Op, Value
 from ...ir.layout import Layout
@@ -69,6 +70,28 @@ def _read(op: Kernel, nodes: Sequence[Node]) -> list[Value]:
     """The inputs of a body that some of its nodes read."""
     read = {value for node in nodes for value in node.operands}
     return [value for value in op.body.inputs if value in read]
+
+
+def own_weight(node: Node) -> int:
+    """The place of the weight of a convolution or a product, as which alone its operand is read.
+
+    A weight is packed for the op of weight. A kernel that reads it as anything else too, x @ w + w
+    say, gets it twice, so that the others find it as it was.
+    """
+    place = anchor(node).places[1]
+    if not isinstance(node.op, Kernel) or len(node.op.body.inputs[place].users) == 1:
+        return place
+    body = node.op.body.copy()
+    weight = body.inputs[place]
+    taken = {value.name for value in body.values}
+    names = (f"{weight.name}~{number}" for number in count(2))
+    twin = body.add_input(next(name for name in names if name not in taken), weight.type)
+    node.op = Kernel(body)
+    weighty = _weighty(node.op)
+    x, _, *rest = weighty.operands
+    weighty.operands = (x, twin, *rest)
+    node.operands = (*node.operands, node.operands[place])
+    return len(node.operands) - 1
 
 
 def form_kernels(graph: Graph) -> None:

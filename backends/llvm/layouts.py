@@ -16,7 +16,7 @@ from ...ir.layout import CHANNELS_LAST, NO_HALO, Layout, Order
 from ...ir.ops import adaptive_pool, conv, linear, pool, shape
 from ...ir.ops.reorder import Reorder
 from ..split import early_values
-from .kernels import anchor
+from .kernels import anchor, own_weight
 from .phases import reach
 from .target import Target
 
@@ -107,7 +107,7 @@ def _reorder_weights(graph: Graph, target: Target) -> None:
             order, cut = (0, 1), True
         else:
             continue
-        place = inner.places[1]
+        place = own_weight(node)
         weight = node.operands[place]
         count, lanes = weight.type.shape[order[-1]], target.lanes(weight.type.dtype.itemsize)
         block = 0
