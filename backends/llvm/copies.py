@@ -207,7 +207,9 @@ def concat(code: NodeCode) -> None:
     start = whole.start
     for place, x in enumerate(code.operand_types):
         part, own = replace(whole, start=start), code.operand_access(place)
-        if own.slot != part.slot:
+        # What was written there lies there already; a part that is joined twice, or in one whole
+        # that lies within another, may have another place in the same buffer.
+        if own != part:
             write_copy(code, x.shape, own, part, code.result_order())
         start = start + x.shape[axis] * whole.strides[axis]
 

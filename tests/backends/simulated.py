@@ -140,9 +140,14 @@ class _Machine:
         slots = {place for launch in launches for place in launch.slots}
         scratches = slots - {slot(value) for value in (*node.operands, *node.results)}
         read = list(node.operands)
+        copied: list[tuple[Value, Array, Array]] = []
         if isinstance(node.op, shape.Concat):
-            # The parts that are copied; the others were written there.
-            read = [value for value in read if slot(value) in slots - {slot(node.result)}]
+            # The parts that are copied, by a launch or more each; the others were written there.
+            copied = list(self._copied_parts(node, sizes))
+            read = [value for value, _, _ in copied]
+            count = len(launches) - len(self.frames.get(node, ()))
+            fine = count >= len(copied) and slots.issuperset(map(slot, read))
+            assert fine, f"{node.path} does not copy all that lies elsewhere"
         for root in self.frames.get(node, ()):
             top, bottom, left, right = _halo(root)
             for ring in self._rings(root, sizes, (top, bottom), (left, right)):
@@ -155,7 +160,8 @@ class _Machine:
                 zero = (self.names[ring] == ZERO).all()
                 assert zero, f"{node.path} reads no zeros around {image.name}"
         if isinstance(node.op, shape.Concat):
-            self._write_parts(node, read, sizes)
+            for _, cells, tags in copied:
+                self.names[cells] = tags
         else:
             for value in node.results:
                 self._write(value, sizes)
@@ -276,16 +282,16 @@ class _Machine:
     def _write(self, value: Value, sizes: Sizes) -> None:
         self.names[self._cells(value, sizes)] = self._tags(value, sizes)
 
-    def _write_parts(self, node: Node, parts: Sequence[Value], sizes: Sizes) -> None:
-        """Write what a concatenation copies."""
+    def _copied_parts(self, node: Node, sizes: Sizes) -> Iterator[tuple[Value, Array, Array]]:
+        """What a concatenation copies: operands that lie elsewhere, and their places and names."""
         assert isinstance(node.op, shape.Concat)
         axis, start = node.op.axis % node.result.type.rank, 0
         cells, tags = self._cells(node.result, sizes), self._tags(node.result, sizes)
         for value in node.operands:
             stop = start + self._at(value.type.shape[axis], sizes)
-            if value in parts:
-                part = (*[slice(None)] * axis, slice(start, stop))
-                self.names[cells[part]] = tags[part]
+            part = (*[slice(None)] * axis, slice(start, stop))
+            if not np.array_equal(self._cells(value, sizes), cells[part]):
+                yield value, cells[part], tags[part]
             start = stop
 
     def _scribble(self, scratches: set[int]) -> None:
