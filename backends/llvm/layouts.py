@@ -26,7 +26,12 @@ Halo = tuple[int, int, int, int]
 OUTPUTS_LAST: Order = (2, 3, 1, 0)
 INPUTS_LAST: Order = (2, 3, 0, 1)
 
-_CONVOLUTIONS = (conv.Conv2d, conv.Conv2dBackwardData, conv.Conv2dBackwardWeight)
+# An image channel by channel, and the orders in which zeros can lie around one: ``write_frame``
+# knows no others.
+PLANAR: Order = (0, 1, 2, 3)
+FRAMED = (CHANNELS_LAST, PLANAR)
+
+CONVOLUTIONS = (conv.Conv2d, conv.Conv2dBackwardData, conv.Conv2dBackwardWeight)
 
 _POOLS = (
     pool.MaxPool2d,
@@ -174,7 +179,7 @@ def _reorder_images(graph: Graph, target: Target) -> None:
             channels, own = value.type.shape[1], layout_of(value)
             few = isinstance(channels, int) and 2 * channels <= target.lanes(4)
             planar = few and isinstance(anchor(node).op, conv.Conv2d)
-            if (planar and own.order == (0, 1, 2, 3)) or _same(value.type, own, wanted):
+            if (planar and own.order == PLANAR) or _same(value.type, own, wanted):
                 continue
             if value not in known:
                 known[value] = _reordered(node, value, wanted, "image")
@@ -224,7 +229,7 @@ def _add_halos(graph: Graph) -> None:
     readers: dict[Value, list[tuple[Node, int]]] = {}
     for node in graph.nodes:
         inner = anchor(node)
-        if not isinstance(inner.op, _CONVOLUTIONS):
+        if not isinstance(inner.op, CONVOLUTIONS):
             continue
         weight = node.operands[inner.places[1]].type
         value = node.operands[inner.places[0]]
@@ -235,15 +240,17 @@ def _add_halos(graph: Graph) -> None:
             readers.setdefault(value, []).append((node, inner.places[0]))
     for value, reading in readers.items():
         root = groups.get(value, value)
-        layout = replace(layout_of(value), halo=needs[root])
         if _can_have_halo(graph, root):
             for member in (root, *(part for part, whole in groups.items() if whole is root)):
                 _lay(member, replace(layout_of(member), halo=needs[root]))
             continue
-        if root is not value:
-            # The whole cannot have a halo: its part is copied.
-            layout = replace(layout_of(value), halo=_needed(reading))
-        copy = _reordered(reading[0][0], value, layout, "framed")
+        # Another order is read as channels-last where an axis of size 1 makes them alike. With zeros
+        # around it that axis is longer, and they no longer are.
+        own = layout_of(value).order
+        order = own if own in FRAMED else CHANNELS_LAST
+        # Where the whole cannot have a halo its part is copied, with what is read of it.
+        halo = needs[root] if root is value else _needed(reading)
+        copy = _reordered(reading[0][0], value, Layout(order, halo), "framed")
         for node, place in reading:
             _read_instead(node, place, copy)
 
@@ -267,7 +274,7 @@ def _can_have_halo(graph: Graph, value: Value) -> bool:
         return False
     op = anchor(value.node).op
     writes = isinstance(op, (*_IMAGES, *_FOLLOWING, shape.Expand, Reorder)) or op.elementwise
-    return writes and layout_of(value).order in (CHANNELS_LAST, (0, 1, 2, 3))
+    return writes and layout_of(value).order in FRAMED
 
 
 def _pad_channels(graph: Graph) -> None:
