@@ -7,6 +7,7 @@ from ...ir.errors import UnsupportedOp
 from ...ir.ops import shape
 from ...ir.ops.fused import Kernel
 from ...ir.rewrite import decompose_unless
+from .checks import check_layouts
 from .code import STORED
 from .emitters import EMITTERS
 from .kernels import form_kernels
@@ -24,6 +25,7 @@ def lower(graph: Graph, target: Target) -> Graph:
     Raises:
         UnsupportedOp: an op that can be neither compiled nor decomposed, or a dtype that native
             code does not know.
+        VerifyError: layouts that emitters could not work with: a mistake of the lowering.
     """
     graph = graph.copy()
     need_known_dtypes(graph)
@@ -36,6 +38,7 @@ def lower(graph: Graph, target: Target) -> Graph:
     nest_concats(graph)
     form_kernels(graph)
     assign_layouts(graph, target)
+    check_layouts(graph)
     return graph
 
 

@@ -1,0 +1,80 @@
+"""Layouts that the emitters could not work with are found in the lowered graph."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from cauce.backends.llvm.checks import check_layouts
+from cauce.backends.llvm.lowering import lower
+from cauce.backends.llvm.target import Target
+from cauce.ir import Graph, Value, parse
+from cauce.ir.errors import VerifyError
+from cauce.ir.layout import CHANNELS_LAST, Layout
+from cauce.ir.ops.fused import Kernel
+
+SOURCE = """graph g(%x: f32[2,20,5,5]) -> f32[2,20,5,5] {
+  @w: f32[20,20,3,3] parameter
+  %a = conv2d(%x, @w) padding=1 : f32[2,20,5,5]
+  %b = conv2d(%a, @w) padding=1 : f32[2,20,5,5]
+  %c = add(%b, %a) : f32[2,20,5,5]
+  return %c
+}"""
+
+
+def lie(value: Value, layout: Layout) -> None:
+    value.type = replace(value.type, layout=layout)
+
+
+def other_order(graph: Graph) -> None:
+    lie(graph.value("a"), Layout((0, 3, 2, 1), (1, 1, 1, 1)))
+
+
+def few_zeros(graph: Graph) -> None:
+    lie(graph.value("a"), Layout(CHANNELS_LAST, (1, 1, 0, 1)))
+
+
+def blocked_result(graph: Graph) -> None:
+    lie(graph.value("c"), Layout(CHANNELS_LAST, block=4))
+
+
+def image_in_blocks(graph: Graph) -> None:
+    lie(graph.value("a~image"), Layout(CHANNELS_LAST, (1, 1, 1, 1), block=4))
+
+
+def weight_at_the_end(graph: Graph) -> None:
+    kernel = graph.value("c").node
+    assert kernel is not None and isinstance(kernel.op, Kernel)
+    body = kernel.op.body
+    conv, add = body.nodes
+    add.operands = (conv.result, body.inputs[kernel.operands.index(graph.value("a~weight"))])
+
+
+def given_in_another_order(graph: Graph) -> None:
+    lie(graph.inputs[0], Layout(CHANNELS_LAST))
+
+
+def leaving_in_another_order(graph: Graph) -> None:
+    graph.outputs["c"] = graph.value("c")
+
+
+@pytest.mark.parametrize(
+    "damage, wrong",
+    [
+        (other_order, "in an order in which none can be written"),
+        (few_zeros, "fewer zeros around it than c reads"),
+        (blocked_result, "lies in blocks, and is not made by a reorder"),
+        (image_in_blocks, "lies in blocks, and a reads it not only as a weight"),
+        (weight_at_the_end, "lies in blocks, and c reads it not only as a weight"),
+        (given_in_another_order, "is an input, and not in row order"),
+        (leaving_in_another_order, "leaves the graph, and is not in row order"),
+    ],
+)
+def test_wrong_layouts_are_found(damage: Callable[[Graph], None], wrong: str) -> None:
+    lowered = lower(parse(SOURCE), Target.named("avx2", "x86_64-linux"))
+    check_layouts(lowered)
+    damage(lowered)
+    with pytest.raises(VerifyError, match=wrong):
+        check_layouts(lowered)
