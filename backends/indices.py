@@ -54,7 +54,7 @@ def check_index_inputs(
     for place, node, size in indices:
         (count,) = sizes((substitute(size, dims),))
         try:
-            check_indices(node.op.name, arrays[place], count)
+            check_indices(arrays[place], count)
         except CauceError as error:
             error.at(node.path, node.loc)
             raise

@@ -46,7 +46,7 @@ def expand(op: Expand, memory: Memory, x: Array) -> Array:
 def gather_backward(op: GatherBackward, memory: Memory, dy: Array, indices: Array) -> Array:
     """Rows sorted by their index, then one sum for each run of equal indices."""
     (size,) = sizes((op.size,))
-    check_indices(op.name, indices, size)
+    check_indices(indices, size)
     axis = op.axis % (dy.ndim - indices.ndim + 1)
     lead = tuple(range(axis, axis + indices.ndim))
     front = np.moveaxis(dy, lead, range(indices.ndim))

@@ -37,7 +37,7 @@ from .elementwise import (
     Where,
 )
 from .reduce import Mean, Sum
-from .shape import OneHot, Transpose
+from .shape import OneHot, Transpose, check_indices
 
 REDUCTIONS = ("mean", "sum", "none")
 # The least logarithm in binary_cross_entropy, as in PyTorch.
@@ -133,19 +133,9 @@ class ClassLoss(Loss):
         logits, target = operands
         return {} if target.dtype.is_float else {1: logits.shape[1]}
 
-    def check_labels(self, target: Array, classes: int) -> None:
-        """Raise ShapeError unless every label lies within 0 .. classes - 1."""
-        wrong = target[(target < 0) | (target >= classes)]
-        if wrong.size:
-            raise ShapeError(
-                f"{self.name}: label {wrong[0]} is out of range for {classes} classes",
-                fix=f"labels run from 0 to {classes - 1}: check the labels, or give the network "
-                f"more classes",
-            )
-
     def picked(self, values: Array, target: Array) -> Array:
         """values[n, target[n], ...], for class indices."""
-        self.check_labels(target, values.shape[1])
+        check_indices(target, values.shape[1])
         indices = np.expand_dims(target.astype(np.int64), 1)
         return np.take_along_axis(values, indices, axis=1)[:, 0]
 

@@ -296,7 +296,7 @@ class Gather(Op):
         return x.with_shape((*x.shape[:axis], *indices.shape, *x.shape[axis + 1 :]))
 
     def reference(self, x: Array, indices: Array) -> Array:
-        check_indices(self.name, indices, x.shape[self.axis])
+        check_indices(indices, x.shape[self.axis])
         return np.take(x, indices, axis=self.axis)
 
     def indices(self, *operands: TensorType) -> Mapping[int, Dim]:
@@ -328,7 +328,7 @@ class GatherBackward(Op):
 
     def reference(self, dy: Array, indices: Array) -> Array:
         (size,) = sizes((self.size,))
-        check_indices(self.name, indices, size)
+        check_indices(indices, size)
         axis = self.axis % (dy.ndim - indices.ndim + 1)
         tail = dy.shape[axis + indices.ndim :]
         dx = np.zeros((*dy.shape[:axis], size, *tail), dy.dtype)
@@ -350,15 +350,21 @@ def need_indices(op: str, indices: TensorType) -> None:
         raise TypeMismatch(f"{op} takes integer indices, got {indices}", fix="cast them to i64")
 
 
-def check_indices(op: str, indices: Array, size: int) -> None:
+def check_indices(indices: Array, size: int) -> None:
     """Raise ShapeError unless every index lies within 0 .. size - 1."""
     if indices.size and not (indices.min() >= 0 and indices.max() < size):
-        wrong = indices[(indices < 0) | (indices >= size)].ravel()[0]
-        raise ShapeError(
-            f"{op}: index {wrong} is out of range for size {size}",
-            fix=f"indices run from 0 to {size - 1}; if they are class labels, check them, or give "
-            "the network more classes",
-        )
+        raise index_error(indices[(indices < 0) | (indices >= size)].ravel()[0], size)
+
+
+def index_error(index: int, size: int) -> ShapeError:
+    """What to raise for an index that does not lie within 0 .. size - 1: the same everywhere."""
+    return ShapeError(
+        f"index {index} is out of range for size {size}",
+        fix=f"indices run from 0 to {size - 1}; if they are class labels, check them, or give the "
+        "network more classes"
+        if size
+        else "there is nothing to choose from: give no indices, or a larger array",
+    )
 
 
 @register
@@ -401,7 +407,7 @@ class OneHot(Op):
         return TensorType(self.dtype, (*indices.shape, self.depth))
 
     def reference(self, indices: Array) -> Array:
-        check_indices(self.name, indices, self.depth)
+        check_indices(indices, self.depth)
         return (indices[..., None] == np.arange(self.depth)).astype(self.dtype.numpy)
 
     def indices(self, *operands: TensorType) -> Mapping[int, Dim]:
