@@ -196,6 +196,16 @@ class Graph:
         else:
             before._prev = node
 
+    def _unlink(self, node: Node) -> None:
+        if node._prev is None:
+            self._first = node._next
+        else:
+            node._prev._next = node._next
+        if node._next is None:
+            self._last = node._prev
+        else:
+            node._next._prev = node._prev
+
     @user_facing
     def erase(self, node: Node) -> None:
         """Remove a node that nothing reads.
@@ -207,16 +217,14 @@ class Graph:
             if value.users or self.leaves(value):
                 raise GraphError(f"%{value.name} cannot be erased: it is still used")
         node.operands = ()
-        if node._prev is None:
-            self._first = node._next
-        else:
-            node._prev._next = node._next
-        if node._next is None:
-            self._last = node._prev
-        else:
-            node._next._prev = node._prev
+        self._unlink(node)
         for value in node.results:
             del self._names[value.name]
+
+    def move(self, node: Node, before: Node) -> None:
+        """Let a node come right before another; the order must stay one that they can run in."""
+        self._unlink(node)
+        self._link(node, before)
 
     def replace(self, old: Value, new: Value) -> None:
         """Let everything that reads ``old`` read ``new``: nodes, outputs and updates."""

@@ -15,7 +15,7 @@ from cauce.ir import (
 )
 from cauce.ir.errors import GraphError, ShapeError, TypeMismatch
 from cauce.ir.ops.activation import Relu, Sigmoid, Tanh
-from cauce.ir.ops.elementwise import Add, Mul, Neg
+from cauce.ir.ops.elementwise import Abs, Add, Mul, Neg
 from cauce.ir.ops.linear import Linear
 from cauce.ir.ops.normalize import BatchNormTrain
 from cauce.ir.ops.reduce import Sum
@@ -166,6 +166,20 @@ def test_all_nodes_can_go() -> None:
     assert ops(graph) == [] and x.users == []
     graph.add_node(Tanh(), (x,))
     assert ops(graph) == ["tanh"]
+
+
+@pytest.mark.parametrize(("node", "before"), [(3, 0), (3, 2), (2, 1), (1, 0), (0, 1), (0, 3)])
+def test_a_node_moves_before_another(node: int, before: int) -> None:
+    graph = Graph()
+    x = graph.add_input("x", F32)
+    nodes = [graph.add_node(op, (x,)) for op in (Relu(), Tanh(), Neg(), Abs())]
+    graph.move(nodes[node], nodes[before])
+    moved = nodes.pop(node)
+    nodes.insert(before - (node < before), moved)
+    assert list(graph.nodes) == nodes and list(graph.nodes_reversed) == nodes[::-1]
+    graph.add_node(Relu(), (x,))
+    assert ops(graph) == [*(own.op.name for own in nodes), "relu"]
+    verify(graph)
 
 
 def test_what_is_read_cannot_be_erased(small: Graph) -> None:
