@@ -21,7 +21,7 @@ from ...ir.record import Record
 from ..contract import Interface
 from .target import Target
 
-_MAGIC = b"cauce artifact 2\n"
+_MAGIC = b"cauce artifact 3\n"
 
 _DTYPES = {dtype.value: dtype for dtype in DType}
 
@@ -57,6 +57,21 @@ class Row(NamedTuple):
     op: str
     flops: Dim
     bytes: Dim
+
+
+class Check(NamedTuple):
+    """Indices that a launch looks through: the layer that reads them, their buffer and dtype, and
+    the size that they choose among.
+
+    ``origin`` is the place, among the nodes of the source, of one that was written where the reader
+    was: equal code may stem from other lines, so no artifact names one. None where there is none.
+    """
+
+    path: str
+    slot: int
+    dtype: DType
+    size: Dim
+    origin: int | None = None
 
 
 class Batch(Record):
@@ -105,6 +120,10 @@ class Entry(Record):
         launches: for each launch, which row it belongs to.
         batch: of which images do not meet, if so.
         given: the sizes of dimensions that are numbers in the source.
+        checks: of indices, by their numbers, of which the first is 1. The function returns the
+            number of the one that fails, 0 where none does.
+        status: the buffer of one i64 that then holds the first place of a wrong index; all bits are
+            set before the call. None where there are no checks.
     """
 
     name: str
@@ -121,6 +140,8 @@ class Entry(Record):
     launches: tuple[int, ...]
     batch: Batch | None
     given: Mapping[str, int]
+    checks: tuple[Check, ...]
+    status: int | None
 
 
 class Artifact(Record):
@@ -229,6 +250,10 @@ def _entry_to_json(entry: Entry, arrays: list[Array]) -> dict[str, object]:
         "launches": entry.launches,
         "batch": batch and [batch.symbol, batch.flops, batch.together, batch.cut],
         "given": entry.given,
+        "checks": [
+            [c.path, c.slot, c.dtype.value, _dim_to_json(c.size), c.origin] for c in entry.checks
+        ],
+        "status": entry.status,
     }
 
 
@@ -254,6 +279,11 @@ def _entry_from_json(fields: Mapping[str, Any], constants: dict[int, Array]) -> 
         tuple(fields["launches"]),
         Batch(*fields["batch"]) if fields["batch"] else None,
         fields["given"],
+        tuple(
+            Check(path, slot, _DTYPES[dtype], _dim(size), origin)
+            for path, slot, dtype, size, origin in fields["checks"]
+        ),
+        fields["status"],
     )
 
 

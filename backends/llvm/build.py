@@ -54,8 +54,8 @@ def build(graph: Graph, target: Target) -> Build:
     return Build(lowered, prepare, main, text)
 
 
-def compile_graph(graph: Graph, target: Target) -> Artifact:
-    """The machine code of a graph.
+def compile_graph(graph: Graph, target: Target, source: Graph) -> Artifact:
+    """The machine code of a graph, which passes made from a source.
 
     Raises:
         UnsupportedOp: an op or a dtype without native code.
@@ -63,6 +63,5 @@ def compile_graph(graph: Graph, target: Target) -> Artifact:
     made = build(graph, target)
     digest = hashlib.sha256(made.text.encode()).hexdigest()[:16]
     code = compile_text(made.text, target)
-    return Artifact(
-        code, digest, target, Interface.of(graph), made.prepare.describe(), made.main.describe()
-    )
+    entries = (made.prepare.describe(source), made.main.describe(source))
+    return Artifact(code, digest, target, Interface.of(graph), *entries)

@@ -42,7 +42,7 @@ def load_or_compile(request: Request) -> LlvmProgram:
             return LlvmProgram.of(Artifact.from_bytes(known), request)
     from .build import compile_graph
 
-    artifact = compile_graph(request.optimize(), Target.host())
+    artifact = compile_graph(request.optimize(), Target.host(), request.source)
     store.put(key, artifact.to_bytes())
     return LlvmProgram.of(artifact, request)
 

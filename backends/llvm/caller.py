@@ -8,12 +8,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ...ir import Array, Dim
+from ...ir import Array, Dim, Graph
 from ...ir.dims import substitute, symbols
+from ...ir.errors import CauceError
 from ...ir.interval_packer import Interval, pack
+from ...ir.ops.shape import index_error
 from ..contract import Dims, NodeTime
 from ..recent import Recent
-from .artifact import REST, TIMED, Entry, Place
+from .artifact import REST, TIMED, Check, Entry, Place
 from .engine import Code
 from .memory import ALIGN, Arena, Piece, aligned_copy
 from .pool import Pool
@@ -40,10 +42,15 @@ class Fixed:
 
 
 class Caller:
-    """Calls one entry of the code with tables of addresses."""
+    """Calls one entry of the code with tables of addresses.
 
-    def __init__(self, entry: Entry, code: Code, pool: Pool) -> None:
+    Args:
+        source: what was compiled, as it was given; it knows the lines of the layers.
+    """
+
+    def __init__(self, entry: Entry, code: Code, pool: Pool, source: Graph) -> None:
         self.entry = entry
+        self._source = source
         self._code = code
         self._pool = pool
         self._table = np.array(entry.table, np.int64)
@@ -97,7 +104,11 @@ class Caller:
         profile: list[NodeTime] | None = None,
         packed: Fixed | None = None,
     ) -> None:
-        """Run all launches with these arrays, by buffer, of inputs and outputs."""
+        """Run all launches with these arrays, by buffer, of inputs and outputs.
+
+        Raises:
+            ShapeError: an index out of range. The launches after its check have not run then.
+        """
         entry = self.entry
         addresses = arena.table(entry.count)
         self._constants.enter(addresses)
@@ -105,6 +116,9 @@ class Caller:
             packed.enter(addresses)
         for slot, array in arrays.items():
             addresses[slot] = array.ctypes.data
+        status = np.array([-1], np.int64)  # one for each call: several may run at a time
+        if entry.status is not None:
+            addresses[entry.status] = status.ctypes.data
         cut = entry.batch.cut if entry.batch is not None else len(entry.launches)
         with self._pool.borrow(self._code) as address:
             for part in self._pieces(addresses, dims):
@@ -127,14 +141,27 @@ class Caller:
         """Call the function of the launches from ``first`` to before ``last``."""
         pointers = addresses[self._table]
         sizes = np.array([dims[symbol] for symbol in self.entry.symbols], np.int64)
-        if profile is None:
-            function = self._code.function(name, *[ctypes.c_void_p] * 4)
-            function(pointers.ctypes.data, sizes.ctypes.data, pool, None)
-            return
-        times = np.zeros((len(self.entry.launches) + 1, 2), np.int64)
-        function = self._code.function(name + TIMED, *[ctypes.c_void_p] * 4)
-        function(pointers.ctypes.data, sizes.ctypes.data, pool, times.ctypes.data)
-        profile += self._rows(times[first : last + 1], self.entry.launches[first:last], dims)
+        times = None
+        if profile is not None:
+            name, times = name + TIMED, np.zeros((len(self.entry.launches) + 1, 2), np.int64)
+        function = self._code.function(name, *[ctypes.c_void_p] * 4, result=ctypes.c_int64)
+        clock = times.ctypes.data if times is not None else None
+        failed = function(pointers.ctypes.data, sizes.ctypes.data, pool, clock)
+        if failed:
+            raise self._wrong_index(self.entry.checks[failed - 1], addresses, dims)
+        if profile is not None and times is not None:
+            profile += self._rows(times[first : last + 1], self.entry.launches[first:last], dims)
+
+    def _wrong_index(self, check: Check, addresses: Array, dims: Dims) -> CauceError:
+        """What a check found, of which the status and the indices are as it left them."""
+        place = ctypes.c_int64.from_address(int(addresses[self.entry.status])).value
+        item = check.dtype.itemsize
+        data = ctypes.string_at(int(addresses[check.slot]) + place * item, item)
+        (index,) = np.frombuffer(data, check.dtype.numpy)
+        error = index_error(index, size_of(check.size, dims))
+        nodes = enumerate(self._source.nodes)
+        lines = (node.loc for number, node in nodes if number == check.origin)
+        return error.at(check.path, next(lines, None))
 
     def _pieces(self, addresses: Array, dims: Dims) -> Iterator[Dims]:
         """The sizes of each piece of the batch; the addresses of images move on between them."""

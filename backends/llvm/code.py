@@ -45,11 +45,16 @@ _PARAMETERS = (("ptr", "table"), ("ptr", "dims"), ("i64", "first"), ("i64", "las
 
 @dataclass(frozen=True)
 class Launch:
-    """One function, how many tasks it has, and the buffers it works on."""
+    """One function, how many tasks it has, and the buffers it works on.
+
+    Attributes:
+        check: the number of the check that it belongs to; 0 where it is a node's own.
+    """
 
     function: Function
     tasks: Dim
     slots: tuple[int, ...]
+    check: int = 0
 
 
 @dataclass(frozen=True)
@@ -69,8 +74,9 @@ class Stage:
         symbols: Sequence[str],
         name: str = "kernel",
         parameters: Sequence[tuple[str, str]] = _PARAMETERS,
+        result: str = "void",
     ) -> None:
-        self.f = Function(name, parameters)
+        self.f = Function(name, parameters, result)
         self.target = target
         self._symbols = list(symbols)
         self._dims: dict[Dim, V] = {}

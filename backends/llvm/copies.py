@@ -239,9 +239,10 @@ def index_of(stage: Stage, dtype: DType, pointer: V, place: V) -> V:
 
 
 def index_below(stage: Stage, size: V, dtype: DType, pointer: V, place: V) -> V:
-    """An index as i64; what is out of range becomes the last one, and no address leaves the array.
+    """An index as i64, which was checked before (``index_checks.py``).
 
-    Those that a caller gives are checked before, see ``backends/indices.py``.
+    A caller may still alter its array meanwhile, from another thread: what is out of range then
+    becomes the last index, and no address leaves the array.
     """
     last = stage.f.op("sub", size, i64(1))
     return stage.f.intrinsic("umin", index_of(stage, dtype, pointer, place), last)

@@ -266,9 +266,9 @@ class Function:
         """Call a function without a result."""
         self.line(f"call void @{function}({', '.join(map(str, operands))})")
 
-    def ret(self) -> None:
-        """Return."""
-        self.line("ret void")
+    def ret(self, value: V | None = None) -> None:
+        """Return, with a value where the function has a result."""
+        self.line(f"ret {value or 'void'}")
 
 
 @dataclass

@@ -46,8 +46,8 @@ def assembly(text: str, target: Target) -> str:
 class Code(Protocol):
     """Machine code in this process, whose functions can be called."""
 
-    def function(self, name: str, *arguments: Any) -> Any:
-        """A function without a result, by name and ctypes argument types."""
+    def function(self, name: str, *arguments: Any, result: Any = None) -> Any:
+        """A function by name, ctypes argument types and the type of its result, None for none."""
 
 
 class Library:
@@ -60,11 +60,11 @@ class Library:
         self._engine.finalize_object()
         self._functions: dict[str, Any] = {}
 
-    def function(self, name: str, *arguments: Any) -> Any:
-        """A function without a result, by name and ctypes argument types."""
+    def function(self, name: str, *arguments: Any, result: Any = None) -> Any:
+        """A function by name, ctypes argument types and the type of its result, None for none."""
         if name not in self._functions:
             address = self._engine.get_function_address(name)
-            self._functions[name] = ctypes.CFUNCTYPE(None, *arguments)(address)
+            self._functions[name] = ctypes.CFUNCTYPE(result, *arguments)(address)
         return self._functions[name]
 
 

@@ -9,6 +9,7 @@ from ...ir.ops import shape
 from ...ir.ops.constant import Constant
 from ...ir.ops.fused import Kernel
 from .code import Access
+from .index_checks import last_check
 from .kernels import anchor
 from .layouts import concat_places, layout_of
 from .spaces import row_major
@@ -155,6 +156,8 @@ class _Finder:
     def _updates_in_place(self) -> dict[Value, Input]:
         """The updates that can be written over the old value: by its last, elementwise reader."""
         graph, last = self._graph, self._last
+        checked = last_check(graph)
+        first = -1 if checked is None else self._order[checked]
         given = [*graph.outputs.values(), *graph.updates.values()]
         targets: dict[Value, Input] = {}
         for target, value in graph.updates.items():
@@ -166,7 +169,8 @@ class _Finder:
             place = self._order[node]
             views = [user.result for user in target.users if isinstance(user.op, _VIEWS)]
             over = all(last.get(view, -1) < place for view in views)
-            if over and last.get(target, -1) <= place:
+            # Until the last check of indices has passed, the call may still fail.
+            if over and last.get(target, -1) <= place and place > first:
                 targets[value] = target
         return targets
 

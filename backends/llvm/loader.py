@@ -41,8 +41,8 @@ class LoadedObject:
         self._entries = image.entries
         self._functions: dict[str, Any] = {}
 
-    def function(self, name: str, *arguments: Any) -> Any:
-        """A function without a result, by name and ctypes argument types.
+    def function(self, name: str, *arguments: Any, result: Any = None) -> Any:
+        """A function by name, ctypes argument types and the type of its result, None for none.
 
         Raises:
             LoadError: the object has no such function.
@@ -50,7 +50,7 @@ class LoadedObject:
         if name not in self._functions:
             if name not in self._entries:
                 raise LoadError(f"the object has no function {name!r}")
-            function: Any = ctypes.CFUNCTYPE(None, *arguments)(
+            function: Any = ctypes.CFUNCTYPE(result, *arguments)(
                 self._memory.address + self._entries[name]
             )
             function.memory = self._memory  # stays as long as the function does

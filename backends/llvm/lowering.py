@@ -7,12 +7,13 @@ from ...ir.errors import UnsupportedOp
 from ...ir.ops import shape
 from ...ir.ops.fused import Kernel
 from ...ir.rewrite import decompose_unless
-from .checks import check_layouts
 from .code import STORED
 from .emitters import EMITTERS
+from .index_checks import put_indices_first
 from .kernels import form_kernels
 from .layouts import assign_layouts
 from .target import Target
+from .verify import check_layouts
 
 
 def lower(graph: Graph, target: Target) -> Graph:
@@ -38,6 +39,7 @@ def lower(graph: Graph, target: Target) -> Graph:
     nest_concats(graph)
     form_kernels(graph)
     assign_layouts(graph, target)
+    put_indices_first(graph)
     check_layouts(graph)
     return graph
 

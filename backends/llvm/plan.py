@@ -6,17 +6,19 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from ...ir import Graph, Node, Value
+from ...ir import Dim, Graph, Node, Value
 from ...ir.errors import CauceError
 from ...ir.layout import NO_HALO
+from ...ir.location import Location
 from ...ir.ops.constant import Constant
 from ...ir.types import Array
-from .artifact import REST, TIMED, Batch, Buffer, Entry, Place, Row
+from .artifact import REST, TIMED, Batch, Buffer, Check, Entry, Place, Row
 from .batches import find_batch
 from .code import EMITTERS, Launch, NodeCode, Stage, nbytes
 from .copies import write_frame
-from .emitter import Function, Module, V
+from .emitter import Function, Module, V, i64
 from .homes import Homes, find_homes
+from .index_checks import index_operands, write_check
 from .kernels import anchor
 from .layouts import layout_of
 from .target import Target
@@ -34,6 +36,8 @@ class Plan:
         launches: in order, each with the node it came from.
         count: how many buffers there are.
         entry: the name of the function that runs all launches.
+        checks: of indices, each with the node that reads them.
+        status: the buffer in which they note what is wrong; None where there are none.
     """
 
     graph: Graph
@@ -45,6 +49,8 @@ class Plan:
     buffers: list[Buffer] = field(default_factory=list)
     launches: list[tuple[Launch, Node]] = field(default_factory=list)
     count: int = 0
+    checks: list[tuple[Check, Node]] = field(default_factory=list)
+    status: int | None = None
 
     @property
     def names(self) -> list[str]:
@@ -59,6 +65,13 @@ class Plan:
         """A further buffer number."""
         self.count += 1
         return self.count - 1
+
+    def take(self, code: NodeCode) -> None:
+        """Add what was written for a node, which runs after all that is there."""
+        start = len(self.launches)
+        self.launches += [(launch, code.node) for launch in code.launches]
+        end = len(self.launches) - 1
+        self.buffers += [Buffer(s.slot, s.nbytes, start, end) for s in code.scratches]
 
     @cached_property
     def batch(self) -> Batch | None:
@@ -76,10 +89,19 @@ class Plan:
         """The first launch that runs for a whole batch; their number where all do, or none."""
         return self.batch.cut if self.batch else len(self.launches)
 
-    def describe(self) -> Entry:
-        """What is needed to run the code."""
+    def describe(self, source: Graph | None = None) -> Entry:
+        """What is needed to run the code.
+
+        Args:
+            source: what the graph was made from, which knows the lines of the layers; the graph
+                itself where None.
+        """
         graph = self.graph
-        nodes = dict.fromkeys(node for _, node in self.launches)
+        origins: dict[tuple[str, Location | None], int] = {}
+        for number, node in enumerate((source or graph).nodes):
+            origins.setdefault((node.path, node.loc), number)
+        launched = {node for _, node in self.launches}
+        nodes = [node for node in graph.nodes if node in launched]
         rows = {node: place for place, node in enumerate(nodes)}
 
         def place(name: str, value: Value) -> Place:
@@ -100,6 +122,11 @@ class Plan:
             tuple(rows[node] for _, node in self.launches),
             self.batch,
             self.given,
+            tuple(
+                check._replace(origin=origins.get((check.path, node.loc)))
+                for check, node in self.checks
+            ),
+            self.status,
         )
 
 
@@ -116,11 +143,30 @@ def make_plan(
     homes = find_homes(graph)
     plan = Plan(graph, tuple(symbols), given, entry, homes, count=homes.count)
     spans: dict[Value, list[int]] = {}
+    readers: dict[Value, dict[Dim, Node]] = {}  # of indices, the first for each size
+    for node in graph.nodes:
+        for value, size in index_operands(node).items():
+            readers.setdefault(value, {}).setdefault(size, node)
+
+    def new_code(node: Node) -> NodeCode:
+        return NodeCode(node, homes.accesses, target, plan.symbols, plan.new_slot)
+
+    def check(value: Value) -> None:
+        for size, node in readers.get(value, {}).items():
+            if plan.status is None:
+                plan.status = plan.new_slot()
+            code = new_code(node)
+            number = len(plan.checks) + 1
+            plan.checks.append((write_check(code, value, size, plan.status, number), node))
+            plan.take(code)
+
+    for source in graph.inputs:
+        check(source)
     for node in graph.nodes:
         start = len(plan.launches)
         if isinstance(node.op, Constant):
             plan.constants[plan.slot(node.result)] = node.op.value.array
-        code = NodeCode(node, homes.accesses, target, plan.symbols, plan.new_slot)
+        code = new_code(node)
         roots = dict.fromkeys(homes.roots[value] for value in (*node.operands, *node.results))
         for root in roots:
             if root not in spans and layout_of(root).halo != NO_HALO:
@@ -130,10 +176,10 @@ def make_plan(
         except CauceError as error:
             error.at(node.path, node.loc)
             raise
-        plan.launches += [(launch, node) for launch in code.launches]
+        plan.take(code)
+        for value in node.results:
+            check(value)
         end = len(plan.launches) - 1
-        for scratch in code.scratches:
-            plan.buffers.append(Buffer(scratch.slot, scratch.nbytes, start, end))
         for root in roots:
             spans.setdefault(root, [start, end])[1] = end
     for root, (first, last) in spans.items():
@@ -147,7 +193,8 @@ def add_plan(module: Module, plan: Plan, target: Target) -> None:
 
     ``entry(table, dims, pool, times)`` runs them; ``entry.timed`` also notes the time, two i64 of
     seconds and nanoseconds, before the first launch and after each. Where a batch is cut,
-    ``entry`` has the launches before the cut, and ``entry.rest`` those behind it.
+    ``entry`` has the launches before the cut, and ``entry.rest`` those behind it. Each returns 0,
+    or, at once, the number of a check that failed.
     """
     for launch, _ in plan.launches:
         module.share(launch.function)
@@ -163,7 +210,7 @@ def _sequence(
 ) -> Function:
     """The function that runs some launches one after the other."""
     parameters = [("ptr", "table"), ("ptr", "dims"), ("ptr", "pool"), ("ptr", "times")]
-    stage = Stage(target, plan.symbols, name + TIMED * timed, parameters)
+    stage = Stage(target, plan.symbols, name + TIMED * timed, parameters, "i64")
     f = stage.f
     table, dims, pool, times = f.parameters
     launches = [launch for launch, _ in plan.launches[first:last]]
@@ -175,11 +222,23 @@ def _sequence(
         own = f.at(table, used, 8)
         function = launch.function.name
         f.line(f"call void @run({pool}, ptr @{function}, {own}, {dims}, {tasks})")
+        if launch.check and launch.slots[0] == plan.status:
+            _return_failure(f, f.load(own, "ptr", 8), launch.check)
         used += len(launch.slots)
     if timed:
         _note_time(f, times, last, target)
-    f.ret()
+    f.ret(i64(0))
     return f
+
+
+def _return_failure(f: Function, status: V, number: int) -> None:
+    """Return the number of a check where it has noted a wrong index."""
+    failed, passed = f.fresh("failed"), f.fresh("passed")
+    wrong = f.compare("icmp ne", f.load(status, "i64", 8), i64(-1))
+    f.line(f"br {wrong}, label %{failed}, label %{passed}")
+    f.start(failed)
+    f.ret(i64(number))
+    f.start(passed)
 
 
 def _note_time(f: Function, times: V, place: int, target: Target) -> None:

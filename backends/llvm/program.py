@@ -21,7 +21,6 @@ from ..contract import (
     State,
     check_sizes,
 )
-from ..indices import check_index_inputs, index_inputs
 from .artifact import Artifact, Place
 from .caller import Caller, Fixed, Layout, size_of
 from .engine import assembly, load
@@ -57,7 +56,7 @@ class LlvmProgram(Program):
     ) -> None:
         from .build import compile_graph
 
-        artifact = compile_graph(graph, target or Target.host())
+        artifact = compile_graph(graph, target or Target.host(), graph)
         self._take(artifact, Request(graph, lambda: graph, threads=threads))
 
     @classmethod
@@ -75,11 +74,10 @@ class LlvmProgram(Program):
         self._code = load(artifact.code, self.target)
         self.threads = thread_count(request.threads)
         pool = shared_pool(self.threads)
-        self._prepare = Caller(artifact.prepare, self._code, pool)
-        self._main = Caller(artifact.main, self._code, pool)
+        self._prepare = Caller(artifact.prepare, self._code, pool, request.source)
+        self._main = Caller(artifact.main, self._code, pool, request.source)
         self._leaving = (*artifact.main.outputs, *artifact.main.updates)
         self._idle: list[tuple[Layout, Arena]] = []
-        self._indices = index_inputs(request.source)
 
     @property
     def interface(self) -> Interface:
@@ -186,7 +184,6 @@ class LlvmProgram(Program):
         profile: list[NodeTime] | None = None,
     ) -> list[Array]:
         assert state is None or isinstance(state, ArrayState)
-        check_index_inputs(self._indices, inputs, dims)
         entry, dims = self._main.entry, self._main.sizes(dims)
         held = state.arrays if state is not None else {}
         arrays = self._input_arrays(held, packed, inputs)
@@ -197,7 +194,8 @@ class LlvmProgram(Program):
         borrowed = set(arrays)
         for place, out in zip(entry.outputs, outputs):
             if place.slot not in arrays:
-                usable = out is not None and _writable_in_place(out, inputs)
+                # Where a check may fail, what was computed before it must not show.
+                usable = out is not None and not entry.checks and _writable_in_place(out, inputs)
                 arrays[place.slot] = out if out is not None and usable else _empty(place, dims)
         for place in entry.updates:
             if place.slot not in arrays:

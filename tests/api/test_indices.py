@@ -8,7 +8,6 @@ import pytest
 import cauce
 from cauce.ir import Builder, Graph, TensorType
 from cauce.ir.errors import ShapeError
-from cauce.ir.ops.elementwise import Add
 from cauce.ir.ops.shape import Gather, GatherBackward, OneHot, Reshape
 
 from .nets import batch, small
@@ -26,7 +25,7 @@ def test_a_wrong_label_ends_a_step_before_it_changes_anything(backend: str, wron
     before = state.read()
     feeds = batch(4)
     feeds["target"] = np.array([0, 2, wrong, 1])
-    with pytest.raises(ShapeError, match=f"(index|label) {wrong} is out of range for .*3"):
+    with pytest.raises(ShapeError, match=f"index {wrong} is out of range for size 3"):
         step(state, feeds)
     for name, array in state.read().items():
         np.testing.assert_array_equal(array, before[name])
@@ -59,16 +58,3 @@ def test_indices_that_are_given_are_checked(
     for wrong in (5, -1):
         with pytest.raises(ShapeError, match=f"index {wrong} is out of range for size 5"):
             run(x=x, indices=np.where(indices == 3, wrong, indices).astype(np.int32))
-
-
-def test_no_index_reaches_beyond_its_array() -> None:
-    """Indices that the graph computes are not checked natively: they are held within bounds."""
-    graph = Graph("computed")
-    x = graph.add_input("x", TensorType.make("f32", (3,)))
-    indices = graph.add_input("indices", TensorType.make("i64", ("N",)))
-    b = Builder(graph)
-    graph.outputs["y"] = b(Gather(), x, b(Add(), indices, indices))
-    y = cauce.compile(graph, "llvm")(
-        np.arange(3, dtype=np.float32), np.array([0, 1, 2**40, -(2**40)])
-    )
-    np.testing.assert_array_equal(y, [0, 2, 2, 2])

@@ -23,6 +23,7 @@ import numpy as np
 from cauce.backends.llvm.artifact import REST
 from cauce.backends.llvm.caller import Caller
 from cauce.backends.llvm.code import Launch
+from cauce.backends.llvm.index_checks import index_operands
 from cauce.backends.llvm.memory import ALIGN
 from cauce.backends.llvm.plan import Plan
 from cauce.backends.llvm.pool import Pool
@@ -62,7 +63,7 @@ class _Machine:
 
     def __init__(self, plan: Plan, sizes: Sizes) -> None:
         self.plan, self.sizes, self.entry = plan, sizes, plan.describe()
-        self.caller = Caller(self.entry, self, Pool(1))
+        self.caller = Caller(self.entry, self, Pool(1), plan.graph)
         self.frames = dict(_frames(plan))
         self.unit = math.gcd(*(a.dtype.itemsize for a in plan.homes.accesses.values())) or 1
         self.count = 0  # of names given
@@ -116,10 +117,10 @@ class _Machine:
         self.images = slice(None)
         self.addresses = {slot: address for slot, (address, _) in self.ranges.items()}
 
-    def function(self, name: str, *arguments: object) -> Callable[..., None]:
+    def function(self, name: str, *arguments: object, result: object) -> Callable[..., int]:
         """What the program calls in place of native code."""
 
-        def call(table: int, dims: int, pool: None, times: None) -> None:
+        def call(table: int, dims: int, pool: None, times: None) -> int:
             entry, cut = self.entry, self.plan.cut
             self.addresses |= zip(entry.table, _numbers(table, len(entry.table)))
             sizes = dict(zip(entry.symbols, _numbers(dims, len(entry.symbols))))
@@ -129,8 +130,13 @@ class _Machine:
                 self.images = slice(self.done, self.done + sizes[entry.batch.symbol])
                 self.done = self.images.stop
             launches = self.plan.launches[cut:] if rest else self.plan.launches[:cut]
-            for node, own in groupby(launches, key=lambda pair: pair[1]):
-                self._node(node, [launch for launch, _ in own], sizes)
+            for (node, check), own in groupby(launches, key=lambda own: (own[1], own[0].check)):
+                if check:
+                    for value in index_operands(node):
+                        self._read(value, sizes, f"by the check of {node.path}")
+                else:
+                    self._node(node, [launch for launch, _ in own], sizes)
+            return 0
 
         return call
 
@@ -315,7 +321,8 @@ def _halo(value: Value) -> tuple[int, int, int, int]:
 def _frames(plan: Plan) -> Iterator[tuple[Node, list[Value]]]:
     """The images around which each node writes zeros, before all else: the first to touch them."""
     homes, touched = plan.homes, set[int]()
-    for node, own in groupby(plan.launches, key=lambda pair: pair[1]):
+    launches = [pair for pair in plan.launches if not pair[0].check]
+    for node, own in groupby(launches, key=lambda pair: pair[1]):
         roots = {plan.slot(v): homes.roots[v] for v in (*node.operands, *node.results)}
         framed: list[Value] = []
         for launch, _ in own:

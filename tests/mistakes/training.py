@@ -210,6 +210,24 @@ def label_out_of_range():
 @mistake(
     ShapeError,
     ValueError,
+    says="index -1 is out of range for size 3",
+    fix="indices run from 0 to 2; if they are class labels, check them",
+    line="return nn.cross_entropy(output, target - 1)",
+    ends="step(step.init(), (images, labels))",
+)
+def label_that_the_loss_shifts_out_of_range():
+    """A loss that counts labels from 1 where they are counted from 0"""
+
+    def loss(output, target):
+        return nn.cross_entropy(output, target - 1)
+
+    step = cauce.train_step(model, loss, cauce.SGD(0.1))
+    step(step.init(), (images, labels))
+
+
+@mistake(
+    ShapeError,
+    ValueError,
     says=("input target is i64[N]", "dimension 0 is 5, not N = 6"),
     fix="N is one number in a call",
     line="step(step.init(), (images, labels[:5]))",

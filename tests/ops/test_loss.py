@@ -162,9 +162,9 @@ def test_a_class_that_is_ruled_out_costs_nothing_to_the_others(execute: Executio
 def test_a_label_out_of_range_is_named(op: Op, label: int) -> None:
     logits, labels = np.zeros((3, 10)), np.array([0, label, 9])
     for execute in (run, run_primitives):
-        with pytest.raises(ShapeError, match=f"index {label} is out of range for size 10") as caught:
+        with pytest.raises(ShapeError, match=f"index {label} is out of range for size 10") as own:
             execute(op, logits, labels)
-        assert "indices run from 0 to 9; if they are class labels" in str(caught.value)
+        assert "indices run from 0 to 9; if they are class labels" in str(own.value)
 
 
 # ---- KL divergence -----------------------------------------------------------------------------
