@@ -244,8 +244,8 @@ def _add_halos(graph: Graph) -> None:
             for member in (root, *(part for part, whole in groups.items() if whole is root)):
                 _lay(member, replace(layout_of(member), halo=needs[root]))
             continue
-        # Another order is read as channels-last where an axis of size 1 makes them alike. With zeros
-        # around it that axis is longer, and they no longer are.
+        # Another order is read as channels-last where an axis of size 1 makes them alike. With
+        # zeros around it that axis is longer, and they no longer are.
         own = layout_of(value).order
         order = own if own in FRAMED else CHANNELS_LAST
         # Where the whole cannot have a halo its part is copied, with what is read of it.
