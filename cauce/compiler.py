@@ -20,6 +20,7 @@ from .ir.errors import (
     GraphError,
     MissingExtra,
     TypeMismatch,
+    install,
     need,
     shown,
 )
@@ -83,7 +84,7 @@ def choose_backend(name: str = "auto") -> str:
     if name == "llvm" and not native:
         raise MissingExtra(
             "the llvm backend needs llvmlite, which is not installed",
-            fix="pip install 'cauce[llvm]'",
+            fix=install("llvmlite"),
         )
     return name
 
@@ -227,10 +228,6 @@ def export_onnx(
         MissingExtra: onnx is not installed.
         ExportFailure: an op that cannot be exported, or a result that does not pass the check.
     """
-    if importlib.util.find_spec("onnx") is None:
-        raise MissingExtra(
-            "exporting needs onnx, which is not installed", fix="pip install 'cauce[onnx]'"
-        )
     from .backends.onnx import save
 
     need(

@@ -19,6 +19,7 @@ import onnxruntime
 
 import cauce
 from cauce import nn
+from cauce.ir.errors import install
 from cauce.training import OneCycle, epochs_to_steps
 
 
@@ -96,7 +97,7 @@ def compare_backends(count: int = 64) -> bool:
     model = small_resnet.init(image=("N", 1, 8, 8))
     native, reference = cauce.compile(model), cauce.compile(model, backend="numpy")
     if native.backend == reference.backend:
-        print("there is no native code to compare with NumPy: pip install 'cauce[llvm]'")
+        print(f"there is no native code to compare with NumPy: {install('llvmlite')}")
         return True
     train, _ = cauce.load_digits()
     images, labels = train.images[:count], train.labels[:count]

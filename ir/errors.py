@@ -124,6 +124,28 @@ class MissingExtra(CauceError, ImportError):
     """An optional dependency that is not installed; ``fix`` is the install command."""
 
 
+def install(package: str) -> str:
+    """The command that installs an optional package, in a version that cauce works with.
+
+    The version is the one that the metadata of this installation asks for. The package itself is
+    named, never ``cauce[...]``: that works for an installation from a checkout, an archive or an
+    index alike, in any folder.
+    """
+    import re
+    import shlex
+    from importlib import metadata
+
+    try:
+        stated = metadata.requires("cauce") or []
+    except metadata.PackageNotFoundError:  # a checkout on the module path, not installed
+        stated = []
+    for requirement in stated:
+        wanted = requirement.partition(";")[0].strip()
+        if re.fullmatch(rf"{re.escape(package)}(?![\w.-]).*", wanted, re.IGNORECASE):
+            return f"pip install {shlex.quote(wanted)}"
+    return f"pip install {package}"
+
+
 def shown(value: object) -> str:
     """``value`` in a message: as it is written where that is short, else what it is."""
     text = repr(value)

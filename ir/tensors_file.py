@@ -11,7 +11,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-from .errors import DataError, MissingExtra
+from .errors import DataError, MissingExtra, install
 from .files import existing, replacing
 from .types import Array
 
@@ -137,6 +137,5 @@ def _need_safetensors() -> None:
 
     if importlib.util.find_spec("safetensors") is None:
         raise MissingExtra(
-            "saving needs safetensors, which is not installed",
-            fix="pip install 'cauce[train]'",
+            "saving needs safetensors, which is not installed", fix=install("safetensors")
         )

@@ -17,7 +17,7 @@ from typing import overload
 import numpy as np
 
 from ..ir.attributes import integer, number
-from ..ir.errors import AttributeMistake, DataError, MissingExtra, OutOfRange, need, shown
+from ..ir.errors import AttributeMistake, DataError, MissingExtra, OutOfRange, install, need, shown
 from ..ir.tracebacks import user_facing
 from ..ir.types import Array
 from .augment import Transform, apply
@@ -245,7 +245,7 @@ def load_digits(test_fraction: float = 0.2, seed: int = 0) -> tuple[Dataset, Dat
     except ImportError as error:
         raise MissingExtra(
             "the digits come with scikit-learn, which is not installed",
-            fix="pip install 'cauce[demo]'",
+            fix=install("scikit-learn"),
         ) from error
     digits = datasets.load_digits()
     images = (digits.images / 16).astype(np.float32)[:, None]

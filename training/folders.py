@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from ..ir.attributes import pair
-from ..ir.errors import AttributeMistake, DataError, MissingExtra
+from ..ir.errors import AttributeMistake, DataError, MissingExtra, install
 from ..ir.tracebacks import user_facing
 from ..ir.types import Array
 from .data import Dataset
@@ -119,7 +119,7 @@ def _read(path: Path, size: tuple[int, int] | None, crop: bool, mode: str) -> Ar
         from PIL import Image, ImageOps, UnidentifiedImageError
     except ImportError:
         raise MissingExtra(
-            "images are read by Pillow, which is not installed", fix="pip install 'cauce[images]'"
+            "images are read by Pillow, which is not installed", fix=install("pillow")
         ) from None
     try:
         with Image.open(path) as opened:

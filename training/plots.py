@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..ir.errors import AttributeMistake, MissingExtra
+from ..ir.errors import AttributeMistake, MissingExtra, install
 from ..ir.files import replacing
 from ..ir.tracebacks import user_facing
 from .history import TRAIN, VALIDATION, History
@@ -112,7 +112,7 @@ def _figure(width: float, height: float) -> Figure:
         from matplotlib.figure import Figure
     except ImportError:
         raise MissingExtra(
-            "pictures need matplotlib, which is not installed", fix="pip install 'cauce[plot]'"
+            "pictures need matplotlib, which is not installed", fix=install("matplotlib")
         ) from None
     return Figure(figsize=(width, height), layout="constrained")
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...ir import Array, DType, TensorType
-from ...ir.errors import MissingExtra
+from ...ir.errors import MissingExtra, install
 
 if TYPE_CHECKING:
     from onnx import TensorProto, ValueInfoProto
@@ -40,8 +40,7 @@ def load_onnx() -> ModuleType:
         import onnx
     except ImportError:
         raise MissingExtra(
-            "the ONNX export needs the package onnx, which is not installed",
-            fix='pip install "cauce[onnx]"',
+            "exporting needs onnx, which is not installed", fix=install("onnx")
         ) from None
     return onnx
 

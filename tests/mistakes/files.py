@@ -82,7 +82,7 @@ def weights_for_another_number_of_classes():
     MissingExtra,
     ImportError,
     says="exporting needs onnx, which is not installed",
-    fix="pip install 'cauce[onnx]'",
+    fix="pip install 'onnx>=",
     line='cauce.export_onnx(model, "net.onnx")',
     without="onnx",
 )
@@ -95,7 +95,7 @@ def export_without_onnx():
     MissingExtra,
     ImportError,
     says="saving needs safetensors",
-    fix="pip install 'cauce[train]'",
+    fix="pip install 'safetensors>=",
     line='model.save("net.safetensors")',
     without="safetensors",
 )
@@ -107,21 +107,8 @@ def saving_without_safetensors():
 @mistake(
     MissingExtra,
     ImportError,
-    says="the progress bar needs rich",
-    fix="progress=False",
-    line="cauce.Trainer(model).fit(data, epochs=1)",
-    without="rich",
-)
-def progress_without_rich():
-    """A progress bar where rich is not installed"""
-    cauce.Trainer(model).fit(data, epochs=1)
-
-
-@mistake(
-    MissingExtra,
-    ImportError,
     says="scikit-learn, which is not installed",
-    fix="pip install 'cauce[demo]'",
+    fix="pip install 'scikit-learn>=",
     line="load_digits()",
     without="sklearn",
 )
@@ -134,7 +121,7 @@ def digits_without_sklearn():
     MissingExtra,
     ImportError,
     says="read by Pillow, which is not installed",
-    fix="pip install 'cauce[images]'",
+    fix="pip install 'pillow>=",
     line='load_image_folder("flowers")',
     without="PIL",
 )
@@ -150,7 +137,7 @@ def photos_without_pillow():
     MissingExtra,
     ImportError,
     says="pictures need matplotlib",
-    fix="pip install 'cauce[plot]'",
+    fix="pip install 'matplotlib>=",
     line="plot_history(history)",
     without="matplotlib",
 )
@@ -165,7 +152,7 @@ def curves_without_matplotlib():
     MissingExtra,
     ImportError,
     says="llvmlite",
-    fix="pip install 'cauce[llvm]'",
+    fix="pip install 'llvmlite>=",
     line='cauce.compile(model, backend="llvm")',
     without="llvmlite",
 )

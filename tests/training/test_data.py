@@ -249,7 +249,7 @@ def test_without_scikit_learn_the_install_command_is_named(monkeypatch: pytest.M
     monkeypatch.setitem(sys.modules, "sklearn", None)
     with pytest.raises(MissingExtra, match="scikit-learn") as caught:
         load_digits()
-    assert "pip install 'cauce[demo]'" in str(caught.value)
+    assert "pip install 'scikit-learn>=" in str(caught.value)
 
 
 # IDX

@@ -206,5 +206,5 @@ def test_without_pillow_the_install_command_is_named(
     monkeypatch.setitem(sys.modules, "PIL", None)
     with pytest.raises(MissingExtra, match="Pillow") as caught:
         load_image_folder(flowers)
-    assert "pip install 'cauce[images]'" in str(caught.value)
+    assert "pip install 'pillow>=" in str(caught.value)
     assert isinstance(caught.value, CauceError)
