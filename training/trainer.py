@@ -153,7 +153,7 @@ class FitLoop:
             augment: what is done to each batch, in order; in validation those that do not draw.
             early_stopping: when to end before the last epoch.
             checkpoints: where and how often the run is saved.
-            progress: whether to show a progress bar (rich) and a line for each epoch.
+            progress: whether to show a line for each epoch, and in a terminal a bar (with rich).
 
         Returns:
             The history of all epochs of this trainer.
@@ -161,7 +161,7 @@ class FitLoop:
         Raises:
             GraphError: the loss is no longer finite; the model keeps the last finite epoch. Or a
                 resumed run is fitted with other data, batch size or augmentation.
-            MissingExtra: ``progress`` without rich, or ``checkpoints`` without safetensors.
+            MissingExtra: ``checkpoints`` without safetensors.
         """
         at = self._at
         check_dataset("fit", train)
