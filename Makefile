@@ -19,7 +19,7 @@ test-slow test-all: export CAUCE_HYPOTHESIS = thorough
 .PHONY: help test test-slow test-all lint format types docs demo bench clean
 
 help:
-	@echo "make test       the fast tier of the tests"
+	@echo "make test       the fast tier of the tests: about five minutes on two cores"
 	@echo "make test-slow  the tests marked slow, and only these"
 	@echo "make test-all   all tests, with many more generated cases"
 	@echo "make lint       ruff: rules and format"
@@ -34,14 +34,19 @@ help:
 $(VENV)/.created:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "cauce needs Python 3.11 or newer: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@echo "making a virtual environment in $(VENV)"
 	$(PYTHON) -m venv $(VENV)
 	@touch $@
 
 $(VENV)/.installed-%: pyproject.toml $(VENV)/.created
+	@echo "installing cauce with what it needs for '$*' into $(VENV):" \
+	  "a minute or two, by the network; nothing is shown meanwhile"
 	$(PY) -m pip install -qq --disable-pip-version-check --editable '.[$*]'
 	@touch $@
 
 test: $(VENV)/.installed-dev
+	@echo "the fast tier: about five minutes on two cores (WORKERS=4 for more); one file is quicker:" \
+	  "$(PY) -m pytest tests/ops"
 	$(PYTEST) -m "not slow"
 
 test-slow: $(VENV)/.installed-dev
@@ -68,10 +73,12 @@ types: $(VENV)/.installed-dev
 	$(PY) -m mypy -p cauce
 
 demo: $(VENV)/.installed-demo
+	@echo "training on digits with three seeds, then exporting and comparing: less than a minute"
 	$(PY) examples/demo.py
 
 # The peers have an environment of their own: they are large, and nothing else needs them.
 $(BENCH_VENV)/.installed: pyproject.toml benchmarks/requirements.txt
+	@echo "installing cauce and its peers into $(BENCH_VENV): several minutes, by the network"
 	$(PYTHON) -m venv $(BENCH_VENV)
 	$(BENCH_VENV)/bin/python -m pip install -qq --disable-pip-version-check $(BENCH_PIP_ARGS) \
 	  --requirement benchmarks/requirements.txt --editable '.[all]'
