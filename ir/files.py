@@ -50,21 +50,18 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
 
     The data reach the disk before the name does (fsync of the file, then of its folder), so that
     after a crash there is the old file or the new one, each of them whole. When the block fails,
-    the temporary file is removed and ``path`` is as it was.
+    the temporary file is removed and ``path`` is as it was. As with a file that is written in
+    place, a symbolic link stays and its target is replaced, and the permissions of an earlier file
+    stay.
 
     Raises:
-        MissingFile: there is no such folder.
+        MissingFile: there is no such folder, or ``path`` is one.
         OSError: the folder cannot be written, or the disk is full.
     """
     import tempfile
     from pathlib import Path
 
-    target = Path(_name(path))
-    if not target.parent.is_dir():
-        raise MissingFile(
-            f"there is no folder {target.parent} to write {target.name} in",
-            fix=f"make it first: Path({str(target.parent)!r}).mkdir(parents=True)",
-        )
+    target = _target(path)
     handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
     os.close(handle)
     temporary = Path(name)
@@ -72,12 +69,43 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         yield temporary
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
-        temporary.chmod(0o666 & ~_umask())
+        temporary.chmod(target.stat().st_mode & 0o7777 if target.exists() else 0o666 & ~_umask())
         temporary.replace(target)
         _sync_folder(target.parent)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def _target(path: str | os.PathLike[str]) -> Path:
+    """The file to write, links followed.
+
+    Raises:
+        MissingFile: a folder or a device has the name, or there is no folder to write it in.
+    """
+    from pathlib import Path
+
+    given = Path(_name(path))
+    target = Path(os.path.realpath(given)) if given.is_symlink() else given
+    if target.is_dir():
+        raise MissingFile(
+            f"{given} is a folder, not a file", fix="name a file in it, or another file"
+        )
+    if target.exists() and not target.is_file():
+        raise MissingFile(
+            f"{given} is a device or a pipe, not a file that another can replace",
+            fix="write a file, and send that on",
+        )
+    if not target.parent.is_dir():
+        blocking = next((p for p in target.parents if p.exists() and not p.is_dir()), None)
+        raise MissingFile(
+            f"there is no folder {target.parent} to write {target.name} in"
+            + (f": {blocking} is a file" if blocking else ""),
+            fix="choose another folder"
+            if blocking
+            else f"make it first: Path({str(target.parent)!r}).mkdir(parents=True)",
+        )
+    return target
 
 
 def _umask() -> int:
