@@ -294,10 +294,12 @@ def write_pool(module: Module, target: Target) -> None:
 def thread_count(threads: int | None = None) -> int:
     """How many threads share the work: the argument, ``CAUCE_NUM_THREADS``, or all processors.
 
+    An empty variable is one that is not set, as for the other ones.
+
     Raises:
         AttributeMistake: a number below 1 or above 1024, or none at all.
     """
-    given = os.environ.get("CAUCE_NUM_THREADS") if threads is None else threads
+    given = (os.environ.get("CAUCE_NUM_THREADS") or None) if threads is None else threads
     if given is None:
         affinity = getattr(os, "sched_getaffinity", None)
         return len(affinity(0)) if affinity else os.cpu_count() or 1
@@ -311,7 +313,10 @@ def thread_count(threads: int | None = None) -> int:
             fix="pass threads=2, or set CAUCE_NUM_THREADS=2",
         )
     if count > _MOST:
-        raise AttributeMistake(f"threads must be at most {_MOST}, got {count}")
+        raise AttributeMistake(
+            f"threads must be at most {_MOST}, got {count}",
+            fix="pass as many as there are processors, or leave it out",
+        )
     return count
 
 

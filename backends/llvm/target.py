@@ -68,7 +68,7 @@ class Target(Record):
         """
         import llvmlite.binding as llvm
 
-        limit = limit or os.environ.get(LIMIT)
+        limit = limit or os.environ.get(LIMIT) or None
         triple = llvm.get_default_triple()
         found = llvm.get_host_cpu_features()
         known = {feature for feature, there in found.items() if there}

@@ -206,6 +206,10 @@ class Idle:
 def test_the_number_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CAUCE_NUM_THREADS", "3")
     assert thread_count() == 3 and thread_count(2) == 2
+    monkeypatch.delenv("CAUCE_NUM_THREADS")
+    unset = thread_count()
+    monkeypatch.setenv("CAUCE_NUM_THREADS", "")
+    assert thread_count() == unset
     for wrong in ("0", "many"):
         monkeypatch.setenv("CAUCE_NUM_THREADS", wrong)
         with pytest.raises(AttributeMistake, match="threads must be at least 1"):

@@ -306,3 +306,10 @@ def test_loops_are_found_wherever_their_blocks_stand() -> None:
     arm = ".LBB0_1:\n\tldr\tq1, [sp, #16]\n\tfmla\tv0.4s, v1.4s, v2.4s\n\tb.lt\t.LBB0_1\n\tret\n"
     (loop,) = computing_loops(arm)
     assert spills(loop) == ["ldr\tq1, [sp, #16]"]
+
+
+def test_an_empty_limit_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CAUCE_TARGET", raising=False)
+    whole = Target.host()
+    monkeypatch.setenv("CAUCE_TARGET", "")
+    assert Target.host() == whole
