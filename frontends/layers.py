@@ -105,14 +105,14 @@ def _groups_that_divide(channels: int, out_channels: int) -> str:
 
 
 def _conv_padding(padding: object, x: Tensor, kernel: tuple[int, int], op: Conv2d) -> object:
+    if not isinstance(padding, str):
+        return padding_kind(padding, "padding")
     if padding == "valid":
         return 0
-    if isinstance(padding, str) and padding != "same":
+    if padding != "same":
         raise AttributeMistake(
             f"there is no padding {padding!r}", fix="use 'same', 'valid' or numbers: padding=1"
         )
-    if padding != "same":
-        return padding_kind(padding, "padding")
     borders = []
     for size, k, stride, dilation in zip(x.shape[2:], kernel, op.stride, op.dilation):
         extent = dilation * (k - 1) + 1

@@ -224,7 +224,8 @@ class Tensor(Habits):
 
     def reshape(self, *dims: Size | Sequence[Size]) -> Tensor:
         """The elements in another shape; one -1 stands for what is left over."""
-        flat = dims[0] if len(dims) == 1 and isinstance(dims[0], (tuple, list)) else dims
+        whole = len(dims) == 1 and isinstance(dims[0], (tuple, list, np.ndarray))
+        flat: Any = dims[0] if whole else dims
         try:
             wanted = tuple(-1 if dim == -1 else as_dim(dim) for dim in flat)
             full = shape.complete_shape(self.type, wanted)

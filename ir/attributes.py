@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Sequence
+from numbers import Real
 from typing import Any
+
+import numpy as np
 
 from .dims import Dim, as_dim, is_int
 from .errors import AttributeMistake, shown
@@ -13,6 +16,13 @@ from .types import DType
 
 Pair = tuple[int, int]
 Padding = tuple[Pair, Pair]
+
+
+def parts(value: Any) -> tuple[Any, ...] | None:
+    """The items of a sequence or of an array, as Python's own; None for anything else, text too."""
+    if isinstance(value, np.ndarray) and value.ndim:
+        return tuple(value.tolist())
+    return tuple(value) if isinstance(value, Sequence) and not isinstance(value, str) else None
 
 
 def integer(value: Any, what: str) -> int:
@@ -50,7 +60,7 @@ def number(value: Any, what: str) -> float:
 
 def flag(value: Any, what: str) -> bool:
     """A bool; AttributeMistake for anything else."""
-    if value not in (True, False):
+    if not isinstance(value, (np.bool_, Real)) or value not in (True, False):
         raise AttributeMistake(
             f"{what} must be True or False, got {shown(value)}", fix=f"write {what}=True"
         )
@@ -59,7 +69,7 @@ def flag(value: Any, what: str) -> bool:
 
 def pair(value: Any, what: str, least: int = 0) -> Pair:
     """(rows, columns) from an int or a pair; AttributeMistake for anything else."""
-    items = tuple(value) if isinstance(value, Sequence) else (value, value)
+    items = parts(value) or (value, value)
     if len(items) != 2 or not all(is_int(item) and item >= least for item in items):
         raise AttributeMistake(
             f"{what} must be an int or a pair of ints, at least {least}, got {shown(value)}",
@@ -71,10 +81,7 @@ def pair(value: Any, what: str, least: int = 0) -> Pair:
 def padding(value: Any, what: str) -> Padding:
     """((top, bottom), (left, right)) from an int, (rows, columns) or two such pairs."""
     try:
-        if isinstance(value, Sequence) and not isinstance(value, str):
-            rows, columns = value
-        else:
-            rows, columns = value, value
+        rows, columns = parts(value) or (value, value)
         return (pair(rows, what), pair(columns, what))
     except (AttributeMistake, ValueError):
         raise AttributeMistake(
@@ -88,8 +95,8 @@ def sequence(item: Callable[[Any, str], Any]) -> Callable[[Any, str], tuple[Any,
     """The kind of a tuple of ``item``; a single item counts as a tuple of one."""
 
     def coerce(value: Any, what: str) -> tuple[Any, ...]:
-        several = isinstance(value, Sequence) and not isinstance(value, str)
-        return tuple(item(part, what) for part in (value if several else (value,)))
+        several = parts(value)
+        return tuple(item(part, what) for part in ((value,) if several is None else several))
 
     return coerce
 
@@ -100,7 +107,7 @@ def optional(kind: Callable[[Any, str], Any]) -> Callable[[Any, str], Any]:
 
 
 def _dim(value: Any, what: str) -> Dim:
-    return value if is_int(value) else as_dim(value)
+    return operator.index(value) if is_int(value) else as_dim(value)
 
 
 def _text(value: Any, what: str) -> str:

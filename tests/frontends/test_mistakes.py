@@ -32,7 +32,7 @@ def test_what_cannot_index_a_tensor(index: object) -> None:
         make(lambda x: x[index], x=("N", 3))
 
 
-@pytest.mark.parametrize("stride", [np.array([1, 1]), np.bool_(True), 1.0], ids=repr)
+@pytest.mark.parametrize("stride", [np.array([1, 1, 1]), np.bool_(True), 1.0], ids=repr)
 def test_what_is_no_int_is_said_to_be_none(stride: object) -> None:
     with pytest.raises(AttributeMistake, match="stride must be an int or a pair of ints"):
         make(lambda x: nn.conv2d(x, 1, 3, stride=stride), x=("N", 1, 8, 8))

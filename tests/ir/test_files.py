@@ -44,7 +44,7 @@ def test_a_link_to_nothing_yet(tmp_path: Path) -> None:
     assert (tmp_path / "link").is_symlink()
     assert (tmp_path / "later").read_bytes() == b"new"
     (tmp_path / "lost").symlink_to("nowhere/later")
-    with pytest.raises(MissingFile, match="there is no folder .*nowhere to write later in"):
+    with pytest.raises(MissingFile, match=r"there is no folder .*nowhere to write later in"):
         write(tmp_path / "lost", b"new")
 
 
