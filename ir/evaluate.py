@@ -13,7 +13,7 @@ from .errors import CauceError, GraphError, ShapeError, TypeMismatch, shown
 from .graph import Graph, Input, Node, Value
 from .op import Op
 from .tracebacks import user_facing
-from .types import Array, DType, TensorType
+from .types import Array, DType, TensorType, is_bfloat16
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -136,6 +136,8 @@ def check_feed(value: Input, feed: object) -> Array:
     """One feed as an array with the dtype and the rank of its input."""
     array = feed if isinstance(feed, (np.ndarray, np.generic)) else _from_python(value, feed)
     array = np.asarray(array)
+    if value.type.dtype is DType.BF16 and is_bfloat16(array.dtype):
+        array = array.astype(np.float32)
     if array.dtype != value.type.dtype.numpy:
         raise TypeMismatch(
             f"input {value.name} takes {value.type}, got an array of {array.dtype} "
@@ -146,8 +148,7 @@ def check_feed(value: Input, feed: object) -> Array:
         raise ShapeError(
             f"input {value.name} takes {value.type} ({value.type.rank} dimensions), "
             f"got an array of shape {array.shape} ({array.ndim} dimensions)",
-            fix="array[None] adds the batch of a single image, array[:, None] the channel of grey "
-            "images, reshape any other dimension",
+            fix=_rank_advice(value.type, array.shape),
         )
     return array
 
@@ -155,16 +156,47 @@ def check_feed(value: Input, feed: object) -> Array:
 def _conversion(type_: TensorType, array: Array) -> str:
     """How an array of another dtype, perhaps of another rank, becomes one of this type."""
     name = type_.dtype.numpy.name
-    if type_.dtype.is_integer and array.ndim == type_.rank + 1:
+    if type_.dtype.is_integer and type_.rank >= 1 and array.ndim == type_.rank + 1:
+        if array.shape[1] == 1:
+            return f"take the column: array[:, 0].astype(np.{name})"
         return "array.argmax(axis=1) makes class indices of one-hot rows or probabilities"
-    if type_.dtype.is_float and array.ndim == type_.rank - 1:
-        return f"np.eye(classes, dtype=np.{name})[array] makes one-hot rows of class indices"
+    if type_.dtype.is_float and type_.rank == 2 and array.ndim == 1 and array.dtype.kind in "iu":
+        if type_.shape[1] == 1:
+            return f"make a column of them: array[:, None].astype(np.{name})"
+        classes = type_.shape[1] if isinstance(type_.shape[1], int) else "classes"
+        return f"np.eye({classes}, dtype=np.{name})[array] makes one-hot rows of class indices"
     if type_.dtype.is_float and array.dtype == np.uint8:
         return (
             f"scale bytes to 0..1 with array.astype(np.{name}) / 255, or make a network of bytes: "
             "init(..., dtype='u8') and nn.normalize as its first layer"
         )
     return f"convert it: array.astype(np.{name})"
+
+
+def _rank_advice(type_: TensorType, shape: tuple[int, ...]) -> str:
+    """How an array with another number of dimensions becomes one of this type."""
+    rank, ndim = type_.rank, len(shape)
+    if type_.dtype.is_integer and rank and ndim == rank + 1 and shape[1] != 1:
+        return "array.argmax(axis=1) makes class indices of one-hot rows"
+    channels = type_.shape[1] if rank > 1 else None
+    if rank == 4 and ndim == 3 and channels in (shape[2], 1):
+        if shape[0] == channels:
+            return "array[None] adds the batch of a single image"
+        if shape[2] == channels:
+            return "this is one image of H x W x C: array.transpose(2, 0, 1)[None] makes a batch"
+        return "array[:, None] adds the channel of grey images"
+    if rank == 4 and ndim == 2:
+        repeated = "array[None]" if channels == 1 else f"np.stack([array] * {channels})"
+        return f"{repeated}[None] makes a batch of a single grey image"
+    if rank == 2 and ndim == 1 and channels == 1:
+        return "array[:, None] makes a column"
+    if rank == 2 and ndim > 2:
+        return "array.reshape(len(array), -1) makes a row of each"
+    if ndim == rank - 1:
+        return "array[None] adds the batch of a single one"
+    if ndim == rank + 1 and 1 in shape:
+        return f"array.squeeze({shape.index(1, 1 if 1 in shape[1:] else 0)}) drops the size of 1"
+    return f"bring it to {rank} dimensions with array.reshape"
 
 
 def _from_python(value: Input, feed: object) -> Array:

@@ -91,11 +91,17 @@ class DType(enum.Enum):
             found = _BY_NAME.get(value)
         elif value is not None:  # which NumPy takes for float64
             with suppress(TypeError):
-                found = _BY_NUMPY.get(np.dtype(value))  # type: ignore[call-overload]
+                numpy = np.dtype(value)  # type: ignore[call-overload]
+                found = DType.BF16 if is_bfloat16(numpy) else _BY_NUMPY.get(numpy)
         if found is None:
             names = ", ".join(map(str, DType))
             raise TypeMismatch(f"{value!r} is not a dtype", fix=f"use one of {names}")
         return found
+
+
+def is_bfloat16(dtype: np.dtype[Any]) -> bool:
+    """Whether this is the bfloat16 that ml_dtypes adds to NumPy; float32 holds all its values."""
+    return dtype.name == "bfloat16"
 
 
 _FLOATS = frozenset({DType.F16, DType.BF16, DType.F32, DType.F64})

@@ -9,6 +9,7 @@ sees what the first run would have seen.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -34,7 +35,8 @@ class Dataset:
 
     Attributes:
         images: [N, C, H, W], of any dtype.
-        labels: [N], the index of each image's class; kept as int64.
+        labels: [N], the index of each image's class; kept as int64. A column [N, 1] of them, as
+            Keras's data sets have, is taken too.
         classes: the names of the classes.
 
     Raises:
@@ -56,14 +58,14 @@ class Dataset:
         if images.ndim != 4:
             raise DataError(
                 f"images are [N, C, H, W], got an array of shape {images.shape}",
-                fix="add a channel axis to grey images with images[:, None]",
+                fix=_four_dimensions(images.shape, labels.size),
             )
+        if labels.ndim == 2 and labels.shape[1] == 1:
+            labels = labels[:, 0]
         if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer):
             raise DataError(
                 f"labels are [N] integers, got {labels.dtype} of shape {labels.shape}",
-                fix="turn one-hot labels into indices with labels.argmax(axis=1)"
-                if labels.ndim == 2
-                else "convert them: labels.astype(np.int64)",
+                fix=_indices(labels),
             )
         if len(images) != len(labels):
             raise DataError(
@@ -76,8 +78,9 @@ class Dataset:
                 fix="select or load at least one image",
             )
         fix = "write for example ('cat', 'dog')"
-        need(self.classes, (list, tuple), "classes are a list of names", fix)
-        classes = tuple(self.classes)
+        need(self.classes, (list, tuple, np.ndarray), "classes are a list of names", fix)
+        named = self.classes
+        classes = tuple(named.tolist() if isinstance(named, np.ndarray) else named)
         if labels.min() < 0 or labels.max() >= len(classes):
             raise DataError(
                 f"labels run from {labels.min()} to {labels.max()}, "
@@ -161,6 +164,37 @@ class Dataset:
         mask = np.zeros(len(self), bool)
         mask[chosen] = True
         return self[~mask], self[mask]
+
+
+def _four_dimensions(shape: tuple[int, ...], labels: int) -> str:
+    """How images of another rank become [N, C, H, W]; as many labels as images tell them apart."""
+    if len(shape) == 3 and shape[0] != labels and shape[2] in (1, 3, 4):
+        return "this is one image of H x W x C: images.transpose(2, 0, 1)[None] makes a batch of it"
+    if len(shape) == 3 and shape[0] != labels and shape[0] in (1, 3, 4):
+        return "this is one image of C x H x W: images[None] makes a batch of it"
+    if len(shape) == 3:
+        return "add a channel axis to grey images with images[:, None]"
+    if len(shape) == 2 and shape[0] != labels:
+        return "this is one grey image: images[None, None] adds its batch and its channel"
+    for channels in (1, 3):
+        side = math.isqrt(math.prod(shape[1:]) // channels)
+        if len(shape) == 2 and side and channels * side**2 == shape[1]:
+            return f"make images of the rows: images.reshape(-1, {channels}, {side}, {side})"
+    return "bring them to four dimensions: images.reshape(N, C, H, W), with the numbers of yours"
+
+
+def _indices(labels: Array) -> str:
+    """How other labels become the indices of classes."""
+    if labels.ndim == 2 and labels.dtype.kind in "biuf":
+        return "turn one-hot labels into indices with labels.argmax(axis=1)"
+    if labels.ndim != 1:
+        return (
+            "a Dataset has one class for each image; for other targets write the loop yourself "
+            "with cauce.train_step"
+        )
+    if labels.dtype.kind in "biuf":
+        return "convert them: labels.astype(np.int64)"
+    return "number the names: classes, labels = np.unique(labels, return_inverse=True)"
 
 
 @user_facing
