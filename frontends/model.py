@@ -20,11 +20,13 @@ from ..ir.ops.conv import Conv2d
 from ..ir.ops.linear import Linear
 from ..ir.tensors_file import load_tensors, save_tensors
 from ..ir.tracebacks import user_facing
+from ..ir.types import is_bfloat16
 from ..ir.version import VERSION
 from . import init
 from .init import initial_values
 
 FORMAT = "cauce-model-1"
+_AGAIN = "save the model again: the file was changed since"
 CONSTANT = "constant "  # what the names of large constants start with in a file
 
 
@@ -110,13 +112,14 @@ class Model:
         for name, given in values.items():
             if name not in self._values:
                 continue
-            known, array = self._values[name], np.asarray(given)
+            known, array = self._values[name], as_array(name, given)
             if array.shape != known.shape:
                 raise ShapeError(
                     f"{name} has shape {known.shape}, the given array {array.shape}",
                     fix="load the weights of the same network with the same options",
                 )
-            if array.dtype.kind != known.dtype.kind:
+            kind = "f" if is_bfloat16(array.dtype) else array.dtype.kind
+            if kind != known.dtype.kind:
                 raise TypeMismatch(
                     f"{name} is {known.dtype}, the given array {array.dtype}",
                     fix=f"convert it, if it holds what it should: array.astype(np.{known.dtype})",
@@ -270,6 +273,22 @@ class Model:
         save_tensors(path, {**self._values, **arrays}, metadata)
 
 
+def as_array(name: str, given: object) -> Array:
+    """A weight as an array.
+
+    Raises:
+        TypeMismatch: it cannot be one, as tensors of PyTorch in bfloat16 or with a gradient.
+    """
+    try:
+        return np.asarray(given)
+    except (TypeError, RuntimeError, ValueError) as error:
+        raise TypeMismatch(
+            f"{name} cannot be made an array: {error}",
+            fix="convert tensors of PyTorch first: "
+            "{name: tensor.detach().float().cpu() for name, tensor in weights.items()}",
+        ) from error
+
+
 def _some(names: list[str]) -> str:
     """The first of some names in brackets."""
     return f" ({', '.join(map(str, names[:4]))}{', ...' * (len(names) > 4)})" if names else ""
@@ -282,22 +301,33 @@ def load(path: str | os.PathLike[str]) -> Model:
     Raises:
         FileNotFoundError: there is no such file.
         DataError: not a safetensors file, or a damaged one.
-        GraphError: a file that is not a model of cauce.
+        GraphError: a file that is not a model of cauce, or lacks a part of one.
     """
     tensors, metadata = load_tensors(path)
     if metadata.get("format") != FORMAT:
         raise GraphError(
             f"{os.fspath(path)} holds no cauce model (format {metadata.get('format')!r})",
             fix="load a file that Model.save wrote; Trainer.resume takes checkpoints, "
-            "load_state_dict bare weights",
+            "models.load_torch_weights(model, path) bare weights",
         )
     constants = {n.removeprefix(CONSTANT): a for n, a in tensors.items() if n.startswith(CONSTANT)}
     values = {name: array for name, array in tensors.items() if not name.startswith(CONSTANT)}
     shapes = {name: array.shape for name, array in values.items()}
     read = partial(_read_graph, os.fspath(path), metadata, constants, shapes)
     model = Model(read("graph"), partial(read, "training_graph"), values)
-    model.frozen.update(json.loads(metadata.get("frozen", "[]")))
+    model.frozen.update(_read_frozen(os.fspath(path), metadata))
     return model
+
+
+def _read_frozen(file: str, metadata: Mapping[str, str]) -> list[str]:
+    """The names of the frozen parameters."""
+    try:
+        names = json.loads(metadata.get("frozen", "[]"))
+    except ValueError:
+        names = None
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise GraphError(f"{file}: its 'frozen' is no list of names", fix=_AGAIN)
+    return names
 
 
 def _read_graph(
@@ -308,6 +338,10 @@ def _read_graph(
     form: str,
 ) -> Graph:
     """A graph of a file, whose arrays have the shapes that its inputs say."""
+    if form not in metadata:
+        raise GraphError(
+            f"{file} has no {form!r} among {', '.join(map(repr, sorted(metadata)))}", fix=_AGAIN
+        )
     try:
         graph = parse(metadata[form], constants)
     except CauceError as error:
@@ -319,6 +353,6 @@ def _read_graph(
             found = "is missing" if shape is None else f"has shape {shape}"
             raise GraphError(
                 f"{file}: {value.name} should be {value.type}, but it {found}",
-                fix="save the model again: the file was changed since",
+                fix=_AGAIN,
             )
     return graph

@@ -37,7 +37,8 @@ def load_tensors(path: str | os.PathLike[str]) -> tuple[dict[str, Array], dict[s
     """Read arrays and metadata.
 
     The arrays lie side by side in one piece of memory, into which the file is read as it stands:
-    nothing is in memory twice, and what happens to the file later does not matter.
+    nothing is in memory twice, and what happens to the file later does not matter. Bfloat16, which
+    NumPy does not have, becomes float32.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -54,10 +55,44 @@ def load_tensors(path: str | os.PathLike[str]) -> tuple[dict[str, Array], dict[s
     except DataError:
         raise  # which is a ValueError too
     except (ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
-        raise DataError(
-            f"{name} is not a safetensors file, or is damaged",
-            fix="load a file that save wrote, or an earlier checkpoint",
-        ) from error
+        raise _refusal(name) from error
+
+
+_TORCH = (
+    "is a file of PyTorch, and such files can run any code when they are opened",
+    "let PyTorch read it: models.load_torch_weights(model, "
+    "torch.load({name!r}, map_location='cpu', weights_only=True))",
+)
+_NPZ = ("is a file of NumPy", "take its arrays: model.load_state_dict(dict(np.load({name!r})))")
+_HDF5 = (
+    "is a file of Keras",
+    "let Keras read it, and give its arrays to model.load_state_dict by the names of the model",
+)
+_ONNX = (
+    "is an ONNX file, which cauce writes but does not read",
+    "write the network with cauce.nn, and take the weights of the file: model.load_state_dict("
+    "{{t.name: onnx.numpy_helper.to_array(t) for t in onnx.load({name!r}).graph.initializer "
+    "if t.name in model.values}})",
+)
+_BY_ENDING = {
+    **dict.fromkeys((".pt", ".pth", ".ckpt", ".bin", ".pkl"), _TORCH),
+    ".npz": _NPZ,
+    **dict.fromkeys((".h5", ".keras", ".hdf5"), _HDF5),
+    ".onnx": _ONNX,
+}
+
+
+def _refusal(name: str) -> DataError:
+    """What to say of a file that is no safetensors file: that of another program, by its ending,
+    or a damaged one."""
+    ending = os.path.splitext(name)[1].lower()
+    if ending in _BY_ENDING:
+        what, fix = _BY_ENDING[ending]
+        return DataError(f"{name} {what}", fix=fix.format(name=name))
+    return DataError(
+        f"{name} is not a safetensors file, or is damaged",
+        fix="load a file that save wrote, or an earlier checkpoint",
+    )
 
 
 # The types that NumPy has, by the names of the format.
@@ -75,6 +110,7 @@ _DTYPES = {
     "F32": "<f4",
     "F64": "<f8",
 }
+_BF16 = "BF16"  # the upper halves of float32: read as such, every value as it is
 
 
 class _Entry(NamedTuple):
@@ -85,10 +121,13 @@ class _Entry(NamedTuple):
     name: str
     dtype: np.dtype[Any]
     shape: tuple[int, ...]
+    widened: bool
 
     def array(self, data: Array) -> Array:
         """The array, as a view of the bytes of all arrays."""
         found = data[self.start : self.end].view(self.dtype).reshape(self.shape)
+        if self.widened:
+            return np.asarray(found.astype(np.uint32) << np.uint32(16)).view(np.float32)
         return found if found.flags.aligned else found.copy()
 
 
@@ -123,13 +162,14 @@ def _read_header(file: BinaryIO) -> tuple[list[_Entry], dict[str, str], int]:
 
 
 def _entry(file: str, name: str, dtype: str, shape: list[int], data_offsets: list[int]) -> _Entry:
-    if dtype not in _DTYPES:
+    if dtype not in _DTYPES and dtype != _BF16:
         raise DataError(
             f"{file} holds {name} as {dtype}, a type that NumPy does not have",
             fix="save the weights as float32",
         )
     start, end = data_offsets
-    return _Entry(start, end, name, np.dtype(_DTYPES[dtype]), tuple(map(index, shape)))
+    stored = np.dtype(_DTYPES.get(dtype, "<u2"))
+    return _Entry(start, end, name, stored, tuple(map(index, shape)), dtype == _BF16)
 
 
 def _need_safetensors() -> None:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -140,7 +141,24 @@ def read(path: str | os.PathLike[str]) -> Checkpoint:
             f"{os.fspath(path)} is not a checkpoint (format {metadata.get('format')!r})",
             fix="give a folder or a file that Trainer.fit(checkpoints=...) wrote",
         )
-    return Checkpoint(arrays, dict(json.loads(metadata["progress"])))
+    with whole(os.fspath(path)):
+        return Checkpoint(arrays, dict(json.loads(metadata["progress"])))
+
+
+@contextmanager
+def whole(name: str = "the checkpoint") -> Iterator[None]:
+    """Within the block, what is missing or of another kind is a damaged checkpoint.
+
+    Raises:
+        DataError: it is.
+    """
+    try:
+        yield
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(
+            f"{name} is damaged, what it says of its run cannot be read: {error!r}",
+            fix="resume from an earlier one, by the name of its file",
+        ) from error
 
 
 def describe_mismatch(made_with: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:

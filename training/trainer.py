@@ -16,7 +16,7 @@ from ..ir.errors import GraphError, need
 from ..ir.tracebacks import user_facing
 from ..ir.types import Array
 from .augment import Transform, fixed
-from .checkpoints import Checkpoint, Checkpoints, describe_arrays, describe_mismatch, read
+from .checkpoints import Checkpoint, Checkpoints, describe_arrays, describe_mismatch, read, whole
 from .checks import check_augment, check_dataset, check_fit, checked_rate
 from .data import Dataset, batch_count, batches
 from .early_stopping import EarlyStopping
@@ -324,7 +324,10 @@ class FitLoop:
             found = Checkpoints(source).latest()
         if found is None:
             return False
-        made_with = found.progress["made_with"]
+        with whole():
+            at = Position(**found.progress["position"])
+            epochs = [Epoch(**epoch) for epoch in found.progress["history"]]
+            made_with, call = dict(found.progress["made_with"]), dict(found.progress["call"])
         now = self._made_with()
         plan, made_plan = now.pop("plan", None), made_with.get("plan")
         fresh = self.step.init(self._seed)
@@ -344,8 +347,7 @@ class FitLoop:
             )
         fresh.write(found.arrays)
         self._state = fresh
-        self._at = Position(**found.progress["position"])
-        self._resumed = found.progress["call"]
-        self.history.epochs[:] = [Epoch(**epoch) for epoch in found.progress["history"]]
+        self._at, self._resumed = at, call
+        self.history.epochs[:] = epochs
         self.model.load_state_dict(found.arrays, strict=False)
         return True

@@ -5,13 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 
-import numpy as np
-
 from ...ir import Array, Role
 from ...ir.errors import GraphError, ShapeError
 from ...ir.tensors_file import load_tensors
 from ...ir.tracebacks import user_facing
-from ..model import Model
+from ..model import Model, as_array
 from ..tracing import KEY
 
 _SHOWN = 6  # how many names an error lists
@@ -51,7 +49,7 @@ def load_torch_weights(
                 f"two of the weights are called {own} after renaming, the second is {name}",
                 fix="let rename give each weight a name of its own",
             )
-        arrays[own] = np.asarray(tensor)
+        arrays[own] = as_array(name, tensor)
     _check(model, arrays)
     model.load_state_dict(arrays, strict=False)
 

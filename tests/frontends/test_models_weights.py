@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
@@ -293,15 +294,67 @@ def test_files_that_are_none(tmp_path: Path) -> None:
         models.load_torch_weights(model, broken)
 
 
-def test_bfloat16_is_refused(tmp_path: Path) -> None:
-    """NumPy has no such type."""
+def upper_halves(array: Array) -> bytes:
+    """Float32 as bfloat16, cut off: what is left of 1 + 2**-7 is all of it."""
+    return (array.view(np.uint32) >> np.uint32(16)).astype("<u2").tobytes()
+
+
+def test_bfloat16_becomes_float32(tmp_path: Path) -> None:
     model = models.lenet5.init(image=("N", 1, 28, 28))
+    rng = np.random.default_rng(0)
+    # 8 bits of mantissa: numbers that bfloat16 holds, so that nothing is rounded.
+    wanted = {
+        name: np.ldexp(rng.integers(-128, 129, array.shape), -7).astype(np.float32)
+        for name, array in model.state_dict().items()
+    }
     entries, end = {}, 0
-    for name, array in model.state_dict().items():
+    for name, array in wanted.items():
         start, end = end, end + 2 * array.size
         entries[name] = {"dtype": "BF16", "shape": array.shape, "data_offsets": [start, end]}
     header = json.dumps(entries).encode()
     file = tmp_path / "halves.safetensors"
-    file.write_bytes(len(header).to_bytes(8, "little") + header + bytes(end))
-    with pytest.raises(CauceError, match="as BF16"):
-        models.load_torch_weights(model, file)
+    data = b"".join(map(upper_halves, wanted.values()))
+    file.write_bytes(len(header).to_bytes(8, "little") + header + data)
+    models.load_torch_weights(model, file)
+    for name, array in model.state_dict().items():
+        assert array.dtype == np.float32
+        np.testing.assert_array_equal(array, wanted[name], err_msg=name)
+
+
+def test_arrays_of_bfloat16_are_taken() -> None:
+    model = models.lenet5.init(image=("N", 1, 28, 28))
+    halves = {n: a.astype(ml_dtypes.bfloat16) for n, a in model.state_dict().items()}
+    wanted = {name: array.astype(np.float32) for name, array in halves.items()}
+    for load in (model.load_state_dict, lambda given: models.load_torch_weights(model, given)):
+        load(halves)
+        for name, array in model.state_dict().items():
+            np.testing.assert_array_equal(array, wanted[name], err_msg=name)
+
+
+def test_types_that_numpy_lacks_are_refused(tmp_path: Path) -> None:
+    header = json.dumps({"w": {"dtype": "F8_E4M3", "shape": [2], "data_offsets": [0, 2]}}).encode()
+    file = tmp_path / "eighths.safetensors"
+    file.write_bytes(len(header).to_bytes(8, "little") + header + bytes(2))
+    with pytest.raises(CauceError, match="as F8_E4M3"):
+        models.load_torch_weights(models.lenet5.init(image=("N", 1, 28, 28)), file)
+
+
+class Unconvertible:
+    """As a tensor of PyTorch in bfloat16, or one that has a gradient."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+    def __array__(self, *_: object, **__: object) -> Array:
+        raise self.error
+
+
+@pytest.mark.parametrize("error", [TypeError("Got unsupported ScalarType"), RuntimeError("grad")])
+def test_tensors_that_do_not_become_arrays(error: Exception) -> None:
+    model = models.lenet5.init(image=("N", 1, 28, 28))
+    name, *_ = model.state_dict()
+    weights = {**model.state_dict(), name: Unconvertible(error)}
+    for load in (model.load_state_dict, lambda given: models.load_torch_weights(model, given)):
+        with pytest.raises(TypeMismatch, match=f"{name} cannot be made an array") as caught:
+            load(weights)
+        assert "tensor.detach().float().cpu()" in str(caught.value.fix)
