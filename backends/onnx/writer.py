@@ -196,18 +196,20 @@ class Writer:
         """``x`` of shape ``before``, reshaped to ``after``.
 
         Sizes are computed at run time only where neither 0 (which copies the size at the same
-        place) nor one -1 (which stands for what is left over) says it all.
+        place) nor one -1 (which stands for what is left over) says it all. What is left over
+        cannot be told beside a size that may be 0 at run time; and a computed 0 is no copy.
         """
-        if 0 in after:
-            return self("Reshape", x, self.ints(after), allowzero=1)
         template: list[Dim] = [
             0 if not isinstance(dim, int) and before[place : place + 1] == (dim,) else dim
             for place, dim in enumerate(after)
         ]
         unknown = [place for place, dim in enumerate(template) if not isinstance(dim, int)]
-        if len(unknown) == 1:
+        if 0 not in after and not unknown:
+            return self("Reshape", x, self.ints(template))
+        if 0 not in template and len(unknown) == 1:
             template[unknown[0]] = -1
-        return self("Reshape", x, self.ints(template))
+            return self("Reshape", x, self.ints(template))
+        return self("Reshape", x, self.ints(after), allowzero=1)
 
     def _compute(self, dim: DimExpr) -> str:
         if dim.is_symbol:

@@ -61,3 +61,33 @@ def test_a_reshape_of_nothing() -> None:
     graph.outputs = {"y": Builder(graph)(Reshape((2, 0, symbol("N"))), x)}
     got = run(export(graph), {"x": np.zeros((3, 0, 4), np.float32)})
     assert got["y"].shape == (2, 0, 3)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (("N", 2, 3), ("N", 6)),
+        (("N", "H", 3), ("N", "3*H")),
+        (("N", "H", "W"), ("N", "H*W")),
+        (("N", "H", "W"), ("N*H", "W")),
+        (("N", "H", "W"), ("W", "N*H")),
+        (("N", "H", "W"), ("N", 1, "H*W")),
+        (("N", "H", 4), ("N*H", 4)),
+        (("N", "H", 4), ("N*H", 2, 2)),
+        (("N", 4, "H"), (4, "H", "N")),
+        (("N", "H", "W"), ("N*H*W",)),
+    ],
+)
+def test_a_reshape_where_a_symbol_is_zero(before: tuple[object], after: tuple[object]) -> None:
+    """A copied size of 0 leaves -1 without a meaning; a computed one must not be copied."""
+    graph = Graph("sizes")
+    x = graph.add_input("x", TensorType.make("f32", before))
+    wanted = TensorType.make("f32", after).shape
+    graph.outputs = {"y": Builder(graph)(Reshape(wanted), x)}
+    model = export(graph)
+    for sizes in ({"N": 0}, {"H": 0}, {"W": 0}, {"N": 0, "H": 0}, {}):
+        full = {"N": 2, "H": 3, "W": 5, **sizes}
+        shape = [substitute(dim, full) for dim in x.type.shape]
+        feed = np.arange(np.prod(shape, dtype=int), dtype=np.float32).reshape(shape)
+        got = run(model, {"x": feed})["y"]
+        np.testing.assert_array_equal(got, feed.reshape([substitute(dim, full) for dim in wanted]))
