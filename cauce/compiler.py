@@ -213,20 +213,37 @@ def export_onnx(
     model: Model | Graph,
     path: str | os.PathLike[str],
     parameters: Mapping[str, object] | None = None,
+    *,
+    opset: int | None = None,
+    ir_version: int | None = None,
+    external_above: int | None = None,
 ) -> None:
     """Write a model, or a graph with the values of its parameters, as an ONNX file.
 
-    The file is checked in full before it takes the place of an earlier one.
+    The file is checked in full before it takes the place of an earlier one. Parameters that are
+    more than an ONNX file holds go to a file beside it, ``name.onnx.<hash>.data``, which must lie
+    where the model lies; that of an earlier export to ``path`` is removed.
 
     Args:
         model: a model (its inference graph is written), or a graph.
         path: the file to write.
         parameters: for a graph, the values of parameters and state by name; those not given
             become inputs of the ONNX graph.
+        opset: the version of the operators, for runtimes that do not know 18, the default.
+        ir_version: the version of the format; by default 10, or what a newer opset needs. Before
+            10, nodes have no metadata (layer path, op, source line).
+        external_above: from how many bytes on parameters go to a file of their own; by default
+            nearly 2 GiB, where an ONNX file ends.
 
     Raises:
         MissingExtra: onnx is not installed.
-        ExportFailure: an op that cannot be exported, or a result that does not pass the check.
+        UnsupportedOp: an op that cannot be exported, or not in this opset.
+        AttributeMistake: a version that there is not.
+        ExportFailure: a result that does not pass the check.
+        MissingFile: ``path`` is a folder, or lies in none.
+
+    Warns:
+        CauceWarning: the model is valid, but no runtime is known to run it.
     """
     from .backends.onnx import save
 
@@ -239,7 +256,15 @@ def export_onnx(
     if isinstance(model, Model):
         values = model.values  # those of both forms: inference reads no random key
         names = [value.name for value in model.graph.inputs if value.role is not Role.DATA]
-        save(model.graph, {name: values[name] for name in names}, path)
+        graph, arrays = model.graph, {name: values[name] for name in names}
     else:
-        arrays = {name: np.asarray(array) for name, array in (parameters or {}).items()}
-        save(model, arrays, path)
+        given = parameters or {}
+        graph, arrays = model, {name: np.asarray(array) for name, array in given.items()}
+    save(
+        graph,
+        arrays,
+        path,
+        opset=opset,
+        ir_version=ir_version,
+        external_above=external_above,
+    )

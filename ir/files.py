@@ -61,7 +61,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     import tempfile
     from pathlib import Path
 
-    target = _target(path)
+    target = resolved(path)
     handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
     os.close(handle)
     temporary = Path(name)
@@ -77,8 +77,8 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         raise
 
 
-def _target(path: str | os.PathLike[str]) -> Path:
-    """The file to write, links followed.
+def resolved(path: str | os.PathLike[str]) -> Path:
+    """The file that is written where ``path`` is named: links are followed.
 
     Raises:
         MissingFile: a folder or a device has the name, or there is no folder to write it in.

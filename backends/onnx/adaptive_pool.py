@@ -33,12 +33,12 @@ def _avg_pool(w: Writer, op: AdaptiveAvgPool2d, node: Node, x: str) -> str:
 def _reduce_spans(w: Writer, op_type: str, op: AdaptiveWindows, node: Node, x: str) -> str:
     """Reduce the rows of every window, then the columns."""
     for axis in (0, 1):
-        size, along = node.operands[0].type.shape[2 + axis], w.ints([2 + axis])
+        size, along = node.operands[0].type.shape[2 + axis], 2 + axis
         parts = []
         for start, stop in op.bounds(axis, size):
             whole = (start, stop) == (0, size)
-            span = x if whole else w("Slice", x, w.ints([start]), w.ints([stop]), along)
-            parts.append(w(op_type, span, along, keepdims=1))
+            span = x if whole else w("Slice", x, w.ints([start]), w.ints([stop]), w.ints([along]))
+            parts.append(w.reduce(op_type, span, [along], keepdims=True))
         x = w("Concat", *parts, axis=2 + axis)
     return x
 
@@ -84,7 +84,7 @@ def _first_maxima(w: Writer, op: AdaptiveWindows, shape: tuple[Dim, ...], x: str
     )
     table = w("Reshape", table, w.ints([_windows(op), -1]))
     place = w("ArgMax", w("Gather", x, table, axis=2), axis=3, keepdims=0)
-    length = w("Shape", table, start=1, end=2)
+    length = w.length(table, 1)
     line = w("Add", place, w("Mul", w.range(_windows(op)), length))
     return w("Gather", w("Reshape", table, w.ints([-1])), line, axis=0)
 

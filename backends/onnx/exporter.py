@@ -7,27 +7,32 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from ...ir import Array, Graph, Input, Role, Value, verify
+from ...ir.attributes import integer
 from ...ir.errors import CauceError, ExportFailure, GraphError
 from ...ir.evaluate import bind_symbols, check_feed
-from ...ir.files import replacing
+from ...ir.files import replacing, resolved
 from ...ir.version import VERSION
+from .external import MOST, DataFile, nbytes, remove_others
 from .lower import lower
 from .rules import RULES
-from .tensors import load_onnx, value_info
+from .tensors import load_onnx, tensor, value_info
+from .versions import check_opset, choose
 from .writer import Writer
 
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-# Opset 18 brought BitwiseXor, which the random generator needs, and reductions with their axes
-# as an operand; IR version 10 brought metadata of nodes.
-OPSET = 18
-IR_VERSION = 10
-# A protobuf message, and so an ONNX file, ends below 2 GiB.
-LARGEST = 2**31 - 1
+# The IR version that brought metadata of nodes.
+_METADATA = 10
 
 
-def export(graph: Graph, parameters: Mapping[str, object] | None = None) -> ModelProto:
+def export(
+    graph: Graph,
+    parameters: Mapping[str, object] | None = None,
+    *,
+    opset: int | None = None,
+    ir_version: int | None = None,
+) -> ModelProto:
     """The ONNX model of ``graph``.
 
     Inputs keep their names and their symbolic dimensions. Parameters and state whose values are
@@ -39,65 +44,136 @@ def export(graph: Graph, parameters: Mapping[str, object] | None = None) -> Mode
     Args:
         graph: any graph.
         parameters: values by input name, for inputs that are not data.
+        opset: the version of the operators; 18 where None.
+        ir_version: the version of the format; 10, or what the opset needs, where None. Older ones
+            have no metadata of nodes.
 
     Raises:
-        UnsupportedOp: an op that cannot be written in ONNX.
+        UnsupportedOp: an op that cannot be written in ONNX, or not in this opset.
+        AttributeMistake: a version that there is not.
         ExportFailure: the model did not pass onnx.checker.
         GraphError, ShapeError, TypeMismatch: a value that fits no input.
     """
-    onnx = load_onnx()
-    verify(graph)
-    given = _check_parameters(graph, parameters or {})
-    size = sum(array.nbytes for array in given.values())
-    if size > LARGEST:
+    draft = _Draft(graph, parameters, opset, ir_version)
+    if draft.nbytes > MOST:
         raise ExportFailure(
-            f"the parameters of {graph.name} take {size} bytes, "
-            f"and an ONNX file holds at most {LARGEST}",
-            fix="give fewer values: parameters without one become inputs of the model",
+            f"the parameters and constants of {graph.name} take {draft.nbytes} bytes, "
+            f"and an ONNX model holds at most {MOST} beside its nodes",
+            fix="save it to a file, which puts them in another one beside it",
         )
-    low = lower(graph)
-    leaves = _leaves(low)
-    writer = Writer(low, reserved=[value.name for value in low.inputs] + list(leaves))
-    _write_nodes(writer, low, leaves)
-    for value in low.inputs:
-        if value.name in given:
-            writer.add_initializer(value.name, given[value.name], value.type.dtype)
-    known = {writer.final(name): value for value, name in writer.names.items()}
-    free = [value for value in low.inputs if value.name not in given]
-    proto = onnx.helper.make_graph(
-        writer.nodes(),
-        graph.name,
-        [value_info(value.name, value.type) for value in free],
-        [value_info(name, value.type) for name, value in leaves.items()],
-        list(writer.initializers.values()),
-        value_info=[
-            value_info(name, value.type)
-            for name, value in known.items()
-            if name not in leaves and name not in writer.initializers and value not in free
-        ],
-    )
-    model: ModelProto = onnx.helper.make_model(
-        proto,
-        producer_name="cauce",
-        producer_version=VERSION,
-        ir_version=IR_VERSION,
-        opset_imports=[onnx.helper.make_opsetid("", OPSET)],
-    )
-    _check(model)
+    model = draft.model()
+    _check(model, model.graph.name)
     return model
 
 
 def save(
-    graph: Graph, parameters: Mapping[str, object] | None, path: str | os.PathLike[str]
+    graph: Graph,
+    parameters: Mapping[str, object] | None,
+    path: str | os.PathLike[str],
+    *,
+    opset: int | None = None,
+    ir_version: int | None = None,
+    external_above: int | None = None,
 ) -> None:
     """Export to a file. A file that is there already stays whole unless the export succeeds.
 
+    Parameters and constants of more than ``external_above`` bytes (nearly 2 GiB, which is what an
+    ONNX file holds, where None) go to a file beside it, ``name.onnx.<hash>.data``; that of an
+    earlier export to ``path`` is removed.
+
     Raises:
-        As :func:`export`, and OSError where the file cannot be written.
+        As :func:`export`, and OSError where a file cannot be written.
     """
-    data = export(graph, parameters).SerializeToString(deterministic=True)
-    with replacing(path) as beside:
-        beside.write_bytes(data)
+    draft = _Draft(graph, parameters, opset, ir_version)
+    asked = MOST if external_above is None else integer(external_above, "external_above")
+    place = resolved(path)
+    if draft.nbytes <= min(asked, MOST):
+        model = draft.model()
+        _check(model, graph.name)
+        with replacing(place) as beside:
+            beside.write_bytes(model.SerializeToString(deterministic=True))
+        remove_others(place, None)
+        return
+    data = DataFile(draft.initializers)
+    own = data.path(place)
+    earlier = own.exists()
+    data.write(own)
+    try:
+        with replacing(place) as beside:
+            model = draft.model(data, own.name)
+            beside.write_bytes(model.SerializeToString(deterministic=True))
+            _check(str(beside), graph.name)
+    except BaseException:
+        if not earlier:
+            own.unlink(missing_ok=True)
+        raise
+    remove_others(place, own)
+
+
+class _Draft:
+    """All that a model consists of, before it is known where its initializers lie."""
+
+    def __init__(
+        self,
+        graph: Graph,
+        parameters: Mapping[str, object] | None,
+        opset: int | None,
+        ir_version: int | None,
+    ) -> None:
+        load_onnx()
+        self._opset, self._ir_version = choose(opset, ir_version)
+        verify(graph)
+        given = _check_parameters(graph, parameters or {})
+        low = lower(graph)
+        self._leaves = _leaves(low)
+        reserved = [value.name for value in low.inputs] + list(self._leaves)
+        self._writer = Writer(low, reserved, self._opset)
+        _write_nodes(self._writer, low, self._leaves)
+        for value in low.inputs:
+            if value.name in given:
+                self._writer.add_initializer(value.name, given[value.name], value.type.dtype)
+        self._name = graph.name
+        self._free = [value for value in low.inputs if value.name not in given]
+        self.initializers = self._writer.initializers
+        self.nbytes = nbytes(self.initializers)
+
+    def model(self, data: DataFile | None = None, location: str = "") -> ModelProto:
+        """The model; what ``data`` holds lies in the file ``location``.
+
+        Raises:
+            UnsupportedOp: a node that is not in the opset.
+        """
+        from onnx import helper
+
+        writer, leaves = self._writer, self._leaves
+        known = {writer.final(name): value for value, name in writer.names.items()}
+        told = {*leaves, *writer.initializers}
+        model: ModelProto = helper.make_model(
+            helper.make_graph(
+                writer.nodes(),
+                self._name,
+                [value_info(value.name, value.type) for value in self._free],
+                [value_info(name, value.type) for name, value in leaves.items()],
+                [
+                    (data and data.tensor(name, location)) or tensor(name, array, dtype)
+                    for name, (array, dtype) in self.initializers.items()
+                ],
+                value_info=[
+                    value_info(name, value.type)
+                    for name, value in known.items()
+                    if name not in told and value not in self._free
+                ],
+            ),
+            producer_name="cauce",
+            producer_version=VERSION,
+            ir_version=self._ir_version,
+            opset_imports=[helper.make_opsetid("", self._opset)],
+        )
+        check_opset(model, self._opset)
+        if self._ir_version < _METADATA:
+            for node in model.graph.node:
+                del node.metadata_props[:]
+        return model
 
 
 def _check_parameters(graph: Graph, parameters: Mapping[str, object]) -> dict[str, Array]:
@@ -152,14 +228,14 @@ def _write_nodes(writer: Writer, graph: Graph, leaves: Mapping[str, Value]) -> N
             writer.alias(writer.names[value], name)
 
 
-def _check(model: ModelProto) -> None:
-    """Run onnx.checker with strict shape inference."""
+def _check(model: ModelProto | str, name: str) -> None:
+    """Run onnx.checker with strict shape inference on a model, or on a file and what is beside."""
     from onnx import checker
 
     try:
         checker.check_model(model, full_check=True)
     except Exception as error:  # onnx raises what its C++ and protobuf do
         raise ExportFailure(
-            f"onnx.checker refuses the model of {model.graph.name}: {error}",
+            f"onnx.checker refuses the model of {name}: {error}",
             fix="this is a mistake in an export rule of backends/onnx: please report it",
         ) from error

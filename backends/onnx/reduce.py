@@ -44,7 +44,7 @@ def _argmax(w: Writer, op: ArgMax, node: Node, x: str) -> str:
 def _reduce(w: Writer, op_type: str, op: Reduction, node: Node, x: str) -> str:
     axes = normalize_axes(op.axes, node.operands[0].type.rank, op.name)
     # An empty list of axes would mean all of them.
-    return w(op_type, x, w.ints(axes), keepdims=int(op.keepdims)) if axes else w("Identity", x)
+    return w.reduce(op_type, x, axes, keepdims=op.keepdims) if axes else w("Identity", x)
 
 
 def _ordered(w: Writer, x: str) -> str:

@@ -53,19 +53,23 @@ def element_type(dtype: DType) -> int:
 
 
 def tensor(name: str, array: Array, dtype: DType) -> TensorProto:
-    """``array``, carried as :class:`DType` says, as the tensor ``name``.
+    """``array``, carried as :class:`DType` says, as the tensor ``name``."""
+    from onnx import TensorProto
+
+    return TensorProto(
+        name=name, data_type=element_type(dtype), dims=array.shape, raw_data=raw(array, dtype)
+    )
+
+
+def raw(array: Array, dtype: DType) -> bytes:
+    """The elements of ``array``, carried as :class:`DType` says, in ONNX's order of bytes.
 
     A bfloat16 is the upper half of the float32 that carries it.
     """
-    from onnx import TensorProto
-
     carried = np.ascontiguousarray(array, dtype=dtype.numpy)
     if dtype is DType.BF16:
         carried = (carried.view(np.uint32) >> np.uint32(16)).astype(np.uint16)
-    little = carried.astype(carried.dtype.newbyteorder("<"), copy=False)
-    return TensorProto(
-        name=name, data_type=element_type(dtype), dims=array.shape, raw_data=little.tobytes()
-    )
+    return carried.astype(carried.dtype.newbyteorder("<"), copy=False).tobytes()
 
 
 def value_info(name: str, type_: TensorType) -> ValueInfoProto:

@@ -12,10 +12,11 @@ import numpy as np
 from ...ir import Array, Dim, DimExpr, DType, Graph, Literal, Node, Value, symbol
 from ...ir.dims import FloorDiv, Symbol
 from ...ir.errors import ExportFailure
-from .tensors import element_type, tensor
+from .tensors import element_type
+from .versions import OPSET
 
 if TYPE_CHECKING:
-    from onnx import NodeProto, TensorProto
+    from onnx import NodeProto
 
 # Constants of at most this many elements are named by their contents.
 _NAMED_BY_VALUE = 8
@@ -42,15 +43,17 @@ class Writer:
     Args:
         graph: the graph that is exported; its inputs give the sizes of symbolic dimensions.
         reserved: tensor names that are spoken for.
+        opset: the version of the operators.
 
     Attributes:
         names: the tensor that holds each value.
-        initializers: constants and given parameters by name.
+        initializers: constants and given parameters by name, carried as their dtypes say.
     """
 
-    def __init__(self, graph: Graph, reserved: Collection[str]) -> None:
+    def __init__(self, graph: Graph, reserved: Collection[str], opset: int = OPSET) -> None:
         self.names: dict[Value, str] = {value: value.name for value in graph.inputs}
-        self.initializers: dict[str, TensorProto] = {}
+        self.initializers: dict[str, tuple[Array, DType]] = {}
+        self._opset = opset
         self._graph = graph
         self._records: list[_Record] = []
         self._taken = set(reserved)
@@ -159,12 +162,18 @@ class Writer:
 
     def add_initializer(self, name: str, array: Array, dtype: DType) -> str:
         """An initializer with a name that is reserved already; returns the name."""
-        self.initializers[name] = tensor(name, array, dtype)
+        self.initializers[name] = (array, dtype)
         return name
 
     def cast(self, x: str, to: DType) -> str:
         """``x`` converted to another dtype."""
         return self("Cast", x, to=element_type(to))
+
+    def reduce(self, op_type: str, x: str, axes: Sequence[int], *, keepdims: bool) -> str:
+        """A reduction over axes, which were an attribute before opset 18 (ReduceSum: 13)."""
+        if self._opset >= 18 or op_type == "ReduceSum":
+            return self(op_type, x, self.ints(axes), keepdims=int(keepdims))
+        return self(op_type, x, axes=axes, keepdims=int(keepdims))
 
     # ---- sizes ---------------------------------------------------------------------------------
 
@@ -184,6 +193,12 @@ class Writer:
             with self._scope(f"{self._graph.name}~{dim}", {}):
                 self._sizes[dim] = self._compute(dim)
         return self._sizes[dim]
+
+    def length(self, x: str, axis: int) -> str:
+        """An i64 vector of one element, how long ``x`` is along an axis."""
+        if self._opset >= 15:
+            return self("Shape", x, start=axis, end=axis + 1)
+        return self("Gather", self("Shape", x), self.ints([axis]), axis=0)
 
     def range(self, size: Dim) -> str:
         """The i64 vector 0, 1, ..., size - 1."""
@@ -243,7 +258,7 @@ class Writer:
                     slope, offset = _line(dim, name)
                     if slope == 0 or (not linear and (slope, offset) != (1, 0)):
                         continue
-                    size = self("Shape", self.names[value], start=axis, end=axis + 1)
+                    size = self.length(self.names[value], axis)
                     if offset:
                         size = self("Sub", size, self.size(offset))
                     return size if slope == 1 else self("Div", size, self.size(slope))
