@@ -90,7 +90,7 @@ def _reading(path: str | os.PathLike[str], magic: bytes) -> Iterator[None]:
         yield
     except DataError:
         raise
-    except (ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+    except (ValueError, EOFError, KeyError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(
             f"{os.fspath(path)} cannot be read: {error}",
             fix="fetch or write the file again; it must hold arrays of numbers, not of objects",

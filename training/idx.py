@@ -15,8 +15,7 @@ import math
 import os
 import struct
 import zlib
-from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -33,51 +32,62 @@ _DTYPES: dict[int, np.dtype[Any]] = {
     0x0E: np.dtype(">f8"),
 }
 _GZIP_MAGIC = b"\x1f\x8b"
+_PIECE = 2**20  # bytes that are read at a time
 
 
 def read_idx(path: str | os.PathLike[str]) -> Array:
     """The array in an IDX file, plain or compressed by gzip (known by its content, not its name).
 
+    No more is read, or inflated, than the header announces.
+
     Raises:
         DataError: another format, or more or fewer elements than the header announces.
     """
-    data = _decompressed(Path(existing(path)))
-    if len(data) < 4 or data[:2] != b"\0\0" or data[2] not in _DTYPES:
+    name = existing(path)
+    with open(name, "rb") as plain:
+        zipped = plain.read(2) == _GZIP_MAGIC
+        plain.seek(0)
+        try:
+            return _read(gzip.open(plain) if zipped else plain, name)
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+            raise DataError(
+                f"{path} begins as a gzip file, but does not decompress: {error}",
+                fix="fetch the file again",
+            ) from error
+
+
+def _read(file: IO[bytes], path: str) -> Array:
+    start = file.read(4)
+    if len(start) < 4 or start[:2] != b"\0\0" or start[2] not in _DTYPES:
         codes = ", ".join(f"{code:02x}" for code in _DTYPES)
         raise DataError(
-            f"{path} is no IDX file: it begins with {data[:4].hex(' ') or 'nothing'}, "
+            f"{path} is no IDX file: it begins with {start.hex(' ') or 'nothing'}, "
             f"not with 00 00, a type code ({codes}) and the number of dimensions",
             fix="give the path of an IDX file, as it is or compressed by gzip",
         )
-    dtype, rank = _DTYPES[data[2]], data[3]
-    header = 4 + 4 * rank
-    if len(data) < header:
+    dtype, rank = _DTYPES[start[2]], start[3]
+    sizes = file.read(4 * rank)
+    if len(sizes) < 4 * rank:
         raise DataError(
-            f"{path} is truncated: a header of {rank} dimensions takes {header} bytes, "
-            f"the file holds {len(data)}",
+            f"{path} is truncated: a header of {rank} dimensions takes {4 + 4 * rank} bytes, "
+            f"the file holds {4 + len(sizes)}",
             fix="fetch the file again",
         )
-    shape = struct.unpack(f">{rank}I", data[4:header])
-    expected, found = math.prod(shape) * dtype.itemsize, len(data) - header
-    if found != expected:
+    shape = struct.unpack(f">{rank}I", sizes)
+    expected = math.prod(shape) * dtype.itemsize
+    content = bytearray()
+    while len(content) <= expected:  # one byte more shows that the file is too long
+        piece = file.read(min(_PIECE, expected + 1 - len(content)))
+        if not piece:
+            break
+        content += piece
+    if len(content) != expected:
+        short = len(content) < expected
         raise DataError(
-            f"{path} {'is truncated' if found < expected else 'is too long'}: its header announces "
+            f"{path} is {'truncated' if short else 'too long'}: its header announces "
             f"{' x '.join(map(str, shape))} elements of {dtype.name}, {expected} bytes, "
-            f"{found} follow",
+            f"{len(content) if short else 'more'} follow",
             fix="fetch the file again",
         )
-    array = np.frombuffer(data, dtype, offset=header).reshape(shape)
+    array = np.frombuffer(content, dtype).reshape(shape)
     return array.astype(dtype.newbyteorder("="))
-
-
-def _decompressed(path: Path) -> bytes:
-    data = path.read_bytes()
-    if not data.startswith(_GZIP_MAGIC):
-        return data
-    try:
-        return gzip.decompress(data)
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise DataError(
-            f"{path} begins as a gzip file, but does not decompress: {error}",
-            fix="fetch the file again",
-        ) from error

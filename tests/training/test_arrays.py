@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -127,3 +128,21 @@ def test_other_files_are_refused_by_how_they_begin(tmp_path: Path) -> None:
         load_npz(tmp_path / "empty")
     with pytest.raises(FileNotFoundError):
         load_npz(tmp_path / "absent.npz")
+
+
+def test_a_size_that_no_memory_holds_is_refused(tmp_path: Path) -> None:
+    """30 TB by the header, 100 bytes in the file."""
+    header: dict[str, Any] = {"descr": "|u1", "fortran_order": False}
+    path = tmp_path / "huge.npy"
+    with path.open("wb") as file:
+        header["shape"] = (10**6, 3, 10**4, 10**3)
+        np.lib.format.write_array_header_1_0(file, header)
+        file.write(bytes(100))
+    with pytest.raises(DataError, match=r"huge.npy cannot be read"):
+        load_npy(path, path)
+    archive = tmp_path / "huge.npz"
+    with zipfile.ZipFile(archive, "w") as whole:
+        for name in ("images", "labels"):
+            whole.write(path, f"{name}.npy")
+    with pytest.raises(DataError, match=r"huge.npz cannot be read"):
+        load_npz(archive)

@@ -6,6 +6,7 @@ import gzip
 import itertools
 import struct
 import sys
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -316,7 +317,7 @@ def test_a_pair_of_idx_files_makes_a_data_set(tmp_path: Path, compress: bool) ->
             "truncated.*3 x 2 x 4 elements of uint8, 24 bytes, 23 follow",
             id="truncated",
         ),
-        pytest.param(idx_bytes(PIXELS) + b"\0", "too long.*24 bytes, 25 follow", id="long"),
+        pytest.param(idx_bytes(PIXELS) + b"\0", "too long.*24 bytes, more follow", id="long"),
         pytest.param(b"\0\0\x08\x02" + b"\xff" * 8, "4294967295 x 4294967295 elements", id="huge"),
         pytest.param(gzip.compress(idx_bytes(PIXELS))[:-9], "does not decompress", id="gzip cut"),
         pytest.param(
@@ -330,6 +331,33 @@ def test_a_file_that_is_no_idx_is_refused(tmp_path: Path, content: bytes, messag
         read_idx(path)
     assert str(path) in str(caught.value)
     assert caught.value.fix
+
+
+def test_no_more_is_inflated_than_the_header_announces(tmp_path: Path) -> None:
+    """64 MB of zeros in 64 kB: what is too long is known after the first byte too many."""
+    bomb = gzip.compress(idx_bytes(PIXELS) + bytes(64_000_000))
+    path = write(tmp_path / "bomb.gz", bomb)
+    tracemalloc.start()
+    try:
+        with pytest.raises(DataError, match=r"too long.*24 bytes, more follow"):
+            read_idx(path)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 1_000_000
+
+
+def test_no_memory_is_taken_on_the_word_of_a_header(tmp_path: Path) -> None:
+    header = b"\0\0\x08\x02" + b"\xff" * 8
+    path = write(tmp_path / "huge", header + bytes(100), compress=True)
+    tracemalloc.start()
+    try:
+        with pytest.raises(DataError, match=r"truncated.* 100 follow"):
+            read_idx(path)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 3_000_000
 
 
 @pytest.mark.parametrize(
