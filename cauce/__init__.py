@@ -18,6 +18,7 @@ __all__ = [
     "Adam",
     "AdamW",
     "CauceError",
+    "CauceWarning",
     "ClipNorm",
     "ClipValue",
     "Dataset",
@@ -55,7 +56,7 @@ if TYPE_CHECKING:
     from .frontends.model import Model, load
     from .frontends.network import Network, network
     from .ir import Graph, parse, verify
-    from .ir.errors import CauceError
+    from .ir.errors import CauceError, CauceWarning
     from .ir.version import VERSION as __version__
     from .passes.gradient_clipping import ClipNorm, ClipValue
     from .passes.optimizers import SGD, Adam, AdamW
@@ -68,6 +69,7 @@ else:
         "Adam": "passes.optimizers:Adam",
         "AdamW": "passes.optimizers:AdamW",
         "CauceError": "ir.errors:CauceError",
+        "CauceWarning": "ir.errors:CauceWarning",
         "ClipNorm": "passes.gradient_clipping:ClipNorm",
         "ClipValue": "passes.gradient_clipping:ClipValue",
         "Dataset": "training.data:Dataset",

@@ -124,6 +124,10 @@ class MissingExtra(CauceError, ImportError):
     """An optional dependency that is not installed; ``fix`` is the install command."""
 
 
+class CauceWarning(UserWarning):
+    """What is done as asked, but may not be what was meant."""
+
+
 def install(package: str) -> str:
     """The command that installs an optional package, in a version that cauce works with.
 

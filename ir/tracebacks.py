@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from functools import wraps
 from inspect import isgeneratorfunction
 from types import FunctionType, TracebackType
 from typing import Any, TypeVar
 
-from .errors import CauceError
+from .errors import CauceError, CauceWarning
 from .location import here, is_user_frame
 
 SWITCH = "CAUCE_FULL_TRACEBACK"
@@ -84,6 +85,14 @@ def _guarded(function: F) -> F:
             raise
 
     return entries if isgeneratorfunction(function) else entry  # type: ignore[return-value]
+
+
+def warn(what: str, fix: str) -> None:
+    """Warn of what is done as asked, at the user's own line."""
+    level, frame = 1, sys._getframe(0)
+    while frame.f_back is not None and not is_user_frame(frame):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(f"{what}\n  fix: {fix}", CauceWarning, stacklevel=level)
 
 
 def end_in_user_code(error: CauceError | OSError) -> None:

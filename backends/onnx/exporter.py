@@ -6,11 +6,12 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from ...ir import Array, Graph, Input, Role, Value, verify
+from ...ir import Array, DType, Graph, Input, Role, Value, verify
 from ...ir.attributes import integer
 from ...ir.errors import CauceError, ExportFailure, GraphError
 from ...ir.evaluate import bind_symbols, check_feed
 from ...ir.files import replacing, resolved
+from ...ir.tracebacks import warn
 from ...ir.version import VERSION
 from .external import MOST, DataFile, nbytes, remove_others
 from .lower import lower
@@ -24,6 +25,11 @@ if TYPE_CHECKING:
 
 # The IR version that brought metadata of nodes.
 _METADATA = 10
+
+
+# What ONNX computes in f64 too, and ONNX Runtime 1.32 does not. (Other operators that it lacks in
+# f64 are decomposed by their rules; these have no other form.)
+_NOT_IN_F64 = frozenset({"AveragePool", "Conv", "ConvTranspose"})
 
 
 def export(
@@ -128,7 +134,7 @@ class _Draft:
         self._leaves = _leaves(low)
         reserved = [value.name for value in low.inputs] + list(self._leaves)
         self._writer = Writer(low, reserved, self._opset)
-        _write_nodes(self._writer, low, self._leaves)
+        _warn_of_f64(graph.name, _write_nodes(self._writer, low, self._leaves))
         for value in low.inputs:
             if value.name in given:
                 self._writer.add_initializer(value.name, given[value.name], value.type.dtype)
@@ -208,13 +214,18 @@ def _leaves(graph: Graph) -> dict[str, Value]:
     return {**graph.outputs, **updates}
 
 
-def _write_nodes(writer: Writer, graph: Graph, leaves: Mapping[str, Value]) -> None:
-    """Write every node by its rule, and let each leaf be a tensor of its own name."""
+def _write_nodes(writer: Writer, graph: Graph, leaves: Mapping[str, Value]) -> dict[str, list[str]]:
+    """Write every node by its rule, and let each leaf be a tensor of its own name.
+
+    Returns the paths of the nodes that no runtime is known to run, by ONNX operator.
+    """
+    unknown: dict[str, list[str]] = {}
     wanted: dict[Value, str] = {}
     for name, value in leaves.items():
         wanted.setdefault(value, name)
     for node in graph.nodes:
         operands = [writer.names[value] for value in node.operands]
+        before = len(writer.op_types)
         with writer.at(node):
             try:
                 made = RULES[type(node.op)].write(writer, node.op, node, *operands)
@@ -223,9 +234,28 @@ def _write_nodes(writer: Writer, graph: Graph, leaves: Mapping[str, Value]) -> N
                 raise
             for value, name in zip(node.results, (made,) if isinstance(made, str) else made):
                 writer.bind(value, name, wanted.get(value))
+        if any(value.type.dtype is DType.F64 for value in node.operands):
+            for op_type in _NOT_IN_F64.intersection(writer.op_types[before:]):
+                unknown.setdefault(op_type, []).append(node.path)
     for name, value in leaves.items():
         if writer.final(writer.names[value]) != name:
             writer.alias(writer.names[value], name)
+    return unknown
+
+
+def _warn_of_f64(name: str, unknown: Mapping[str, list[str]]) -> None:
+    """Warn of operators that ONNX has in f64, and that no runtime is known to have."""
+    if not unknown:
+        return
+    layers = "; ".join(
+        f"{op_type} of {', '.join(paths[:3])}{', ...' * (len(paths) > 3)}"
+        for op_type, paths in sorted(unknown.items())
+    )
+    warn(
+        f"the model of {name} is valid ONNX, but ONNX Runtime will not load it: "
+        f"it does not compute in f64 what this model does ({layers})",
+        fix="make the network in f32, init(..., dtype='f32'); onnx.reference runs it as it is",
+    )
 
 
 def _check(model: ModelProto | str, name: str) -> None:

@@ -120,6 +120,11 @@ class Writer:
         """The name that the tensor called ``name`` while writing has in the model."""
         return self._renamed.get(name, name)
 
+    @property
+    def op_types(self) -> list[str]:
+        """The ONNX operators of the nodes so far, in order."""
+        return [record.op_type for record in self._records]
+
     def unique(self, name: str) -> str:
         """``name``, with a number where it is taken; it is taken from now on."""
         found, count = name, 0

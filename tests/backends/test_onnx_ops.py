@@ -103,6 +103,7 @@ def test_sizes_known_only_at_run_time(op: type[Op]) -> None:
 
 
 @every_op
+@pytest.mark.filterwarnings("ignore:the model of sample is valid ONNX:cauce.CauceWarning")
 def test_float64_keeps_its_digits(op: type[Op]) -> None:
     @given(strategy(op))
     def check(sample: Sample) -> None:
