@@ -56,7 +56,7 @@ def read_idx(path: str | os.PathLike[str]) -> Array:
             ) from error
 
 
-def _read(file: IO[bytes], path: str) -> Array:
+def _read(file: IO[bytes] | gzip.GzipFile, path: str) -> Array:
     start = file.read(4)
     if len(start) < 4 or start[:2] != b"\0\0" or start[2] not in _DTYPES:
         codes = ", ".join(f"{code:02x}" for code in _DTYPES)
