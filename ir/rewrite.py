@@ -273,14 +273,16 @@ def decompose(node: Node) -> None:
     rewrite_node(node, lambda b: node.op.decompose(b, *operands))
 
 
-def decompose_unless(graph: Graph, known: Callable[[Node], bool], lacks: str, remedy: str) -> None:
+def decompose_unless(
+    graph: Graph, known: Callable[[Node], bool], lacks: str, remedy: Callable[[Op], str]
+) -> None:
     """Decompose composites until every node is known: how backends lower a graph.
 
     Args:
         graph: is changed.
         known: whether a node can stay as it is.
         lacks: begins the message for a primitive that is not known: ``"X has no kernel"``.
-        remedy: what to write for its class: ``"add one in backends/x: @kernel"``.
+        remedy: says what to write for its class: ``"add one in backends/x: @kernel(Relu)"``.
 
     Raises:
         UnsupportedOp: a primitive that is not known.
@@ -290,8 +292,7 @@ def decompose_unless(graph: Graph, known: Callable[[Node], bool], lacks: str, re
             if not node.op.is_composite:
                 raise UnsupportedOp(
                     f"{lacks} for {node.op.name}",
-                    fix="give it a decompose into other ops, or "
-                    f"{remedy}({type(node.op).__name__})",
+                    fix=f"give it a decompose into other ops, or {remedy(node.op)}",
                     path=node.path,
                     loc=node.loc,
                 )

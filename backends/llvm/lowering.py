@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...ir import Graph, Value
+from ...ir import Graph, Op, Value
 from ...ir.errors import UnsupportedOp
 from ...ir.ops import shape
 from ...ir.ops.fused import Kernel
@@ -34,7 +34,7 @@ def lower(graph: Graph, target: Target) -> Graph:
         graph,
         lambda node: type(node.op) in EMITTERS.keys() - {Kernel},
         "the llvm backend has no kernel",
-        "add one in backends/llvm: @emits",
+        _remedy,
     )
     nest_concats(graph)
     form_kernels(graph)
@@ -42,6 +42,17 @@ def lower(graph: Graph, target: Target) -> Graph:
     put_indices_first(graph)
     check_layouts(graph)
     return graph
+
+
+def _remedy(op: Op) -> str:
+    """Where the code of an op is written: elementwise ops have rules, as parts of any loop."""
+    name = type(op).__name__
+    if op.elementwise:
+        return (
+            f"a rule on vectors: {name} in _RULES of backends/llvm/elements.py and in _MAPS of "
+            "maps.py beside it (docs/recipes/add-an-op.md)"
+        )
+    return f"add one in backends/llvm: @emits({name})"
 
 
 def nest_concats(graph: Graph) -> None:

@@ -43,7 +43,7 @@ def lower(graph: Graph) -> Graph:
         graph,
         lambda node: type(node.op) in KERNELS,
         "the numpy backend has no kernel",
-        "add one in backends/numpy: @kernel",
+        lambda op: f"add one in backends/numpy: @kernel({type(op).__name__})",
     )
     apply_rules(graph, RULES)
     return graph

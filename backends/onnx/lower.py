@@ -19,7 +19,10 @@ def lower(graph: Graph) -> Graph:
     """
     graph = graph.copy()
     decompose_unless(
-        graph, _has_rule, "the ONNX export has no rule", "add one in backends/onnx: @exports"
+        graph,
+        _has_rule,
+        "the ONNX export has no rule",
+        lambda op: f"add one in backends/onnx: @exports({type(op).__name__})",
     )
     for node in graph.nodes_reversed:
         if not any(value.users or graph.leaves(value) for value in node.results):
