@@ -12,6 +12,10 @@ from .mistake import mistake
     says=("stride", "at least 1", "got 0"),
     fix="stride=2",
     line="return nn.conv2d(image, 16, 3, stride=0)",
+    mended=(
+        "return nn.conv2d(image, 16, 3, stride=2)",
+        "return nn.conv2d(image, 16, 3, stride=(2, 1))",
+    ),
 )
 def stride_zero():
     """A stride of 0"""
@@ -29,6 +33,10 @@ def stride_zero():
     says=("kernel_size", "a pair of ints", "(3, 3, 3)"),
     fix="rows first",
     line="return nn.conv2d(image, 16, (3, 3, 3))",
+    mended=(
+        "return nn.conv2d(image, 16, kernel_size=2)",
+        "return nn.conv2d(image, 16, kernel_size=(2, 1))",
+    ),
 )
 def kernel_of_three():
     """A kernel of three sizes"""
@@ -46,6 +54,9 @@ def kernel_of_three():
     says=("out_channels", "int of at least 1", "got 32.0"),
     fix="x // y in place of x / y",
     line="return nn.conv2d(image, 64 * width, 3)",
+    mended="""\
+x = 64 * width
+return nn.conv2d(image, int(x), 3)""",
 )
 def channels_that_are_no_int():
     """Channels computed as a float"""
@@ -63,6 +74,7 @@ def channels_that_are_no_int():
     says="no padding 'full'",
     fix="'same', 'valid' or numbers",
     line='return nn.conv2d(image, 16, 3, padding="full")',
+    mended="return nn.conv2d(image, 16, 3, padding=1)",
 )
 def unknown_padding():
     """A padding that does not exist"""
@@ -131,6 +143,7 @@ def momentum_of_batch_norm():
     says=("conv1.weight", "function", "got 0.01"),
     fix="nn.init.constant(0.1)",
     line="return nn.conv2d(image, 16, 3, weight_init=0.01)",
+    mended="return nn.conv2d(image, 16, 3, weight_init=nn.init.constant(0.1))",
 )
 def number_as_initializer():
     """A number where a way to initialise is asked for"""
@@ -165,6 +178,9 @@ def array_into_a_layer():
     says="concat takes a list of tensors, got <Tensor image: f32[N,3,32,32]>",
     fix="concat([a, b])",
     line="return nn.concat(image, image)",
+    mended="""\
+a, b = image, image
+return nn.concat([a, b])""",
 )
 def concat_without_a_list():
     """Tensors to put side by side, but not as a list"""

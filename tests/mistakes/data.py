@@ -13,6 +13,9 @@ from .mistake import mistake
     says=("[N, C, H, W]", "(100, 28, 28)"),
     fix="images[:, None]",
     line='Dataset(np.zeros((100, 28, 28)), np.zeros(100, int), ("a", "b"))',
+    mended="""\
+images = np.zeros((100, 28, 28))
+Dataset(images[:, None], np.zeros(100, int), ("a", "b"))""",
 )
 def images_without_channels():
     """Grey images without a channel axis"""
@@ -25,10 +28,44 @@ def images_without_channels():
     says=("labels are [N] integers", "float64 of shape (6, 3)"),
     fix="argmax(axis=1)",
     line="Dataset(images, np.eye(3)[labels], data.classes)",
+    mended="""\
+labels = np.eye(3)[labels]
+Dataset(images, labels.argmax(axis=1), data.classes)""",
 )
 def one_hot_rows():
     """One-hot rows as labels"""
     Dataset(images, np.eye(3)[labels], data.classes)
+
+
+@mistake(
+    DataError,
+    ValueError,
+    says="labels are [N] integers, got <U3 of shape (6,)",
+    fix="np.unique(labels, return_inverse=True)",
+    line='Dataset(images, np.array(["owl", "cat", "dog"] * 2), data.classes)',
+    mended="""\
+labels = np.array(["owl", "cat", "dog"] * 2)
+classes, labels = np.unique(labels, return_inverse=True)
+assert Dataset(images, labels, classes).labels.tolist() == [2, 0, 1, 2, 0, 1]""",
+)
+def names_as_labels():
+    """Names as labels"""
+    Dataset(images, np.array(["owl", "cat", "dog"] * 2), data.classes)
+
+
+@mistake(
+    DataError,
+    ValueError,
+    says="images are [N, C, H, W], got an array of shape (32, 32, 3)",
+    fix="images.transpose(2, 0, 1)[None]",
+    line='Dataset(np.zeros((32, 32, 3)), [0], ("cat", "dog"))',
+    mended="""\
+images = np.zeros((32, 32, 3))
+Dataset(images.transpose(2, 0, 1)[None], [0], ("cat", "dog"))""",
+)
+def one_photograph():
+    """A single image, channels last"""
+    Dataset(np.zeros((32, 32, 3)), [0], ("cat", "dog"))
 
 
 @mistake(
@@ -111,6 +148,9 @@ def folder_of_one_class():
     says="photos.npz has no array called 'images', only x_train, y_train",
     fix="images='x_train'",
     line='load_npz("photos.npz")',
+    mended="""\
+path = "photos.npz"
+load_npz(path, images='x_train', labels='y_train')""",
 )
 def arrays_of_other_names():
     """Arrays under other names"""

@@ -1,7 +1,14 @@
 """Files and packages that are missing"""
 
 from cauce import models
-from cauce.ir.errors import DataError, GraphError, MissingExtra, MissingFile, ShapeError
+from cauce.ir.errors import (
+    AttributeMistake,
+    DataError,
+    GraphError,
+    MissingExtra,
+    MissingFile,
+    ShapeError,
+)
 from cauce.training import History, load_digits, load_image_folder, plot_history
 
 from .common import Path, cauce, data, model, net
@@ -14,6 +21,7 @@ from .mistake import mistake
     says="there is no file digits.safetensor",
     fix="did you mean digits.safetensors?",
     line='cauce.load("digits.safetensor")',
+    mended='cauce.load("digits.safetensors")',
 )
 def misspelt_file():
     """A file name, misspelt"""
@@ -27,6 +35,9 @@ def misspelt_file():
     says="there is no folder models to write digits.safetensors in",
     fix="Path('models').mkdir(parents=True)",
     line='model.save("models/digits.safetensors")',
+    mended="""\
+Path('models').mkdir(parents=True)
+model.save("models/digits.safetensors")""",
 )
 def missing_folder():
     """A folder that is not there"""
@@ -49,11 +60,81 @@ def damaged_model():
 
 
 @mistake(
+    MissingFile,
+    FileNotFoundError,
+    says="models is a folder, not a file",
+    fix="name a file in it",
+    line='model.save("models")',
+)
+def folder_as_a_file():
+    """The name of a folder where a file is written"""
+    Path("models").mkdir()
+    model.save("models")
+
+
+@mistake(
+    DataError,
+    ValueError,
+    says="net.pth is a file of PyTorch",
+    fix="weights_only=True",
+    line='cauce.load("net.pth")',
+    mended="""\
+from types import SimpleNamespace
+from cauce import models
+
+torch = SimpleNamespace(load=lambda path, map_location, weights_only: model.state_dict())
+models.load_torch_weights(model, torch.load('net.pth', map_location='cpu', weights_only=True))""",
+)
+def file_of_pytorch():
+    """A file of PyTorch's"""
+    Path("net.pth").write_bytes(b"PK")
+    cauce.load("net.pth")
+
+
+@mistake(
+    DataError,
+    ValueError,
+    says="net.onnx is an ONNX file, which cauce writes but does not read",
+    fix="onnx.load('net.onnx')",
+    line='cauce.load("net.onnx")',
+    mended="""\
+import onnx
+
+model.load_state_dict({t.name: onnx.numpy_helper.to_array(t) for t in onnx.load('net.onnx')\
+.graph.initializer if t.name in model.values})""",
+)
+def onnx_file_as_a_model():
+    """An ONNX file loaded as a model"""
+    cauce.export_onnx(model, "net.onnx")
+    cauce.load("net.onnx")
+
+
+@mistake(
+    AttributeMistake,
+    ValueError,
+    says="opset must be from 13 to",
+    fix="opset=13",
+    line='cauce.export_onnx(model, "net.onnx", opset=9)',
+    mended='cauce.export_onnx(model, "net.onnx", opset=13)',
+)
+def opset_that_is_too_old():
+    """An opset that is too old"""
+    cauce.export_onnx(model, "net.onnx", opset=9)
+
+
+@mistake(
     GraphError,
     ValueError,
     says=("holds no cauce model", "'cauce-checkpoint-1'"),
     fix="Trainer.resume takes checkpoints",
     line="cauce.load(checkpoint)",
+    mended="""\
+from cauce import models
+from safetensors.numpy import save_file
+
+path = "weights.safetensors"
+save_file(model.state_dict(), path)
+models.load_torch_weights(model, path)""",
 )
 def checkpoint_as_a_model():
     """A checkpoint loaded as a model"""
@@ -70,6 +151,9 @@ def checkpoint_as_a_model():
     says=("2 weights of lenet5 have another shape", "[10, 84]", "given [1000, 84]"),
     fix="classes=1000",
     line="models.load_torch_weights(lenet, other.state_dict())",
+    mended="""\
+lenet = models.lenet5.init(image=("N", 1, 32, 32), classes=1000)
+models.load_torch_weights(lenet, other.state_dict())""",
 )
 def weights_for_another_number_of_classes():
     """Published weights for another number of classes"""

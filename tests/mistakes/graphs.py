@@ -19,6 +19,7 @@ from .mistake import mistake
     says="graph net has no value called 'conv2'",
     fix="did you mean conv1",
     line='model.graph.value("conv2")',
+    mended='model.graph.value("conv1")',
 )
 def unknown_value():
     """A value that the graph does not have"""
@@ -103,7 +104,7 @@ def op_of_a_name_that_is_taken():
     UnsupportedOp,
     NotImplementedError,
     says="the llvm backend has no kernel for swish",
-    fix="@emits(Swish)",
+    fix="Swish in _RULES",
     line="return nn.apply(Swish(), nn.conv2d(image, 4, 3))",
     ends="cauce.compile(model)",
 )
@@ -131,6 +132,17 @@ def op_without_a_kernel():
     fix="@exports(Swish)",
     line="return nn.apply(Swish(), nn.conv2d(image, 4, 3))",
     ends='cauce.export_onnx(model, "net.onnx")',
+    mended="""\
+from cauce.backends.onnx.rules import exports
+
+
+@exports(Swish)
+def swish(w, op, node, x):
+    return w("Mul", x, w("Sigmoid", x))
+
+
+cauce.export_onnx(model, "net.onnx")""",
+    mends='cauce.export_onnx(model, "net.onnx")',
 )
 def op_that_cannot_be_exported():
     """An op of one's own that ONNX does not have"""

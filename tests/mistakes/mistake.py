@@ -50,6 +50,9 @@ class Mistake:
         fix: a part of the remedy.
         line: the text of the user's line that the message shows.
         ends: the text of the last line of the traceback; the same line where None.
+        mended: what stands in the place of a line when the remedy is followed, which is then
+            code: one text, or several where it names several ways.
+        mends: the line in whose place; the one that the message shows where None.
         without: a package that is not installed.
     """
 
@@ -60,6 +63,8 @@ class Mistake:
     fix: str
     line: str
     ends: str | None
+    mended: tuple[str, ...]
+    mends: str | None
     without: str | None
 
     @property
@@ -96,6 +101,17 @@ class Mistake:
         imports = _imports(tree, function)
         code = textwrap.dedent("\n".join(lines[blank:]))
         return "\n".join([*imports, code]), first + blank + 1 - len(imports)
+
+    def follow(self, way: str, folder: Path, names: dict[str, object]) -> None:
+        """Run the code with the remedy in it, in a folder."""
+        code, _ = self.text()
+        old = self.mends or self.line
+        lines = code.splitlines()
+        place = next(number for number, line in enumerate(lines) if line.strip() == old)
+        indent = lines[place].removesuffix(lines[place].lstrip())
+        lines[place : place + 1] = textwrap.indent(way, indent).splitlines()
+        with contextlib.chdir(folder), patch.dict(_REGISTRY):
+            exec(compile("\n".join(lines), f"{self.name}, mended", "exec"), names)
 
     def message(self, error: CauceError) -> str:
         """The message as a user sees it whose file ``example.py`` holds this code alone."""
@@ -135,13 +151,17 @@ def mistake(
     fix: str,
     line: str,
     ends: str | None = None,
+    mended: str | tuple[str, ...] = (),
+    mends: str | None = None,
     without: str | None = None,
 ) -> Callable[[Callable[[], object]], Callable[[], object]]:
     """Decorator: add a function to the table."""
 
     def add(code: Callable[[], object]) -> Callable[[], object]:
         parts = (says,) if isinstance(says, str) else says
-        TABLE.append(Mistake(code, kind, builtin, parts, fix, line, ends, without))
+        ways = (mended,) if isinstance(mended, str) else mended
+        row = Mistake(code, kind, builtin, parts, fix, line, ends, ways, mends, without)
+        TABLE.append(row)
         return code
 
     return add

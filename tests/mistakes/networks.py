@@ -12,6 +12,12 @@ from .mistake import mistake
     says="layers can only be used inside a network",
     fix="@cauce.network",
     line="nn.relu(images)",
+    mended="""\
+@cauce.network
+def rectified(image):
+    return nn.relu(image)
+
+rectified.init(image=("N", 3, 8, 8))""",
 )
 def layer_outside_a_network():
     """A layer used outside a network"""
@@ -24,6 +30,7 @@ def layer_outside_a_network():
     says="network net has no parameters yet",
     fix="net.init(image=(...))",
     line="net(images)",
+    mended='net.init(image=("N", 3, 8, 8))',
 )
 def network_called_with_an_array():
     """A network called with an array"""
@@ -36,6 +43,9 @@ def network_called_with_an_array():
     says=("<Model net: 127 parameters>", "cannot be called"),
     fix="predict = cauce.compile(model)",
     line="model(images)",
+    mended="""\
+array = images
+predict = cauce.compile(model); predict(array)""",
 )
 def model_called():
     """A model called with an array"""
@@ -48,6 +58,10 @@ def model_called():
     says="a symbolic tensor has no truth value",
     fix="nn.where",
     line="if image.mean() > 0.5:",
+    mended="""\
+condition, a, b = image.mean() > 0.5, 1 - image, image
+image = nn.where(condition, a, b)
+if True:""",
 )
 def truth_of_a_tensor():
     """A decision by the value of a tensor"""
@@ -85,6 +99,9 @@ def network_without_an_output():
     says="two layers called 'head'",
     fix="a name of its own",
     line='b = nn.linear(x, 4, name="head")',
+    mended="""\
+with nn.scope("second"):
+    b = nn.linear(x, 4, name="head")""",
 )
 def two_layers_of_one_name():
     """Two layers of one name"""
@@ -129,6 +146,7 @@ def tensor_of_another_network():
     says=("network net", "no argument called clases"),
     fix="did you mean classes?",
     line='net.init(image=("N", 3, 8, 8), clases=10)',
+    mended='net.init(image=("N", 3, 8, 8), classes=10)',
 )
 def misspelt_option():
     """An option of a network, misspelt"""
@@ -153,6 +171,7 @@ def input_without_a_shape():
     says="the shape of input image must be a tuple, got 224",
     fix='image=("N", 3, 32, 32)',
     line="net.init(image=224)",
+    mended='net.init(image=("N", 3, 32, 32))',
 )
 def shape_as_a_number():
     """A shape as one number"""

@@ -13,6 +13,22 @@ _MORE = re.compile(
 )
 
 
+# The types of values in messages look like indices.
+_TYPE = re.compile(r"(?:bool|bf16|[iuf]\d+)\[.*\]")
+
+
+def remedies_in(text: str) -> list[str]:
+    """What a remedy gives to copy: its code, and the first name that it proposes."""
+    proposed = re.match(r"did you mean %?([^,?]+)", text)
+    return [proposed[1]] if proposed else code_in(text)
+
+
+def stands_in(piece: str, code: str) -> bool:
+    """Whether code holds a piece as it is, with anything for ``...`` and either quotes."""
+    pattern = re.escape(piece.replace("'", '"')).replace(re.escape("..."), ".*")
+    return re.search(pattern, code.replace("'", '"'), re.DOTALL) is not None
+
+
 def code_in(text: str) -> list[str]:
     """The pieces of a remedy that are code: calls, indices, arguments with values, statements.
 
@@ -27,7 +43,7 @@ def code_in(text: str) -> list[str]:
     while match := _START.search(text, place):
         place = _end(text, match.end())
         piece = text[match.start() : place].rstrip(".:")
-        if set("([{=") & set(piece) and _is_code(piece):
+        if set("([{=") & set(piece) and not _TYPE.fullmatch(piece) and _is_code(piece):
             found.append(piece)
     return found
 

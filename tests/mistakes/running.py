@@ -25,6 +25,9 @@ def wrong_channels():
     says=("f32[N,3,8,8]", "(6, 8, 8, 3)", "dimension 1 is 8, not 3"),
     fix="array.transpose(0, 3, 1, 2)",
     line="predict(photos)",
+    mended="""\
+array = photos
+predict(array.transpose(0, 3, 1, 2))""",
 )
 def channels_last():
     """Images with the channels last"""
@@ -39,6 +42,9 @@ def channels_last():
     says=("4 dimensions", "(3, 8, 8)"),
     fix="array[None]",
     line="predict(images[0])",
+    mended="""\
+array = images[0]
+predict(array[None])""",
 )
 def image_without_a_batch():
     """A single image without a batch"""
@@ -52,6 +58,9 @@ def image_without_a_batch():
     says=("f32[N,3,8,8]", "float64", "(6, 3, 8, 8)"),
     fix="array.astype(np.float32)",
     line="predict(images / np.float64(255))",
+    mended="""\
+array = images / np.float64(255)
+predict(array.astype(np.float32))""",
 )
 def double_precision():
     """Images in double precision"""
@@ -65,6 +74,15 @@ def double_precision():
     says=("f32[N,3,8,8]", "uint8"),
     fix="array.astype(np.float32) / 255",
     line="predict(pixels)",
+    mended=(
+        "array = pixels\npredict(array.astype(np.float32) / 255)",
+        """\
+@cauce.network
+def of_bytes(image):
+    return nn.linear(nn.flatten(nn.normalize(image, 0.5, 0.2)), 3)
+
+cauce.compile(of_bytes.init(image=("N", 3, 8, 8), dtype="u8"))(pixels)""",
+    ),
 )
 def bytes_for_floats():
     """Bytes for a network of floats"""
@@ -131,6 +149,7 @@ def batch_that_is_not_free():
     says=("out for output must be f32[6,3]", "(6, 10)"),
     fix="np.empty((6, 3), np.float32)",
     line="predict(images, out=np.empty((6, 10), np.float32))",
+    mended="predict(images, out=np.empty((6, 3), np.float32))",
 )
 def wrong_out():
     """An array for the result of another shape"""
@@ -144,6 +163,9 @@ def wrong_out():
     says="compile takes a Model or a Graph, got <Network net(image, classes=3)>",
     fix="network.init(...)",
     line="cauce.compile(net)",
+    mended="""\
+network = net
+cauce.compile(network.init(image=("N", 3, 8, 8)))""",
 )
 def network_compiled():
     """A network compiled before init"""
@@ -168,6 +190,7 @@ def unknown_backend():
     says="no value called 'conv9'",
     fix="did you mean conv1?",
     line='cauce.compile(model, taps=["conv9"])',
+    mended='cauce.compile(model, taps=["conv1"])',
 )
 def unknown_tap():
     """A tap on a layer that does not exist"""
@@ -206,6 +229,7 @@ def weights_of_another_size():
     says=("not the weights of net", "of its 4 names 4 are missing", "2 others are there"),
     fix="strict=False",
     line="model.load_state_dict(weights)",
+    mended="model.load_state_dict(weights, strict=False)",
 )
 def weights_of_another_network():
     """Weights of another network"""
@@ -219,6 +243,7 @@ def weights_of_another_network():
     says="two backends or more, got ['numpy']",
     fix='("reference", "numpy")',
     line='cauce.compare(model, images, backends=["numpy"])',
+    mended='cauce.compare(model, images, backends=("reference", "numpy"))',
 )
 def compared_with_itself():
     """A backend compared with nothing"""

@@ -58,6 +58,9 @@ def images_of_another_size():
     says="fit takes a Dataset",
     fix="Dataset(images, labels, classes)",
     line="cauce.Trainer(model).fit((images, labels), epochs=1)",
+    mended="""\
+classes = data.classes
+cauce.Trainer(model).fit(Dataset(images, labels, classes), epochs=1)""",
 )
 def arrays_for_a_data_set():
     """Arrays where fit takes a data set"""
@@ -70,6 +73,7 @@ def arrays_for_a_data_set():
     says="epochs must be an int of at least 0, got -1",
     fix="epochs=5",
     line="cauce.Trainer(model).fit(data, epochs=-1)",
+    mended="cauce.Trainer(model).fit(data, epochs=5)",
 )
 def negative_epochs():
     """A negative number of epochs"""
@@ -94,6 +98,7 @@ def batch_size_zero():
     says=("learning rate of step 0", ">= 0", "got -0.1"),
     fix="lr=0.1",
     line="trainer.fit(data, epochs=1, lr=lambda step: step - 0.1, progress=False)",
+    mended="trainer.fit(data, epochs=1, lr=0.1, progress=False)",
 )
 def schedule_below_zero():
     """A schedule that falls below zero"""
@@ -107,6 +112,9 @@ def schedule_below_zero():
     says=("early stopping", "without a validation set"),
     fix="validate=test",
     line="cauce.Trainer(model).fit(data, 9, early_stopping=EarlyStopping(patience=2))",
+    mended="""\
+test = data
+cauce.Trainer(model).fit(data, 9, early_stopping=EarlyStopping(patience=2), validate=test)""",
 )
 def early_stopping_without_validation():
     """Early stopping without a validation set"""
@@ -132,6 +140,12 @@ def crop_larger_than_the_image():
     says=("Mixup mixes probabilities", "labels of shape (6,)"),
     fix="OneHot(classes) before Mixup",
     line="trainer.fit(data, 1, augment=[Mixup()], progress=False)",
+    mended="""\
+from cauce.training import OneHot
+
+classes = len(data.classes)
+trainer = cauce.Trainer(model, target="probabilities")
+trainer.fit(data, 1, augment=[OneHot(classes), Mixup()], progress=False)""",
 )
 def mixup_of_indices():
     """Mixup of class indices"""
@@ -204,6 +218,10 @@ def resumed_otherwise():
     says="mode must be 'min' or 'max', got None for 'f1'",
     fix="mode='min'",
     line='Checkpoints("runs", best="f1")',
+    mended=(
+        'Checkpoints("runs", best="f1", mode=\'min\')',
+        'Checkpoints("runs", best="f1", mode=\'max\')',
+    ),
 )
 def best_by_an_unknown_measure():
     """The best by a measure of unknown direction"""

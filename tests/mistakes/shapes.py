@@ -126,6 +126,7 @@ def concat_of_two_sizes():
     says=("f32[N,8,8,8]", "512*N elements", "[-1,1000]"),
     fix="nn.flatten(x)",
     line="x = x.reshape(-1, 1000)",
+    mended="x = nn.flatten(x)",
 )
 def reshape_that_does_not_fit():
     """A reshape that does not fit"""
@@ -145,6 +146,8 @@ def reshape_that_does_not_fit():
     says=("linear1.weight", "f32[10,3*H*W]", "must be known"),
     fix="nn.global_avg_pool",
     line="return nn.linear(nn.flatten(image), 10)",
+    mended='classifier.init(image=("N", 3, 8, 8))',
+    mends='classifier.init(image=("N", 3, "H", "W"))',
 )
 def linear_of_any_size():
     """A linear layer over an image of any size"""
@@ -162,6 +165,8 @@ def linear_of_any_size():
     says=("padding='same'", "stride 2", "which is H here"),
     fix="padding in numbers",
     line='return nn.conv2d(image, 8, 3, stride=2, padding="same")',
+    mended='classifier.init(image=("N", 3, 32, 32))',
+    mends='classifier.init(image=("N", 3, "H", "W"))',
 )
 def same_padding_of_any_size():
     """padding="same" with a stride, over an image of any size"""
@@ -265,6 +270,7 @@ def bytes_into_a_convolution():
     says=("f32[N,10] and i64[N,10]",),
     fix="cast('f32')",
     line='return logits * chosen.cast("i64")',
+    mended="return logits * chosen.cast('f32')",
 )
 def two_dtypes():
     """Arithmetic of two dtypes"""

@@ -11,6 +11,7 @@ import pytest
 from . import common
 from .mistake import Mistake, table
 from .page import PAGE, render
+from .remedy import remedies_in, stands_in
 
 ROWS = table()
 
@@ -55,6 +56,35 @@ def test_the_code_of_the_page_says_what_the_page_says(row: Mistake, tmp_path: Pa
         if not line.startswith("  from ") or file in line
     ]
     assert "\n".join(lines) == row.message(row.run(_empty(tmp_path)))
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+def test_a_remedy_that_is_code_is_followed(
+    row: Mistake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the message gives to copy stands in the mended code as it is, and that runs."""
+    fix = row.run(_empty(tmp_path)).fix
+    assert fix is not None
+    pieces = remedies_in(fix)
+    assert [p for p in pieces if not any(stands_in(p, way) for way in row.mended)] == []
+
+    for number, way in enumerate(row.mended):
+        assert any(stands_in(piece, way) for piece in pieces)
+        folder = tmp_path / f"way{number}"
+        folder.mkdir()
+        names = {name: getattr(common, name) for name in common.__all__}
+        kept = common.model.state_dict()
+        try:
+            row.follow(way, folder, names)
+        finally:
+            common.model.load_state_dict(kept)
+            common.model.unfreeze("*")
+
+
+def test_code_stands_in_code() -> None:
+    assert stands_in("f(..., dtype='u8')", 'y = f(image=("N", 3), dtype="u8")')
+    assert not stands_in("f(..., dtype='u8')", 'y = f(image=("N", 3))')
+    assert remedies_in("did you mean conv1, conv2?") == ["conv1"]
 
 
 def _empty(folder: Path) -> Path:

@@ -29,6 +29,8 @@ def misspelt_word():
     says=("line 2, column 8", "there is no op called 'rleu'"),
     fix="did you mean relu?",
     line='cauce.parse("\\n".join(lines))',
+    mended='"  %y = relu(%x) : f32[N,4]",',
+    mends='"  %y = rleu(%x) : f32[N,4]",',
 )
 def unknown_op():
     """An op that does not exist"""
@@ -47,6 +49,8 @@ def unknown_op():
     says=("line 3, column 13", "%hiden is not defined before it is used"),
     fix="did you mean %hidden?",
     line='cauce.parse("\\n".join(lines))',
+    mended='"  %y = tanh(%hidden) : f32[N,4]",',
+    mends='"  %y = tanh(%hiden) : f32[N,4]",',
 )
 def unknown_operand():
     """A value that is not defined"""
@@ -154,6 +158,10 @@ def text_that_breaks_off():
     says="parse takes the text of a graph, got PosixPath('net.txt')",
     fix="read_text()",
     line='cauce.parse(Path("net.txt"))',
+    mended="""\
+path = "net.txt"
+Path(path).write_text(str(model.graph))
+cauce.parse(Path(path).read_text())""",
 )
 def path_for_a_text():
     """The name of a file where its text is wanted"""

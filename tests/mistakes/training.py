@@ -12,6 +12,7 @@ from .mistake import mistake
     says="there is no loss 'crossentropy'",
     fix="did you mean cross_entropy",
     line='cauce.Trainer(model, loss="crossentropy")',
+    mended='cauce.Trainer(model, loss="cross_entropy")',
 )
 def unknown_loss():
     """A loss that does not exist"""
@@ -25,6 +26,8 @@ def unknown_loss():
     fix="mean() or sum()",
     line="def squared(output, target):",
     ends='cauce.Trainer(model, loss=squared, target="probabilities")',
+    mended=("return ((output - target) ** 2).mean()", "return ((output - target) ** 2).sum()"),
+    mends="return (output - target) ** 2",
 )
 def loss_that_is_no_scalar():
     """A loss for each element instead of one"""
@@ -93,6 +96,7 @@ def target_of_another_shape():
     says="there is no metric 'acuracy'",
     fix="did you mean accuracy?",
     line='cauce.Trainer(model, metrics=["acuracy"])',
+    mended='cauce.Trainer(model, metrics=["accuracy"])',
 )
 def unknown_metric():
     """A metric that does not exist"""
@@ -105,6 +109,7 @@ def unknown_metric():
     says=("SGD", "lr must be a finite number >= 0", "got -0.1"),
     fix="lr=0.1",
     line="cauce.SGD(-0.1)",
+    mended="cauce.SGD(lr=0.1)",
 )
 def negative_rate():
     """A negative learning rate"""
@@ -117,6 +122,7 @@ def negative_rate():
     says="SGD: nesterov needs a momentum",
     fix="momentum=0.9",
     line="cauce.SGD(0.1, nesterov=True)",
+    mended="cauce.SGD(0.1, momentum=0.9, nesterov=True)",
 )
 def nesterov_alone():
     """Nesterov's method without a momentum"""
@@ -129,6 +135,7 @@ def nesterov_alone():
     says="optimizer= takes an optimizer, got 'sgd'",
     fix="SGD(0.1)",
     line='cauce.Trainer(model, optimizer="sgd")',
+    mended="cauce.Trainer(model, optimizer=cauce.SGD(0.1))",
 )
 def optimizer_by_name():
     """An optimizer by its name"""
@@ -141,6 +148,10 @@ def optimizer_by_name():
     says="none of the 4 parameters of net is left to train",
     fix="model.unfreeze",
     line="cauce.Trainer(frozen)",
+    mended="""\
+model = frozen
+model.unfreeze('linear1.*')
+cauce.Trainer(frozen)""",
 )
 def nothing_to_train():
     """Every parameter frozen"""
@@ -173,6 +184,9 @@ def two_inputs():
     says=("input target takes i64[N]", "float64", "(6,)"),
     fix="array.astype(np.int64)",
     line="step(step.init(), (images, labels / 1))",
+    mended="""\
+array = labels / 1
+step(step.init(), (images, array.astype(np.int64)))""",
 )
 def float_labels():
     """Labels as floats"""
@@ -186,6 +200,9 @@ def float_labels():
     says=("input target takes i64[N]", "float64", "(6, 3)"),
     fix="argmax(axis=1)",
     line="step(step.init(), (images, np.eye(3)[labels]))",
+    mended="""\
+array = np.eye(3)[labels]
+step(step.init(), (images, array.argmax(axis=1)))""",
 )
 def one_hot_labels():
     """Labels as one-hot rows"""
@@ -257,6 +274,7 @@ def batch_without_labels():
     says="a step takes its state first",
     fix="step.init(seed=0)",
     line="step(model, (images, labels))",
+    mended="step(step.init(seed=0), (images, labels))",
 )
 def model_for_a_state():
     """A model where a step takes its state"""
@@ -270,6 +288,10 @@ def model_for_a_state():
     says=("net updates 4 arrays", "conv1.weight", "no state"),
     fix="new_state(values)",
     line="step.executable(images, labels, np.float32(0.1))",
+    mended="""\
+values = model.state_dict()
+state = step.executable.new_state(values)
+step.executable(images, labels, np.float32(0.1), state=state)""",
 )
 def state_missing():
     """The compiled step called without its state"""
