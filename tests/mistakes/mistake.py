@@ -20,6 +20,7 @@ from pathlib import Path
 from types import ModuleType
 from unittest.mock import patch
 
+from cauce.backends.onnx.rules import RULES
 from cauce.ir.errors import CauceError
 from cauce.ir.op import _REGISTRY
 
@@ -110,7 +111,7 @@ class Mistake:
         place = next(number for number, line in enumerate(lines) if line.strip() == old)
         indent = lines[place].removesuffix(lines[place].lstrip())
         lines[place : place + 1] = textwrap.indent(way, indent).splitlines()
-        with contextlib.chdir(folder), patch.dict(_REGISTRY):
+        with contextlib.chdir(folder), patch.dict(_REGISTRY), patch.dict(RULES):
             exec(compile("\n".join(lines), f"{self.name}, mended", "exec"), names)
 
     def message(self, error: CauceError) -> str:

@@ -59,15 +59,12 @@ def test_the_code_of_the_page_says_what_the_page_says(row: Mistake, tmp_path: Pa
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
-def test_a_remedy_that_is_code_is_followed(
-    row: Mistake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_remedy_that_is_code_is_followed(row: Mistake, tmp_path: Path) -> None:
     """Whatever the message gives to copy stands in the mended code as it is, and that runs."""
     fix = row.run(_empty(tmp_path)).fix
     assert fix is not None
     pieces = remedies_in(fix)
     assert [p for p in pieces if not any(stands_in(p, way) for way in row.mended)] == []
-
     for number, way in enumerate(row.mended):
         assert any(stands_in(piece, way) for piece in pieces)
         folder = tmp_path / f"way{number}"
