@@ -36,7 +36,7 @@ class Dataset:
     Attributes:
         images: [N, C, H, W], of any dtype.
         labels: [N], the index of each image's class; kept as int64. A column [N, 1] of them, as
-            Keras's data sets have, is taken too.
+            Keras's data sets have, and bools are taken too.
         classes: the names of the classes.
 
     Raises:
@@ -60,9 +60,9 @@ class Dataset:
                 f"images are [N, C, H, W], got an array of shape {images.shape}",
                 fix=_four_dimensions(images.shape, labels.size),
             )
-        if labels.ndim == 2 and labels.shape[1] == 1:
+        if labels.ndim == 2 and labels.shape[1] == 1 and labels.dtype.kind in "biu":
             labels = labels[:, 0]
-        if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer):
+        if labels.ndim != 1 or labels.dtype.kind not in "biu":
             raise DataError(
                 f"labels are [N] integers, got {labels.dtype} of shape {labels.shape}",
                 fix=_indices(labels),

@@ -37,14 +37,22 @@ class ConfusionMatrix:
         """Count predictions against labels.
 
         Args:
-            predictions: classes [N], or logits or probabilities [N, K], whose greatest counts.
-            labels: classes [N].
+            predictions: classes [N] or [N, 1], bools for two classes; or logits or probabilities
+                [N, K], whose greatest counts.
+            labels: classes [N] or [N, 1].
             classes: the names of the classes.
 
         Raises:
-            DataError: lengths that differ, or a class without a name.
+            DataError: lengths that differ, a class without a name, or numbers [N, 1], which do not
+                say from where on they mean the second class.
         """
-        predicted, true = np.asarray(predictions), np.asarray(labels)
+        predicted, true = _column(predictions), _column(labels)
+        if predicted.dtype.kind == "f" and predicted.shape[1:] in ((), (1,)) and len(classes) > 1:
+            raise DataError(
+                f"predictions of shape {predicted.shape} are one number for each image, "
+                f"not one of {len(classes)} classes",
+                fix="give predictions > 0 for logits, predictions > 0.5 for probabilities",
+            )
         if predicted.ndim == 2:
             if predicted.shape[1] != len(classes):
                 raise DataError(
@@ -58,7 +66,7 @@ class ConfusionMatrix:
                 fix="give one prediction for each label",
             )
         for name, array in (("predictions", predicted), ("labels", true)):
-            if array.dtype.kind not in "iu":
+            if array.dtype.kind not in "biu":
                 raise DataError(
                     f"{name} are {array.dtype}, not classes",
                     fix="give integers, or logits [N, K] as predictions",
@@ -131,6 +139,13 @@ class ConfusionMatrix:
             for row in rows
         ]
         return "\n".join([*lines, f"accuracy {self.accuracy:.4f} of {self.counts.sum()} images"])
+
+
+def _column(given: object) -> Array:
+    """An array; classes [N, 1] as [N]."""
+    array = np.asarray(given)
+    classes = array.dtype.kind in "biu" and array.ndim == 2 and array.shape[1] == 1
+    return array[:, 0] if classes else array
 
 
 def _share(part: Array, whole: Array) -> Array:

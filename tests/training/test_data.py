@@ -38,6 +38,16 @@ def epoch_ids(data: Dataset, size: int, **options: object) -> list[list[int]]:
 # Dataset
 
 
+@pytest.mark.parametrize("kind", [np.int64, np.uint8, bool])
+def test_labels_may_be_a_column_or_bools(kind: type) -> None:
+    labels = np.array([1, 0, 1])
+    images = np.zeros((3, 1, 2, 2), np.float32)
+    for form in (labels.astype(kind), labels.astype(kind)[:, None]):
+        data = Dataset(images, form, ("no", "yes"))
+        assert data.labels.dtype == np.int64
+        np.testing.assert_array_equal(data.labels, labels)
+
+
 def test_a_data_set_holds_images_labels_and_class_names() -> None:
     data = numbered(7)
     assert len(data) == 7

@@ -100,3 +100,19 @@ def test_mistakes(make: Callable[[], object], message: str) -> None:
     with pytest.raises(DataError, match=message) as caught:
         make()
     assert caught.value.fix
+
+
+def test_one_output_is_compared_with_a_threshold_first() -> None:
+    """Numbers [N, 1] have no greatest; bools and classes [N, 1] say what they mean."""
+    logits, labels = np.array([[0.3], [-2.0], [1.5], [0.0]]), [1, 0, 0, 1]
+    for predictions in (logits, logits[:, 0], logits.astype(np.float32)):
+        with pytest.raises(DataError, match="are one number for each image") as caught:
+            ConfusionMatrix.of(predictions, labels, CLASSES[:2])
+        assert caught.value.fix == (
+            "give predictions > 0 for logits, predictions > 0.5 for probabilities"
+        )
+    wanted = [[1, 1], [1, 1]]
+    for predictions in (logits > 0, (logits > 0)[:, 0], (logits > 0).astype(np.uint8)):
+        for true in (labels, np.array(labels)[:, None], np.array(labels) == 1):
+            matrix = ConfusionMatrix.of(predictions, true, CLASSES[:2])
+            assert matrix.counts.tolist() == wanted
