@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+from .backends.executable import Executable
 from .compiler import choose_backend, compile
+from .frontends.losses import BINARY_LOSSES, CLASS_LOSSES
 from .frontends.model import Model
-from .ir import Role, TensorType
+from .ir import Array, Role, TensorType
 from .ir.errors import GraphError, need
 from .ir.tracebacks import user_facing
 from .passes.gradient_clipping import GradientClipping
 from .passes.optimizers import SGD, Optimizer
+from .targets import TargetForm
 from .training.trainer import FitLoop
-from .training_step import Loss, TrainStep, write_loss
+from .training_step import TARGET, Loss, TrainStep, write_loss
 
 
 @user_facing
@@ -23,7 +26,8 @@ class Trainer(FitLoop):
         model: gets the trained parameters after every epoch.
         loss: a name or a function (output, target) -> scalar; see :class:`TrainStep`.
         optimizer: SGD with learning rate 0.01 where None.
-        metrics: reported beside the loss; ``("accuracy",)`` by default for cross entropy.
+        metrics: reported beside the loss; ``("accuracy",)`` by default for cross entropy and
+            binary cross entropy, given by their names.
         target: ``"classes"``, ``"probabilities"`` (for mixup), or the type of the target.
         trainable: which parameters to train, as a predicate on names; all by default.
         clip: what the gradients pass through before the update: ``ClipNorm(1.0)``.
@@ -49,7 +53,8 @@ class Trainer(FitLoop):
         need(model, Model, "a Trainer takes a Model", "make one with network.init(...)")
         optimizer = optimizer if optimizer is not None else SGD(0.01)
         if metrics is None:
-            metrics = ("accuracy",) if loss == "cross_entropy" else ()
+            labelled = isinstance(loss, str) and loss in (*CLASS_LOSSES, *BINARY_LOSSES)
+            metrics = ("accuracy",) if labelled else ()
         data = model.graph.inputs_with(Role.DATA)
         if len(data) != 1:
             raise GraphError(
@@ -70,8 +75,22 @@ class Trainer(FitLoop):
         )
         graph = model.graph.copy()
         write_loss(graph, loss, metrics, target)
-        evaluation = compile(graph, self.backend, threads=threads)
+        evaluation = _Evaluation(compile(graph, self.backend, threads=threads), step.target_form)
         super().__init__(model, step, evaluation, data[0].name, optimizer.lr, seed)
 
     def __repr__(self) -> str:
         return f"<Trainer on {self.backend}, {len(self.history)} epochs done>"
+
+
+class _Evaluation:
+    """Loss and metrics in inference form, with targets in the form that the step takes."""
+
+    def __init__(self, executable: Executable, form: TargetForm) -> None:
+        self._executable = executable
+        self._form = form
+
+    def load_state_dict(self, parameters: Mapping[str, object]) -> None:
+        self._executable.load_state_dict(parameters)
+
+    def run(self, feeds: Mapping[str, object]) -> dict[str, Array]:
+        return self._executable.run({**feeds, TARGET: self._form(feeds[TARGET])})

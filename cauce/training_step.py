@@ -12,8 +12,8 @@ import numpy as np
 from .backends.contract import State
 from .backends.executable import Executable
 from .compiler import compile
-from .frontends.losses import CLASS_LOSSES, LOSSES
-from .frontends.metrics import accuracy, top_k
+from .frontends.losses import BINARY_LOSSES, CLASS_LOSSES, LOSSES
+from .frontends.metrics import accuracy, binary_accuracy, top_k
 from .frontends.model import Model
 from .frontends.tensor import Tensor
 from .frontends.tracing import KEY, extend, tracing
@@ -34,6 +34,7 @@ from .ir.tracebacks import user_facing
 from .passes.gradient_clipping import GradientClipping
 from .passes.optimizers import Optimizer
 from .passes.training_step import LEARNING_RATE, add_training_step
+from .targets import TargetForm
 
 TARGET = "target"
 Loss = Callable[..., Tensor]
@@ -71,10 +72,13 @@ class TrainStep:
         loss: a name (``"cross_entropy"``, ``"mse_loss"``, ...) or a function of the network's
             outputs and the target, written in the DSL, that returns a scalar.
         optimizer: what makes the update.
-        metrics: names (``"accuracy"``), or functions like the loss by name.
+        metrics: names (``"accuracy"``), or functions like the loss by name. With a binary cross
+            entropy, given by its name, accuracy is the share of outputs on the right side of 0, or
+            of 0.5 for probabilities; else the greatest output counts.
         target: the type of the target, or ``"classes"`` (indices, i64) or ``"probabilities"`` (the
             type of the network's output). Classes are the default for cross entropy and for a
-            function, probabilities for the other losses.
+            function, probabilities for the other losses, which take integers too: labels 0 and 1
+            for a binary cross entropy.
         trainable: which parameters to train, as a predicate on names; all by default that the
             model has not frozen.
         clip: what the gradients pass through before the update: ``ClipNorm(1.0)``.
@@ -117,6 +121,7 @@ class TrainStep:
         self.optimizer = optimizer
         self.graph = model.training_graph.copy()
         write_loss(self.graph, loss, metrics, target)
+        self.target_form = TargetForm.of(self.graph.value(TARGET).type, loss)
         parameters = self.graph.inputs_with(Role.PARAMETER)
         chosen = [
             parameter
@@ -184,6 +189,8 @@ class TrainStep:
                     fix="give the inputs of the network, then the target",
                 )
             batch = dict(zip(names, batch))
+        if TARGET in batch:
+            batch = {**batch, TARGET: self.target_form(batch[TARGET])}
         for name, array in batch.items():
             if 0 in getattr(array, "shape", (1,)):
                 raise ShapeError(
@@ -249,7 +256,7 @@ def write_loss(
     function: Loss = LOSSES[loss] if isinstance(loss, str) else loss
     with tracing(trace):
         results = {"loss": _scalar("loss", function, outputs, goal)}
-        for name, metric in _metrics(metrics).items():
+        for name, metric in _metrics(metrics, loss_name).items():
             results[name] = _scalar(f"metric {name}", metric, outputs, goal)
     if not results["loss"].type.dtype.is_float:
         raise TypeMismatch(
@@ -313,7 +320,8 @@ def _target_type(output: Tensor, loss: str | None, target: TensorType | str | No
     )
 
 
-def _metrics(metrics: Sequence[str] | Mapping[str, Loss]) -> dict[str, Loss]:
+def _metrics(metrics: Sequence[str] | Mapping[str, Loss], loss: str | None) -> dict[str, Loss]:
+    """The metrics by name; what accuracy is depends on the name of the loss."""
     if isinstance(metrics, Mapping):
         if "loss" in metrics:
             raise AttributeMistake(
@@ -333,7 +341,10 @@ def _metrics(metrics: Sequence[str] | Mapping[str, Loss]) -> dict[str, Loss]:
             f"there is no metric {unknown[0]!r}",
             fix=did_you_mean(unknown[0], METRICS, f"use one of {', '.join(METRICS)}"),
         )
-    return {name: METRICS[name] for name in metrics}
+    known = dict(METRICS)
+    if loss in BINARY_LOSSES:
+        known["accuracy"] = binary_accuracy(BINARY_LOSSES[loss])
+    return {name: known[name] for name in metrics}
 
 
 METRICS: dict[str, Loss] = {"accuracy": accuracy, "top5": top_k(5)}

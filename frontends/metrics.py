@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from ..ir.attributes import number, positive
 from ..ir.errors import AttributeMistake, ShapeError
 from ..ir.location import here
 from ..ir.tracebacks import user_facing
 from . import functional
+from .losses import as_binary, is_single
 from .tensor import Tensor
 
 
@@ -20,8 +22,43 @@ def accuracy(logits: Tensor, target: Tensor) -> Tensor:
     Args:
         logits: [N, C, ...].
         target: class indices [N, ...], or probabilities [N, C, ...], whose greatest is the class.
+
+    Raises:
+        ShapeError: a single class, which would always be the greatest: see :func:`binary_accuracy`.
     """
+    _check_classes("accuracy", logits)
     return logits.argmax(dim=1).eq(_classes(logits, target)).cast(logits.dtype).mean()
+
+
+@user_facing
+def binary_accuracy(threshold: float = 0.0) -> Callable[[Tensor, Tensor], Tensor]:
+    """The metric: the share of outputs that lie on the side of the threshold of their labels.
+
+    An output above the threshold says 1, one that is not says 0, and NaN is never right. The
+    arguments of the metric are the outputs x, of any shape, and labels 0 and 1 (integers, bools),
+    [N, ...] too for x [N, 1, ...]; or probabilities shaped like x, of which those above 0.5 are 1.
+
+    Args:
+        threshold: 0 for logits, 0.5 for probabilities.
+
+    Raises:
+        AttributeMistake: a threshold that is no number.
+        ShapeError: by the metric, labels of another shape; nothing is broadcast.
+    """
+    bound = number(threshold, "threshold")
+
+    def metric(x: Tensor, target: Tensor) -> Tensor:
+        goal = as_binary(x, target)
+        if goal.shape != x.shape:
+            raise ShapeError(
+                f"binary_accuracy: the output is {x.type}, the target is {target.type}",
+                fix="reshape one of them: the shapes must be equal, nothing is broadcast",
+                loc=here(),
+            )
+        right = functional.where(goal > 0.5, (x > bound).cast(x.dtype), (x <= bound).cast(x.dtype))
+        return right.mean()
+
+    return metric
 
 
 @user_facing
@@ -34,11 +71,12 @@ def top_k(k: int) -> Callable[[Tensor, Tensor], Tensor]:
 
     Raises:
         AttributeMistake: k below 1, or, by the metric, above the number of classes.
+        ShapeError: by the metric, a single class.
     """
-    if k < 1:
-        raise AttributeMistake(f"top_k: k must be at least 1, got {k}", fix="pass for example 5")
+    k = positive(k, "k")
 
     def metric(logits: Tensor, target: Tensor) -> Tensor:
+        _check_classes("top_k", logits)
         classes = logits.channels
         if not isinstance(classes, int):
             raise ShapeError(
@@ -60,6 +98,17 @@ def top_k(k: int) -> Callable[[Tensor, Tensor], Tensor]:
         return (not_above > classes - k).cast(logits.dtype).mean()
 
     return metric
+
+
+def _check_classes(metric: str, logits: Tensor) -> None:
+    """Raise ShapeError where there is one output, which is the greatest whatever it is."""
+    if is_single(logits):
+        raise ShapeError(
+            f"{metric} compares the outputs of several classes, the network has one: {logits.type}",
+            fix="write metrics={'accuracy': binary_accuracy(0.0)} for logits, (0.5) for "
+            "probabilities, with binary_accuracy from cauce.frontends.metrics",
+            loc=here(),
+        )
 
 
 def _classes(logits: Tensor, target: Tensor) -> Tensor:

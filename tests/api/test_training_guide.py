@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.project.house import ROOT
@@ -14,7 +15,7 @@ from tests.project.house import ROOT
 def test_the_guide_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
     blocks = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
-    assert len(blocks) == 3
+    assert len(blocks) == 4
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {"__name__": "guide"}
     for number, block in enumerate(blocks):
@@ -23,3 +24,5 @@ def test_the_guide_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert {"run", "run.csv", "run.png"} <= {path.name for path in tmp_path.iterdir()}
     history: object = names["history"]
     assert history[2].validation["top5"] > 0.8  # type: ignore[index]
+    answers, even = np.asarray(names["answers"]), names["even"]
+    assert np.mean(answers[:, 0] == (even.labels == 1)) > 0.85  # type: ignore[attr-defined]

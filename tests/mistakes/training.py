@@ -1,6 +1,6 @@
 """Losses, optimizers and steps"""
 
-from cauce.ir.errors import AttributeMistake, GraphError, ShapeError, TypeMismatch
+from cauce.ir.errors import AttributeMistake, DataError, GraphError, ShapeError, TypeMismatch
 
 from .common import cauce, images, labels, model, net, nn, np
 from .mistake import mistake
@@ -253,6 +253,50 @@ def fewer_labels_than_images():
     """Fewer labels than images"""
     step = cauce.train_step(model, "cross_entropy", cauce.SGD(0.1))
     step(step.init(), (images, labels[:5]))
+
+
+@mistake(
+    ShapeError,
+    ValueError,
+    says=("cross_entropy compares the outputs of several classes", "f32[N,1]"),
+    fix="loss='binary_cross_entropy_with_logits'",
+    line="cauce.Trainer(judge)",
+)
+def softmax_of_one_output():
+    """A network with one output and the default loss"""
+    judge = net.init(image=("N", 3, 8, 8), classes=1)
+    cauce.Trainer(judge)
+
+
+@mistake(
+    ShapeError,
+    ValueError,
+    says=("accuracy compares the outputs of several classes", "f32[N,1]"),
+    fix="metrics={'accuracy': binary_accuracy(0.0)}",
+    line='cauce.Trainer(judge, loss=loss, metrics=["accuracy"])',
+)
+def accuracy_of_one_output():
+    """The accuracy of one output under a loss of one's own"""
+
+    def loss(output, target):
+        return nn.binary_cross_entropy_with_logits(output, target)
+
+    judge = net.init(image=("N", 3, 8, 8), classes=1)
+    cauce.Trainer(judge, loss=loss, metrics=["accuracy"])
+
+
+@mistake(
+    DataError,
+    ValueError,
+    says=("labels run from 0 to 2", "a binary loss says 0 or 1"),
+    fix="loss='cross_entropy'",
+    line="step(step.init(), (images, labels))",
+)
+def three_labels_for_one_output():
+    """Labels of three classes for one output"""
+    judge = net.init(image=("N", 3, 8, 8), classes=1)
+    step = cauce.train_step(judge, "binary_cross_entropy_with_logits", cauce.SGD(0.1))
+    step(step.init(), (images, labels))
 
 
 @mistake(
