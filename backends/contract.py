@@ -284,7 +284,7 @@ def check_sizes(graph: Graph, dims: Dims) -> None:
     Raises:
         ShapeError: a size that a node cannot take, with the node and its line.
     """
-    for node in graph.nodes if dims else ():
+    for node in graph.nodes:
         bodies = [value for _, value in node.op.attributes() if isinstance(value, Graph)]
         for body in bodies:
             check_sizes(body, dims)
@@ -292,6 +292,9 @@ def check_sizes(graph: Graph, dims: Dims) -> None:
             continue  # its type is that of its body
         try:
             operands = [value.type.bind(dims) for value in node.operands]
+            node.op.check_run(*operands)
+            if not dims:
+                continue  # its type was checked when it was made
             types = infer(node.op.bind(dims), *operands)
             for value, type_ in zip(node.results, types):
                 if value.type.bind(dims) != type_ or _negative(type_):

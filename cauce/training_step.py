@@ -9,7 +9,7 @@ from functools import cached_property
 
 import numpy as np
 
-from .backends.contract import State
+from .backends.contract import State, check_sizes
 from .backends.executable import Executable
 from .compiler import compile
 from .frontends.losses import BINARY_LOSSES, CLASS_LOSSES, LOSSES
@@ -87,7 +87,7 @@ class TrainStep:
 
     Raises:
         AttributeMistake: an unknown loss, metric or kind of target.
-        ShapeError: a loss that is not a scalar.
+        ShapeError: a loss that is not a scalar; a batch norm over one value for each channel.
     """
 
     def __init__(
@@ -120,6 +120,7 @@ class TrainStep:
         self.model = model
         self.optimizer = optimizer
         self.graph = model.training_graph.copy()
+        check_sizes(self.graph, {})  # what could never run is said now, with its line
         write_loss(self.graph, loss, metrics, target)
         self.target_form = TargetForm.of(self.graph.value(TARGET).type, loss)
         parameters = self.graph.inputs_with(Role.PARAMETER)
@@ -179,7 +180,8 @@ class TrainStep:
             lr: the learning rate; the optimizer's where None.
 
         Raises:
-            ShapeError: a batch without samples: it has no mean, and would make every parameter NaN.
+            ShapeError: a batch without samples: it has no mean, and would make every parameter NaN;
+                or one that gives a batch norm one value for each channel. The state is as before.
         """
         names = [value.name for value in self.graph.inputs_with(Role.DATA)]
         if not isinstance(batch, Mapping):

@@ -19,7 +19,7 @@ from ..ir.errors import AttributeMistake, ShapeError
 from ..ir.location import here
 from ..ir.ops.constant import DimSize
 from ..ir.ops.conv import Conv2d, Conv2dBackwardData
-from ..ir.ops.elementwise import Add, Cast, Maximum
+from ..ir.ops.elementwise import Add, Cast
 from ..ir.ops.linear import Linear
 from ..ir.ops.normalize import BatchNorm, BatchNormTrain, elements_per_channel
 from ..ir.ops.shape import Reshape
@@ -306,6 +306,10 @@ def batch_norm(
     by ``momentum`` towards them (the variance in its unbiased form, as in PyTorch); in inference
     with the running statistics. Ioffe and Szegedy 2015.
 
+    A training step on one value for each channel (one image, of 1 x 1 pixels at this layer) is
+    refused: it has no variance. A ``Trainer`` leaves out a last batch of one image with
+    ``fit(..., drop_last=True)``.
+
     Args:
         x: the input, with channels in dimension 1.
         eps: added to the variance.
@@ -347,10 +351,7 @@ def batch_norm(
     y, batch_mean, batch_variance = trace.emit_all(training_op, x, gamma, beta, path=path)
     with trace.at(path):
         count = _elements(trace, x)
-        one = trace.constant(1, x.dtype)
-        # A single element has no unbiased variance: its biased one, 0, stands in.
-        others = trace.emit(Maximum(), count - one, one)
-        unbiased = batch_variance * (count / others)
+        unbiased = batch_variance * (count / (count - 1))
         trace.update(mean, mean * (1 - momentum) + batch_mean * momentum)
         trace.update(variance, variance * (1 - momentum) + unbiased * momentum)
     return y

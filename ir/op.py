@@ -78,6 +78,15 @@ class Op(Record):
         """
         raise NotImplementedError
 
+    def check_run(self, *operands: TensorType) -> None:
+        """Check the sizes of a run, all of them known, beyond what :meth:`infer` asks.
+
+        A graph may hold a node that cannot run: of a network of one image, say, the training form.
+
+        Raises:
+            ShapeError: sizes with which no run makes sense.
+        """
+
     def reference(self, *args: Any, **kwargs: Any) -> Arrays:
         """The results, from the operand arrays: short, obviously right, the oracle of everything.
 

@@ -22,7 +22,11 @@ from cauce.ir.ops.loss import (
     KLDivergence,
     MSELoss,
 )
-from cauce.ir.ops.normalize import BatchNorm, BatchNormTrain, BatchNormTrainBackward
+from cauce.ir.ops.normalize import (
+    BatchNorm,
+    BatchNormTrain,
+    BatchNormTrainBackward,
+)
 from cauce.ir.ops.pool import (
     AvgPool2d,
     AvgPool2dBackward,

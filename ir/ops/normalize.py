@@ -120,6 +120,9 @@ class BatchNormTrain(BatchNormBase):
     mean = sum x / M, variance = sum (x - mean)**2 / M with M = N*H*W, in two passes: the
     difference E[x**2] - E[x]**2 loses all digits where the mean is large. Given only the results
     y, mean and variance: the running statistics are nodes of their own.
+
+    A run with M = 1 is a ShapeError, as in PyTorch: y would be beta whatever x is, and the running
+    variance would move towards 0.
     """
 
     name = "batch_norm_train"
@@ -133,7 +136,17 @@ class BatchNormTrain(BatchNormBase):
         self.check_operands(x, gamma, beta)
         return (x, gamma, gamma)
 
+    def check_run(self, x: TensorType, gamma: TensorType, beta: TensorType) -> None:
+        if elements_per_channel(x) == 1:
+            raise ShapeError(
+                f"{self.name} has one value for each channel in {x}: there is no variance to learn "
+                "from",
+                fix="leave out a last batch of one image with drop_last=True, and train on batches "
+                "of at least 2",
+            )
+
     def reference(self, x: Array, gamma: Array, beta: Array) -> tuple[Array, Array, Array]:
+        self.check_run(*map(TensorType.of, (x, gamma, beta)))
         axes = other_axes(x.ndim)
         mean, variance = mean_of(x, axes), variance_of(x, axes)
         return (BatchNorm(self.epsilon).reference(x, gamma, beta, mean, variance), mean, variance)

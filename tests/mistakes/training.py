@@ -2,7 +2,7 @@
 
 from cauce.ir.errors import AttributeMistake, DataError, GraphError, ShapeError, TypeMismatch
 
-from .common import cauce, images, labels, model, net, nn, np
+from .common import cauce, data, images, labels, model, net, nn, np
 from .mistake import mistake
 
 
@@ -297,6 +297,26 @@ def three_labels_for_one_output():
     judge = net.init(image=("N", 3, 8, 8), classes=1)
     step = cauce.train_step(judge, "binary_cross_entropy_with_logits", cauce.SGD(0.1))
     step(step.init(), (images, labels))
+
+
+@mistake(
+    ShapeError,
+    ValueError,
+    says=("one value for each channel", "f32[1,4]"),
+    fix="drop_last=True",
+    line="x = nn.batch_norm(nn.linear(nn.flatten(image), 4))",
+    ends="trainer.fit(data, 1, batch_size=5, progress=False)",
+)
+def batch_norm_of_one_image():
+    """A last batch of one image for a batch norm"""
+
+    @cauce.network
+    def dense(image):
+        x = nn.batch_norm(nn.linear(nn.flatten(image), 4))
+        return nn.linear(x, 3)
+
+    trainer = cauce.Trainer(dense.init(image=("N", 3, 8, 8)))
+    trainer.fit(data, 1, batch_size=5, progress=False)
 
 
 @mistake(

@@ -67,12 +67,24 @@ def test_both_modes_are_the_formula(
     (y,) = execute(BatchNorm(epsilon), x, gamma, beta, mean, variance)
     wanted = normalised(x, gamma, beta, mean.tolist(), variance.tolist(), epsilon)
     np.testing.assert_allclose(y, wanted, rtol=1e-12, atol=1e-12)
+    if x.size == shape[1]:
+        return  # one value for each channel has no variance to train on
     y, found_mean, found_variance = execute(BatchNormTrain(epsilon), x, gamma, beta)
     means, variances = channel_statistics(x)
     np.testing.assert_allclose(found_mean, means, rtol=0, atol=1e-14)
     np.testing.assert_allclose(found_variance, variances, rtol=1e-13, atol=1e-30)
     wanted = normalised(x, gamma, beta, means, variances, epsilon)
     np.testing.assert_allclose(y, wanted, rtol=1e-11, atol=1e-11)
+
+
+@pytest.mark.parametrize("shape", [(1, 3), (1, 3, 1), (1, 3, 1, 1)])
+def test_one_value_for_each_channel_is_refused_when_it_runs(shape: tuple[int, ...]) -> None:
+    """As torch.nn.functional.batch_norm with training=True does; the graph itself may be made."""
+    x, channels = np.ones(shape), np.ones(3)
+    graph = graph_on(BatchNormTrain(), [TensorType.of(a) for a in (x, channels, channels)])
+    with pytest.raises(ShapeError, match="one value for each channel in f64"):
+        run_graph(graph, [x, channels, channels])
+    run(BatchNorm(), x, *(channels,) * 4)
 
 
 def test_worked_channel() -> None:
