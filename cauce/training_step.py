@@ -18,7 +18,7 @@ from .frontends.model import Model
 from .frontends.tensor import Tensor
 from .frontends.tracing import KEY, extend, tracing
 from .ir import Array, DType, Graph, Role, TensorType, Value
-from .ir.attributes import integer
+from .ir.attributes import integer, not_negative
 from .ir.dims import sizes
 from .ir.errors import (
     AttributeMistake,
@@ -180,6 +180,7 @@ class TrainStep:
             lr: the learning rate; the optimizer's where None.
 
         Raises:
+            AttributeMistake: a learning rate that is negative, or not finite in its dtype.
             ShapeError: a batch without samples: it has no mean, and would make every parameter NaN;
                 or one that gives a batch norm one value for each channel. The state is as before.
         """
@@ -200,13 +201,23 @@ class TrainStep:
                     fix="leave out empty batches",
                 )
         need(state, TrainState, "a step takes its state first", "make one with step.init(seed=0)")
-        rate = self.optimizer.lr if lr is None else lr
-        # NumPy's float64 is a Python float too; schedules written with NumPy give it.
-        feeds = {**batch, LEARNING_RATE: float(rate) if isinstance(rate, float) else rate}
+        feeds = {**batch, LEARNING_RATE: self._rate(self.optimizer.lr if lr is None else lr)}
         values = self.executable.run(feeds, state.backend_state)
         state.loss = float(values.pop("loss"))
         state.metrics = {name: float(array) for name, array in values.items()}
         return state
+
+    def _rate(self, given: object) -> Array:
+        """The learning rate in the dtype of the parameters, in which it must be finite."""
+        rate = not_negative(given, "the learning rate", "pass for example lr=0.1")
+        dtype = self.graph.value(LEARNING_RATE).type.dtype
+        with np.errstate(over="ignore"):
+            rounded = dtype.round(np.asarray(rate, dtype.numpy))
+        if not np.isfinite(rounded):
+            raise AttributeMistake(
+                f"the learning rate {rate:g} is infinite in {dtype}", fix="pass for example lr=0.1"
+            )
+        return rounded
 
 
 @user_facing

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Callable, Sequence
 from numbers import Real
@@ -46,16 +47,32 @@ def positive(value: Any, what: str) -> int:
     return operator.index(value)
 
 
+def real(value: object) -> float | None:
+    """A real number, NumPy's and arrays of no dimension included, as a float; else None."""
+    if isinstance(value, (str, bytes)) or getattr(value, "ndim", 0):
+        return None
+    try:
+        return float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
 def number(value: Any, what: str) -> float:
     """A float; AttributeMistake for anything but a real number."""
-    try:
-        if not isinstance(value, str):
-            return float(value)
-    except (TypeError, ValueError):
-        pass
+    found = real(value)
+    if found is not None:
+        return found
     raise AttributeMistake(
         f"{what} must be a number, got {shown(value)}", fix=f"write for example {what}=0.1"
     )
+
+
+def not_negative(value: Any, what: str, fix: str) -> float:
+    """A finite float of at least 0; AttributeMistake for anything else, with this remedy."""
+    found = real(value)
+    if found is None or not 0 <= found < math.inf:
+        raise AttributeMistake(f"{what} must be a finite number >= 0, got {shown(value)}", fix=fix)
+    return found
 
 
 def flag(value: Any, what: str) -> bool:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from numbers import Real
-
+from ..ir.attributes import not_negative
 from ..ir.dims import is_int
 from ..ir.errors import AttributeMistake, need, shown
 from .augment import Transform
@@ -71,9 +69,5 @@ def checked_rate(rate: object, step: int) -> float:
     Raises:
         AttributeMistake: not a finite number of at least 0.
     """
-    if not isinstance(rate, Real) or not 0 <= float(rate) < math.inf:
-        raise AttributeMistake(
-            f"the learning rate of step {step} must be a finite number >= 0, got {shown(rate)}",
-            fix="pass for example lr=0.1, or a function from the step to such a number",
-        )
-    return float(rate)
+    fix = "pass for example lr=0.1, or a function from the step to such a number"
+    return not_negative(rate, f"the learning rate of step {step}", fix)

@@ -123,9 +123,52 @@ def test_the_rate_may_be_numpys_double() -> None:
     step = cauce.TrainStep(make(), "cross_entropy", cauce.SGD(0.1))
     results = [
         step(step.init(), batch(), lr=rate).read()["conv1.weight"]
-        for rate in (0.05, np.cos(np.arccos(np.float64(0.05))), np.float32(0.05))
+        for rate in (0.05, np.cos(np.arccos(np.float64(0.05))), np.float32(0.05), np.array(0.05))
     ]
-    np.testing.assert_allclose(results[1:], [results[0]] * 2, rtol=1e-6)
+    np.testing.assert_allclose(results[1:], [results[0]] * 3, rtol=1e-6)
+
+
+@pytest.mark.parametrize("backend", ["numpy", "llvm"])
+@pytest.mark.parametrize(
+    ("rate", "message"),
+    [
+        (float("nan"), "must be a finite number >= 0, got nan"),
+        (float("inf"), "must be a finite number >= 0, got inf"),
+        (-1, "must be a finite number >= 0, got -1"),
+        (np.float32("nan"), "must be a finite number >= 0, got np.float32(nan)"),
+        (np.array(-0.1), "must be a finite number >= 0, got array(-0.1)"),
+        (np.array([0.1]), "must be a finite number >= 0, got array([0.1])"),
+        ("0.1", "must be a finite number >= 0, got '0.1'"),
+        (1j, "must be a finite number >= 0, got 1j"),
+        (10**400, "must be a finite number >= 0, got "),
+        (1e39, "the learning rate 1e+39 is infinite in f32"),
+    ],
+    ids=str,
+)
+def test_a_rate_that_cannot_be_leaves_the_state(rate, message: str, backend: str) -> None:
+    step = cauce.TrainStep(make(), "cross_entropy", cauce.SGD(0.1, momentum=0.9), backend=backend)
+    state = step.init()
+    step(state, batch())
+    before = state.read()
+    with pytest.raises(AttributeMistake) as caught:
+        step(state, batch(), lr=rate)
+    assert message in caught.value.what
+    for name, array in state.read().items():
+        np.testing.assert_array_equal(array, before[name])
+    if message.endswith("f32"):
+        with pytest.raises(AttributeMistake) as caught:
+            cauce.TrainStep(make(), "cross_entropy", cauce.SGD(rate))(state, batch())
+        assert message in caught.value.what
+    step(state, batch(), lr=0)  # no step at all, but not a mistake
+
+
+def test_a_rate_is_finite_in_the_dtype_of_the_parameters() -> None:
+    """1e5 is beyond f16, whose greatest number is 65504."""
+    model = small.init(image=("N", 1, 6, 6), dtype="f16")
+    step = cauce.TrainStep(model, "cross_entropy", cauce.SGD(0.1), backend="numpy")
+    feeds = {name: a.astype(np.float16) if name == "image" else a for name, a in batch().items()}
+    with pytest.raises(AttributeMistake, match=r"the learning rate 100000 is infinite in f16"):
+        step(step.init(), feeds, lr=1e5)
 
 
 def test_a_state_serves_the_step_that_made_it() -> None:

@@ -119,6 +119,20 @@ def negative_rate():
 @mistake(
     AttributeMistake,
     ValueError,
+    says=("the learning rate must be a finite number >= 0", "got nan"),
+    fix="lr=0.1",
+    line="step(step.init(), (images, labels), lr=rate)",
+)
+def rate_that_is_nan():
+    """A learning rate that is NaN"""
+    rate = float("inf") - float("inf")
+    step = cauce.train_step(model, "cross_entropy", cauce.SGD(0.1))
+    step(step.init(), (images, labels), lr=rate)
+
+
+@mistake(
+    AttributeMistake,
+    ValueError,
     says="SGD: nesterov needs a momentum",
     fix="momentum=0.9",
     line="cauce.SGD(0.1, nesterov=True)",
