@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -82,6 +83,7 @@ def initial_values(
         raise AttributeMistake(
             f"a seed is an int of at least 0, got {shown(seed)}", fix="write for example seed=0"
         )
+    seed = operator.index(seed)
     values = {}
     for name, (type_, initializer) in initializers.items():
         rng = np.random.default_rng([seed, *name.encode()])

@@ -14,7 +14,7 @@ import numpy as np
 from ..ir import Role, TensorType
 from ..ir.attributes import number, pair, positive
 from ..ir.attributes import padding as padding_kind
-from ..ir.dims import Dim
+from ..ir.dims import Dim, as_dim
 from ..ir.errors import AttributeMistake, ShapeError
 from ..ir.location import here
 from ..ir.ops.constant import DimSize
@@ -231,7 +231,7 @@ def _transposed_size(
         result = tuple(size + more for size, more in zip(least, output_padding))
         given = f"output_padding={list(output_padding)}"
     else:
-        result = tuple(output_size)
+        result = tuple(map(as_dim, output_size))
         given = f"output_size=[{', '.join(map(str, result))}]"
     more = [size - lowest for size, lowest in zip(result, least)]
     fits = all(not isinstance(m, int) or 0 <= m < s for m, s in zip(more, op.stride))

@@ -8,6 +8,7 @@ from types import FunctionType, MethodType
 from typing import Any
 
 from ..ir import Graph, TensorType
+from ..ir.attributes import plain
 from ..ir.errors import (
     AttributeMistake,
     GraphError,
@@ -94,7 +95,7 @@ class Network:
             ) from None
         trace = current()
         with trace.scope(trace.layer_path(self.name, None).rpartition(".")[2]):
-            return self.function(*args, **kwargs)
+            return self.function(*map(plain, args), **{n: plain(v) for n, v in kwargs.items()})
 
     def init(self, *, seed: int = 0, dtype: object = "f32", **arguments: Any) -> Model:
         """A model: the network traced for these input shapes, with fresh parameters.
@@ -143,7 +144,7 @@ class Network:
                 loc=here(),
             )
         types = {name: _type(name, arguments[name], dtype) for name in self.inputs}
-        options = {name: arguments.get(name, value) for name, value in self.options.items()}
+        options = {name: plain(arguments.get(name, value)) for name, value in self.options.items()}
         return types, options
 
     def _trace(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterator, Sequence
 from types import EllipsisType
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -114,7 +115,7 @@ class Tensor(Habits):
     def _operand(self, other: object) -> Tensor:
         if isinstance(other, Tensor):
             return other
-        if isinstance(other, (int, float, bool, np.number, np.ndarray)):
+        if isinstance(other, (int, float, bool, np.generic, np.ndarray)):
             return self.trace.constant(other, self.dtype)
         raise TypeMismatch(
             f"a tensor cannot be combined with {shown(other)}",
@@ -316,4 +317,6 @@ def _bound(bound: Dim | None, size: Dim, default: Dim) -> Dim:
 
 def _from_start(bound: Dim, size: Dim) -> Dim:
     """A bound counted from 0."""
+    if is_int(bound):
+        bound = operator.index(bound)  # type: ignore[arg-type]
     return size + bound if isinstance(bound, int) and bound < 0 else bound

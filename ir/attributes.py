@@ -47,9 +47,28 @@ def positive(value: Any, what: str) -> int:
     return operator.index(value)
 
 
+def plain(value: Any) -> Any:
+    """A NumPy scalar, or an array of no dimension, as the number of Python that it holds."""
+    alone = isinstance(value, np.generic) or (isinstance(value, np.ndarray) and not value.ndim)
+    return value.item() if alone else value
+
+
+def set_canonical(record: object, **kinds: Callable[[Any, str], Any]) -> None:
+    """Bring fields of a frozen dataclass, given by name, into the form of their kinds.
+
+    What is shown, compared and written to files is then the same for every way to give a number.
+
+    Raises:
+        AttributeMistake: a value that its kind does not admit.
+    """
+    for name, kind in kinds.items():
+        object.__setattr__(record, name, kind(getattr(record, name), name))
+
+
 def real(value: object) -> float | None:
     """A real number, NumPy's and arrays of no dimension included, as a float; else None."""
-    if isinstance(value, (str, bytes)) or getattr(value, "ndim", 0):
+    dimensions: int = getattr(value, "ndim", 0)
+    if isinstance(value, (str, bytes)) or dimensions:
         return None
     try:
         return float(value)  # type: ignore[arg-type]
@@ -77,7 +96,8 @@ def not_negative(value: Any, what: str, fix: str) -> float:
 
 def flag(value: Any, what: str) -> bool:
     """A bool; AttributeMistake for anything else."""
-    if not isinstance(value, (np.bool_, Real)) or value not in (True, False):
+    value = plain(value)
+    if not isinstance(value, Real) or value not in (True, False):
         raise AttributeMistake(
             f"{what} must be True or False, got {shown(value)}", fix=f"write {what}=True"
         )

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from functools import reduce
 
 from ..ir import Builder, DType, Value
-from ..ir.errors import AttributeMistake
+from ..ir.attributes import real
+from ..ir.errors import AttributeMistake, shown
 from ..ir.ops.activation import Clip
 from ..ir.ops.constant import scalar
 from ..ir.ops.elementwise import Add, Cast, Div, Minimum, Mul, Sqrt
@@ -41,7 +42,7 @@ class ClipNorm(GradientClipping):
     max_norm: float
 
     def __post_init__(self) -> None:
-        _check_bound(self, "max_norm", self.max_norm)
+        _check_bound(self, "max_norm")
 
     def apply(self, b: Builder, gradients: Sequence[Value]) -> list[Value]:
         wide = DType.F64 if any(g.type.dtype is DType.F64 for g in gradients) else DType.F32
@@ -64,7 +65,7 @@ class ClipValue(GradientClipping):
     limit: float
 
     def __post_init__(self) -> None:
-        _check_bound(self, "limit", self.limit)
+        _check_bound(self, "limit")
 
     def apply(self, b: Builder, gradients: Sequence[Value]) -> list[Value]:
         clip = Clip(-self.limit, self.limit)
@@ -80,9 +81,12 @@ def _cast(b: Builder, value: Value, dtype: DType) -> Value:
     return value if value.type.dtype is dtype else b(Cast(dtype), value)
 
 
-def _check_bound(clip: GradientClipping, name: str, value: float) -> None:
-    if not 0 < value < math.inf:
+def _check_bound(clip: GradientClipping, name: str) -> None:
+    given = getattr(clip, name)
+    bound = real(given)
+    if bound is None or not 0 < bound < math.inf:
         raise AttributeMistake(
-            f"{type(clip).__name__}: {name} must be a positive number, got {value}",
+            f"{type(clip).__name__}: {name} must be a positive number, got {shown(given)}",
             fix="pass for example 1.0, or leave clipping out",
         )
+    object.__setattr__(clip, name, bound)

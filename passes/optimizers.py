@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from numbers import Real
 from typing import ClassVar
 
+import numpy as np
+
 from ..ir import Builder, Value
+from ..ir.attributes import flag, not_negative, real, set_canonical
 from ..ir.errors import AttributeMistake, shown
 from ..ir.ops.update import AdamUpdate, SGDMomentumUpdate, SGDUpdate
 from ..ir.tracebacks import user_facing
@@ -30,7 +31,7 @@ class Optimizer(ABC):
     counts_steps: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        self._not_negative(lr=self.lr)
+        self._not_negative("lr")
         self.check()
 
     @abstractmethod
@@ -57,14 +58,13 @@ class Optimizer(ABC):
         ``step`` is the number of this step, from 1, for an optimiser that counts them.
         """
 
-    def _not_negative(self, **options: float) -> None:
-        for name, value in options.items():
-            if not isinstance(value, Real) or not 0 <= float(value) < math.inf:
-                raise AttributeMistake(
-                    f"{type(self).__name__}: {name} must be a finite number >= 0, got "
-                    f"{shown(value)}",
-                    fix=f"pass for example {name}={_EXAMPLES.get(name, 0)}",
-                )
+    def _not_negative(self, *names: str) -> None:
+        """Hold options to finite numbers of at least 0, as floats."""
+        for name in names:
+            what = f"{type(self).__name__}: {name}"
+            fix = f"pass for example {name}={_EXAMPLES.get(name, 0)}"
+            value = not_negative(getattr(self, name), what, fix)
+            object.__setattr__(self, name, value)
 
 
 @user_facing
@@ -77,7 +77,8 @@ class SGD(Optimizer):
     nesterov: bool = False
 
     def check(self) -> None:
-        self._not_negative(momentum=self.momentum, weight_decay=self.weight_decay)
+        self._not_negative("momentum", "weight_decay")
+        set_canonical(self, nesterov=flag)
         if self.nesterov and not self.momentum:
             raise AttributeMistake(
                 "SGD: nesterov needs a momentum", fix="pass for example momentum=0.9"
@@ -116,14 +117,16 @@ class Adam(Optimizer):
     decoupled: ClassVar[bool] = False
 
     def check(self) -> None:
-        self._not_negative(eps=self.eps, weight_decay=self.weight_decay)
-        betas = self.betas if isinstance(self.betas, (tuple, list)) else ()
-        if len(betas) != 2 or not all(isinstance(b, Real) and 0 <= float(b) < 1 for b in betas):
+        self._not_negative("eps", "weight_decay")
+        given = self.betas if isinstance(self.betas, (tuple, list, np.ndarray)) else ()
+        betas = tuple(beta for beta in map(real, given) if beta is not None and 0 <= beta < 1)
+        if len(given) != 2 or len(betas) != 2:
             raise AttributeMistake(
                 f"{type(self).__name__}: betas must be two numbers in [0, 1), got "
                 f"{shown(self.betas)}",
                 fix="pass for example betas=(0.9, 0.999)",
             )
+        object.__setattr__(self, "betas", betas)
 
     @property
     def slots(self) -> tuple[str, ...]:

@@ -15,11 +15,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
-from ..ir.attributes import integer, pair, positive
+from ..ir.attributes import integer, number, pair, positive, set_canonical
 from ..ir.errors import AttributeMistake, DataError
 from ..ir.ops.random import philox
 from ..ir.tracebacks import user_facing
@@ -111,8 +111,10 @@ class RandomCrop(Transform):
     fill: float = 0.0
 
     def __post_init__(self) -> None:
+        set_canonical(self, padding=integer, fill=number)
         height, width = pair(self.size, "size")
-        if min(height, width) < 1 or integer(self.padding, "padding") < 0:
+        object.__setattr__(self, "size", height if height == width else (height, width))
+        if min(height, width) < 1 or self.padding < 0:
             raise AttributeMistake(
                 f"RandomCrop: a size of {height} x {width} with a padding of {self.padding}",
                 fix="use a size of at least 1 and a padding of at least 0",
@@ -141,6 +143,7 @@ class RandomHorizontalFlip(Transform):
     p: float = 0.5
 
     def __post_init__(self) -> None:
+        set_canonical(self, p=number)
         if not 0 <= self.p <= 1:
             raise AttributeMistake(
                 f"RandomHorizontalFlip: p is a probability, got {self.p}", fix="use 0 <= p <= 1"
@@ -167,6 +170,7 @@ class Normalize(Transform):
     random = False
 
     def __post_init__(self) -> None:
+        set_canonical(self, mean=_numbers, std=_numbers)
         if not np.all(np.asarray(self.std) > 0):
             raise AttributeMistake(
                 f"Normalize divides by std, got {self.std}", fix="give positive numbers"
@@ -201,7 +205,7 @@ class OneHot(Transform):
     random = False
 
     def __post_init__(self) -> None:
-        positive(self.classes, "classes")
+        set_canonical(self, classes=positive)
 
     def __call__(self, images: Array, labels: Array, draws: Draws) -> tuple[Array, Array]:
         if labels.ndim != 1 or labels.max() >= self.classes:
@@ -226,6 +230,7 @@ class Mixup(Transform):
     alpha: float = 0.2
 
     def __post_init__(self) -> None:
+        set_canonical(self, alpha=number)
         if not 0 < self.alpha < np.inf:
             raise AttributeMistake(
                 f"Mixup: alpha must be a positive number, got {self.alpha}",
@@ -241,6 +246,12 @@ class Mixup(Transform):
         other = np.argsort(draws.uniform()[:, 0], kind="stable")
         share = _symmetric_beta(self.alpha, draws).astype(np.float32)
         return _mix(images, other, share), _mix(labels, other, share)
+
+
+def _numbers(given: Any, what: str) -> float | tuple[float, ...]:
+    """A float, or as many as there are channels, from a list or an array of them too."""
+    several = isinstance(given, (tuple, list)) or (isinstance(given, np.ndarray) and given.ndim)
+    return tuple(number(each, what) for each in given) if several else number(given, what)
 
 
 def _mix(array: Array, other: Array, share: Array) -> Array:

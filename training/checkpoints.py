@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..ir.attributes import integer, optional, set_canonical
 from ..ir.errors import AttributeMistake, DataError
 from ..ir.tensors_file import load_tensors, save_tensors
 from ..ir.tracebacks import user_facing
@@ -61,6 +62,7 @@ class Checkpoints:
     mode: str | None = None
 
     def __post_init__(self) -> None:
+        set_canonical(self, keep=integer, every=optional(integer))
         if self.keep < 1:
             raise AttributeMistake(
                 f"Checkpoints: keep must be at least 1, got {self.keep}", fix="leave it out for 2"

@@ -17,7 +17,7 @@ from typing import overload
 
 import numpy as np
 
-from ..ir.attributes import integer, number
+from ..ir.attributes import integer, number, plain
 from ..ir.errors import AttributeMistake, DataError, MissingExtra, OutOfRange, install, need, shown
 from ..ir.tracebacks import user_facing
 from ..ir.types import Array
@@ -104,6 +104,7 @@ class Dataset:
         self, key: int | np.integer | slice | Array | Sequence[int]
     ) -> tuple[Array, int] | Dataset:
         """One image [C, H, W] and its label by an index; a data set by a slice, indices or mask."""
+        key = plain(key)
         try:
             images, labels = self.images[key], self.labels[key]
         except IndexError:  # which also ends a loop over the images
@@ -111,7 +112,7 @@ class Dataset:
                 f"a data set of {len(self)} images has no [{shown(key)}]",
                 fix=f"use indices from 0 to {len(self) - 1}, slices, or a mask of as many flags",
             ) from None
-        if isinstance(key, (int, np.integer)):
+        if isinstance(key, int):
             return images, int(labels)
         return Dataset(images, labels, self.classes)
 
@@ -204,7 +205,8 @@ def batch_count(dataset: Dataset, batch_size: int, *, drop_last: bool = False) -
     Raises:
         AttributeMistake: a batch size below 1, or one of which not a single batch can be filled.
     """
-    if integer(batch_size, "batch_size") < 1:
+    batch_size = integer(batch_size, "batch_size")
+    if batch_size < 1:
         raise AttributeMistake(f"a batch of {batch_size} images", fix="choose a batch size >= 1")
     if drop_last and len(dataset) < batch_size:
         raise AttributeMistake(
@@ -243,11 +245,13 @@ def batches(
         AttributeMistake: see :func:`batch_count`; a start beyond the end; a negative seed or epoch.
     """
     count = batch_count(dataset, batch_size, drop_last=drop_last)
+    # NumPy's numbers would overflow in what follows.
+    batch_size, start = integer(batch_size, "batch_size"), integer(start, "start")
     if not 0 <= start <= count:
         raise AttributeMistake(
             f"cannot start at batch {start}: the epoch has {count}", fix=f"start within 0..{count}"
         )
-    _check_not_negative(seed, epoch)
+    seed, epoch = _not_negative(seed), _not_negative(epoch)
     size = len(dataset)
     order = _permutation(size, seed, _BATCHES, epoch) if shuffle else np.arange(size)
     chunks = (order[k * batch_size : (k + 1) * batch_size] for k in range(start, count))
@@ -338,12 +342,13 @@ def _permutation(size: int, seed: int, *stream: int) -> Array:
     Sorted by raw bits: NumPy promises that these never change, and does not promise it of
     ``Generator.permutation`` (NEP 19).
     """
-    _check_not_negative(seed, *stream)
-    bits = np.random.PCG64(np.random.SeedSequence(seed, spawn_key=stream)).random_raw(size)
+    sequence = np.random.SeedSequence(_not_negative(seed), spawn_key=stream)
+    bits = np.random.PCG64(sequence).random_raw(size)
     return np.argsort(bits, kind="stable")
 
 
-def _check_not_negative(*numbers: int) -> None:
-    for given in numbers:
-        if integer(given, "a seed or an epoch") < 0:
-            raise AttributeMistake(f"a negative seed or epoch: {given}", fix="count from 0")
+def _not_negative(given: int) -> int:
+    value = integer(given, "a seed or an epoch")
+    if value < 0:
+        raise AttributeMistake(f"a negative seed or epoch: {value}", fix="count from 0")
+    return value

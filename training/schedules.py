@@ -13,10 +13,11 @@ converts. After their last step, schedules keep its rate.
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable
 from dataclasses import dataclass
-from numbers import Real
 
+from ..ir.attributes import integer, not_negative, number, sequence, set_canonical
 from ..ir.dims import is_int
 from ..ir.errors import AttributeMistake, need, shown
 from ..ir.tracebacks import user_facing
@@ -73,7 +74,7 @@ class MultiStep:
         _not_negative(self, "lr", "gamma")
         fix = "write for example milestones=(32_000, 48_000)"
         need(self.milestones, (list, tuple), "MultiStep: milestones are a list of steps", fix)
-        object.__setattr__(self, "milestones", tuple(self.milestones))
+        set_canonical(self, milestones=sequence(integer))
 
     def __call__(self, step: int) -> float:
         return self.lr * self.gamma ** sum(step >= milestone for milestone in self.milestones)
@@ -119,6 +120,7 @@ class OneCycle:
     def __post_init__(self) -> None:
         _not_negative(self, "max_lr")
         _at_least_one(self, "total_steps")
+        set_canonical(self, pct_start=number, div_factor=number, final_div_factor=number)
         if not 0 <= self.pct_start <= 1:
             raise AttributeMistake(
                 f"OneCycle: pct_start is a share of the steps, got {self.pct_start}",
@@ -174,7 +176,7 @@ def epochs_to_steps(
     epochs: float, train: Dataset, batch_size: int = 64, *, drop_last: bool = False
 ) -> int:
     """How many steps ``Trainer.fit`` makes in ``epochs`` epochs, with the same arguments."""
-    return round(epochs * batch_count(train, batch_size, drop_last=drop_last))
+    return round(number(epochs, "epochs") * batch_count(train, batch_size, drop_last=drop_last))
 
 
 def _cosine(start: float, end: float, part: float) -> float:
@@ -184,13 +186,8 @@ def _cosine(start: float, end: float, part: float) -> float:
 
 def _not_negative(schedule: object, *names: str) -> None:
     for name in names:
-        value = getattr(schedule, name)
-        if not isinstance(value, Real) or not 0 <= float(value) < math.inf:
-            raise AttributeMistake(
-                f"{type(schedule).__name__}: {name} must be a finite number >= 0, "
-                f"got {shown(value)}",
-                fix="a learning rate is a number like 0.1",
-            )
+        what, fix = f"{type(schedule).__name__}: {name}", "a learning rate is a number like 0.1"
+        object.__setattr__(schedule, name, not_negative(getattr(schedule, name), what, fix))
 
 
 def _at_least_one(schedule: object, *names: str) -> None:
@@ -202,3 +199,4 @@ def _at_least_one(schedule: object, *names: str) -> None:
                 f"got {shown(value)}",
                 fix="count in steps, not in epochs: epochs_to_steps(epochs, train, batch_size)",
             )
+        object.__setattr__(schedule, name, operator.index(value))

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ..ir.attributes import integer
+from ..ir.attributes import flag, integer
 from ..ir.errors import GraphError, need
 from ..ir.tracebacks import user_facing
 from ..ir.types import Array
@@ -167,6 +167,9 @@ class FitLoop:
         check_dataset("fit", train)
         check_fit(epochs, validate, early_stopping, checkpoints)
         check_augment(augment)
+        # Python's numbers: they go into checkpoints.
+        epochs, batch_size = integer(epochs, "epochs"), integer(batch_size, "batch_size")
+        drop_last = flag(drop_last, "drop_last")
         self._check_call(
             {
                 "images": len(train),

@@ -136,7 +136,8 @@ class BatchNormTrain(BatchNormBase):
         self.check_operands(x, gamma, beta)
         return (x, gamma, gamma)
 
-    def check_run(self, x: TensorType, gamma: TensorType, beta: TensorType) -> None:
+    def check_run(self, *operands: TensorType) -> None:
+        x, *_ = operands
         if elements_per_channel(x) == 1:
             raise ShapeError(
                 f"{self.name} has one value for each channel in {x}: there is no variance to learn "

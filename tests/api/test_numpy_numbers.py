@@ -1,0 +1,430 @@
+"""Every number that a user passes may be one of NumPy's: a scalar, or an array of no dimension.
+
+The table below has a call of everything public that takes a number; what is not in it fails.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import json
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+
+import cauce
+from cauce import nn
+from cauce.frontends import metrics
+from cauce.ir import Array
+from cauce.ir.errors import AttributeMistake
+from cauce.training import (
+    Checkpoints,
+    ConfusionMatrix,
+    Constant,
+    Cosine,
+    EarlyStopping,
+    Mixup,
+    MultiStep,
+    Normalize,
+    OneCycle,
+    OneHot,
+    RandomCrop,
+    RandomHorizontalFlip,
+    Step,
+    WarmUp,
+    batches,
+    epochs_to_steps,
+    load_image_folder,
+    load_npy,
+    load_npz,
+)
+
+from .nets import batch, shapes, small
+
+DATA = shapes(12)
+MODEL = small.init(image=("N", 1, 6, 6))
+
+
+class Call(NamedTuple):
+    """A call of something public.
+
+    Attributes:
+        covers: the parameters of the public thing that it gives numbers to, by name.
+        numbers: the numbers, as Python's.
+        result: calls it with them; what it gives is compared.
+    """
+
+    covers: str
+    numbers: dict[str, Any]
+    result: Callable[..., object]
+
+
+TABLE: list[Call] = []
+
+
+def call(result: Callable[..., object], covers: str, **numbers: Any) -> None:
+    """Add a call to the table; ``covers`` is a path below cauce."""
+    TABLE.append(Call(covers, numbers, result))
+
+
+def made(kind: type) -> Callable[..., object]:
+    """What is made, in all that can be seen of it: its fields are Python's own numbers."""
+
+    def make(**numbers: Any) -> object:
+        found = kind(**numbers)
+        fields = {f.name: getattr(found, f.name) for f in dataclasses.fields(found)}
+        return repr(found), json.dumps(fields, default=repr)
+
+    return make
+
+
+def traced(layer: Callable[..., object], *shape: object) -> Callable[..., str]:
+    """The graph of a network of one layer, whose input has a shape."""
+
+    def trace(**numbers: Any) -> str:
+        @cauce.network
+        def net(x):
+            return layer(x, **numbers)
+
+        graph = net.graph(x=shape or ("N", 4, 8, 8), training=True)
+        return graph.to_text(locations=False)
+
+    return trace
+
+
+def method(name: str) -> Callable[..., object]:
+    """A method of a tensor whose numbers have names."""
+    return lambda x, **numbers: getattr(x, name)(**numbers)
+
+
+def spread(name: str) -> Callable[..., object]:
+    """A method of a tensor that takes its numbers one by one."""
+    return lambda x, dims: getattr(x, name)(*dims)
+
+
+# ---- optimizers, clipping, schedules, rules ----------------------------------------------------
+
+call(made(cauce.SGD), "SGD", lr=0.5, momentum=0.5, weight_decay=0.25, nesterov=True)
+for adam in (cauce.Adam, cauce.AdamW):
+    call(made(adam), adam.__name__, lr=0.5, betas=(0.5, 0.75), eps=0.125, weight_decay=0.25)
+call(made(cauce.ClipNorm), "ClipNorm", max_norm=2.0)
+call(made(cauce.ClipValue), "ClipValue", limit=2.0)
+call(made(Constant), "training.Constant", lr=0.5)
+call(made(Step), "training.Step", lr=0.5, step_size=3, gamma=0.5)
+call(made(MultiStep), "training.MultiStep", lr=0.5, milestones=(3, 5), gamma=0.5)
+call(made(Cosine), "training.Cosine", lr=0.5, total_steps=7, eta_min=0.25)
+cycle = {"max_lr": 0.5, "total_steps": 9, "pct_start": 0.25, "div_factor": 4.0}
+call(made(OneCycle), "training.OneCycle", **cycle, final_div_factor=8.0)
+call(made(WarmUp), "training.WarmUp", schedule=0.5, steps=4, start_factor=0.25)
+schedules = [Constant(0.5), Step(0.5, 3), MultiStep(0.5, (3, 5)), Cosine(0.5, 7), OneCycle(0.5, 9)]
+for schedule in (*schedules, WarmUp(Cosine(0.5, 7), 8)):
+    kind = type(schedule).__name__
+    call(schedule, f"training.{kind}.__call__", step=6)
+call(made(EarlyStopping), "training.EarlyStopping", patience=2, min_delta=0.5)
+folder = {"folder": "runs"}
+call(lambda **n: made(Checkpoints)(**folder, **n), "training.Checkpoints", every=3, keep=2)
+
+# ---- data --------------------------------------------------------------------------------------
+
+call(made(RandomCrop), "training.RandomCrop", size=4, padding=1, fill=0.5)
+call(made(RandomCrop), "training.RandomCrop", size=(4, 5), padding=1, fill=0.5)
+call(made(RandomHorizontalFlip), "training.RandomHorizontalFlip", p=0.25)
+call(made(Normalize), "training.Normalize", mean=0.5, std=0.25)
+call(made(Normalize), "training.Normalize", mean=(0.5, 1.0), std=(0.25, 2.0))
+call(made(OneHot), "training.OneHot", classes=3)
+call(made(Mixup), "training.Mixup", alpha=0.5)
+
+
+def epoch_of(**numbers: Any) -> object:
+    return [(x.tolist(), y.tolist()) for x, y in batches(LONG, **numbers)]
+
+
+# A batch of u8 numbers would overflow here: the third begins at image 300.
+LONG = cauce.Dataset(np.arange(512.0).reshape(512, 1, 1, 1), np.zeros(512, np.int64), ("one",))
+order = {"batch_size": 100, "seed": 3, "epoch": 2}
+call(epoch_of, "training.batches", **order, shuffle=True, drop_last=True, start=1)
+call(lambda **n: repr(epochs_to_steps(train=LONG, **n)), "training.epochs_to_steps", epochs=2.5,
+     batch_size=100, drop_last=True)  # fmt: skip
+call(lambda **n: [part.labels.tolist() for part in DATA.split(**n)], "Dataset.split",
+     fraction=0.5, seed=3, stratified=True)  # fmt: skip
+call(lambda key: repr(DATA[key][1]), "Dataset.__getitem__", key=5)
+call(lambda **n: [part.labels.tolist() for part in cauce.load_digits(**n)], "load_digits",
+     test_fraction=0.25, seed=3)  # fmt: skip
+matrix = ConfusionMatrix.of([0, 1, 1], [1, 0, 0], ("a", "b"))
+call(matrix.most_confused, "training.ConfusionMatrix.most_confused", count=1)
+
+
+def read_npz(tmp_path: Path, channels_last: Any) -> object:
+    np.savez(tmp_path / "data.npz", images=np.zeros((2, 4, 4, 3)), labels=np.array([0, 1]))
+    return load_npz(tmp_path / "data.npz", channels_last=channels_last).images.shape
+
+
+def read_npy(tmp_path: Path, channels_last: Any) -> object:
+    np.save(tmp_path / "images.npy", np.zeros((2, 4, 4, 3)))
+    np.save(tmp_path / "labels.npy", np.array([0, 1]))
+    paths = tmp_path / "images.npy", tmp_path / "labels.npy"
+    return load_npy(*paths, channels_last=channels_last).images.shape
+
+
+def read_folder(tmp_path: Path, **numbers: Any) -> object:
+    image = pytest.importorskip("PIL.Image")
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir(exist_ok=True)
+        image.fromarray(np.zeros((6, 8, 3), np.uint8)).save(tmp_path / name / "1.png")
+    return load_image_folder(tmp_path, **numbers).images.shape
+
+
+call(read_npz, "training.load_npz", channels_last=True)
+call(read_npy, "training.load_npy", channels_last=True)
+call(read_folder, "training.load_image_folder", size=4, crop=True, channels=1)
+
+# ---- layers ------------------------------------------------------------------------------------
+
+pooled = {"kernel_size": 2, "stride": 2, "padding": 1}
+call(traced(nn.max_pool2d), "nn.max_pool2d", **pooled, dilation=1, ceil_mode=True)
+call(traced(nn.max_pool2d), "nn.max_pool2d", kernel_size=(2, 3), padding=((1, 0), (0, 1)))
+call(traced(nn.avg_pool2d), "nn.avg_pool2d", **pooled, ceil_mode=True, count_include_pad=False)
+call(traced(nn.adaptive_avg_pool2d), "nn.adaptive_avg_pool2d", output_size=2)
+call(traced(nn.adaptive_max_pool2d), "nn.adaptive_max_pool2d", output_size=(2, 4))
+call(traced(nn.batch_norm), "nn.batch_norm", eps=0.5, momentum=0.25, affine=True)
+call(traced(nn.batch_norm), "nn.batch_norm", eps=0.5, momentum=0.25, affine=False)
+call(traced(nn.clip), "nn.clip", min=-0.5, max=0.5)
+call(traced(lambda x, dim: nn.concat([x, x], dim)), "nn.concat", dim=1)
+kernel = {"out_channels": 6, "kernel_size": 3, "stride": 2, "padding": 1, "dilation": 1}
+call(traced(nn.conv2d), "nn.conv2d", **kernel, groups=2, bias=False)
+call(traced(nn.conv2d), "nn.conv2d", out_channels=4, kernel_size=(3, 2), padding=((1, 0), (0, 1)))
+call(traced(nn.conv_transpose2d), "nn.conv_transpose2d", **kernel, output_padding=1, groups=2,
+     bias=False)  # fmt: skip
+call(traced(nn.conv_transpose2d), "nn.conv_transpose2d", out_channels=4, kernel_size=2, stride=2,
+     output_size=(16, 17))  # fmt: skip
+call(traced(lambda x, **n: nn.cross_entropy(x, x, **n), "N", 4), "nn.cross_entropy",
+     label_smoothing=0.25)  # fmt: skip
+call(traced(nn.dropout), "nn.dropout", p=0.25)
+call(traced(nn.flatten), "nn.flatten", start_dim=2, end_dim=3)
+call(traced(lambda x, dim: nn.gather(x, x.argmax(1), dim), 3, 4), "nn.gather", dim=1)
+call(traced(nn.leaky_relu), "nn.leaky_relu", negative_slope=0.25)
+call(traced(nn.linear, "N", 4), "nn.linear", out_features=3, bias=True)
+call(traced(nn.log_softmax), "nn.log_softmax", dim=1)
+call(traced(nn.softmax), "nn.softmax", dim=1)
+for two in (nn.maximum, nn.minimum):
+    call(traced(two), f"nn.{two.__name__}", y=0.5)
+    call(traced(lambda x, two=two, **n: two(n["x_"], x)), f"nn.{two.__name__}", x_=0.5)
+call(traced(lambda x, **n: nn.where(x > 0, n["x_"], x)), "nn.where", x_=0.5)
+call(traced(lambda x, **n: nn.where(x > 0, x, **n)), "nn.where", y=0.5)
+call(traced(nn.normalize), "nn.normalize", mean=0.5, std=0.25)
+call(traced(nn.normalize), "nn.normalize", mean=(0.5, 1.0, 0.25, 0.0), std=(0.5, 1.0, 0.25, 2.0))
+call(traced(lambda x, **n: nn.one_hot(x.argmax(1), **n)), "nn.one_hot", num_classes=8)
+call(traced(nn.pad), "nn.pad", pads=((0, 0), (0, 0), (1, 2), (0, 1)), value=0.5)
+call(traced(lambda x, shape: x + nn.parameter(shape, name="w")), "nn.parameter", shape=(4, 1, 8))
+call(traced(nn.reshape), "nn.reshape", shape=(-1, 8, 32))
+
+# ---- tensors -----------------------------------------------------------------------------------
+
+for name in ("sum", "mean", "max"):
+    call(traced(method(name)), f"nn.Tensor.{name}", dim=1, keepdim=True)
+    call(traced(method(name)), f"nn.Tensor.{name}", dim=(1, 3))
+call(traced(method("var")), "nn.Tensor.var", dim=1, keepdim=True, correction=0)
+call(traced(method("argmax")), "nn.Tensor.argmax", dim=1, keepdim=True)
+call(traced(method("flatten")), "nn.Tensor.flatten", start_dim=1, end_dim=2)
+call(traced(method("eq")), "nn.Tensor.eq", other=1.0)
+call(traced(spread("reshape")), "nn.Tensor.reshape", dims=(-1, 8, 32))
+call(traced(spread("permute")), "nn.Tensor.permute", dims=(0, 2, 3, 1))
+call(traced(spread("expand"), "N", 1, 8), "nn.Tensor.expand", dims=(-1, 4, -1))
+call(traced(lambda x, index: x[:, index]), "nn.Tensor.__getitem__", index=-1)
+call(traced(lambda x, index: x[:, index]), "nn.Tensor.__getitem__", index=2)
+call(traced(lambda x, a, b, c: x[:, a:b, ::c]), "nn.Tensor.__getitem__", a=-3, b=-1, c=2)
+for sign in ("add", "sub", "mul", "truediv", "pow", "radd", "rsub", "rmul", "rtruediv", "rpow"):
+    operator = f"__{sign}__"
+    call(traced(lambda x, o=operator, **n: getattr(x, o)(n["other"])), f"nn.Tensor.{operator}",
+         other=0.5)  # fmt: skip
+for sign in ("lt", "le", "gt", "ge"):
+    operator = f"__{sign}__"
+    call(traced(lambda x, o=operator, **n: getattr(x, o)(n["other"])), f"nn.Tensor.{operator}",
+         other=0.5)  # fmt: skip
+
+# ---- initializers, metrics, networks, models ---------------------------------------------------
+
+
+def drawn(make: Callable[..., Any]) -> Callable[..., object]:
+    """The numbers that an initializer made with some numbers draws."""
+    return lambda **n: make(**n)((2, 3), np.random.default_rng(0)).tolist()
+
+
+call(drawn(nn.init.constant), "nn.init.constant", value=0.5)
+call(drawn(nn.init.normal), "nn.init.normal", std=0.5)
+call(drawn(nn.init.uniform), "nn.init.uniform", bound=0.5)
+call(traced(lambda x, **n: metrics.binary_accuracy(**n)(x, x), "N", 4),
+     "frontends.metrics.binary_accuracy", threshold=0.5)  # fmt: skip
+call(traced(lambda x, **n: metrics.top_k(**n)(x, x), "N", 4), "frontends.metrics.top_k", k=2)
+
+
+def values_of(model: cauce.Model) -> object:
+    return {name: array.tolist() for name, array in model.state_dict().items()}
+
+
+call(lambda **n: values_of(small.init(image=("N", 1, 6, 6), **n)), "Network.init", seed=5,
+     classes=4, drop=0.25)  # fmt: skip
+call(lambda **n: values_of(small.init(image=("N", *n["sizes"]))), "Network.init", sizes=(1, 6, 6))
+call(lambda **n: small.graph(image=("N", 1, 6, 6), **n).to_text(locations=False),
+     "Network.graph", training=True)  # fmt: skip
+# u8 numbers would overflow in the widths of the deeper levels.
+call(lambda **n: cauce.models.unet.graph(image=("N", 1, 16, 16), **n).to_text(locations=False),
+     "models.unet", classes=3, width=64, depth=3)  # fmt: skip
+call(lambda **n: values_of(MODEL.replace_head(**n)), "Model.replace_head", classes=4, seed=2)
+call(lambda **n: MODEL.summary(print_fn=None, **n), "Model.summary", batch=2)
+call(lambda **n: MODEL.load_state_dict({}, **n), "Model.load_state_dict", strict=False)
+call(lambda **n: cauce.compile(MODEL, **n)(batch(4)["image"]).tolist(), "compile", batch=4,
+     threads=1)  # fmt: skip
+call(lambda **n: cauce.compile(MODEL, **n)(batch(4)["image"]).tolist(), "compile", validate=True)
+call(lambda **n: str(cauce.compare(MODEL, batch(4)["image"], **n)), "compare", tolerance=0.25)
+
+# ---- training ----------------------------------------------------------------------------------
+
+
+def stepped(threads: Any, seed: Any, lr: Any) -> object:
+    step = cauce.TrainStep(small.init(image=("N", 1, 6, 6)), "cross_entropy", cauce.SGD(0.5),
+                           threads=threads)  # fmt: skip
+    state = step(step.init(seed=seed), batch(), lr=lr)
+    return {name: array.tolist() for name, array in state.read().items()}
+
+
+def fitted(tmp_path: Path, numbers: dict[str, Any]) -> object:
+    """A run with checkpoints: what it learns, and what it writes of its arguments."""
+    model = small.init(image=("N", 1, 6, 6))
+    trainer = cauce.Trainer(model, seed=numbers["seed"], threads=numbers["threads"])
+    checkpoints = Checkpoints(tmp_path, every=1)
+    keys = ("epochs", "batch_size", "lr", "drop_last")
+    crop = RandomCrop(numbers["size"])
+    history = trainer.fit(
+        DATA,
+        **{key: numbers[key] for key in keys},
+        augment=[crop],
+        validate=DATA,
+        checkpoints=checkpoints,
+        progress=numbers["progress"],
+    )
+    measured = trainer.evaluate(DATA, batch_size=numbers["batch_size"])
+    found = checkpoints.latest()
+    assert found is not None
+    losses = [epoch.train["loss"] for epoch in history]
+    resumed = cauce.Trainer(model, seed=3)
+    assert resumed.resume(checkpoints)
+    resumed.fit(DATA, 1, batch_size=5, drop_last=True, augment=[RandomCrop(6)], progress=False)
+    return values_of(model), measured, losses, json.dumps(found.progress["call"])
+
+
+call(stepped, "TrainStep.__call__", threads=1, seed=3, lr=0.25)
+call(lambda tmp_path, **n: fitted(tmp_path, n), "Trainer.fit", seed=3, threads=1, epochs=2,
+     batch_size=5, lr=0.25, drop_last=True, size=6, progress=False)  # fmt: skip
+
+
+# ---- the test ----------------------------------------------------------------------------------
+
+KINDS: dict[str, dict[type, Callable[[Any], Any]]] = {
+    "wide": {int: np.int64, float: np.float64, bool: np.bool_},
+    "narrow": {int: np.int8, float: np.float32, bool: np.bool_},
+    "unsigned": {int: lambda i: np.uint8(i) if i >= 0 else np.int16(i), float: np.float16,
+                 bool: np.bool_},
+    "no dimension": {int: np.array, float: np.array, bool: np.array},
+}  # fmt: skip
+
+
+def converted(number: Any, kind: dict[type, Callable[[Any], Any]]) -> Any:
+    """A number, or each of several, as NumPy's."""
+    if isinstance(number, tuple):
+        return tuple(converted(each, kind) for each in number)
+    return kind[type(number)](number)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("entry", TABLE, ids=lambda entry: entry.covers)
+def test_numpys_numbers_do_what_pythons_do(entry: Call, kind: str, tmp_path: Path) -> None:
+    given = {name: converted(number, KINDS[kind]) for name, number in entry.numbers.items()}
+    folders: list[dict[str, Any]] = [{}, {}]
+    if "tmp_path" in inspect.signature(entry.result).parameters:
+        folders = [{"tmp_path": tmp_path / name} for name in ("python", "numpy")]
+        for folder in folders:
+            folder["tmp_path"].mkdir()
+    wanted, found = (
+        entry.result(**folder, **numbers)
+        for folder, numbers in zip(folders, (entry.numbers, given))
+    )
+    assert found == wanted
+
+
+NUMBERS = re.compile(r"\b(int|float|bool|IntPair|Borders|Number|Dim|Size|Axes|Rate|Index)\b")
+# What takes numbers that are not a user's to give, or gives none to anybody: see the reasons.
+ELSEWHERE = {
+    "Graph.inline": "a switch, only asked whether it is true",
+    "Graph.to_text": "a switch, only asked whether it is true",
+    "training.Checkpoints.due": "called by fit alone",
+    "training.Checkpoints.save": "called by fit alone",
+    "training.Checkpoints.better": "called by fit alone",
+    "training.Epoch": "made by fit alone",
+    "training.load_cifar100": "a switch, only asked whether it is true",
+    "train_step": "see TrainStep",
+    "TrainStep": "see TrainStep.__call__",
+    "TrainStep.init": "see TrainStep.__call__",
+    "Trainer": "see Trainer.fit",
+    "Trainer.evaluate": "see Trainer.fit",
+}
+# Initializers themselves get a shape from the library.
+SHAPED = re.compile(r"nn\.init\.(default_weight|fan_in|fan_out|initial_values|kaiming|xavier)")
+
+
+def public() -> Iterator[tuple[str, Callable[..., object]]]:
+    """Everything public that can be called, methods too, by its path below cauce."""
+    import cauce.nn
+    import cauce.training
+
+    modules = {"": cauce, "training.": cauce.training, "nn.": nn, "nn.init.": nn.init,
+               "frontends.metrics.": metrics}  # fmt: skip
+    for prefix, module in modules.items():
+        for name in getattr(module, "__all__", dir(module)):
+            found = getattr(module, name)
+            if name.startswith("_") or inspect.ismodule(found) or not callable(found):
+                continue
+            own = found.__module__ == module.__name__ or hasattr(module, "__all__")
+            if not own or not found.__module__.startswith("cauce"):
+                continue
+            yield f"{prefix}{name}", found
+            for base in found.__mro__ if isinstance(found, type) else ():
+                for key, member in vars(base).items():
+                    shown = not key.startswith("_") or key == "__call__"
+                    if shown and inspect.isfunction(member):
+                        yield f"{prefix}{name}.{key}", member
+
+
+def test_everything_public_that_takes_a_number_is_in_the_table() -> None:
+    given: dict[str, set[str]] = {}
+    for entry in TABLE:
+        given.setdefault(entry.covers, set()).update(name.rstrip("_") for name in entry.numbers)
+    missing = []
+    for path, found in public():
+        if path in ELSEWHERE or SHAPED.match(path):
+            continue
+        names = {
+            name
+            for name, parameter in inspect.signature(found).parameters.items()
+            if NUMBERS.search(str(parameter.annotation)) and "Callable" not in str(parameter)
+        }
+        known = given.get(path) or given.get(path.removeprefix("training."), set())
+        missing += [f"{path}({name})" for name in sorted(names - known)]
+    assert missing == []
+
+
+@pytest.mark.parametrize("given", [np.array([8]), np.array([1, 2]), np.float64(8.5), "8", None])
+def test_what_is_no_number_is_refused(given: Array | str | None) -> None:
+    with pytest.raises(AttributeMistake, match="must be"):
+        OneHot(given)  # type: ignore[arg-type]
+    with pytest.raises(AttributeMistake, match="must be"):
+        EarlyStopping(given)  # type: ignore[arg-type]
+    if not isinstance(given, float):
+        with pytest.raises(AttributeMistake, match="must be"):
+            cauce.ClipNorm(given)  # type: ignore[arg-type]
+        with pytest.raises(AttributeMistake, match="must be"):
+            cauce.SGD(given)  # type: ignore[arg-type]
