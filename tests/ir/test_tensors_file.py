@@ -76,6 +76,50 @@ def test_any_truncation_is_found(tmp_path: Path) -> None:
             load_tensors(path)
 
 
+def test_any_flipped_bit_is_found(tmp_path: Path) -> None:
+    """Each bit of header and data; a bit in the checksum's own name takes the checksum away."""
+    path = tmp_path / "a.safetensors"
+    arrays = {"a": np.arange(5, dtype=np.float32), "b": np.ones((), np.int64)}
+    save_tensors(path, arrays, {"graph": "conv2d"})
+    whole = path.read_bytes()
+    name = whole.index(b'"checksum"')
+    for place in range(len(whole)):
+        for bit in range(8):
+            path.write_bytes(whole[:place] + bytes([whole[place] ^ 1 << bit]) + whole[place + 1 :])
+            try:
+                found, metadata = load_tensors(path)
+            except DataError:
+                continue
+            assert name < place < name + 9
+            assert metadata["graph"] == "conv2d" and found.keys() == arrays.keys()
+            assert all(np.array_equal(found[key], array) for key, array in arrays.items())
+
+
+def test_a_flipped_bit_in_large_arrays_is_found(tmp_path: Path) -> None:
+    """In the first block, in the last whole one, and in the bytes behind it."""
+    path = tmp_path / "a.safetensors"
+    save_tensors(path, {"a": np.zeros(1500, np.float64)}, {})
+    assert load_tensors(path)[1] == {}
+    whole = bytearray(path.read_bytes())
+    for place in (-12000, -12000 + 8191, -12000 + 8192, -1):
+        whole[place] ^= 0x10
+        path.write_bytes(whole)
+        with pytest.raises(DataError, match=r"a\.safetensors is damaged: bits of its 1 arrays"):
+            load_tensors(path)
+        whole[place] ^= 0x10
+
+
+def test_values_that_change_places_are_found(tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    array = np.arange(1024.0)
+    save_tensors(path, {"a": array}, {})
+    whole = path.read_bytes()
+    array[[0, 600]] = array[[600, 0]]
+    path.write_bytes(whole[:-8192] + array.tobytes())
+    with pytest.raises(DataError, match="is damaged"):
+        load_tensors(path)
+
+
 F32 = {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}
 
 

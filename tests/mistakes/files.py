@@ -123,6 +123,22 @@ def opset_that_is_too_old():
 
 
 @mistake(
+    DataError,
+    ValueError,
+    says=("digits.safetensors is damaged", "4 arrays", "have changed"),
+    fix="another copy",
+    line='cauce.load("digits.safetensors")',
+)
+def flipped_bit():
+    """A file with a flipped bit"""
+    model.save("digits.safetensors")
+    data = bytearray(Path("digits.safetensors").read_bytes())
+    data[-5] ^= 0x40
+    Path("digits.safetensors").write_bytes(data)
+    cauce.load("digits.safetensors")
+
+
+@mistake(
     GraphError,
     ValueError,
     says=("holds no cauce model", "'cauce-checkpoint-1'"),
