@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..ir import Array, TensorType
+from ..ir import Array, DType, TensorType
 from ..ir.dims import is_int
 from ..ir.errors import AttributeMistake, ShapeError, shown
+from ..ir.types import cast
 
 if TYPE_CHECKING:
     from .tracing import Initializer
@@ -76,7 +77,7 @@ def initial_values(
     """The first value of every parameter: its random numbers depend on seed and name only.
 
     Raises:
-        AttributeMistake: a seed that is none.
+        AttributeMistake: a seed that is none, or first values that the dtype does not hold.
         ShapeError: an initializer whose result has another shape.
     """
     if not is_int(seed) or seed < 0:
@@ -94,5 +95,21 @@ def initial_values(
                 f"the first values of {name} should have shape {shape}, they have {array.shape}",
                 fix="let the initializer make an array of the shape that it is given",
             )
-        values[name] = type_.dtype.round(array)
+        values[name] = converted(name, array, type_.dtype)
     return values
+
+
+def converted(name: str, array: Array, dtype: DType) -> Array:
+    """A new array with the values of a parameter in its dtype.
+
+    Raises:
+        AttributeMistake: a value that it does not hold, which would become infinite or another.
+    """
+    result, lost = cast(array, dtype)
+    if lost.any():
+        raise AttributeMistake(
+            f"{name} is {dtype}, which does not hold {lost.sum()} of the {lost.size} values given: "
+            f"{array[lost][0]} would become {result[lost][0]}",
+            fix="give values within the range of the dtype, or np.clip(array, least, greatest)",
+        )
+    return result

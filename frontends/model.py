@@ -12,7 +12,7 @@ from typing import NoReturn
 
 import numpy as np
 
-from ..ir import Array, Graph, Input, Role, parse
+from ..ir import Array, DType, Graph, Input, Role, parse
 from ..ir.attributes import positive
 from ..ir.dims import sizes, substitute
 from ..ir.errors import CauceError, GraphError, ShapeError, TypeMismatch, need
@@ -23,7 +23,7 @@ from ..ir.tracebacks import user_facing
 from ..ir.types import is_bfloat16
 from ..ir.version import VERSION
 from . import init
-from .init import initial_values
+from .init import converted, initial_values
 
 FORMAT = "cauce-model-1"
 _AGAIN = "save the model again: the file was changed since"
@@ -96,6 +96,7 @@ class Model:
         Raises:
             GraphError: missing or unexpected names, with ``strict``.
             ShapeError, TypeMismatch: an array that does not fit; nothing is changed then.
+            AttributeMistake: a finite value that the dtype of its parameter does not hold.
         """
         need(values, Mapping, "weights are arrays by name", "pass a dict, as state_dict() gives")
         missing = [name for name in self._values if name not in values]
@@ -108,6 +109,7 @@ class Model:
                 f"{len(unexpected)} others are there{_some(unexpected)}",
                 fix="load the weights of the same network; strict=False takes what both have",
             )
+        dtypes = {value.name: value.type.dtype for value in self.graph.inputs}
         checked = {}
         for name, given in values.items():
             if name not in self._values:
@@ -124,7 +126,7 @@ class Model:
                     f"{name} is {known.dtype}, the given array {array.dtype}",
                     fix=f"convert it, if it holds what it should: array.astype(np.{known.dtype})",
                 )
-            checked[name] = array.astype(known.dtype)
+            checked[name] = converted(name, array, dtypes.get(name) or DType.of(known.dtype))
         self._values.update(checked)
 
     def __call__(self, *args: object, **kwargs: object) -> NoReturn:

@@ -13,7 +13,7 @@ from .errors import CauceError, GraphError, ShapeError, TypeMismatch, shown
 from .graph import Graph, Input, Node, Value
 from .op import Op
 from .tracebacks import user_facing
-from .types import Array, DType, TensorType, is_bfloat16
+from .types import Array, DType, TensorType, cast, is_bfloat16
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -207,8 +207,8 @@ def _from_python(value: Input, feed: object) -> Array:
     except ValueError:
         array = np.asarray(None)  # rows that differ in length
     fits = array.dtype.kind in ("biuf" if wanted.is_float else "biu")
-    converted = array.astype(wanted.numpy) if fits else array
-    if not fits or (not wanted.is_float and not np.array_equal(converted, array)):
+    converted, lost = cast(array, wanted) if fits else (array, np.True_)
+    if lost.any():
         raise TypeMismatch(
             f"input {value.name} takes {value.type}, got {shown(feed)}",
             fix="give an array, a number or nested lists of numbers that the dtype can hold",

@@ -104,6 +104,24 @@ def is_bfloat16(dtype: np.dtype[Any]) -> bool:
     return dtype.name == "bfloat16"
 
 
+def cast(array: Array, dtype: DType) -> tuple[Array, Array]:
+    """A new array with the values of ``array`` in ``dtype``, and where they do not fit.
+
+    A float fits when it does not become infinite (an infinity does fit, and rounding is no loss),
+    an integer or a bool when it stays the same number.
+
+    Returns:
+        The converted array in the carrier of ``dtype``, and a mask of the same shape.
+    """
+    if array.dtype == dtype.numpy and dtype is not DType.BF16:
+        return array.copy(), np.zeros(array.shape, np.bool_)
+    with np.errstate(all="ignore"):
+        converted = dtype.round(np.array(array, dtype.numpy))
+    if dtype.is_float:
+        return converted, np.isinf(converted) & ~np.isinf(array)
+    return converted, converted != array
+
+
 _FLOATS = frozenset({DType.F16, DType.BF16, DType.F32, DType.F64})
 _BY_NUMPY: dict[np.dtype[Any], DType] = {
     np.dtype(np.bool_): DType.BOOL,

@@ -224,6 +224,19 @@ def weights_of_another_size():
 
 
 @mistake(
+    AttributeMistake,
+    ValueError,
+    says=("linear1.bias is f32, which does not hold 1 of the 3 values", "1e+39 would become inf"),
+    fix="within the range",
+    line='model.load_state_dict({"linear1.bias": bias}, strict=False)',
+)
+def weights_beyond_the_dtype():
+    """Weights beyond what their dtype holds"""
+    bias = np.array([0.5, 1e39, -1.0])
+    model.load_state_dict({"linear1.bias": bias}, strict=False)
+
+
+@mistake(
     GraphError,
     ValueError,
     says=("not the weights of net", "of its 4 names 4 are missing", "2 others are there"),
