@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -21,12 +22,23 @@ if TYPE_CHECKING:
 TAP = "tap "  # what the names of tapped outputs start with
 
 
+class Holder(Protocol):
+    """What holds weights: a model."""
+
+    def snapshot(self) -> tuple[int, Mapping[str, Array]]:
+        """The number of the weights, which no other weights have, and the weights by name."""
+
+
 @user_facing
 class Executable:
     """A compiled graph. Call it with arrays, by position or by name.
 
     With one output it returns one array, otherwise a tuple in the graph's order. Inputs are never
     altered. An executable may be called from several threads at once.
+
+    One that was compiled from a model follows it: a call computes with the weights that the model
+    holds when the call begins, all of them old or all of them new. ``load_state_dict`` gives it
+    weights of its own, and ends that.
 
     Args:
         program: what the backend compiled.
@@ -47,9 +59,8 @@ class Executable:
         self._updated = program.interface.updated
         self._types = dict(program.interface.outputs)
         self._count = len(self._types) if outputs is None else outputs
-        self._packed: Any = None
+        self._packed: Callable[[], Any] | None = None
         self._dims: Recent[tuple[tuple[int, ...], ...], Dims] = Recent()
-        self._loaded = False
         if parameters is not None or not self._fixed:
             self.load_state_dict(parameters or {})
 
@@ -86,10 +97,28 @@ class Executable:
     def load_state_dict(self, parameters: Mapping[str, object]) -> None:
         """Take new weights, without recompiling. Names that the graph does not use are ignored.
 
+        An executable that followed a model (:meth:`follow`) no longer does.
+
         Raises:
             GraphError: a parameter is missing.
             ShapeError, TypeMismatch: an array that does not fit its parameter.
         """
+        packed = self._prepare(parameters)
+        self._packed = lambda: packed
+
+    def follow(self, model: Holder) -> None:
+        """Take the weights of a model now, and in each call those that it then holds.
+
+        Other weights are packed anew by the first call that meets them; nothing is recompiled. The
+        model is not kept: where nothing else refers to it, its last weights stay.
+
+        Raises:
+            GraphError, ShapeError, TypeMismatch: as for :meth:`load_state_dict`.
+        """
+        self._packed = _Following(model, self._prepare).packed
+
+    def _prepare(self, parameters: Mapping[str, object]) -> Any:
+        """What the backend makes of weights; see :meth:`load_state_dict`."""
         missing = [value.name for value in self._fixed if value.name not in parameters]
         if missing:
             raise GraphError(
@@ -100,9 +129,7 @@ class Executable:
         for value in self._fixed:
             arrays[value.name] = array = check_feed(value, parameters[value.name])
             check_shape(value, array)
-        packed = self.program.prepare(arrays)
-        self._packed = packed
-        self._loaded = True
+        return self.program.prepare(arrays)
 
     def new_state(self, values: Mapping[str, object]) -> State:
         """A state for a graph that updates its inputs (a training step).
@@ -231,7 +258,7 @@ class Executable:
         out: Array | Sequence[Array] | None,
         profile: list[NodeTime] | None,
     ) -> list[Array]:
-        if not self._loaded:
+        if self._packed is None:
             raise GraphError(
                 f"{self.name} has no parameter values yet",
                 fix="call load_state_dict, or compile a Model instead of its graph",
@@ -254,11 +281,12 @@ class Executable:
                 f"this state is not of {self.name}: another executable made it",
                 fix="make one here: new_state({**values, **other.read()})",
             )
+        packed = self._packed()
         arrays = check_feeds(self._inputs, feeds, self.name)
         dims = self._dims.get(tuple(array.shape for array in arrays), lambda: self._bind(arrays))
         outputs = self._outputs(out, dims, arrays)
         arena = self.program.new_arena(dims)
-        return self.program.main(dims, self._packed, state, arena, arrays, outputs, profile)
+        return self.program.main(dims, packed, state, arena, arrays, outputs, profile)
 
     def _bind(self, arrays: Sequence[Array]) -> Dims:
         """The sizes of the symbols, which every node takes."""
@@ -298,3 +326,26 @@ class Executable:
                     fix="give an array made with np.empty",
                 )
         return [*given, *[None] * (len(self._types) - len(types))]
+
+
+class _Following:
+    """The weights of a model as the backend packs them; others are packed when they are met.
+
+    There is no lock (see :class:`Recent`): where two threads meet new weights both pack them, and
+    what a thread puts down too late is put right by the next call, which compares the numbers.
+    """
+
+    def __init__(self, model: Holder, prepare: Callable[[Mapping[str, object]], Any]) -> None:
+        self._model = weakref.ref(model)
+        self._prepare = prepare
+        number, values = model.snapshot()
+        self._held = (number, prepare(values))
+
+    def packed(self) -> Any:
+        """What a call that begins now computes with."""
+        held, model = self._held, self._model()
+        if model is not None:
+            number, values = model.snapshot()
+            if held[0] != number:
+                held = self._held = (number, self._prepare(values))
+        return held[1]

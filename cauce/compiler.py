@@ -104,8 +104,9 @@ def compile(
     """Compile a model for inference, or any graph as it stands.
 
     Args:
-        model: a model (its inference graph and its parameters are taken), or a graph; a graph's
-            parameters are given later with ``load_state_dict``.
+        model: a model (its inference graph is taken, and each call computes with the weights that
+            the model then holds), or a graph; a graph's parameters are given later with
+            ``load_state_dict``.
         backend: ``"llvm"`` (native code), ``"numpy"``, or ``"auto"``: llvm where llvmlite is
             installed, else numpy. The executable's repr says which.
         batch: a fixed size for the batch, the symbol in dimension 0 of the data inputs; any size
@@ -170,8 +171,10 @@ def compile(
         return optimized
 
     program = chosen.make(Request(graph, optimize, options, threads))
-    values = model.values if isinstance(model, Model) else None
-    return Executable(program, values, outputs=outputs)
+    executable = Executable(program, outputs=outputs)
+    if isinstance(model, Model):
+        executable.follow(model)
+    return executable
 
 
 def tapped_value(graph: Graph, tap: str) -> Value:

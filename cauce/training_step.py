@@ -68,7 +68,9 @@ class TrainStep:
     """Forward, loss, backward and update of a model, compiled as one graph.
 
     Args:
-        model: what to train; it is not changed: its parameters are where a state starts.
+        model: what to train; it is not changed: its parameters are where a state starts. Those
+            that are frozen when the step is made are no part of the state: each call takes the
+            values that the model then holds.
         loss: a name (``"cross_entropy"``, ``"mse_loss"``, ...) or a function of the network's
             outputs and the target, written in the DSL, that returns a scalar.
         optimizer: what makes the update.
@@ -141,7 +143,7 @@ class TrainStep:
             value.name: np.zeros(sizes(value.type.shape), value.type.dtype.numpy) for value in added
         }
         self.executable: Executable = compile(self.graph, backend, threads=threads)
-        self.executable.load_state_dict(model.state_dict())
+        self.executable.follow(model)
 
     def __repr__(self) -> str:
         return (

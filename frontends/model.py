@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import itertools
 import json
 import math
 import os
@@ -28,6 +29,7 @@ from .init import converted, initial_values
 FORMAT = "cauce-model-1"
 _AGAIN = "save the model again: the file was changed since"
 CONSTANT = "constant "  # what the names of large constants start with in a file
+_NUMBERS = itertools.count()  # of the weights of all models
 
 
 @user_facing
@@ -45,7 +47,9 @@ class Model:
         self.graph = graph
         self._training_graph = training_graph
         self.frozen: set[str] = set()
-        self._values = {name: np.asarray(array) for name, array in values.items()}
+        # Replaced as a whole and never altered: who holds a version holds arrays that belong
+        # together, whatever another thread loads meanwhile.
+        self._held: tuple[int, Mapping[str, Array]] = (next(_NUMBERS), _read_only(values))
 
     @property
     def name(self) -> str:
@@ -65,10 +69,15 @@ class Model:
     @property
     def values(self) -> dict[str, Array]:
         """Every parameter and state by name, as it lies in memory: to be read, not written."""
-        views = {name: array.view() for name, array in self._values.items()}
-        for view in views.values():
-            view.flags.writeable = False
-        return views
+        return dict(self._values)
+
+    def snapshot(self) -> tuple[int, Mapping[str, Array]]:
+        """The number of the model's weights, which no other weights have, and these, read-only."""
+        return self._held
+
+    @property
+    def _values(self) -> Mapping[str, Array]:
+        return self._held[1]
 
     @property
     def parameters(self) -> list[Input]:
@@ -87,7 +96,7 @@ class Model:
         return {name: array.copy() for name, array in self._values.items()}
 
     def load_state_dict(self, values: Mapping[str, object], strict: bool = True) -> None:
-        """Take parameters and state by name.
+        """Take parameters and state by name; what was compiled from the model follows.
 
         Args:
             values: arrays by name, as :meth:`state_dict` gives.
@@ -127,7 +136,7 @@ class Model:
                     fix=f"convert it, if it holds what it should: array.astype(np.{known.dtype})",
                 )
             checked[name] = converted(name, array, dtypes.get(name) or DType.of(known.dtype))
-        self._values.update(checked)
+        self._held = (next(_NUMBERS), {**self._values, **_read_only(checked)})
 
     def __call__(self, *args: object, **kwargs: object) -> NoReturn:
         """A model does not run; ``compile`` makes what does.
@@ -289,6 +298,13 @@ def as_array(name: str, given: object) -> Array:
             fix="convert tensors of PyTorch first: "
             "{name: tensor.detach().float().cpu() for name, tensor in weights.items()}",
         ) from error
+
+
+def _read_only(arrays: Mapping[str, Array]) -> dict[str, Array]:
+    views = {name: np.asarray(array).view() for name, array in arrays.items()}
+    for view in views.values():
+        view.flags.writeable = False
+    return views
 
 
 def _some(names: list[str]) -> str:
