@@ -75,7 +75,9 @@ class Trainer(FitLoop):
         )
         graph = model.graph.copy()
         write_loss(graph, loss, metrics, target)
-        evaluation = _Evaluation(compile(graph, self.backend, threads=threads), step.target_form)
+        executable = compile(graph, self.backend, threads=threads)
+        executable.follow(model)
+        evaluation = _Evaluation(executable, step.target_form)
         super().__init__(model, step, evaluation, data[0].name, optimizer.lr, seed)
 
     def __repr__(self) -> str:
@@ -88,9 +90,6 @@ class _Evaluation:
     def __init__(self, executable: Executable, form: TargetForm) -> None:
         self._executable = executable
         self._form = form
-
-    def load_state_dict(self, parameters: Mapping[str, object]) -> None:
-        self._executable.load_state_dict(parameters)
 
     def run(self, feeds: Mapping[str, object]) -> dict[str, Array]:
         return self._executable.run({**feeds, TARGET: self._form(feeds[TARGET])})

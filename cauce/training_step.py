@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 
@@ -119,6 +119,19 @@ class TrainStep:
                 fix="write for example trainable=lambda name: name.startswith('head'), or use "
                 "model.freeze(...)",
             )
+        self._again = partial(
+            type(self),
+            model,
+            loss,
+            optimizer,
+            metrics=metrics,
+            target=target,
+            trainable=trainable,
+            clip=clip,
+            backend=backend,
+            threads=threads,
+        )
+        self._frozen = set(model.frozen)
         self.model = model
         self.optimizer = optimizer
         self.graph = model.training_graph.copy()
@@ -157,15 +170,25 @@ class TrainStep:
         network = hashlib.sha256(text.encode()).hexdigest()[:16]
         return {"network": network, "plan": self.executable.program.fingerprint}
 
-    def init(self, seed: int = 0) -> TrainState:
+    def current(self) -> TrainStep:
+        """This step; where the model has others frozen by now, one that is compiled for them."""
+        return self if self._frozen == self.model.frozen else self._again()
+
+    def init(self, seed: int = 0, after: TrainState | None = None) -> TrainState:
         """A state that starts from the model's parameters.
 
         Args:
             seed: of dropout and other random draws; a run with the same seed draws the same.
+            after: an earlier state, whose random draws go on; so do the optimizer's slots, where
+                the same parameters were trained.
         """
         known = {**self.model.state_dict(), **self._zeros}
         known[KEY] = np.array([integer(seed, "seed") % 2**32, 0], np.uint32)
         values = {value.name: known[value.name] for value in self.graph.updates}
+        if after is not None:
+            earlier = after.read()
+            goes_on = {KEY, *(self._zeros if earlier.keys() == values.keys() else ())}
+            values |= {name: earlier[name] for name in goes_on & values.keys()}
         return TrainState(self.executable.new_state(values))
 
     def __call__(

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ..ir.attributes import integer, optional, set_canonical
-from ..ir.errors import AttributeMistake, DataError
+from ..ir.errors import AttributeMistake, DataError, GraphError
 from ..ir.tensors_file import load_tensors, save_tensors
 from ..ir.tracebacks import user_facing
 from ..ir.types import Array
@@ -86,6 +86,21 @@ class Checkpoints:
     def best_path(self) -> Path:
         """Where the best checkpoint lies, once there is one."""
         return Path(self.folder) / "best.safetensors"
+
+    def check_earlier(self, step: int) -> None:
+        """Whether the run that is to go on from a step may write here.
+
+        Raises:
+            GraphError: there are later checkpoints, beside which its own would be the oldest, and
+                be removed.
+        """
+        later = [path for path in self.paths() if int(path.stem.removeprefix("step-")) > step]
+        if later:
+            raise GraphError(
+                f"{os.fspath(self.folder)} holds checkpoints of another run up to "
+                f"{later[-1].name}, this run is at step {step}",
+                fix="call resume(checkpoints) to go on with that run, or give another folder",
+            )
 
     def due(self, step: int, epoch_ends: bool) -> bool:
         """Whether to write one after this step; the end of an epoch has one of its own."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict
 from typing import Any, Protocol
 
 import numpy as np
@@ -21,6 +22,7 @@ from .checks import check_augment, check_dataset, check_fit, checked_rate
 from .data import Dataset, batch_count, batches
 from .early_stopping import EarlyStopping
 from .history import Epoch, History
+from .position import Position
 from .progress import progress_bar
 
 Rate = float | Callable[[int], float] | None
@@ -29,7 +31,9 @@ Rate = float | Callable[[int], float] | None
 class Step(Protocol):
     """One step of training: see ``cauce.train_step.TrainStep``."""
 
-    def init(self, seed: int = 0) -> Any: ...
+    def init(self, seed: int = 0, after: Any = None) -> Any: ...
+
+    def current(self) -> Step: ...
 
     def __call__(self, state: Any, batch: Any, lr: float | None = None) -> Any: ...
 
@@ -38,9 +42,7 @@ class Step(Protocol):
 
 
 class Evaluation(Protocol):
-    """Loss and metrics of a batch under given weights: an executable."""
-
-    def load_state_dict(self, parameters: Mapping[str, Any]) -> None: ...
+    """Loss and metrics of a batch under the weights of the model: an executable."""
 
     def run(self, feeds: Mapping[str, Any]) -> dict[str, Array]: ...
 
@@ -50,41 +52,7 @@ class Trainable(Protocol):
 
     def load_state_dict(self, values: Mapping[str, Any], strict: bool = True) -> None: ...
 
-    def state_dict(self) -> dict[str, Array]: ...
-
-
-@dataclass
-class Position:
-    """Where a run is: the next step is batch ``batch`` of epoch ``epoch``, both from 0.
-
-    ``fit_from`` is the epoch in which the call of ``fit`` that is under way began; the sums are of
-    the samples of this epoch so far; ``best`` is the best validation value so far.
-    """
-
-    epoch: int = 0
-    batch: int = 0
-    step: int = 0
-    fit_from: int | None = None
-    count: int = 0
-    sums: dict[str, float] = field(default_factory=dict)
-    seconds: float = 0.0
-    best: float | None = None
-
-    def add(self, count: int, values: Mapping[str, float]) -> None:
-        """Take in one batch of ``count`` samples."""
-        self.count += count
-        for name, value in values.items():
-            self.sums[name] = self.sums.get(name, 0.0) + count * value
-        self.batch += 1
-        self.step += 1
-
-    def means(self) -> dict[str, float]:
-        """The means over the samples of this epoch so far."""
-        return {name: total / self.count for name, total in self.sums.items()}
-
-    def next_epoch(self) -> None:
-        """Go on to the first batch of the next epoch."""
-        self.epoch, self.batch, self.count, self.sums, self.seconds = self.epoch + 1, 0, 0, {}, 0.0
+    def snapshot(self) -> tuple[int, Mapping[str, Array]]: ...
 
 
 @user_facing
@@ -95,7 +63,7 @@ class FitLoop:
         model: gets the trained parameters after every epoch.
         step: the compiled training step.
         evaluation: the compiled loss and metrics in inference form, with inputs ``data_input``
-            and ``target``.
+            and ``target``; it follows the model.
         data_input: the name of the network's input.
         lr: the learning rate that is used unless ``fit`` is given another.
         seed: of the order of the batches and of dropout.
@@ -138,7 +106,12 @@ class FitLoop:
         checkpoints: Checkpoints | None = None,
         progress: bool = True,
     ) -> History:
-        """Train for some epochs more; a second call goes on where the first one ended.
+        """Train for some epochs more, from what the model holds now.
+
+        Its weights are taken when the call begins, and which of them are frozen. The model gets the
+        new ones, all at once, at the end of each epoch, and where the call ends otherwise: by
+        Ctrl-C, say, those of the last step. The next call then begins an epoch. The optimizer's
+        slots and the random draws go on from call to call, and steps are counted over all calls.
 
         After :meth:`resume`, the call that was under way is made again with the same arguments, and
         does what is left of it: nothing, where it had come to its end.
@@ -159,8 +132,10 @@ class FitLoop:
             The history of all epochs of this trainer.
 
         Raises:
-            GraphError: the loss is no longer finite; the model keeps the last finite epoch. Or a
-                resumed run is fitted with other data, batch size or augmentation.
+            GraphError: the loss or the weights are no longer finite; the model keeps those of the
+                last finite epoch, and the next call begins with them and with a fresh optimizer.
+                Or a resumed run is fitted with other data, batch size or augmentation. Or
+                ``checkpoints`` holds later ones, of another run.
             MissingExtra: ``checkpoints`` without safetensors.
         """
         at = self._at
@@ -170,23 +145,19 @@ class FitLoop:
         # Python's numbers: they go into checkpoints.
         epochs, batch_size = integer(epochs, "epochs"), integer(batch_size, "batch_size")
         drop_last = flag(drop_last, "drop_last")
-        self._check_call(
-            {
-                "images": len(train),
-                "batch_size": batch_size,
-                "drop_last": drop_last,
-                "augment": [repr(transform) for transform in augment],
-            }
-        )
+        call = {
+            "images": len(train),
+            "batch_size": batch_size,
+            "drop_last": drop_last,
+            "augment": [repr(transform) for transform in augment],
+        }
         per_epoch = batch_count(train, batch_size, drop_last=drop_last)
-        if self._state is None:
-            self._state = self.step.init(self._seed)
-        if at.fit_from is None:
-            at.fit_from = at.epoch
-        last = at.fit_from + epochs
-        left = (last - at.epoch) * per_epoch - at.batch
-        with progress_bar(progress, left) as (advance, say):
-            while at.epoch < last and not self._stops(early_stopping):
+        self._check_call(call, checkpoints)
+        left = epochs * per_epoch
+        if self._resumed is not None:
+            left -= (at.epoch - at.fit_from) * per_epoch + at.batch
+        with progress_bar(progress, left) as (advance, say), self._under_way(call, checkpoints):
+            while at.epoch < at.fit_from + epochs and not self._stops(early_stopping):
                 order = batches(
                     train,
                     batch_size,
@@ -203,15 +174,44 @@ class FitLoop:
                     at.seconds = time.perf_counter() - before
                     if checkpoints is not None and checkpoints.due(at.step, at.batch == per_epoch):
                         self._save(checkpoints)
-                self.model.load_state_dict(self._state.read(), strict=False)
+                self._hand_over()
                 measured = {} if validate is None else self.evaluate(validate, augment=augment)
                 self._end_epoch(measured, self._rate(lr, at.step - 1), before)
                 if checkpoints is not None:
                     self._save(checkpoints)
                     self._save_best(checkpoints)
                 say(str(self.history[-1]))
-        at.fit_from = None
         return self.history
+
+    def _check_call(self, call: Mapping[str, Any], checkpoints: Checkpoints | None) -> None:
+        """Whether ``fit`` is called as the run was that is resumed, in what decides its batches."""
+        mismatch = describe_mismatch(self._resumed, call) if self._resumed else None
+        if mismatch is not None:
+            raise GraphError(
+                f"the run that is resumed was fitted otherwise: {mismatch}",
+                fix="call fit with the same data, batch size and augmentation as then",
+            )
+        if checkpoints is not None:
+            checkpoints.check_earlier(self._at.step)
+
+    @contextmanager
+    def _under_way(self, call: dict[str, Any], checkpoints: Checkpoints | None) -> Iterator[None]:
+        """A call of ``fit``: begins with what the model holds, and leaves it what was trained."""
+        at = self._at
+        self.step = self.step.current()
+        self._state = self.step.init(self._seed, after=self._state)
+        if self._resumed is None:
+            at.begin_epoch(at.epoch)
+            at.fit_from = at.epoch
+        self._resumed = None
+        self._call = call
+        try:
+            yield
+        except BaseException:
+            if self._state is not None:
+                with suppress(GraphError):  # what is not finite the model does not get
+                    self._hand_over()
+            raise
 
     def _train_on(self, images: Array, labels: Array, lr: Rate) -> None:
         at = self._at
@@ -219,15 +219,42 @@ class FitLoop:
         self._state = self.step(self._state, (images, labels), lr=rate)
         loss = self._state.loss
         if not np.isfinite(loss):
-            raise GraphError(
+            raise self._diverged(
                 f"the loss is {loss} in epoch {at.epoch + 1}, batch {at.batch + 1}, "
-                f"at learning rate {rate:g}",
-                fix="check that images and labels are finite and scaled"
-                if at.step == 0  # the parameters are as they were
-                else "lower the learning rate, clip the gradients (clip=ClipNorm(1.0)), and check "
-                "that images and labels are finite and scaled",
+                f"at learning rate {rate:g}"
             )
         at.add(len(images), {"loss": loss, **self._state.metrics})
+
+    def _diverged(self, what: str) -> GraphError:
+        """The error of a run that cannot go on; its state, with the optimizer's, is given up."""
+        self._state = None
+        return GraphError(
+            what,
+            fix="check that images and labels are finite and scaled"
+            if self._at.step == 0  # the parameters are as they were
+            else "lower the learning rate, clip the gradients (clip=ClipNorm(1.0)), and check "
+            "that images and labels are finite and scaled; fit goes on from the last finite epoch",
+        )
+
+    def _read(self) -> dict[str, Array]:
+        """The arrays of the state.
+
+        Raises:
+            GraphError: a weight that is no longer finite, after a loss that still was.
+        """
+        at, arrays, before = self._at, self._state.read(), self.model.snapshot()[1]
+        for name in arrays.keys() & before.keys():
+            lost = ~np.isfinite(arrays[name])
+            if lost.any() and (lost := lost & np.isfinite(before[name])).any():
+                raise self._diverged(
+                    f"{lost.sum()} of {lost.size} values of {name} are no longer finite after "
+                    f"epoch {at.epoch + 1}, batch {at.batch}"
+                )
+        return arrays
+
+    def _hand_over(self) -> None:
+        """Give the model the weights and statistics of the state."""
+        self.model.load_state_dict(self._read(), strict=False)
 
     def _stops(self, early_stopping: EarlyStopping | None) -> bool:
         """Whether the epochs of this call of ``fit`` have brought nothing better for too long."""
@@ -235,10 +262,10 @@ class FitLoop:
         return early_stopping is not None and bool(epochs) and early_stopping.should_stop(epochs)
 
     def _end_epoch(self, measured: dict[str, float], rate: float, before: float) -> None:
+        at = self._at
         seconds = time.perf_counter() - before
-        record = Epoch(self._at.epoch + 1, seconds, rate, self._at.means(), measured)
-        self.history.epochs.append(record)
-        self._at.next_epoch()
+        self.history.epochs.append(Epoch(at.epoch + 1, seconds, rate, at.means(), measured))
+        at.begin_epoch(at.epoch + 1)
 
     def _rate(self, lr: Rate, number: int) -> float:
         if lr is None:
@@ -254,7 +281,6 @@ class FitLoop:
         """
         check_dataset("evaluate", dataset)
         check_augment(augment)
-        self._evaluation.load_state_dict(self.model.state_dict())
         sums = Position()
         order = batches(dataset, batch_size, seed=0, epoch=0, shuffle=False, augment=fixed(augment))
         for images, labels in order:
@@ -267,17 +293,6 @@ class FitLoop:
     def _made_with(self) -> dict[str, Any]:
         return {"seed": self._seed, **self.step.fingerprint}
 
-    def _check_call(self, call: dict[str, Any]) -> None:
-        """Whether ``fit`` is called as the run was that is resumed, in what decides its batches."""
-        mismatch = describe_mismatch(self._resumed, call) if self._resumed else None
-        self._resumed = None
-        if mismatch is not None:
-            raise GraphError(
-                f"the run that is resumed was fitted otherwise: {mismatch}",
-                fix="call fit with the same data, batch size and augmentation as then",
-            )
-        self._call = call
-
     def _checkpoint(self) -> Checkpoint:
         progress = {
             "position": asdict(self._at),
@@ -285,7 +300,7 @@ class FitLoop:
             "made_with": self._made_with(),
             "call": self._call,
         }
-        return Checkpoint(self._state.read(), progress)
+        return Checkpoint(self._read(), progress)
 
     def _save(self, checkpoints: Checkpoints) -> None:
         checkpoints.save(self._at.step, self._checkpoint())
@@ -331,6 +346,7 @@ class FitLoop:
             at = Position(**found.progress["position"])
             epochs = [Epoch(**epoch) for epoch in found.progress["history"]]
             made_with, call = dict(found.progress["made_with"]), dict(found.progress["call"])
+        self.step = self.step.current()
         now = self._made_with()
         plan, made_plan = now.pop("plan", None), made_with.get("plan")
         fresh = self.step.init(self._seed)

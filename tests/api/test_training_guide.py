@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ def test_the_guide_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     blocks = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
     assert len(blocks) == 4
     monkeypatch.chdir(tmp_path)
-    names: dict[str, object] = {"__name__": "guide"}
+    names: dict[str, Any] = {"__name__": "guide"}
     for number, block in enumerate(blocks):
         file = f"training.md, block {number + 1}"
         exec(compile(block, file, "exec", dont_inherit=True), names)
@@ -26,3 +27,4 @@ def test_the_guide_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert history[2].validation["top5"] > 0.8  # type: ignore[index]
     answers, even = np.asarray(names["answers"]), names["even"]
     assert np.mean(answers[:, 0] == (even.labels == 1)) > 0.85  # type: ignore[attr-defined]
+    assert not np.array_equal(names["before"], names["after"])  # type: ignore[arg-type]

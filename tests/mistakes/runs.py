@@ -213,6 +213,21 @@ def resumed_otherwise():
 
 
 @mistake(
+    GraphError,
+    ValueError,
+    says=("runs holds checkpoints of another run up to step-00000002", "at step 0"),
+    fix="resume(checkpoints)",
+    line='again.fit(data, epochs=1, checkpoints=Checkpoints("runs"), progress=False)',
+)
+def run_not_resumed():
+    """A second run in the folder of the first"""
+    trainer = cauce.Trainer(net.init(image=("N", 3, 8, 8)))
+    trainer.fit(data, epochs=2, checkpoints=Checkpoints("runs"), progress=False)
+    again = cauce.Trainer(net.init(image=("N", 3, 8, 8)))
+    again.fit(data, epochs=1, checkpoints=Checkpoints("runs"), progress=False)
+
+
+@mistake(
     AttributeMistake,
     ValueError,
     says="mode must be 'min' or 'max', got None for 'f1'",
