@@ -271,17 +271,23 @@ class Model:
             MissingExtra: safetensors is not installed.
             OSError: the file cannot be written; an earlier file is left whole.
         """
+        arrays, metadata = self.contents()
+        save_tensors(path, arrays, {"format": FORMAT, **metadata})
+
+    def contents(self) -> tuple[dict[str, Array], dict[str, str]]:
+        """What a file holds of the model, arrays and metadata; :func:`load` makes one of them."""
         constants = {**self.graph.constants(), **self.training_graph.constants()}
         arrays = {f"{CONSTANT}{digest}": array for digest, array in constants.items()}
         metadata = {
-            "format": FORMAT,
+            "model": FORMAT,
+            "values": json.dumps(list(self._values)),
             "graph": self.graph.to_text(),
             "training_graph": self.training_graph.to_text(),
             "frozen": json.dumps(sorted(self.frozen)),
             "inputs": ", ".join(f"{v.name}: {v.type}" for v in self.graph.inputs_with(Role.DATA)),
             "cauce": VERSION,
         }
-        save_tensors(path, {**self._values, **arrays}, metadata)
+        return {**self._values, **arrays}, metadata
 
 
 def as_array(name: str, given: object) -> Array:
@@ -314,7 +320,7 @@ def _some(names: list[str]) -> str:
 
 @user_facing
 def load(path: str | os.PathLike[str]) -> Model:
-    """Read a model that :meth:`Model.save` wrote.
+    """Read a model that :meth:`Model.save` wrote, or the model of a checkpoint of a training run.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -322,14 +328,16 @@ def load(path: str | os.PathLike[str]) -> Model:
         GraphError: a file that is not a model of cauce, or lacks a part of one.
     """
     tensors, metadata = load_tensors(path)
-    if metadata.get("format") != FORMAT:
+    if FORMAT not in (metadata.get("format"), metadata.get("model")):
         raise GraphError(
             f"{os.fspath(path)} holds no cauce model (format {metadata.get('format')!r})",
-            fix="load a file that Model.save wrote; Trainer.resume takes checkpoints, "
-            "models.load_torch_weights(model, path) bare weights",
+            fix="load a file that Model.save or Trainer.fit(checkpoints=...) wrote; "
+            "model.load_state_dict takes bare weights, models.load_torch_weights those of PyTorch",
         )
     constants = {n.removeprefix(CONSTANT): a for n, a in tensors.items() if n.startswith(CONSTANT)}
-    values = {name: array for name, array in tensors.items() if not name.startswith(CONSTANT)}
+    # A checkpoint holds the optimizer's slots too; files of earlier versions do not name values.
+    names = json.loads(metadata["values"]) if "values" in metadata else tensors
+    values = {name: tensors[name] for name in names if not name.startswith(CONSTANT)}
     shapes = {name: array.shape for name, array in values.items()}
     read = partial(_read_graph, os.fspath(path), metadata, constants, shapes)
     model = Model(read("graph"), partial(read, "training_graph"), values)

@@ -7,11 +7,12 @@ leaves the earlier checkpoints whole.
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,10 @@ from ..ir.errors import AttributeMistake, DataError, GraphError
 from ..ir.tensors_file import load_tensors, save_tensors
 from ..ir.tracebacks import user_facing
 from ..ir.types import Array
-from .history import check_mode
+from .history import History, check_mode
 
 FORMAT = "cauce-checkpoint-1"
+BEST = "best "  # what the names of the best epoch's arrays start with in a file
 _NAME = re.compile(r"step-(\d{8,})\.safetensors")
 
 
@@ -31,18 +33,27 @@ class Checkpoint:
     """What a checkpoint holds.
 
     Attributes:
-        arrays: parameters, statistics, optimiser slots and the random key, by name.
+        arrays: what training updates: parameters, statistics, optimiser slots and the random key,
+            by name.
         progress: where the run was: epoch, batch, history, what it was made with.
+        best: the parameters and statistics of the best epoch of the call, where early stopping is
+            to restore them.
+        weights: the arrays of the model that training does not update: what is frozen; in a
+            checkpoint to be written, all that the model holds.
+        texts: the graphs of the model and what else its file holds beside arrays.
     """
 
-    arrays: dict[str, Array]
+    arrays: Mapping[str, Array]
     progress: dict[str, Any]
+    best: Mapping[str, Array] = field(default_factory=dict)
+    weights: Mapping[str, Array] = field(default_factory=dict)
+    texts: Mapping[str, str] = field(default_factory=dict)
 
 
 @user_facing
 @dataclass(frozen=True)
 class Checkpoints:
-    """A folder of checkpoints.
+    """A folder of checkpoints. ``cauce.load`` makes a model of each of them.
 
     Args:
         folder: made if missing.
@@ -50,7 +61,8 @@ class Checkpoints:
             None writes after epochs only.
         keep: how many of the last ones are kept.
         best: the name of a validation value; the checkpoint of the epoch with the best one is kept
-            as ``best.safetensors`` beside the others. None keeps none.
+            as ``best.safetensors`` beside the others (:attr:`best_path`); NaN is never best. None
+            keeps none.
         mode: whether the best is the ``"max"`` or the ``"min"``; known for the loss and for
             accuracies, to be given for other values.
     """
@@ -87,6 +99,21 @@ class Checkpoints:
         """Where the best checkpoint lies, once there is one."""
         return Path(self.folder) / "best.safetensors"
 
+    def best_value(self, history: History) -> float | None:
+        """The value of the best checkpoint in the folder, if there is one and it is of this run.
+
+        Raises:
+            DataError: the file is damaged.
+        """
+        if self.best is None or not self.best_path.is_file():
+            return None
+        epochs = read(self.best_path).progress["history"]
+        own = [asdict(epoch) for epoch in history.epochs[: len(epochs)]]
+        if json.dumps(epochs) != json.dumps(own):  # as text, where NaN equals NaN
+            return None
+        value: float | None = epochs[-1]["validation"].get(self.best)
+        return value
+
     def check_earlier(self, step: int) -> None:
         """Whether the run that is to go on from a step may write here.
 
@@ -112,7 +139,6 @@ class Checkpoints:
         Raises:
             OSError: the folder or the disk cannot take it; the earlier ones are left whole.
         """
-        Path(self.folder).mkdir(parents=True, exist_ok=True)
         path = Path(self.folder) / f"step-{step:08d}.safetensors"
         write(path, checkpoint)
         for old in self.paths()[: -self.keep]:
@@ -124,8 +150,10 @@ class Checkpoints:
         write(self.best_path, checkpoint)
 
     def better(self, value: float, than: float | None) -> bool:
-        """Whether ``value`` is better than an earlier one."""
-        if than is None:
+        """Whether ``value`` is better than an earlier one; NaN never is, and anything than NaN."""
+        if math.isnan(value):
+            return False
+        if than is None or math.isnan(than):
             return True
         return value > than if self.mode == "max" else value < than
 
@@ -140,9 +168,12 @@ class Checkpoints:
 
 
 def write(path: Path, checkpoint: Checkpoint) -> None:
-    """Write one checkpoint, all or nothing."""
-    metadata = {"format": FORMAT, "progress": json.dumps(checkpoint.progress)}
-    save_tensors(path, checkpoint.arrays, metadata)
+    """Write one checkpoint, all or nothing; its folder is made if missing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    progress = {**checkpoint.progress, "updated": list(checkpoint.arrays)}
+    metadata = {**checkpoint.texts, "format": FORMAT, "progress": json.dumps(progress)}
+    best = {f"{BEST}{n}": a for n, a in checkpoint.best.items() if n in checkpoint.arrays}
+    save_tensors(path, {**checkpoint.weights, **checkpoint.arrays, **best}, metadata)
 
 
 def read(path: str | os.PathLike[str]) -> Checkpoint:
@@ -159,7 +190,15 @@ def read(path: str | os.PathLike[str]) -> Checkpoint:
             fix="give a folder or a file that Trainer.fit(checkpoints=...) wrote",
         )
     with whole(os.fspath(path)):
-        return Checkpoint(arrays, dict(json.loads(metadata["progress"])))
+        progress = dict(json.loads(metadata.pop("progress")))
+        best = {
+            name.removeprefix(BEST): arrays.pop(name)
+            for name in list(arrays)
+            if name.startswith(BEST)
+        }
+        # Files of earlier versions hold what is updated and nothing else.
+        updated = {name: arrays.pop(name) for name in progress.pop("updated", list(arrays))}
+        return Checkpoint(updated, progress, best, arrays, metadata)
 
 
 @contextmanager

@@ -25,6 +25,9 @@ class EarlyStopping:
         mode: whether less is better, ``"min"``, or more, ``"max"``. Known for the loss and for
             accuracies, to be given for other values.
         min_delta: an improvement is greater than that; NaN is none.
+        restore_best: whether the model gets the weights of the best epoch of this call of ``fit``
+            when the call has come to its end, early or not; else it keeps those of the last one.
+            Where every value is NaN, there is no best epoch.
 
     >>> losses = [1.0, 0.8, 0.7, 0.9, 0.75]
     >>> epochs = [Epoch(i, 0.0, 0.1, {}, {"loss": loss}) for i, loss in enumerate(losses)]
@@ -32,12 +35,15 @@ class EarlyStopping:
     True
     >>> EarlyStopping(patience=3).should_stop(epochs)
     False
+    >>> EarlyStopping(patience=3).best(epochs)
+    2
     """
 
     patience: int
     monitor: str = "loss"
     mode: str | None = None
     min_delta: float = 0.0
+    restore_best: bool = False
 
     def __post_init__(self) -> None:
         set_canonical(self, patience=integer, min_delta=number)
@@ -66,6 +72,15 @@ class EarlyStopping:
             else:
                 waited += 1
         return waited >= self.patience
+
+    def best(self, epochs: Sequence[Epoch]) -> int | None:
+        """The place of the best of these epochs, the first of equals; NaN is never best.
+
+        Raises:
+            AttributeMistake: an epoch without the value that is watched.
+        """
+        places = [(cost, place) for place, cost in enumerate(self._costs(epochs)) if cost == cost]
+        return min(places)[1] if places else None
 
     def _costs(self, epochs: Sequence[Epoch]) -> list[float]:
         """The values watched, turned round where more is better."""

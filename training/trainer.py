@@ -54,6 +54,8 @@ class Trainable(Protocol):
 
     def snapshot(self) -> tuple[int, Mapping[str, Array]]: ...
 
+    def contents(self) -> tuple[dict[str, Array], dict[str, str]]: ...
+
 
 @user_facing
 class FitLoop:
@@ -89,6 +91,7 @@ class FitLoop:
         self._at = Position()
         self._call: dict[str, Any] = {}
         self._resumed: dict[str, Any] | None = None
+        self._best: Mapping[str, Array] = {}
 
     # ---- training ------------------------------------------------------------------------------
 
@@ -176,11 +179,14 @@ class FitLoop:
                         self._save(checkpoints)
                 self._hand_over()
                 measured = {} if validate is None else self.evaluate(validate, augment=augment)
-                self._end_epoch(measured, self._rate(lr, at.step - 1), before)
+                self._end_epoch(measured, self._rate(lr, at.step - 1), before, early_stopping)
                 if checkpoints is not None:
-                    self._save(checkpoints)
+                    # In this order: who is killed in between makes this epoch again.
                     self._save_best(checkpoints)
+                    self._save(checkpoints)
                 say(str(self.history[-1]))
+        if early_stopping is not None and early_stopping.restore_best:
+            self.model.load_state_dict(self._best, strict=False)
         return self.history
 
     def _check_call(self, call: Mapping[str, Any], checkpoints: Checkpoints | None) -> None:
@@ -203,8 +209,11 @@ class FitLoop:
         if self._resumed is None:
             at.begin_epoch(at.epoch)
             at.fit_from = at.epoch
+            self._best = {}
         self._resumed = None
         self._call = call
+        if checkpoints is not None:
+            at.best = checkpoints.best_value(self.history)
         try:
             yield
         except BaseException:
@@ -261,11 +270,21 @@ class FitLoop:
         epochs = self.history.epochs[self._at.fit_from :]
         return early_stopping is not None and bool(epochs) and early_stopping.should_stop(epochs)
 
-    def _end_epoch(self, measured: dict[str, float], rate: float, before: float) -> None:
+    def _end_epoch(
+        self,
+        measured: dict[str, float],
+        rate: float,
+        before: float,
+        early_stopping: EarlyStopping | None,
+    ) -> None:
         at = self._at
         seconds = time.perf_counter() - before
         self.history.epochs.append(Epoch(at.epoch + 1, seconds, rate, at.means(), measured))
         at.begin_epoch(at.epoch + 1)
+        if early_stopping is not None and early_stopping.restore_best:
+            epochs = self.history.epochs[at.fit_from :]
+            if early_stopping.best(epochs) == len(epochs) - 1:
+                self._best = self.model.snapshot()[1]
 
     def _rate(self, lr: Rate, number: int) -> float:
         if lr is None:
@@ -300,7 +319,7 @@ class FitLoop:
             "made_with": self._made_with(),
             "call": self._call,
         }
-        return Checkpoint(self._read(), progress)
+        return Checkpoint(self._read(), progress, self._best, *self.model.contents())
 
     def _save(self, checkpoints: Checkpoints) -> None:
         checkpoints.save(self._at.step, self._checkpoint())
@@ -368,5 +387,6 @@ class FitLoop:
         self._state = fresh
         self._at, self._resumed = at, call
         self.history.epochs[:] = epochs
-        self.model.load_state_dict(found.arrays, strict=False)
+        self._best = found.best
+        self.model.load_state_dict({**found.weights, **found.arrays}, strict=False)
         return True

@@ -133,7 +133,7 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path: Path) -> None:
     make().fit(shapes(), 1, checkpoints=Checkpoints(tmp_path), progress=False)
     with pytest.raises(GraphError, match="seed was 0, is 1"):
         make(seed=1).resume(tmp_path)
-    with pytest.raises(GraphError, match=r"of another run: linear1.bias was \[3\], is \[4\]"):
+    with pytest.raises(GraphError, match=r"of another run: .*linear1.bias was \[3\], is \[4\]"):
         make(classes=4).resume(tmp_path)
 
 

@@ -1,5 +1,7 @@
 """Files and packages that are missing"""
 
+from safetensors.numpy import save_file
+
 from cauce import models
 from cauce.ir.errors import (
     AttributeMistake,
@@ -11,7 +13,7 @@ from cauce.ir.errors import (
 )
 from cauce.training import History, load_digits, load_image_folder, plot_history
 
-from .common import Path, cauce, data, model, net
+from .common import Path, cauce, data, model
 from .mistake import mistake
 
 
@@ -141,24 +143,18 @@ def flipped_bit():
 @mistake(
     GraphError,
     ValueError,
-    says=("holds no cauce model", "'cauce-checkpoint-1'"),
-    fix="Trainer.resume takes checkpoints",
-    line="cauce.load(checkpoint)",
+    says=("net.safetensors holds no cauce model", "format None"),
+    fix="model.load_state_dict takes bare weights",
+    line='cauce.load("net.safetensors")',
     mended="""\
-from cauce import models
-from safetensors.numpy import save_file
+from safetensors.numpy import load_file
 
-path = "weights.safetensors"
-save_file(model.state_dict(), path)
-models.load_torch_weights(model, path)""",
+model.load_state_dict(load_file("net.safetensors"))""",
 )
-def checkpoint_as_a_model():
-    """A checkpoint loaded as a model"""
-    trainer = cauce.Trainer(net.init(image=("N", 3, 8, 8)))
-    runs = cauce.training.Checkpoints("runs")
-    trainer.fit(data, epochs=1, checkpoints=runs, progress=False)
-    (checkpoint,) = runs.paths()
-    cauce.load(checkpoint)
+def bare_weights_as_a_model():
+    """Bare weights loaded as a model"""
+    save_file(model.state_dict(), "net.safetensors")
+    cauce.load("net.safetensors")
 
 
 @mistake(
