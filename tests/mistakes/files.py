@@ -13,7 +13,7 @@ from cauce.ir.errors import (
 )
 from cauce.training import History, load_digits, load_image_folder, plot_history
 
-from .common import Path, cauce, data, model
+from .common import Path, cauce, model
 from .mistake import mistake
 
 
