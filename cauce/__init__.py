@@ -25,6 +25,7 @@ __all__ = [
     "Graph",
     "Model",
     "Network",
+    "Optimizer",
     "TrainStep",
     "Trainer",
     "__version__",
@@ -59,7 +60,7 @@ if TYPE_CHECKING:
     from .ir.errors import CauceError, CauceWarning
     from .ir.version import VERSION as __version__
     from .passes.gradient_clipping import ClipNorm, ClipValue
-    from .passes.optimizers import SGD, Adam, AdamW
+    from .passes.optimizers import SGD, Adam, AdamW, Optimizer
     from .trainer import Trainer
     from .training.data import Dataset, load_digits, load_idx
     from .training_step import TrainStep, train_step
@@ -76,6 +77,7 @@ else:
         "Graph": "ir:Graph",
         "Model": "frontends.model:Model",
         "Network": "frontends.network:Network",
+        "Optimizer": "passes.optimizers:Optimizer",
         "SGD": "passes.optimizers:SGD",
         "TrainStep": "training_step:TrainStep",
         "Trainer": "trainer:Trainer",
@@ -102,6 +104,18 @@ else:
 
     def __getattr__(name):
         if name not in _PLACES:
+            if not name.startswith("_"):
+                from .frontends import nn
+                from .ir.habits import LAYERS, PACKAGE
+                from .ir.remedies import unknown_attribute
+
+                others = {
+                    **LAYERS,
+                    **{layer: f"cauce.nn.{layer}" for layer in nn.__all__},
+                    **PACKAGE,
+                }
+                if name in others:
+                    raise unknown_attribute(__name__, name, others, __all__)
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         from importlib import import_module
 

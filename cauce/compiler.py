@@ -7,8 +7,6 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from .backends.contract import Program, Request
 from .backends.executable import TAP, Executable
 from .frontends.model import Model
@@ -25,6 +23,7 @@ from .ir.errors import (
     shown,
 )
 from .ir.record import Record
+from .ir.remedies import as_array
 from .ir.tracebacks import user_facing
 
 # Passes are imported when they run: code from the cache needs none.
@@ -262,7 +261,7 @@ def export_onnx(
         graph, arrays = model.graph, {name: values[name] for name in names}
     else:
         given = parameters or {}
-        graph, arrays = model, {name: np.asarray(array) for name, array in given.items()}
+        graph, arrays = model, {name: as_array(array, name) for name, array in given.items()}
     save(
         graph,
         arrays,

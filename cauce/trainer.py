@@ -10,6 +10,8 @@ from .frontends.losses import BINARY_LOSSES, CLASS_LOSSES
 from .frontends.model import Model
 from .ir import Array, Role, TensorType
 from .ir.errors import GraphError, need
+from .ir.habits import TRAINER
+from .ir.remedies import Foreign
 from .ir.tracebacks import user_facing
 from .passes.gradient_clipping import GradientClipping
 from .passes.optimizers import SGD, Optimizer
@@ -19,7 +21,7 @@ from .training_step import TARGET, Loss, TrainStep, write_loss
 
 
 @user_facing
-class Trainer(FitLoop):
+class Trainer(FitLoop, Foreign):
     """Trains a model with one input on labelled images.
 
     Args:
@@ -35,6 +37,8 @@ class Trainer(FitLoop):
         backend: as for ``compile``.
         threads: as for ``compile``.
     """
+
+    habits = TRAINER
 
     def __init__(
         self,

@@ -30,6 +30,7 @@ from .ir.errors import (
     shown,
 )
 from .ir.location import definition
+from .ir.remedies import need_own_loss
 from .ir.tracebacks import user_facing
 from .passes.gradient_clipping import GradientClipping
 from .passes.optimizers import Optimizer
@@ -318,6 +319,7 @@ def _scalar(what: str, function: Loss, outputs: Sequence[Tensor], goal: Tensor) 
             f"the {what} must be a name or a function, got {shown(function)}",
             fix="write a function (output, target) -> scalar",
         )
+    need_own_loss(what, function)
     try:
         inspect.signature(function).bind(*outputs, goal)
     except TypeError as error:

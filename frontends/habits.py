@@ -1,14 +1,16 @@
 """What programs of NumPy and PyTorch try on a tensor that a symbolic one does not have.
 
-Each fails where it is tried, with what to write instead.
+Each fails where it is tried, with what to write instead, out of the table in ``ir/habits.py``.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from ..ir.errors import TypeMismatch, UnknownAttribute
+from ..ir.errors import TypeMismatch
+from ..ir.habits import TENSOR
 from ..ir.location import here
+from ..ir.remedies import unknown_attribute
 from ..ir.tracebacks import user_facing
 
 # What an operator with a NumPy number or array on its left becomes: the method of the tensor.
@@ -25,22 +27,9 @@ _REFLECTED = {
     "less_equal": "__ge__",
     "greater": "__lt__",
     "greater_equal": "__le__",
-}
-_INSTEAD = {
-    "T": "x.permute(1, 0) is the transpose of a matrix",
-    "transpose": "x.permute(...) takes all dimensions in their new order",
-    "view": "x.reshape(...)",
-    "unsqueeze": "x.reshape(...) with a size of 1",
-    "squeeze": "x.reshape(...) without the size of 1",
-    "size": "x.shape",
-    "dim": "x.ndim",
-    "min": "-(-x).max(...)",
-    "std": "x.var(...).sqrt()",
-    "astype": "x.cast('f32')",
-    "to": "x.cast('f32')",
-    "float": "x.cast('f32')",
-    "item": "numbers come when the compiled network is called",
-    "numpy": "numbers come when the compiled network is called",
+    "bitwise_and": "__rand__",
+    "bitwise_or": "__ror__",
+    "bitwise_xor": "__rxor__",
 }
 
 
@@ -51,16 +40,10 @@ class Habits:
     if not TYPE_CHECKING:  # a type checker should go on to know which attributes there are
 
         def __getattr__(self, name: str) -> NoReturn:
-            import difflib
-
             from . import nn
 
-            near = difflib.get_close_matches(name, dir(type(self)), n=3)
-            fix = f"did you mean {', '.join(f'x.{n}' for n in near)}?" if near else None
-            if name in nn.__all__:
-                fix = f"use nn.{name}(x, ...)"
-            fix = _INSTEAD.get(name, fix)
-            raise UnknownAttribute(f"a tensor has no {name!r}", fix=fix)
+            fix = {name: f"use nn.{name}(x, ...)"} if name in nn.__all__ else TENSOR
+            raise unknown_attribute("a tensor", name, fix, dir(type(self)), prefix="x.")
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
         """Let operators with NumPy's numbers and arrays on the left be the tensor's."""
@@ -93,6 +76,12 @@ class Habits:
     def __len__(self) -> NoReturn:
         raise TypeMismatch(
             "a symbolic tensor has no len()", fix="use x.shape[0], which may be a symbol"
+        )
+
+    def __setitem__(self, index: object, value: object) -> NoReturn:
+        raise TypeMismatch(
+            "a symbolic tensor cannot be written to: it is a value of the graph",
+            fix="make another one: nn.where(condition, value, x), or nn.concat of its parts",
         )
 
     def __floordiv__(self, other: object) -> NoReturn:

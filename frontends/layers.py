@@ -1,7 +1,7 @@
 """Layers that own parameters: convolution, linear, batch normalisation.
 
 Names, argument names and defaults are those of PyTorch's modules, in snake case, less the width of
-the input, which is known.
+the input, which is known. So options go by name alone: the places of PyTorch's would be others.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ def conv2d(
     x: Tensor,
     out_channels: int,
     kernel_size: IntPair,
+    *,
     stride: IntPair = 1,
     padding: int | str | Sequence[int] | Sequence[Sequence[int]] = 0,
     dilation: IntPair = 1,
     groups: int = 1,
     bias: bool = True,
-    *,
     weight_init: Initializer = init.default_weight,
     bias_init: Initializer | None = None,
     name: str | None = None,
@@ -135,13 +135,13 @@ def conv_transpose2d(
     x: Tensor,
     out_channels: int,
     kernel_size: IntPair,
+    *,
     stride: IntPair = 1,
     padding: int | Sequence[int] | Sequence[Sequence[int]] = 0,
     output_padding: IntPair = 0,
     groups: int = 1,
     bias: bool = True,
     dilation: IntPair = 1,
-    *,
     output_size: Sequence[Dim] | None = None,
     weight_init: Initializer = init.default_weight,
     bias_init: Initializer | None = None,
@@ -249,8 +249,8 @@ def _transposed_size(
 def linear(
     x: Tensor,
     out_features: int,
-    bias: bool = True,
     *,
+    bias: bool = True,
     weight_init: Initializer = init.default_weight,
     bias_init: Initializer | None = None,
     name: str | None = None,
@@ -293,10 +293,10 @@ def _bias(
 @user_facing
 def batch_norm(
     x: Tensor,
+    *,
     eps: float = 1e-5,
     momentum: float = 0.1,
     affine: bool = True,
-    *,
     gamma_init: Initializer = init.ones,
     name: str | None = None,
 ) -> Tensor:

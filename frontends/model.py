@@ -17,8 +17,10 @@ from ..ir import Array, DType, Graph, Input, Role, parse
 from ..ir.attributes import positive
 from ..ir.dims import sizes, substitute
 from ..ir.errors import CauceError, GraphError, ShapeError, TypeMismatch, need
+from ..ir.habits import MODEL
 from ..ir.ops.conv import Conv2d
 from ..ir.ops.linear import Linear
+from ..ir.remedies import Foreign, as_array
 from ..ir.tensors_file import load_tensors, save_tensors
 from ..ir.tracebacks import user_facing
 from ..ir.types import is_bfloat16
@@ -32,14 +34,29 @@ CONSTANT = "constant "  # what the names of large constants start with in a file
 _NUMBERS = itertools.count()  # of the weights of all models
 
 
+class Parameters(list[Input]):
+    """The list of a model's parameters; a call, as in PyTorch, says that none is needed."""
+
+    @user_facing
+    def __call__(self) -> NoReturn:
+        """Raise TypeMismatch."""
+        raise TypeMismatch(
+            "model.parameters is a list, it is not called",
+            fix="leave it out for an optimizer, which gets them from the model: "
+            "cauce.Trainer(model, optimizer=cauce.SGD(0.1)); their numbers: model.state_dict()",
+        )
+
+
 @user_facing
-class Model:
+class Model(Foreign):
     """A network with numbers: what ``init`` and ``load`` give.
 
     Attributes:
         graph: the inference form: running statistics, no dropout.
         frozen: names of the parameters that training leaves as they are.
     """
+
+    habits = MODEL
 
     def __init__(
         self, graph: Graph, training_graph: Graph | Callable[[], Graph], values: Mapping[str, Array]
@@ -80,9 +97,9 @@ class Model:
         return self._held[1]
 
     @property
-    def parameters(self) -> list[Input]:
+    def parameters(self) -> Parameters:
         """The trainable inputs of the training graph, in the order of the layers."""
-        return self.training_graph.inputs_with(Role.PARAMETER)
+        return Parameters(self.training_graph.inputs_with(Role.PARAMETER))
 
     def __repr__(self) -> str:
         return f"<Model {self.name}: {self.parameter_count():,} parameters>"
@@ -123,7 +140,7 @@ class Model:
         for name, given in values.items():
             if name not in self._values:
                 continue
-            known, array = self._values[name], as_array(name, given)
+            known, array = self._values[name], as_array(given, name)
             if array.shape != known.shape:
                 raise ShapeError(
                     f"{name} has shape {known.shape}, the given array {array.shape}",
@@ -288,22 +305,6 @@ class Model:
             "cauce": VERSION,
         }
         return {**self._values, **arrays}, metadata
-
-
-def as_array(name: str, given: object) -> Array:
-    """A weight as an array.
-
-    Raises:
-        TypeMismatch: it cannot be one, as tensors of PyTorch in bfloat16 or with a gradient.
-    """
-    try:
-        return np.asarray(given)
-    except (TypeError, RuntimeError, ValueError) as error:
-        raise TypeMismatch(
-            f"{name} cannot be made an array: {error}",
-            fix="convert tensors of PyTorch first: "
-            "{name: tensor.detach().float().cpu() for name, tensor in weights.items()}",
-        ) from error
 
 
 def _read_only(arrays: Mapping[str, Array]) -> dict[str, Array]:

@@ -1,5 +1,10 @@
 """What networks are made of: layers, activations, pooling, losses, scopes, initializers."""
 
+from typing import NoReturn
+
+from ..ir.habits import LAYERS
+from ..ir.remedies import unknown_attribute
+from ..ir.tracebacks import user_facing
 from . import init
 from .functional import (
     adaptive_avg_pool2d,
@@ -81,3 +86,11 @@ __all__ = [
     "tanh",
     "where",
 ]
+
+
+@user_facing
+def __getattr__(name: str) -> NoReturn:
+    """What PyTorch and Keras call layers: an error that says what to write here."""
+    if name.startswith("_"):  # what Python and its tools look for
+        raise AttributeError(f"module 'nn' has no attribute {name!r}")
+    raise unknown_attribute("nn", name, LAYERS, __all__, prefix="nn.")

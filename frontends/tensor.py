@@ -179,6 +179,41 @@ class Tensor(Habits):
     def __ge__(self, other: Tensor | Number) -> Tensor:
         return self._emit(ew.GreaterEqual(), self, self._operand(other))
 
+    def __and__(self, other: Tensor | bool) -> Tensor:
+        """Both conditions, element by element; for bool tensors, as ``|``, ``^`` and ``~``."""
+        return self._emit(ew.LogicalAnd(), self, self._condition(other))
+
+    def __rand__(self, other: bool) -> Tensor:
+        return self._emit(ew.LogicalAnd(), self._condition(other), self)
+
+    def __or__(self, other: Tensor | bool) -> Tensor:
+        return self._emit(ew.LogicalOr(), self, self._condition(other))
+
+    def __ror__(self, other: bool) -> Tensor:
+        return self._emit(ew.LogicalOr(), self._condition(other), self)
+
+    def __xor__(self, other: Tensor | bool) -> Tensor:
+        either = self._condition(other)
+        return (self | either) & ~(self & either)
+
+    def __rxor__(self, other: bool) -> Tensor:
+        return self ^ other
+
+    def __invert__(self) -> Tensor:
+        return self._emit(ew.LogicalNot(), self)
+
+    def _condition(self, other: object) -> Tensor:
+        """The other operand of ``&``, ``|`` and ``^``, which are for conditions alone."""
+        operand = self._operand(other)
+        for tensor in (self, operand):
+            if tensor.dtype is not DType.BOOL:
+                raise TypeMismatch(
+                    f"&, | and ^ combine conditions, which are bool, got {tensor.type}",
+                    fix="compare first, in brackets: (x > 0) & (x < 1)",
+                    loc=here(),
+                )
+        return operand
+
     def eq(self, other: Tensor | Number) -> Tensor:
         """self == other, element by element (``==`` itself compares identity)."""
         return self._emit(ew.Equal(), self, self._operand(other))
@@ -225,10 +260,8 @@ class Tensor(Habits):
 
     def reshape(self, *dims: Size | Sequence[Size]) -> Tensor:
         """The elements in another shape; one -1 stands for what is left over."""
-        whole = len(dims) == 1 and isinstance(dims[0], (tuple, list, np.ndarray))
-        flat: Any = dims[0] if whole else dims
         try:
-            wanted = tuple(-1 if dim == -1 else as_dim(dim) for dim in flat)
+            wanted = tuple(-1 if dim == -1 else as_dim(dim) for dim in _flat(dims))
             full = shape.complete_shape(self.type, wanted)
         except ShapeError as error:
             error.at(None, here())
@@ -239,16 +272,18 @@ class Tensor(Habits):
         """Dimensions ``start_dim`` to ``end_dim`` made one; all of them by default."""
         return self._emit(shape.Flatten(start_dim, end_dim), self)
 
-    def permute(self, *dims: int) -> Tensor:
-        """The dimensions in another order."""
-        return self._emit(shape.Transpose(dims), self)
+    def permute(self, *dims: int | Sequence[int]) -> Tensor:
+        """The dimensions in another order, one by one or as a tuple; negative ones count from the
+        last."""
+        return self._emit(shape.Transpose(_flat(dims)), self)
 
-    def expand(self, *dims: Size) -> Tensor:
-        """Broadcast to a larger shape; -1 keeps a size."""
-        lead = len(dims) - self.ndim
+    def expand(self, *dims: Size | Sequence[Size]) -> Tensor:
+        """Broadcast to a larger shape, given as numbers or as a tuple; -1 keeps a size."""
+        flat = _flat(dims)
+        lead = len(flat) - self.ndim
         full = tuple(
             self.shape[axis - lead] if dim == -1 and axis >= lead else as_dim(dim)
-            for axis, dim in enumerate(dims)
+            for axis, dim in enumerate(flat)
         )
         return self._emit(shape.Expand(full), self)
 
@@ -301,6 +336,12 @@ class Tensor(Habits):
             return part
         kept = tuple(dim for axis, dim in enumerate(part.shape) if axis not in dropped)
         return part._emit(shape.Reshape(kept), part)
+
+
+def _flat(items: tuple[Any, ...]) -> tuple[Any, ...]:
+    """What is given one by one, or as one sequence."""
+    whole = len(items) == 1 and isinstance(items[0], (tuple, list, np.ndarray))
+    return tuple(items[0]) if whole else items
 
 
 def _axes(dim: Axes) -> tuple[int, ...] | None:

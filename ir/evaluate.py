@@ -12,6 +12,7 @@ from .dims import Dim, solve, substitute
 from .errors import CauceError, GraphError, ShapeError, TypeMismatch, shown
 from .graph import Graph, Input, Node, Value
 from .op import Op
+from .remedies import as_array
 from .tracebacks import user_facing
 from .types import Array, DType, TensorType, cast, is_bfloat16
 
@@ -203,7 +204,7 @@ def _from_python(value: Input, feed: object) -> Array:
     """Python numbers and lists of them in the dtype of their input, where that holds them."""
     wanted = value.type.dtype
     try:
-        array = np.asarray(feed)
+        array = as_array(feed, f"input {value.name}")
     except ValueError:
         array = np.asarray(None)  # rows that differ in length
     fits = array.dtype.kind in ("biuf" if wanted.is_float else "biu")

@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import wraps
 from inspect import isgeneratorfunction
 from types import FunctionType, TracebackType
@@ -29,12 +29,15 @@ _PACKAGE = __name__.partition(".")[0] + "."
 F = TypeVar("F", bound=Callable[..., Any])
 
 # Of the methods with double underscores, those in which a user can make a mistake.
-_ARITHMETIC = ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul")
+_ARITHMETIC = (
+    *("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul"),
+    *("and", "or", "xor"),
+)
 _SPECIAL = frozenset(
     f"__{name}__"
     for name in (
         *("init", "call", "getitem", "iter", "bool", "neg", "abs", "lt", "le", "gt", "ge"),
-        *("getattr", "len", "float", "int", "array", "array_ufunc"),
+        *("getattr", "len", "float", "int", "array", "array_ufunc", "setitem", "invert"),
         *_ARITHMETIC,
         *(f"r{name}" for name in _ARITHMETIC),
     )
@@ -66,20 +69,23 @@ def _guarded(function: F) -> F:
     @wraps(function)
     def entry(*args: Any, **kwargs: Any) -> Any:
         try:
-            return function(*args, **kwargs)
+            try:
+                return function(*args, **kwargs)
+            except TypeError as error:
+                _check_call(function, args, kwargs, error)
+                raise
         except (CauceError, OSError) as error:
             end_in_user_code(error)
-            raise
-        except TypeError as error:
-            if error.__traceback__ is not None and error.__traceback__.tb_next is None:
-                # Arguments that do not fit the signature: the mistake is in the call.
-                error.__traceback__ = None
             raise
 
     @wraps(function)
     def entries(*args: Any, **kwargs: Any) -> Iterator[Any]:
         try:
-            yield from function(*args, **kwargs)
+            try:
+                yield from function(*args, **kwargs)
+            except TypeError as error:
+                _check_call(function, args, kwargs, error)
+                raise
         except (CauceError, OSError) as error:
             end_in_user_code(error)
             raise
@@ -93,6 +99,19 @@ def warn(what: str, fix: str) -> None:
     while frame.f_back is not None and not is_user_frame(frame):
         level, frame = level + 1, frame.f_back
     warnings.warn(f"{what}\n  fix: {fix}", CauceWarning, stacklevel=level)
+
+
+def _check_call(
+    function: Callable[..., Any], args: Any, kwargs: Mapping[str, Any], error: TypeError
+) -> None:
+    """Raise TypeMismatch where the arguments do not fit the signature: no frame of the function's
+    is in the traceback then, and the mistake is in the call."""
+    traceback = error.__traceback__
+    if isinstance(error, CauceError) or traceback is None or traceback.tb_next is not None:
+        return
+    from .remedies import wrong_call
+
+    raise wrong_call(function, args, kwargs, str(error)) from None
 
 
 def end_in_user_code(error: CauceError | OSError) -> None:

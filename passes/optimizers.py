@@ -18,6 +18,7 @@ from ..ir.tracebacks import user_facing
 _EXAMPLES = {"lr": "0.1", "momentum": "0.9", "weight_decay": "1e-4", "eps": "1e-8"}
 
 
+@user_facing
 @dataclass(frozen=True)
 class Optimizer(ABC):
     """Base of optimisers.

@@ -19,6 +19,7 @@ import numpy as np
 
 from ..ir.attributes import integer, number, plain
 from ..ir.errors import AttributeMistake, DataError, MissingExtra, OutOfRange, install, need, shown
+from ..ir.remedies import as_array
 from ..ir.tracebacks import user_facing
 from ..ir.types import Array
 from .augment import Transform, apply
@@ -49,7 +50,7 @@ class Dataset:
 
     def __post_init__(self) -> None:
         try:
-            images, labels = np.asarray(self.images), np.asarray(self.labels)
+            images, labels = as_array(self.images, "images"), as_array(self.labels, "labels")
         except ValueError:
             raise DataError(
                 "the images, or the labels, are no array: they differ in size",

@@ -16,7 +16,9 @@ from ..tensor import Tensor
 
 
 def _conv_bn(x: Tensor, channels: int, stride: int = 1) -> Tensor:
-    y = nn.conv2d(x, channels, 3, stride, padding=1, bias=False, weight_init=nn.init.kaiming_normal)
+    y = nn.conv2d(
+        x, channels, 3, stride=stride, padding=1, bias=False, weight_init=nn.init.kaiming_normal
+    )
     return nn.batch_norm(y)
 
 

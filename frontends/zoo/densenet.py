@@ -18,7 +18,7 @@ def _conv(x: Tensor, channels: int, kernel: int, stride: int = 1, *, name: str) 
         x,
         channels,
         kernel,
-        stride,
+        stride=stride,
         padding=kernel // 2,
         bias=False,
         weight_init=nn.init.kaiming_normal,

@@ -34,7 +34,7 @@ def _conv_bn(
         x,
         channels,
         kernel,
-        stride,
+        stride=stride,
         padding=kernel // 2,
         groups=groups,
         bias=False,

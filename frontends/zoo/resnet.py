@@ -25,7 +25,7 @@ def _conv_bn(
         x,
         channels,
         kernel,
-        stride,
+        stride=stride,
         padding=kernel // 2,
         bias=False,
         weight_init=nn.init.kaiming_normal_fan_out,

@@ -7,9 +7,10 @@ from collections.abc import Callable, Mapping
 
 from ...ir import Array, Role
 from ...ir.errors import GraphError, ShapeError
+from ...ir.remedies import as_array
 from ...ir.tensors_file import load_tensors
 from ...ir.tracebacks import user_facing
-from ..model import Model, as_array
+from ..model import Model
 from ..tracing import KEY
 
 _SHOWN = 6  # how many names an error lists
@@ -49,7 +50,7 @@ def load_torch_weights(
                 f"two of the weights are called {own} after renaming, the second is {name}",
                 fix="let rename give each weight a name of its own",
             )
-        arrays[own] = as_array(name, tensor)
+        arrays[own] = as_array(tensor, name)
     _check(model, arrays)
     model.load_state_dict(arrays, strict=False)
 

@@ -98,11 +98,18 @@ class Flatten(Op):
 
 @register
 class Transpose(Op):
-    """y[i_perm[0], i_perm[1], ...] = x[i_0, i_1, ...]. ONNX Transpose-13."""
+    """y[i_perm[0], i_perm[1], ...] = x[i_0, i_1, ...]. ONNX Transpose-13.
+
+    Negative axes count from the last, as in NumPy.
+    """
 
     perm: tuple[int, ...]
 
     name = "transpose"
+
+    def check(self) -> None:
+        rank = len(self.perm)
+        vars(self)["perm"] = tuple(i + rank if -rank <= i < 0 else i for i in self.perm)
 
     def infer(self, x: TensorType) -> TensorType:
         if sorted(self.perm) != list(range(x.rank)):

@@ -19,7 +19,7 @@ MOMENTUM = cauce.SGD(0.1, momentum=0.9)
 def _block(x: Tensor, channels: int, kernel: int = 3, stride: int = 1, groups: int = 1) -> Tensor:
     """A convolution that leaves the size as it is but for the stride, and its batch norm."""
     padding = kernel // 2
-    y = nn.conv2d(x, channels, kernel, stride, padding, groups=groups, bias=False)
+    y = nn.conv2d(x, channels, kernel, stride=stride, padding=padding, groups=groups, bias=False)
     return nn.batch_norm(y)
 
 

@@ -28,6 +28,7 @@ from cauce.ir.op import _REGISTRY
 CHAPTERS = (
     "shapes",
     "arguments",
+    "habits",
     "networks",
     "running",
     "training",
