@@ -280,6 +280,13 @@ def concat(tensors: Sequence[Tensor], dim: int = 1, *, name: str | None = None) 
 
 
 @user_facing
+def flip(x: Tensor, dims: int | Sequence[int], *, name: str | None = None) -> Tensor:
+    """The elements in reverse order along these dimensions, as ``torch.flip``."""
+    axes = (dims,) if isinstance(dims, int) else tuple(dims)
+    return _layer("flip", name, lambda: shape_ops.Flip(axes), x)
+
+
+@user_facing
 def pad(
     x: Tensor, pads: Sequence[Sequence[int]], value: float = 0.0, *, name: str | None = None
 ) -> Tensor:

@@ -277,6 +277,10 @@ class Tensor(Habits):
         last."""
         return self._emit(shape.Transpose(_flat(dims)), self)
 
+    def flip(self, *dims: int | Sequence[int]) -> Tensor:
+        """The elements in reverse order along these dimensions; ``x[:, ::-1]`` does so too."""
+        return self._emit(shape.Flip(_flat(dims)), self)
+
     def expand(self, *dims: Size | Sequence[Size]) -> Tensor:
         """Broadcast to a larger shape, given as numbers or as a tuple; -1 keeps a size."""
         flat = _flat(dims)
@@ -288,7 +292,8 @@ class Tensor(Habits):
         return self._emit(shape.Expand(full), self)
 
     def __getitem__(self, index: Index | tuple[Index, ...]) -> Tensor:
-        """Slices with ints, ranges and ``...``; negative bounds count from the end.
+        """Slices with ints, ranges and ``...``; negative bounds count from the end, and a negative
+        step goes back.
 
         Raises:
             AttributeMistake: an index of another kind, or too many.
@@ -305,15 +310,20 @@ class Tensor(Habits):
                 loc=here(),
             )
         axes, starts, stops, steps = [], [], [], []
-        dropped = set()
+        dropped, back = set(), []
         for axis, item in enumerate(items):
             size = self.shape[axis]
             if isinstance(item, slice):
                 if item == slice(None):
                     continue
-                start = _bound(item.start, size, 0)
-                stop = _bound(item.stop, size, size)
-                step = 1 if item.step is None else item.step
+                if is_int(item.step) and item.step < 0:
+                    start, stop = _reversed(item, size)
+                    step = -item.step
+                    back.append(axis)
+                else:
+                    start = _bound(item.start, size, 0)
+                    stop = _bound(item.stop, size, size)
+                    step = 1 if item.step is None else item.step
             elif is_int(item) or isinstance(item, DimExpr):
                 start = _from_start(item, size)
                 stop, step = start + 1, 1
@@ -332,6 +342,8 @@ class Tensor(Habits):
             return self
         op = shape.Slice(tuple(axes), tuple(starts), tuple(stops), tuple(steps))
         part = self._emit(op, self)
+        if back:
+            part = part.flip(back)
         if not dropped:
             return part
         kept = tuple(dim for axis, dim in enumerate(part.shape) if axis not in dropped)
@@ -354,6 +366,18 @@ def _bound(bound: Dim | None, size: Dim, default: Dim) -> Dim:
         return default
     bound = _from_start(bound, size)
     return min(bound, size) if isinstance(bound, int) and isinstance(size, int) else bound
+
+
+def _reversed(item: slice, size: Dim) -> tuple[Dim, Dim]:
+    """Start and stop of the slice with a positive step that takes what ``item`` takes backwards."""
+    if all(isinstance(bound, int | None) for bound in (item.start, item.stop)) and is_int(size):
+        places = range(size)[item]
+        return (places[-1], places[0] + 1) if places else (0, 0)
+    step = -item.step
+    first = size - 1 if item.start is None else _from_start(item.start, size)
+    end = -1 if item.stop is None else _from_start(item.stop, size)
+    count = (first - end + (step - 1)) // step
+    return first - (count - 1) * step, first + 1
 
 
 def _from_start(bound: Dim, size: Dim) -> Dim:

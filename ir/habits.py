@@ -80,6 +80,7 @@ TENSOR: dict[str, str] = {
     "repeat": "nn.concat([x, x], dim=1)",
     "requires_grad": _KEEPS,
     "requires_grad_": _KEEPS,
+    "rot90": "x.permute(0, 1, 3, 2).flip(2)",
     "size": "x.shape",
     "split": _SPLIT,
     "square": "x * x",

@@ -38,6 +38,7 @@ from cauce.ir.ops.shape import (
     Concat,
     Expand,
     Flatten,
+    Flip,
     Gather,
     GatherBackward,
     OneHot,
@@ -292,6 +293,12 @@ def slice_backward(net: Net) -> None:
     shape[axis] = stop + after
     op = SliceBackward(tuple(shape), (axis,), (before,), (stop,))
     net.keep(net.b(op, dy), exact=True)
+
+
+@grows(Flip)
+def flip(net: Net) -> None:
+    x = net.floating(lambda type_: type_.rank >= 1)
+    net.keep(net.b(Flip(net.draw.subset(range(x.type.rank), 1)), x), exact=True)
 
 
 @grows(Pad)

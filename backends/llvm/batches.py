@@ -172,6 +172,8 @@ def _works_by_image(node: Node, name: str, of_images: list[bool]) -> bool:
         return all(of_images) and op.axis % rank != 0
     if isinstance(op, shape.Slice):
         return all(axis != 0 for axis, *_ in op.bounds(rank))
+    if isinstance(op, shape.Flip):
+        return 0 not in reduce.normalize_axes(op.axes, rank, op.name)
     if isinstance(op, shape.Pad):
         return op.pads[0] == (0, 0)
     if isinstance(op, shape.Expand):

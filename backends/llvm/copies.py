@@ -9,6 +9,7 @@ from ...ir.dims import product
 from ...ir.layout import CHANNELS_LAST, Order
 from ...ir.ops import shape
 from ...ir.ops.constant import Constant, DimSize
+from ...ir.ops.reduce import normalize_axes
 from ...ir.ops.reorder import Reorder
 from .code import Access, NodeCode, Shape, Stage, emits
 from .elements import scalar_constant
@@ -169,6 +170,20 @@ def slice_(code: NodeCode) -> None:
     part = _sliced(op, code.operand_access(0))
     space = code.result_types[0].shape
     write_copy(code, space, part, code.result_access(), code.result_order())
+
+
+@emits(shape.Flip)
+def flip(code: NodeCode) -> None:
+    """Read from the last element on, with strides that go back."""
+    op = code.node.op
+    assert isinstance(op, shape.Flip)
+    (x,), whole = code.operand_types, code.operand_access(0)
+    start, steps = whole.start, list(whole.strides)
+    for axis in normalize_axes(op.axes, x.rank, op.name):
+        start = start + (x.shape[axis] - 1) * steps[axis]
+        steps[axis] = -1 * steps[axis]
+    turned = replace(whole, strides=tuple(steps), start=start)
+    write_copy(code, x.shape, turned, code.result_access(), code.result_order())
 
 
 @emits(shape.SliceBackward)

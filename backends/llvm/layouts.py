@@ -50,7 +50,7 @@ _POOLS = (
 _IMAGES = (conv.Conv2d, conv.Conv2dBackwardData, *_POOLS)
 
 # Ops whose result lies as their first operand does.
-_FOLLOWING = (shape.Slice, shape.SliceBackward, shape.Pad, shape.Concat)
+_FOLLOWING = (shape.Slice, shape.SliceBackward, shape.Flip, shape.Pad, shape.Concat)
 
 
 def assign_layouts(graph: Graph, target: Target) -> None:

@@ -48,6 +48,7 @@ _VECTORISED: tuple[type[Op], ...] = (
     shape.Transpose,
     shape.Concat,
     shape.Slice,
+    shape.Flip,
     shape.Gather,
     shape.OneHot,
     adaptive_pool.AdaptiveMaxPool2d,

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from ...ir import Dim, DType, Node
-from ...ir.ops.reduce import normalize_axis
+from ...ir.ops.reduce import normalize_axes, normalize_axis
 from ...ir.ops.shape import (
     Concat,
     Expand,
+    Flip,
     Gather,
     GatherBackward,
     OneHot,
@@ -46,6 +47,16 @@ def _slice(w: Writer, op: Slice, node: Node, x: str) -> str:
         return w("Identity", x)
     axes, starts, stops, steps = zip(*bounds)
     return w("Slice", x, *map(w.ints, (starts, stops, axes, steps)))
+
+
+@exports(Flip, carriers={})
+def _flip(w: Writer, op: Flip, node: Node, x: str) -> str:
+    """From the last element on, backwards, to the one before the first: beyond any size."""
+    axes = normalize_axes(op.axes, node.operands[0].type.rank, op.name)
+    if not axes:
+        return w("Identity", x)
+    bounds = ([-1] * len(axes), [-(2**63) + 1] * len(axes), axes, [-1] * len(axes))
+    return w("Slice", x, *map(w.ints, bounds))
 
 
 @exports(SliceBackward, carriers=_PAD_CARRIERS)

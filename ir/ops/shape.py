@@ -1,4 +1,4 @@
-"""Ops that move data without computing: reshape, transpose, concat, slice, pad, gather, expand."""
+"""Ops that move data without computing: reshape, transpose, concat, slice, flip, pad, gather."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..graph import Node, Value
 from ..op import Gradients, Op, Values, register
 from ..types import Array, DType, TensorType
 from .broadcast import broadcast, same_dtype, sum_to
-from .reduce import normalize_axis
+from .reduce import normalize_axes, normalize_axis
 
 
 @register
@@ -182,7 +182,7 @@ class Slice(Op):
         if self.steps is not None and min(self.steps, default=1) < 1:
             raise AttributeMistake(
                 f"slice: steps must be at least 1, got {list(self.steps)}",
-                fix="to go backwards, take the indices with gather",
+                fix="to go backwards, slice forwards and flip the result",
             )
         if self.steps is not None and all(step == 1 for step in self.steps):
             vars(self)["steps"] = None
@@ -254,6 +254,25 @@ class SliceBackward(Op):
 
     def gradient(self, b: Builder, node: Node, dx: Value) -> Gradients:
         return (b(self.slice(), dx),)
+
+
+@register
+class Flip(Op):
+    """y = x with the order of elements along each of ``axes`` reversed. NumPy's ``flip``."""
+
+    axes: tuple[int, ...]
+
+    name = "flip"
+
+    def infer(self, x: TensorType) -> TensorType:
+        normalize_axes(self.axes, x.rank, self.name)
+        return x
+
+    def reference(self, x: Array) -> Array:
+        return np.flip(x, self.axes)
+
+    def gradient(self, b: Builder, node: Node, dy: Value) -> Gradients:
+        return (b(self, dy),)
 
 
 @register

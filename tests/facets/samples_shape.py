@@ -9,6 +9,7 @@ from cauce.ir.ops.shape import (
     Concat,
     Expand,
     Flatten,
+    Flip,
     Gather,
     GatherBackward,
     OneHot,
@@ -84,6 +85,13 @@ def slice_backward(draw: Draw) -> Sample:
     op = some_slice(draw, shape)
     dy = draw.normal(op.reference(np.zeros(shape)).shape)
     return Sample(SliceBackward(shape, op.axes, op.starts, op.stops, op.steps), (dy,), (0,))
+
+
+@samples(Flip)
+def flip(draw: Draw) -> Sample:
+    shape = draw.shape(0, 4)
+    axes = tuple(a - draw.choice(0, len(shape)) for a in draw.subset(range(len(shape))))
+    return Sample(Flip(axes), (draw.normal(shape),), (0,))
 
 
 @samples(Pad)
