@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from functools import wraps
@@ -10,7 +11,7 @@ from typing import ParamSpec, TypeVar
 import numpy as np
 
 from ..ir import Array, DType, Op
-from ..ir.attributes import positive
+from ..ir.attributes import integer, positive
 from ..ir.errors import AttributeMistake, CauceError, ShapeError, TypeMismatch, need, shown
 from ..ir.location import here
 from ..ir.ops import activation, adaptive_pool, elementwise, pool, random
@@ -22,6 +23,7 @@ from .tracing import current
 P = ParamSpec("P")
 T = TypeVar("T")
 IntPair = int | Sequence[int]
+OutputSize = int | None | Sequence[int | None]
 Borders = int | Sequence[int] | Sequence[Sequence[int]]
 
 
@@ -143,23 +145,38 @@ def avg_pool2d(
     padding: Borders = 0,
     ceil_mode: bool = False,
     count_include_pad: bool = True,
+    divisor_override: int | None = None,
     *,
     name: str | None = None,
 ) -> Tensor:
-    """The mean of each window of x [N, C, H, W]; stride defaults to the window."""
-    make = pool.AvgPool2d
-    return _layer(
-        "avg_pool",
-        name,
-        lambda: make(
-            kernel_size,  # type: ignore[arg-type]
-            stride,  # type: ignore[arg-type]
-            padding,  # type: ignore[arg-type]
-            ceil_mode=ceil_mode,
-            count_include_pad=count_include_pad,
-        ),
-        x,
-    )
+    """The mean of each window of x [N, C, H, W]; stride defaults to the window.
+
+    With ``divisor_override`` the sum of each window divided by that number, as in PyTorch.
+    """
+
+    def make() -> pool.AvgPool2d:
+        op = pool.AvgPool2d(kernel_size, stride, padding, ceil_mode, count_include_pad)  # type: ignore[arg-type]
+        return op if divisor_override is None else _counting_alike(op)
+
+    if divisor_override is None:
+        return _layer("avg_pool", name, make, x)
+    divisor = integer(divisor_override, "divisor_override")
+    if not divisor:
+        raise AttributeMistake(
+            "avg_pool2d: divisor_override divides, it must not be 0",
+            fix="leave it out for the number of cells, or write divisor_override=1 for the sum",
+            loc=here(),
+        )
+    mean = _layer("avg_pool", name, make, x)
+    assert mean.value.node is not None and isinstance(mean.value.node.op, pool.AvgPool2d)
+    with mean.trace.at(mean.value.path):
+        return mean * (math.prod(mean.value.node.op.kernel_size) / divisor)
+
+
+def _counting_alike(op: pool.AvgPool2d) -> pool.AvgPool2d:
+    """The same windows, each counting all its cells: what ceil mode adds is padding as well."""
+    padding = (op.reach(0), op.reach(1))
+    return op.with_attributes(padding=padding, ceil_mode=False, count_include_pad=True)
 
 
 @user_facing
@@ -170,17 +187,53 @@ def global_avg_pool(x: Tensor, *, name: str | None = None) -> Tensor:
 
 
 @user_facing
-def adaptive_avg_pool2d(x: Tensor, output_size: IntPair, *, name: str | None = None) -> Tensor:
-    """The mean of windows chosen so that the result is [N, C, *output_size]."""
-    make = adaptive_pool.AdaptiveAvgPool2d
-    return _layer("adaptive_avg_pool", name, lambda: make(output_size), x)  # type: ignore[arg-type]
+def adaptive_avg_pool2d(x: Tensor, output_size: OutputSize, *, name: str | None = None) -> Tensor:
+    """The mean of windows chosen so that the result is [N, C, *output_size].
+
+    A size that is None is that of x: ``(None, 1)`` is the mean of each row.
+    """
+    return _adaptive("adaptive_avg_pool", name, adaptive_pool.AdaptiveAvgPool2d, x, output_size)
 
 
 @user_facing
-def adaptive_max_pool2d(x: Tensor, output_size: IntPair, *, name: str | None = None) -> Tensor:
-    """The greatest element of windows chosen so that the result is [N, C, *output_size]."""
-    make = adaptive_pool.AdaptiveMaxPool2d
-    return _layer("adaptive_max_pool", name, lambda: make(output_size), x)  # type: ignore[arg-type]
+def adaptive_max_pool2d(x: Tensor, output_size: OutputSize, *, name: str | None = None) -> Tensor:
+    """The greatest element of windows chosen so that the result is [N, C, *output_size].
+
+    A size that is None is that of x.
+    """
+    return _adaptive("adaptive_max_pool", name, adaptive_pool.AdaptiveMaxPool2d, x, output_size)
+
+
+def _adaptive(
+    kind: str,
+    name: str | None,
+    make: type[adaptive_pool.AdaptiveAvgPool2d | adaptive_pool.AdaptiveMaxPool2d],
+    x: Tensor,
+    output_size: OutputSize,
+) -> Tensor:
+    """An adaptive pool; along an axis that is kept, whose size may not be known, the channels and
+    that axis are pooled as one."""
+    if output_size is None or not isinstance(output_size, Sequence):
+        output_size = (output_size, output_size)
+    kept = [axis for axis, size in enumerate(output_size) if size is None]
+    if len(output_size) != 2 or x.ndim != 4 or not kept:
+        return _layer(kind, name, lambda: make(output_size), x)  # type: ignore[arg-type]
+    if len(kept) == 2:
+        return x
+    trace, size = current(), output_size[1 - kept[0]]
+    n, c = x.shape[:2]
+    path = trace.layer_path(kind, name)
+    with trace.at(path):
+        rows = x if kept == [0] else x.permute(0, 1, 3, 2)
+        along, across = rows.shape[2:]
+        flat = rows.reshape(n, c * along, 1, across)
+        try:
+            pooled = trace.emit(make((1, size)), flat)  # type: ignore[arg-type]
+        except AttributeMistake as error:
+            error.at(path, here())
+            raise
+        y = pooled.reshape(n, c, along, size)  # type: ignore[arg-type]
+        return y if kept == [0] else y.permute(0, 1, 3, 2)
 
 
 @user_facing

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..ir import Role, TensorType
-from ..ir.attributes import number, pair, positive
+from ..ir import DType, Role, TensorType
+from ..ir.attributes import Padding, number, pair, positive
 from ..ir.attributes import padding as padding_kind
 from ..ir.dims import Dim, as_dim
 from ..ir.errors import AttributeMistake, ShapeError
@@ -22,7 +22,7 @@ from ..ir.ops.conv import Conv2d, Conv2dBackwardData
 from ..ir.ops.elementwise import Add, Cast
 from ..ir.ops.linear import Linear
 from ..ir.ops.normalize import BatchNorm, BatchNormTrain, elements_per_channel
-from ..ir.ops.shape import Reshape
+from ..ir.ops.shape import Pad, Reshape
 from ..ir.tracebacks import user_facing
 from . import init
 from .tensor import Tensor
@@ -160,7 +160,8 @@ def conv_transpose2d(
         kernel_size: K, or (K_h, K_w).
         stride: S, or (S_h, S_w).
         padding: rows and columns left out at the borders of the result.
-        output_padding: rows (columns) added below (to the right); less than the stride.
+        output_padding: rows (columns) added below (to the right); less than the stride or than
+            the dilation.
         groups: channels are split into that many independent groups.
         bias: whether a bias is added.
         dilation: the distance between the places of the kernel.
@@ -199,10 +200,16 @@ def conv_transpose2d(
                 fix="choose groups that divides both",
             )
         more = pair(output_padding, "output_padding")
-        op = op.with_attributes(size=_transposed_size(x, kernel, op, more, output_size))
+        size = _transposed_size(x, kernel, op, more, output_size)
+        borders = ((0, 0), (0, 0))
+        if output_size is None:
+            op, size, borders = _beyond_the_stride(op, size, more)
+        op = op.with_attributes(size=size)
         shape = (channels, out_channels // groups, *kernel)
         weight = trace.parameter(f"{path}.weight", TensorType(x.dtype, shape), weight_init)
         y = trace.emit(op, x, weight, path=path)
+        if borders != ((0, 0), (0, 0)):
+            y = trace.emit(Pad(((0, 0), (0, 0), *borders)), y, path=path)
     except (ShapeError, AttributeMistake) as error:
         error.at(path, here())
         raise
@@ -211,6 +218,25 @@ def conv_transpose2d(
     shift = _bias(trace, path, out_channels, weight, bias_init)
     column = trace.emit(Reshape((out_channels, 1, 1)), shift, path=path)
     return trace.emit(Add(), y, column, path=path)
+
+
+def _beyond_the_stride(
+    op: Conv2dBackwardData, size: tuple[Dim, ...], more: tuple[int, int]
+) -> tuple[Conv2dBackwardData, tuple[Dim, ...], Padding]:
+    """The op, its size and borders behind it, for an output_padding of the stride or more.
+
+    Of the rows that are more than a convolution makes H of, those that ``padding`` has left out
+    are no longer left out; no place of the kernel reaches the others, so they are zero.
+    """
+    padding, sizes, zeros = [], [], []
+    for (before, after), rows, added, stride in zip(op.padding, size, more, op.stride):
+        surplus = max(added - (stride - 1), 0)
+        back = min(surplus, after)
+        padding.append((before, after - back))
+        sizes.append(rows - (surplus - back))
+        zeros.append((0, surplus - back))
+    borders = (zeros[0], zeros[1])
+    return op.with_attributes(padding=tuple(padding)), tuple(sizes), borders
 
 
 def _transposed_size(
@@ -234,13 +260,17 @@ def _transposed_size(
         result = tuple(map(as_dim, output_size))
         given = f"output_size=[{', '.join(map(str, result))}]"
     more = [size - lowest for size, lowest in zip(result, least)]
-    fits = all(not isinstance(m, int) or 0 <= m < s for m, s in zip(more, op.stride))
+    # A size that is asked for is one that a convolution takes to H; a number of rows to add is
+    # PyTorch's, which takes up to the dilation.
+    below = op.stride if output_size is not None else tuple(map(max, op.stride, op.dilation))
+    fits = all(not isinstance(m, int) or 0 <= m < s for m, s in zip(more, below))
     if len(result) != 2 or not fits or any(isinstance(d, int) and d < 1 for d in result):
-        ranges = (f"{low} to {low + s - 1}" for low, s in zip(least, op.stride))
+        ranges = (f"{low} to {low + s - 1}" for low, s in zip(least, below))
         raise ShapeError(
             f"conv_transpose2d: {given} is not possible: a stride of {list(op.stride)} makes "
             f"{' and '.join(ranges)} of {x.height} rows and {x.width} columns",
-            fix="choose output_padding less than the stride, or an output_size in that range",
+            fix="choose output_padding less than the stride or the dilation, or an output_size "
+            "in that range",
         )
     return result
 
@@ -295,7 +325,7 @@ def batch_norm(
     x: Tensor,
     *,
     eps: float = 1e-5,
-    momentum: float = 0.1,
+    momentum: float | None = 0.1,
     affine: bool = True,
     gamma_init: Initializer = init.ones,
     name: str | None = None,
@@ -313,7 +343,8 @@ def batch_norm(
     Args:
         x: the input, with channels in dimension 1.
         eps: added to the variance.
-        momentum: the weight of the batch in the running statistics.
+        momentum: the weight of the batch in the running statistics; where None, they are the plain
+            means over all batches, whose number is the state ``num_batches_tracked``.
         affine: whether scale (gamma) and shift (beta) are parameters, or 1 and 0.
         gamma_init: the first values of gamma.
         name: the layer's name; ``bn1``, ``bn2``, ... where None.
@@ -327,8 +358,8 @@ def batch_norm(
                 f"batch_norm takes [N, C, ...], got {x.type}",
                 fix="give the input a batch and channels, for example with reshape",
             )
-        momentum = number(momentum, "momentum")
-        if not 0 <= momentum <= 1:
+        momentum = None if momentum is None else number(momentum, "momentum")
+        if momentum is not None and not 0 <= momentum <= 1:
             raise AttributeMistake(
                 f"batch_norm: momentum is the weight of the batch, from 0 to 1, got {momentum}",
                 fix="use for example 0.1; 1 - momentum is what some other libraries call so",
@@ -352,9 +383,19 @@ def batch_norm(
     with trace.at(path):
         count = _elements(trace, x)
         unbiased = batch_variance * (count / (count - 1))
-        trace.update(mean, mean * (1 - momentum) + batch_mean * momentum)
-        trace.update(variance, variance * (1 - momentum) + unbiased * momentum)
+        share: Tensor | float = _share(trace, path, x) if momentum is None else momentum
+        trace.update(mean, mean * (1 - share) + batch_mean * share)
+        trace.update(variance, variance * (1 - share) + unbiased * share)
     return y
+
+
+def _share(trace: Trace, path: str, x: Tensor) -> Tensor:
+    """The weight of a batch in the mean over all batches so far: 1 over their number."""
+    name, type_ = f"{path}.num_batches_tracked", TensorType(DType.I64, ())
+    batches = trace.parameter(name, type_, init.zeros, Role.STATE)
+    number_now = batches + 1
+    trace.update(batches, number_now)
+    return 1 / number_now.cast(x.dtype)
 
 
 def _known(dim: Dim) -> int:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from ..ir import DType, Op
-from ..ir.errors import AttributeMistake, ShapeError
+from ..ir import Array, DType, Op
+from ..ir.attributes import integer
+from ..ir.errors import AttributeMistake, ShapeError, TypeMismatch, shown
 from ..ir.location import here
 from ..ir.ops import loss
+from ..ir.ops.activation import LogSoftmax
+from ..ir.remedies import as_array
 from ..ir.tracebacks import user_facing
-from .functional import one_hot
+from . import functional
 from .tensor import Tensor
 from .tracing import current
+
+Weights = Tensor | Array | Sequence[float]
 
 
 def _loss(make: type[Op], x: Tensor, target: Tensor, **attributes: object) -> Tensor:
@@ -63,22 +68,119 @@ def as_binary(x: Tensor, target: Tensor) -> Tensor:
     if target.dtype is DType.BOOL:
         ones = target.cast(x.dtype)
     else:
-        ones = one_hot(target, 2, x.dtype)[..., 1]  # which checks them, as a cast would not
+        ones = functional.one_hot(target, 2, x.dtype)[
+            ..., 1
+        ]  # which checks them, as a cast would not
     return ones if ones.shape == x.shape else ones.reshape(x.shape)
 
 
 @user_facing
 def cross_entropy(
-    logits: Tensor, target: Tensor, reduction: str = "mean", label_smoothing: float = 0.0
+    logits: Tensor,
+    target: Tensor,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+    *,
+    weight: Weights | None = None,
+    ignore_index: int | None = None,
 ) -> Tensor:
     """Cross entropy of logits [N, C, ...] with class indices [N, ...] or class probabilities.
 
+    With weights w and t the target (of indices y one-hot), smoothed, the loss of a sample is
+    ``-sum over c of w_c * t_c * log_softmax(logits)_c``, and 0 where y is ``ignore_index``. The
+    mean divides by the sum of w_y over the samples that count, for probabilities by their number.
+    PyTorch CrossEntropyLoss.
+
+    Args:
+        logits: [N, C, ...].
+        target: class indices [N, ...], or probabilities shaped like the logits.
+        reduction: ``"mean"``, ``"sum"`` or ``"none"``.
+        label_smoothing: the share s of t that is spread evenly: (1 - s) * t + s / C.
+        weight: [C], of each class: numbers, an array or a tensor; 1 where None.
+        ignore_index: the label of samples that do not count; any int, in PyTorch -100. None
+            where each counts. If none counts, the mean is 0/0, NaN.
+
     Raises:
-        ShapeError: a single class, or shapes that do not fit.
+        ShapeError, TypeMismatch: a single class, or operands that do not fit.
+        AttributeMistake: ``ignore_index`` with probabilities, a reduction that is none.
     """
     _check_classes("cross_entropy", logits)
     attributes = {"reduction": reduction, "label_smoothing": label_smoothing}
-    return _loss(loss.CrossEntropy, logits, target, **attributes)
+    if weight is None and ignore_index is None:
+        return _loss(loss.CrossEntropy, logits, target, **attributes)
+    trace = current()
+    trace.check_own(logits, target)
+    with trace.at(trace.path(loss.CrossEntropy.name)):
+        op = loss.CrossEntropy(**attributes)  # type: ignore[arg-type]
+        op.infer(logits.type, target.type)
+        if target.dtype.is_float and ignore_index is not None:
+            raise AttributeMistake(
+                f"cross_entropy: ignore_index is a class index, the target is {target.type}",
+                fix="give class indices, or probabilities of 0 for what does not count",
+            )
+        return _weighted_cross_entropy(op, logits, target, weight, ignore_index)
+
+
+def _weighted_cross_entropy(
+    op: loss.CrossEntropy,
+    logits: Tensor,
+    target: Tensor,
+    weight: Weights | None,
+    ignore_index: int | None,
+) -> Tensor:
+    """The formula of :func:`cross_entropy`, out of the op without weights."""
+    trace, each = logits.trace, op.with_attributes(reduction="none")
+    counts = share = None
+    if ignore_index is not None:
+        target = target.cast("i64")
+        counts = ~target.eq(integer(ignore_index, "ignore_index"))
+        target = functional.where(counts, target, 0)  # whose loss is left out below
+    if weight is None:
+        losses = trace.emit(each, logits, target)
+    else:
+        classes = _class_weights(weight, logits)
+        column = classes.reshape(-1, *(1,) * (logits.ndim - 2))
+        hard = each.with_attributes(label_smoothing=0.0)
+        if target.dtype.is_float:
+            losses = trace.emit(hard, logits, target * column)
+        else:
+            share = functional.gather(classes, target)
+            losses = share * trace.emit(hard, logits, target)
+        if op.label_smoothing:
+            even = -(trace.emit(LogSoftmax(1), logits) * column).mean(dim=1)
+            losses = losses * (1 - op.label_smoothing) + even * op.label_smoothing
+    if counts is not None:
+        losses = functional.where(counts, losses, 0)
+        share = counts.cast(logits.dtype) if share is None else functional.where(counts, share, 0)
+    if op.reduction == "none":
+        return losses
+    if op.reduction == "sum":
+        return losses.sum()
+    return losses.mean() if share is None else losses.sum() / share.sum()
+
+
+def _class_weights(weight: Weights, logits: Tensor) -> Tensor:
+    """[C], one for each class of logits [N, C, ...]."""
+    given = _numbers(weight, logits, "weight")
+    if given.shape != logits.shape[1:2]:
+        raise ShapeError(
+            f"cross_entropy: weight has shape [{','.join(map(str, given.shape))}], "
+            f"the logits {logits.type} have {logits.shape[1]} classes",
+            fix="give one number for each class",
+        )
+    return given
+
+
+def _numbers(given: Weights | float, like: Tensor, what: str) -> Tensor:
+    """A tensor, or a constant of numbers with the dtype of ``like``."""
+    if isinstance(given, Tensor):
+        return given
+    array = as_array(given, what)
+    if array.dtype.kind not in "biuf":
+        raise TypeMismatch(
+            f"{what} takes numbers, got {shown(given)}", fix=f"write for example {what}=[1.0, 2.0]"
+        )
+    return like.trace.constant(array, like.dtype)
 
 
 @user_facing
@@ -106,14 +208,34 @@ def binary_cross_entropy(p: Tensor, target: Tensor, reduction: str = "mean") -> 
 
 @user_facing
 def binary_cross_entropy_with_logits(
-    logits: Tensor, target: Tensor, reduction: str = "mean"
+    logits: Tensor,
+    target: Tensor,
+    reduction: str = "mean",
+    *,
+    pos_weight: Weights | float | None = None,
 ) -> Tensor:
     """Binary cross entropy of sigmoid(logits), computed stably.
 
-    The target is as for :func:`binary_cross_entropy`.
+    With ``pos_weight`` p the loss of an element is
+    ``-(p * t * log sigmoid(x) + (1 - t) * log(1 - sigmoid(x)))``: p above 1 counts a missed
+    positive more. A number, or what broadcasts to the logits, such as one number for each of the
+    last dimension. PyTorch BCEWithLogitsLoss. The target is as for :func:`binary_cross_entropy`.
     """
-    goal = as_binary(logits, target)
-    return _loss(loss.BinaryCrossEntropyWithLogits, logits, goal, reduction=reduction)
+    target = as_binary(logits, target)
+    op = loss.BinaryCrossEntropyWithLogits
+    if pos_weight is None:
+        return _loss(op, logits, target, reduction=reduction)
+    trace = current()
+    trace.check_own(logits, target)
+    with trace.at(trace.path(op.name)):
+        op(reduction).infer(logits.type, target.type)
+        positive = _numbers(pos_weight, logits, "pos_weight").expand(*logits.shape)
+        one, zero = (trace.constant(t, logits.dtype).expand(*logits.shape) for t in (1, 0))
+        missed = target * positive * trace.emit(op("none"), logits, one)
+        losses = missed + (1 - target) * trace.emit(op("none"), logits, zero)
+        if reduction == "none":
+            return losses
+        return losses.mean() if reduction == "mean" else losses.sum()
 
 
 @user_facing

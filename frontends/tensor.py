@@ -370,7 +370,7 @@ def _bound(bound: Dim | None, size: Dim, default: Dim) -> Dim:
 
 def _reversed(item: slice, size: Dim) -> tuple[Dim, Dim]:
     """Start and stop of the slice with a positive step that takes what ``item`` takes backwards."""
-    if all(isinstance(bound, int | None) for bound in (item.start, item.stop)) and is_int(size):
+    if isinstance(size, int) and all(isinstance(b, int | None) for b in (item.start, item.stop)):
         places = range(size)[item]
         return (places[-1], places[0] + 1) if places else (0, 0)
     step = -item.step

@@ -25,8 +25,8 @@ def load_torch_weights(
     """Take the weights and running statistics of a PyTorch module; nothing is changed on error.
 
     The networks of :mod:`cauce.models` that torchvision has too carry its names, so their weights
-    need no renaming. ``num_batches_tracked``, which cauce does not use, is passed over, and the
-    random key of the model stays.
+    need no renaming. ``num_batches_tracked`` is passed over where the model has none (only a batch
+    norm without momentum counts), and the random key of the model stays.
 
     Args:
         model: whose values to replace.
@@ -42,9 +42,9 @@ def load_torch_weights(
     given = weights if isinstance(weights, Mapping) else load_tensors(weights)[0]
     arrays: dict[str, Array] = {}
     for name, tensor in given.items():
-        if name.rpartition(".")[2] == "num_batches_tracked":
-            continue
         own = rename(name) if rename else name
+        if name.rpartition(".")[2] == "num_batches_tracked" and own not in model.values:
+            continue
         if own in arrays:
             raise GraphError(
                 f"two of the weights are called {own} after renaming, the second is {name}",
