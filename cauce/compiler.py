@@ -147,7 +147,7 @@ def compile(
         instruments = (*instruments, TranslationValidation())
     if batch is not None:
         _batch_sizes(graph, batch)  # which says what is wrong with it
-    own = None if passes is None else tuple(passes)
+    own = None if passes is None else _checked(passes)
     training = isinstance(model, Graph) and _is_training(graph)
     chosen = BACKENDS[name]
     # What passes of one's own do, and what watches them, is not known beforehand.
@@ -174,6 +174,18 @@ def compile(
     if isinstance(model, Model):
         executable.follow(model)
     return executable
+
+
+def _checked(passes: Iterable[Pass]) -> tuple[Pass, ...]:
+    """The passes; TypeMismatch for anything else."""
+    from .ir.pass_manager import Pass
+
+    what, fix = "passes= takes a list of passes", "write passes=(*INFERENCE, YourPass())"
+    need(passes, Iterable, what, fix)
+    own = tuple(passes)
+    for pass_ in own:
+        need(pass_, Pass, what, fix)
+    return own
 
 
 def tapped_value(graph: Graph, tap: str) -> Value:
@@ -219,6 +231,7 @@ def export_onnx(
     opset: int | None = None,
     ir_version: int | None = None,
     external_above: int | None = None,
+    passes: Iterable[Pass] = (),
 ) -> None:
     """Write a model, or a graph with the values of its parameters, as an ONNX file.
 
@@ -236,6 +249,8 @@ def export_onnx(
             10, nodes have no metadata (layer path, op, source line).
         external_above: from how many bytes on parameters go to a file of their own; by default
             nearly 2 GiB, where an ONNX file ends.
+        passes: what the graph runs through first; by default it is written as it stands, and its
+            layers are found in the file.
 
     Raises:
         MissingExtra: onnx is not installed.
@@ -255,13 +270,19 @@ def export_onnx(
         "export_onnx takes a Model or a Graph",
         "make a model with network.init(...)",
     )
+    graph = model.graph if isinstance(model, Model) else model
+    own = _checked(passes)
+    if own:
+        from .ir.pass_manager import run_passes
+
+        graph = graph.copy()
+        run_passes(graph, own)
     if isinstance(model, Model):
         values = model.values  # those of both forms: inference reads no random key
-        names = [value.name for value in model.graph.inputs if value.role is not Role.DATA]
-        graph, arrays = model.graph, {name: values[name] for name in names}
+        names = [value.name for value in graph.inputs if value.role is not Role.DATA]
+        arrays = {name: values[name] for name in names}
     else:
-        given = parameters or {}
-        graph, arrays = model, {name: as_array(array, name) for name, array in given.items()}
+        arrays = {name: as_array(array, name) for name, array in (parameters or {}).items()}
     save(
         graph,
         arrays,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from .backends.executable import Executable
 from .compiler import choose_backend, compile
@@ -11,6 +11,7 @@ from .frontends.model import Model
 from .ir import Array, Role, TensorType
 from .ir.errors import GraphError, need
 from .ir.habits import TRAINER
+from .ir.pass_manager import Pass
 from .ir.remedies import Foreign
 from .ir.tracebacks import user_facing
 from .passes.gradient_clipping import GradientClipping
@@ -36,6 +37,8 @@ class Trainer(FitLoop, Foreign):
         seed: of the order of the batches, of augmentation and of dropout.
         backend: as for ``compile``.
         threads: as for ``compile``.
+        passes: the passes that a step of training runs through, instead of the pipeline for
+            training.
     """
 
     habits = TRAINER
@@ -53,6 +56,7 @@ class Trainer(FitLoop, Foreign):
         seed: int = 0,
         backend: str = "auto",
         threads: int | None = None,
+        passes: Iterable[Pass] | None = None,
     ) -> None:
         need(model, Model, "a Trainer takes a Model", "make one with network.init(...)")
         optimizer = optimizer if optimizer is not None else SGD(0.01)
@@ -76,6 +80,7 @@ class Trainer(FitLoop, Foreign):
             clip=clip,
             backend=self.backend,
             threads=threads,
+            passes=passes,
         )
         graph = model.graph.copy()
         write_loss(graph, loss, metrics, target)

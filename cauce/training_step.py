@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property, partial
 
 import numpy as np
@@ -30,6 +30,7 @@ from .ir.errors import (
     shown,
 )
 from .ir.location import definition
+from .ir.pass_manager import Pass
 from .ir.remedies import need_own_loss
 from .ir.tracebacks import user_facing
 from .passes.gradient_clipping import GradientClipping
@@ -87,6 +88,7 @@ class TrainStep:
         clip: what the gradients pass through before the update: ``ClipNorm(1.0)``.
         backend: as for ``compile``.
         threads: as for ``compile``.
+        passes: the passes that the step runs through, instead of the pipeline for training.
 
     Raises:
         AttributeMistake: an unknown loss, metric or kind of target.
@@ -105,6 +107,7 @@ class TrainStep:
         clip: GradientClipping | None = None,
         backend: str = "auto",
         threads: int | None = None,
+        passes: Iterable[Pass] | None = None,
     ) -> None:
         if optimizer is None:
             raise AttributeMistake(
@@ -156,7 +159,7 @@ class TrainStep:
         self._zeros = {
             value.name: np.zeros(sizes(value.type.shape), value.type.dtype.numpy) for value in added
         }
-        self.executable: Executable = compile(self.graph, backend, threads=threads)
+        self.executable: Executable = compile(self.graph, backend, threads=threads, passes=passes)
         self.executable.follow(model)
 
     def __repr__(self) -> str:
