@@ -9,7 +9,7 @@ import math
 import os
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import NoReturn
+from typing import NoReturn, overload
 
 import numpy as np
 
@@ -235,24 +235,33 @@ class Model(Foreign):
 
     # ---- looking -------------------------------------------------------------------------------
 
-    def summary(self, batch: int = 1, print_fn: Callable[[str], object] | None = print) -> str:
-        """Print layers with output shapes, parameters and FLOPs; returns the text.
+    @overload
+    def summary(self, batch: int = 1, print_fn: Callable[[str], object] = print) -> None: ...
+
+    @overload
+    def summary(self, batch: int = 1, *, print_fn: None) -> str: ...
+
+    def summary(
+        self, batch: int = 1, print_fn: Callable[[str], object] | None = print
+    ) -> str | None:
+        """Print layers with output shapes, parameters and FLOPs.
 
         Args:
             batch: the size taken for every symbolic dimension when FLOPs are counted.
-            print_fn: what prints it; None only returns it.
+            print_fn: what prints the text; where None, it is returned instead. (What is printed is
+                not returned: a notebook would show it a second time.)
         """
         batch = positive(batch, "batch")
         rows = [("layer", "op", "output", "parameters", "FLOPs")]
         total_flops = 0
         counted: set[str] = set()
+        sizes = dict.fromkeys(self.graph.symbols(), batch)
         for node in self.graph.nodes:
             owned = [v for v in node.operands if isinstance(v, Input) and v.role is Role.PARAMETER]
             fresh = [value for value in owned if value.name not in counted]
             counted.update(value.name for value in fresh)
             parameters = sum(self._values[value.name].size for value in fresh)
             cost = node.op.cost([v.type for v in node.operands], [v.type for v in node.results])
-            sizes = dict.fromkeys(self.graph.symbols(), batch)
             flops = substitute(cost.flops, sizes)
             assert isinstance(flops, int)
             total_flops += flops
@@ -273,9 +282,10 @@ class Model(Foreign):
             f"{total_flops:,} FLOPs for a batch of {batch}"
         )
         text = "\n".join(lines)
-        if print_fn is not None:
-            print_fn(text)
-        return text
+        if print_fn is None:
+            return text
+        print_fn(text)
+        return None
 
     # ---- files ---------------------------------------------------------------------------------
 

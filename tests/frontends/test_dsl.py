@@ -377,6 +377,42 @@ def test_summary_counts_parameters_and_flops() -> None:
     assert row.split()[-2:] == ["112", f"{2 * 27 * 4 * 64 + 4 * 64:,}"]
 
 
+def test_what_a_summary_prints_is_not_returned_to_be_shown_again(capsys) -> None:
+    model = tiny.init(image=("N", 3, 8, 8))
+    text = model.summary(print_fn=None)
+    assert model.summary() is None
+    assert capsys.readouterr().out == f"{text}\n"
+    lines: list[str] = []
+    assert model.summary(2, lines.append) is None
+    assert lines == [model.summary(2, print_fn=None)]
+
+
+def test_a_summary_goes_through_the_inputs_a_fixed_number_of_times(monkeypatch) -> None:
+    """Not once for each layer, which has inputs of its own."""
+
+    def passes(layers: int) -> int:
+        def deep(x):
+            for _ in range(layers):
+                x = nn.conv2d(x, 1, 1)
+            return x
+
+        model = network(deep).init(x=("N", 1, 1, 1))
+        count = 0
+
+        class Counted(list):
+            def __iter__(self):
+                nonlocal count
+                count += 1
+                return super().__iter__()
+
+        model.graph.inputs = Counted(model.graph.inputs)
+        text = model.summary(print_fn=None)
+        assert f"{2 * layers:,} parameters" in text
+        return count
+
+    assert passes(2) == passes(20)
+
+
 def test_a_models_roles() -> None:
     model = tiny.init(image=("N", 3, 8, 8))
     assert isinstance(model, Model)
