@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from functools import partial
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,7 +34,7 @@ def plot_history(history: History, path: str | os.PathLike[str] | None = None) -
         path: a file to write, .png, .svg or .pdf; none where None.
 
     Returns:
-        The figure, to be changed or saved.
+        The figure, to be changed or saved; a notebook shows it.
 
     Raises:
         MissingExtra: matplotlib is not installed.
@@ -114,7 +116,17 @@ def _figure(width: float, height: float) -> Figure:
         raise MissingExtra(
             "pictures need matplotlib, which is not installed", fix=install("matplotlib")
         ) from None
-    return Figure(figsize=(width, height), layout="constrained")
+    figure = Figure(figsize=(width, height), layout="constrained")
+    # A notebook asks for it: what it knows of figures of its own it knows through pyplot.
+    figure._repr_png_ = partial(_png, figure)  # type: ignore[attr-defined]
+    return figure
+
+
+def _png(figure: Figure) -> bytes:
+    """The picture as a notebook shows it."""
+    picture = BytesIO()
+    figure.savefig(picture, format="png", dpi=100)
+    return picture.getvalue()
 
 
 def _save(figure: Figure, path: str | os.PathLike[str] | None) -> None:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+import struct
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,6 +25,10 @@ def history(length: int, rate: float = 1.0, validate: bool = True) -> History:
         validation = {"loss": 2 / (i + 1), "accuracy": i / length / 2} if validate else {}
         epochs.append(Epoch(i + 1, 1.0, 0.1 * rate**i, train, validation))
     return History(epochs)
+
+
+def _pickled(figure: Any) -> Any:
+    return pickle.loads(pickle.dumps(figure))
 
 
 def test_each_value_has_its_panel_with_both_curves() -> None:
@@ -74,6 +82,18 @@ def test_drawing_needs_no_window(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pyplot, which opens windows and keeps figures, is not used."""
     monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
     plot_history(history(2))
+
+
+@pytest.mark.parametrize("copied", [lambda figure: figure, copy.deepcopy, _pickled], ids=str)
+def test_a_notebook_shows_a_picture(copied: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """IPython asks an object for a picture by this method, where pyplot has told it no other."""
+    monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
+    matrix = ConfusionMatrix.of([0, 1], [0, 1], ("cat", "dog"))
+    for figure in (plot_history(history(2)), plot_confusion(matrix)):
+        picture = copied(figure)._repr_png_()
+        width, height = struct.unpack(">II", picture[16:24])
+        assert picture.startswith(b"\x89PNG")
+        assert (width, height) == tuple(np.round(figure.get_size_inches() * 100).astype(int))
 
 
 def test_mistakes(tmp_path: Path) -> None:
