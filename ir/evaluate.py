@@ -100,14 +100,15 @@ def _may_be(type_: TensorType, array: Array) -> bool:
 def evaluate_op(
     op: Op, operands: Sequence[Array], bindings: Mapping[str, int], dtypes: Sequence[DType]
 ) -> tuple[Array, ...]:
-    """The results of an op by its reference, in the carriers of ``dtypes``.
+    """The results of an op by its reference, in the carriers of ``dtypes``; f16 is computed in f32.
 
     NumPy's floating-point warnings are silenced: inf and NaN are values like any other here.
     """
+    wide = [DType.F16.widen(x) if x.dtype == DType.F16.numpy else x for x in operands]
     with np.errstate(all="ignore"):
-        results = op.bind(bindings).reference(*operands)
-    results = results if isinstance(results, tuple) else (results,)
-    return tuple(dtype.round(array) for dtype, array in zip(dtypes, results))
+        results = op.bind(bindings).reference(*wide)
+        results = results if isinstance(results, tuple) else (results,)
+        return tuple(dtype.round(array) for dtype, array in zip(dtypes, results))
 
 
 def check_feeds(

@@ -76,6 +76,14 @@ class DType(enum.Enum):
         rounded = np.where(np.isnan(array), bits | np.uint32(0x00400000), rounded)
         return (rounded & np.uint32(0xFFFF0000)).view(np.float32)
 
+    def widen(self, array: Array) -> Array:
+        """``array`` of this type as arithmetic takes it: f16 in float32, as bf16 always is.
+
+        So an op on halves computes with float32 and rounds once, its result. (NumPy's own
+        arithmetic on halves rounds each step: a sum of 4096 ones stays at 2048.)
+        """
+        return array.astype(np.float32) if self is DType.F16 else array
+
     @staticmethod
     def of(value: object) -> DType:
         """The dtype that ``value`` names: ``"f32"``, ``"float32"``, ``np.float32``, a DType.

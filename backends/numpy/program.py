@@ -14,6 +14,7 @@ from ...ir.version import VERSION
 from ..contract import ArrayState, Dims, NodeTime, Program, State
 from ..recent import Recent
 from ..split import split, updated_inputs
+from .half import carried
 from .kernels import KERNELS, Kernel
 from .lowering import lower
 from .memory import Memory
@@ -80,7 +81,7 @@ class Schedule:
                     raise
                 results = results if isinstance(results, tuple) else (results,)
                 for slot, value, array in zip(step.results, step.node.results, results):
-                    slots[slot] = value.type.dtype.round(array)
+                    slots[slot] = carried(step.node.op, value.type.dtype, array)
                 for slot in step.free:
                     slots[slot] = None
                 if profile is not None:
@@ -106,12 +107,15 @@ class NumpyProgram(Program):
         self._prepare = Schedule(self._parts.prepare)
         self._main = Schedule(self._parts.main)
         self._updated = updated_inputs(graph)
+        self._leaving = list(self._parts.main.outputs.values())
         self._idle: list[Arena] = []
 
     def prepare(self, parameters: Mapping[str, Array]) -> dict[str, Array]:
         inputs = self._parts.prepare.inputs
         arena = Arena(self._prepare.count, {})
-        arena.slots[: len(inputs)] = [np.array(parameters[value.name]) for value in inputs]
+        arena.slots[: len(inputs)] = [
+            value.type.dtype.widen(np.array(parameters[value.name])) for value in inputs
+        ]
         self._prepare.run(arena, {})
         packed = {}
         for name, slot in zip(self._parts.prepare.outputs, self._prepare.outputs):
@@ -147,17 +151,18 @@ class NumpyProgram(Program):
         held = state.arrays if state is not None else {}
         for slot, value in enumerate(self._parts.main.inputs):
             if value.name in held:
-                slots[slot] = held[value.name]
+                slots[slot] = value.type.dtype.widen(held[value.name])
             elif value.name in packed:
                 slots[slot] = packed[value.name]
             else:
-                slots[slot] = next(called)
+                slots[slot] = value.type.dtype.widen(next(called))
         foreign = {id(array) for array in slots if array is not None}
         self._main.run(arena, dims, profile)
         results = []
-        for slot, out in zip(self._main.outputs, outputs):
+        for slot, out, value in zip(self._main.outputs, outputs, self._leaving):
             array = slots[slot]
             assert array is not None
+            array = array.astype(value.type.dtype.numpy, copy=False)
             if out is not None:
                 out[...] = array
                 array = out

@@ -44,7 +44,10 @@ class Region(Op):
         return self.output.type
 
     def reference(self, *xs: Array) -> Array:
-        feeds = {value.name: x for value, x in zip(self.body.inputs, xs)}
+        feeds = {
+            value.name: x.astype(value.type.dtype.numpy, copy=False)  # f16 comes in f32
+            for value, x in zip(self.body.inputs, xs)
+        }
         (result,) = evaluate(self.body, feeds).outputs.values()
         return result
 
