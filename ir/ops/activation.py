@@ -19,9 +19,10 @@ from .elementwise import (
     FloatUnary,
     Greater,
     GreaterEqual,
+    Less,
     LessEqual,
     Log,
-    LogicalAnd,
+    LogicalOr,
     Mul,
     Sub,
     Where,
@@ -31,7 +32,7 @@ from .reduce import Max, Sum, need_elements, normalize_axis
 
 @register
 class Relu(FloatUnary):
-    """y = max(x, 0); the gradient at 0 is 0. ONNX Relu-14."""
+    """y = max(x, 0), NaN where x is; the gradient at 0 is 0, that at NaN dy. ONNX Relu-14."""
 
     name = "relu"
 
@@ -40,7 +41,7 @@ class Relu(FloatUnary):
 
     def gradient(self, b: Builder, node: Node, dy: Value) -> Gradients:
         zero = scalar(b, 0, dy)
-        return (b(Where(), b(Greater(), node.result, zero), dy, zero),)
+        return (b(Where(), b(LessEqual(), node.result, zero), zero, dy),)
 
 
 @register
@@ -69,14 +70,24 @@ class LeakyRelu(FloatUnary):
 
 @register
 class Clip(FloatUnary):
-    """y = x held within [min, max]; the gradient is 1 within, bounds included. ONNX Clip-13."""
+    """y = x held within [min, max], NaN where x is. ONNX Clip-13.
+
+    The gradient is dy within, 0 outside, and dy at NaN. At the bounds themselves it is dy, as that
+    of ``torch.clamp``, or 0 where ``open``, as that of ``torch.nn.functional.relu6``.
+    """
 
     min: float | None = None
     max: float | None = None
+    open: bool = False
 
     name = "clip"
 
     def check(self) -> None:
+        if any(bound is not None and math.isnan(bound) for bound in (self.min, self.max)):
+            raise AttributeMistake(
+                f"clip: the bounds are {self.min} and {self.max}, and nan is no bound",
+                fix="leave a bound out, or use a number",
+            )
         if self.min is not None and self.max is not None and self.min > self.max:
             raise AttributeMistake(
                 f"clip: min {self.min} is above max {self.max}",
@@ -88,15 +99,16 @@ class Clip(FloatUnary):
 
     def gradient(self, b: Builder, node: Node, dy: Value) -> Gradients:
         x = node.operands[0]
-        bounds = []
+        below, above = (LessEqual(), GreaterEqual()) if self.open else (Less(), Greater())
+        outside = []
         if self.min is not None:
-            bounds.append(b(GreaterEqual(), x, scalar(b, self.min, x)))
+            outside.append(b(below, x, scalar(b, self.min, x)))
         if self.max is not None:
-            bounds.append(b(LessEqual(), x, scalar(b, self.max, x)))
-        if not bounds:
+            outside.append(b(above, x, scalar(b, self.max, x)))
+        if not outside:
             return (dy,)
-        inside = bounds[0] if len(bounds) == 1 else b(LogicalAnd(), *bounds)
-        return (b(Where(), inside, dy, scalar(b, 0, dy)),)
+        either = outside[0] if len(outside) == 1 else b(LogicalOr(), *outside)
+        return (b(Where(), either, scalar(b, 0, dy), dy),)
 
 
 @register

@@ -128,42 +128,6 @@ class Pow(FloatBinary):
         return _fit(b, node, dx, b(Mul(), dz, b(Mul(), node.result, log_x)))
 
 
-class _Extremum(Binary):
-    """Base of maximum and minimum; at ties each operand gets half of the gradient (PyTorch)."""
-
-    def gradient(self, b: Builder, node: Node, dz: Value) -> Gradients:
-        x, y = node.operands
-        zero = scalar(b, 0, dz)
-        tie = b(Equal(), x, y)
-        half = b(Mul(), dz, scalar(b, 0.5, dz))
-
-        def share(operand: Value) -> Value:
-            chosen = b(Equal(), operand, node.result)
-            return b(Where(), tie, half, b(Where(), chosen, dz, zero))
-
-        return _fit(b, node, share(x), share(y))
-
-
-@register
-class Maximum(_Extremum):
-    """z = max(x, y), NaN where either is. ONNX Max-13."""
-
-    name = "maximum"
-
-    def reference(self, x: Array, y: Array) -> Array:
-        return np.maximum(x, y)
-
-
-@register
-class Minimum(_Extremum):
-    """z = min(x, y), NaN where either is. ONNX Min-13."""
-
-    name = "minimum"
-
-    def reference(self, x: Array, y: Array) -> Array:
-        return np.minimum(x, y)
-
-
 @register
 class Neg(Op):
     """y = -x. ONNX Neg-13."""
@@ -317,6 +281,43 @@ class GreaterEqual(Comparison):
 
     def reference(self, x: Array, y: Array) -> Array:
         return np.greater_equal(x, y)
+
+
+class _Extremum(Binary):
+    """Base of maximum and minimum: where neither operand is beyond the other, at ties (PyTorch) and
+    at NaN, each gets half of the gradient."""
+
+    beyond: ClassVar[type[Comparison]]
+
+    def gradient(self, b: Builder, node: Node, dz: Value) -> Gradients:
+        x, y = node.operands
+        zero, half = scalar(b, 0, dz), b(Mul(), dz, scalar(b, 0.5, dz))
+        x_wins, y_wins = b(self.beyond(), x, y), b(self.beyond(), y, x)
+        dx = b(Where(), x_wins, dz, b(Where(), y_wins, zero, half))
+        dy = b(Where(), y_wins, dz, b(Where(), x_wins, zero, half))
+        return _fit(b, node, dx, dy)
+
+
+@register
+class Maximum(_Extremum):
+    """z = max(x, y), NaN where either is. ONNX Max-13."""
+
+    name = "maximum"
+    beyond = Greater
+
+    def reference(self, x: Array, y: Array) -> Array:
+        return np.maximum(x, y)
+
+
+@register
+class Minimum(_Extremum):
+    """z = min(x, y), NaN where either is. ONNX Min-13."""
+
+    name = "minimum"
+    beyond = Less
+
+    def reference(self, x: Array, y: Array) -> Array:
+        return np.minimum(x, y)
 
 
 class Logical(Op):

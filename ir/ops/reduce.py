@@ -15,7 +15,7 @@ from ..op import Cost, Gradients, Op, Values, bytes_moved, product_sum, register
 from ..types import Array, DType, TensorType
 from .broadcast import need_float, need_number
 from .constant import scalar, size_as
-from .elementwise import Cast, Div, Equal, Mul, Sub
+from .elementwise import Cast, Div, Less, LogicalNot, Mul, Sub
 
 
 def normalize_axis(axis: int, rank: int, op: str) -> int:
@@ -159,7 +159,10 @@ class Mean(Reduction):
 
 @register
 class Max(Reduction):
-    """y = greatest x over axes; equal ones share the gradient, as in PyTorch. ONNX ReduceMax-18."""
+    """y = greatest x over axes, NaN where any is. ONNX ReduceMax-18.
+
+    All that are not below y share the gradient: equal ones (PyTorch), and at NaN all elements.
+    """
 
     name = "max"
 
@@ -173,8 +176,8 @@ class Max(Reduction):
     def gradient(self, b: Builder, node: Node, dy: Value) -> Gradients:
         x = node.operands[0]
         wide = Sum(self.axes, keepdims=True)
-        greatest = b(Equal(), x, self.spread(b, node.result, x.type))
-        chosen = b(Cast(x.type.dtype), greatest)
+        below = b(Less(), x, self.spread(b, node.result, x.type))
+        chosen = b(Cast(x.type.dtype), b(LogicalNot(), below))
         share = b(Div(), self.spread(b, dy, x.type), b(wide, chosen))
         return (b(Mul(), chosen, share),)
 

@@ -22,7 +22,7 @@ def leaky_relu(draw: Draw) -> Sample:
 def clip(draw: Draw) -> Sample:
     low, high = draw.choice(None, -0.5, 0.0), draw.choice(None, 0.25, 1.0)
     kinks = [bound for bound in (low, high) if bound is not None]
-    return Sample(Clip(low, high), (draw.away(draw.shape(0, 4), *kinks),), (0,))
+    return Sample(Clip(low, high, draw.flag()), (draw.away(draw.shape(0, 4), *kinks),), (0,))
 
 
 @samples(Sigmoid, Tanh)

@@ -10,6 +10,7 @@ import math
 import numpy as np
 import pytest
 
+import cauce
 from cauce.ir import Array, Builder, Graph, Op, TensorType, evaluate
 from cauce.ir.dims import sizes
 from cauce.ir.ops.activation import Clip, LeakyRelu, LogSoftmax, Relu, Sigmoid, Softmax
@@ -51,11 +52,52 @@ def value(op: Op, *operands: object, dtype: type = np.float64) -> Array:
         (Abs(), [-2.0, 0.0, 2.0], [-1.0, 0.0, 1.0]),
         (Clip(-1.0, 1.0), [-1.5, -1.0, 0.0, 1.0, 1.5], [0.0, 1.0, 1.0, 1.0, 0.0]),
         (Clip(None, 0.0), [-1.0, 0.0, 1.0], [1.0, 1.0, 0.0]),
+        # hardtanh's backward: (x <= min or x >= max) ? 0 : dy
+        (Clip(0.0, 6.0, open=True), [-1.0, 0.0, 1.0, 6.0, 7.0], [0.0, 0.0, 1.0, 0.0, 0.0]),
+        (Clip(0.0, open=True), [-1.0, 0.0, 1.0], [0.0, 0.0, 1.0]),
         (Max(), [3.0, 1.0, 3.0, 2.0], [0.5, 0.0, 0.5, 0.0]),
     ],
 )
 def test_at_kinks_and_ties(op: Op, x: list[float], dx: list[float]) -> None:
     assert gradient(op, x) == [dx]
+
+
+@pytest.mark.parametrize(
+    ("op", "dx"),
+    [
+        (Relu(), 1.0),
+        (LeakyRelu(0.25), 0.25),
+        (Clip(-1.0, 1.0), 1.0),
+        (Clip(0.0, 6.0, open=True), 1.0),
+        (Max(), 1 / 3),
+        (Abs(), math.nan),
+        (Sqrt(), math.nan),
+    ],
+    ids=str,
+)
+def test_what_compares_passes_the_gradient_at_nan(op: Op, dx: float) -> None:
+    (found,) = gradient(op, [math.nan, math.nan, math.nan])
+    np.testing.assert_array_equal(found, [dx] * 3)
+
+
+@pytest.mark.parametrize("op", [Maximum(), Minimum()])
+def test_a_pair_with_nan_shares_the_gradient(op: Op) -> None:
+    x, y = [math.nan, 1.0, math.nan], [1.0, math.nan, math.nan]
+    assert gradient(op, x, y) == [[0.5] * 3, [0.5] * 3]
+
+
+def test_relu6_is_pytorchs_at_its_bounds() -> None:
+    @cauce.network
+    def net(x):  # type: ignore[no-untyped-def]
+        return cauce.nn.relu6(x)
+
+    graph = net.init(x=("N", 5), seed=0).graph.copy()
+    (x,), (y,) = graph.inputs, graph.outputs.values()
+    (dx,) = gradients(graph, Builder(graph)(Sum(), y), [x])
+    assert dx is not None
+    graph.outputs = {"dx": dx}
+    feed = np.array([[-1, 0, 3, 6, 7]], np.float32)
+    assert evaluate(graph, {"x": feed}).outputs["dx"].tolist() == [[0, 0, 1, 0, 0]]
 
 
 def test_the_greatest_of_several_axes_is_shared_within_each_group() -> None:

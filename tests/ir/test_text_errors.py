@@ -144,6 +144,7 @@ MISTAKES = [
         8,
         "min 2.0 is above max 1.0",
     ),
+    (body("%y = clip(%x) min=nan : f32[N,4]", "return %y"), 2, 8, "nan is no bound"),
 ]
 
 
