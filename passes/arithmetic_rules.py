@@ -215,7 +215,12 @@ class CastCast(Rule):
 
     def check(self, match: Match) -> str | None:
         source, wide = match["x"].type.dtype, match.root.operands[0].type.dtype
-        return None if holds(wide, source) else f"{wide} does not hold every {source}"
+        if not holds(wide, source):
+            return f"{wide} does not hold every {source}"
+        to = match.root.result.type.dtype
+        if source.is_integer and wide.is_float and to.is_integer and not holds(to, source):
+            return f"out of range, {source} wraps around to {to}, and {wide} does not"
+        return None
 
     def replace(self, b: Builder, match: Match) -> Value:
         return b(match.root.op, match["x"])

@@ -169,7 +169,7 @@ def _clip(f: Function, op: Op, values: Values, dtype: DType, lanes: int) -> V:
 
 
 def convert(f: Function, x: V, source: DType, to: DType, lanes: int) -> V:
-    """``x`` as another dtype; floats become integers by truncation."""
+    """``x`` as another dtype; floats become integers by truncation, the nearest out of range."""
     if source is to:
         return x
     kind = vector(COMPUTED[to], lanes)
@@ -181,7 +181,7 @@ def convert(f: Function, x: V, source: DType, to: DType, lanes: int) -> V:
         wider = to.itemsize > source.itemsize
         return f.cast("fpext" if wider else "fptrunc", x, kind)
     if source.is_float:
-        return f.cast("fptoui" if is_unsigned(to) else "fptosi", x, kind)
+        return f.saturate("fptoui" if is_unsigned(to) else "fptosi", x, kind)
     unsigned = source is DType.BOOL or is_unsigned(source)
     if to.is_float:
         return f.cast("uitofp" if unsigned else "sitofp", x, kind)

@@ -168,6 +168,12 @@ class Function:
         """A conversion: ``sitofp``, ``fptrunc``, ``bitcast``, ..."""
         return self.value(f"{how} {a} to {type}", type)
 
+    def saturate(self, how: str, a: V, type: str) -> V:
+        """``fptosi`` or ``fptoui``, but the nearest integer for what is out of range, 0 for NaN."""
+        full = f"llvm.{how}.sat.{mangled(type)}.{mangled(a.type)}"
+        self.declarations.add(f"declare {type} @{full}({a.type})")
+        return self.value(f"call {type} @{full}({a})", type)
+
     def broadcast(self, scalar: V, lanes: int) -> V:
         """A scalar in every lane."""
         if lanes == 1:

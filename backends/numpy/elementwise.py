@@ -19,7 +19,6 @@ _FUNCTIONS: dict[type[Op], np.ufunc] = {
     ops.Sub: np.subtract,
     ops.Mul: np.multiply,
     ops.Div: np.divide,
-    ops.Pow: np.power,
     ops.Maximum: np.maximum,
     ops.Minimum: np.minimum,
     ops.Neg: np.negative,
@@ -80,6 +79,11 @@ def choose(memory: Memory, condition: Array, x: Array, y: Array) -> Array:
     chosen = np.asarray(np.bitwise_and(differ, mask, out=memory.result(differ, mask, dtype=bits)))
     np.bitwise_xor(chosen, y_bits, out=chosen)
     return chosen.view(x.dtype)
+
+
+@kernel(ops.Pow)
+def pow_(op: ops.Pow, memory: Memory, x: Array, y: Array) -> Array:
+    return np.power(ops.base_of_power(x, y), y, out=memory.result(x, y))
 
 
 @kernel(ops.Where)

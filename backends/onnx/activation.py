@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from ...ir import DType, Node
 from ...ir.ops.activation import Clip, LeakyRelu, LogSoftmax, Relu, Sigmoid, Softmax, Tanh
 from .rules import exports, exports_as
@@ -23,8 +25,12 @@ def _leaky_relu(w: Writer, op: LeakyRelu, node: Node, x: str) -> str:
 @exports(Clip)
 def _clip(w: Writer, op: Clip, node: Node, x: str) -> str:
     dtype = node.operands[0].type.dtype
-    least, most = ("" if end is None else w.constant(end, dtype) for end in (op.min, op.max))
-    return w("Clip", x, least, most)
+    if op.min is None and op.max is None:
+        return w("Identity", x)
+    # A bound that is left out is the greatest number to ONNX: it would move infinities.
+    least = -math.inf if op.min is None else op.min
+    most = math.inf if op.max is None else op.max
+    return w("Clip", x, w.constant(least, dtype), w.constant(most, dtype))
 
 
 @exports(Softmax)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from ...ir import DType, Node
 from ...ir.ops.elementwise import (
     Abs,
@@ -87,4 +89,30 @@ def _where(w: Writer, op: Where, node: Node, condition: str, x: str, y: str) -> 
 
 @exports(Cast, carriers={})
 def _cast(w: Writer, op: Cast, node: Node, x: str) -> str:
+    source = node.operands[0].type.dtype
+    if source.is_float and op.to.is_integer:
+        return _saturated(w, x, source, op.to)
     return w.cast(x, op.to)
+
+
+def _saturated(w: Writer, x: str, source: DType, to: DType) -> str:
+    """Floats as integers within range, and 0 for NaN: ONNX leaves open what becomes of others."""
+    if source is not DType.F64:
+        source, x = DType.F32, x if source is DType.F32 else w.cast(x, DType.F32)
+    info = np.iinfo(to.numpy)
+    least, most = int(info.min), int(info.max)
+    # The greatest integer, or the number before the power of two that it is rounded to.
+    greatest = source.numpy.type(most)
+    if int(greatest) > most:
+        greatest = np.nextafter(greatest, source.numpy.type(0))
+    number = w("Where", w("IsNaN", x), w.constant(0, source), x)
+    held = w("Clip", number, w.constant(least, source), w.constant(greatest, source))
+    y = w.cast(held, to)
+    if int(greatest) == most:
+        return y
+    above = w("Greater", number, w.constant(greatest, source))
+    if to is not DType.U64:
+        return w("Where", above, w.constant(most, to), y)
+    # ONNX Runtime chooses no u64: as i64 the greatest is -1.
+    y = w("Where", above, w.constant(-1, DType.I64), w.cast(y, DType.I64))
+    return w.cast(y, to)

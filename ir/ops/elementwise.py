@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -13,6 +13,27 @@ from ..op import Gradients, Op, register
 from ..types import Array, DType, TensorType
 from .broadcast import broadcast, need_float, need_number, same_dtype, sum_to
 from .constant import scalar
+
+
+def base_of_power(x: Array, y: Array) -> Array:
+    """x, without the sign of -inf and -0 where y = 1/2.
+
+    There NumPy's power may take the square root, which is NaN and -0; C's pow gives inf and 0.
+    """
+    if not np.any(y == 0.5):
+        return x
+    return np.where((y == 0.5) & ((x == 0) | (x == -np.inf)), np.abs(x), x)
+
+
+def saturated(x: Array, to: np.dtype[Any]) -> Array:
+    """Floats truncated towards zero and held within an integer dtype's range; 0 for NaN."""
+    info = np.iinfo(to)
+    wide = x.astype(np.promote_types(x.dtype, np.float32))  # f16 does not reach 2**16
+    # Both bounds are powers of two, or 0, and so exact: the greatest integer itself may not be.
+    low, beyond = float(info.min), float(info.max // 2 + 1) * 2
+    below, above = wide < low, wide >= beyond
+    inside = np.where(below | above | np.isnan(wide), 0, wide).astype(to)
+    return np.where(below, to.type(info.min), np.where(above, to.type(info.max), inside))
 
 
 class Binary(Op):
@@ -107,7 +128,7 @@ class Div(FloatBinary):
 
 @register
 class Pow(FloatBinary):
-    """z = x ** y. ONNX Pow-15.
+    """z = x ** y with the values of C's pow at 0, infinities and NaN. ONNX Pow-15.
 
     dx = dz * y * x**(y - 1), which is 0 where y = 0; dy = dz * z * log x, which is 0 where x = 0
     and y >= 0 (as in PyTorch).
@@ -116,7 +137,7 @@ class Pow(FloatBinary):
     name = "pow"
 
     def reference(self, x: Array, y: Array) -> Array:
-        return np.power(x, y)
+        return np.power(base_of_power(x, y), y)
 
     def gradient(self, b: Builder, node: Node, dz: Value) -> Gradients:
         x, y = node.operands
@@ -396,7 +417,12 @@ class Where(Op):
 
 @register
 class Cast(Op):
-    """y = x as another dtype; floats become ints by truncation towards zero. ONNX Cast-13."""
+    """y = x as another dtype. ONNX Cast-13, which leaves open what is out of range:
+
+    floats become integers by truncation towards zero, held within the range of the dtype, and NaN
+    becomes 0 (LLVM's fptosi.sat and fptoui.sat); integers wrap around; a bool is x != 0, and so
+    true for NaN; to a float the nearest is taken, infinity beyond the greatest.
+    """
 
     to: DType
 
@@ -407,6 +433,8 @@ class Cast(Op):
         return x.with_dtype(self.to)
 
     def reference(self, x: Array) -> Array:
+        if x.dtype.kind == "f" and self.to.is_integer:
+            return saturated(x, self.to.numpy)
         return x.astype(self.to.numpy)
 
     def gradient(self, b: Builder, node: Node, dy: Value) -> Gradients:

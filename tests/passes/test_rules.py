@@ -48,6 +48,19 @@ def test_no_move_across_a_region_that_broadcasts() -> None:
         }""")
 
 
+def test_a_cast_through_floats_is_held_within_range() -> None:
+    """The other way, from u8 to i8 at once, 200 wraps around to -56."""
+    text = """
+        graph g(%x: u8[3]) -> i8[3] {
+          %wide = cast(%x) to=f32 : f32[3]
+          %y = cast(%wide) to=i8 : i8[3]
+          return %y
+        }"""
+    unchanged(text)
+    x = np.array([0, 127, 200], np.uint8)
+    assert evaluate(parse(text), {"x": x}).outputs["y"].tolist() == [0, 127, 127]
+
+
 def test_what_is_not_folded_by_algebra() -> None:
     """0 * x, x - x and x / x are NaN where x is infinite, and sums are not regrouped."""
     unchanged("""
