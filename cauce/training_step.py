@@ -123,6 +123,7 @@ class TrainStep:
                 fix="write for example trainable=lambda name: name.startswith('head'), or use "
                 "model.freeze(...)",
             )
+        passes = None if passes is None else tuple(passes)  # they may be needed once more
         self._again = partial(
             type(self),
             model,
@@ -134,6 +135,7 @@ class TrainStep:
             clip=clip,
             backend=backend,
             threads=threads,
+            passes=passes,
         )
         self._frozen = set(model.frozen)
         self.model = model

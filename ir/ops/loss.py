@@ -15,10 +15,10 @@ import numpy as np
 from ..builder import Builder
 from ..dims import Dim, sizes
 from ..errors import AttributeMistake, ShapeError, TypeMismatch
-from ..graph import Value
-from ..op import Cost, Op, Values, bytes_moved, register
+from ..graph import Node, Value
+from ..op import Cost, Gradients, Op, Values, bytes_moved, register
 from ..types import Array, DType, TensorType
-from .activation import LogSoftmax
+from .activation import LogSoftmax, Sigmoid
 from .broadcast import need_float, same_dtype
 from .constant import scalar, size_as
 from .elementwise import (
@@ -28,16 +28,19 @@ from .elementwise import (
     Div,
     Equal,
     Exp,
+    FloatUnary,
     LessEqual,
     Log,
+    LogicalAnd,
     Maximum,
+    Minimum,
     Mul,
     Neg,
     Sub,
     Where,
 )
 from .reduce import Mean, Sum
-from .shape import OneHot, Transpose, check_indices
+from .shape import OneHot, Reshape, Transpose, check_indices
 
 REDUCTIONS = ("mean", "sum", "none")
 # The least logarithm in binary_cross_entropy, as in PyTorch.
@@ -142,7 +145,7 @@ class ClassLoss(Loss):
 
 def log_probabilities(logits: Array) -> Array:
     """Logarithms of the softmax over axis 1."""
-    return logits - np.logaddexp.reduce(logits, axis=1, keepdims=True)
+    return LogSoftmax(1).reference(logits)
 
 
 def write_picked(b: Builder, values: Value, target: Value) -> Value:
@@ -157,9 +160,17 @@ def write_picked(b: Builder, values: Value, target: Value) -> Value:
     return b(Sum((1,)), kept)
 
 
+def write_expected(b: Builder, logs: Value, target: Value) -> Value:
+    """Write the sum over axis 1 of target * logs, with 0 * -inf = 0."""
+    zero, never = scalar(b, 0, logs), scalar(b, -math.inf, logs)
+    both = b(LogicalAnd(), b(Equal(), target, zero), b(Equal(), logs, never))
+    # The choice stands before the product, whose gradient would be 0 * -inf too.
+    return b(Sum((1,)), b(Mul(), target, b(Where(), both, zero, logs)))
+
+
 @register
 class CrossEntropy(ClassLoss):
-    """loss = -sum over classes c (axis 1) of t_c * log_softmax(logits)_c.
+    """loss = -sum over classes c (axis 1) of t_c * log_softmax(logits)_c, with 0 * -inf = 0.
 
     Targets are class indices [N, ...] of any integer dtype, with t one-hot, or probabilities t
     shaped like the logits. Label smoothing replaces t by (1 - s) * t + s / C (Szegedy et al.
@@ -182,11 +193,14 @@ class CrossEntropy(ClassLoss):
     def reference(self, logits: Array, target: Array) -> Array:
         logs = log_probabilities(logits)
         if target.dtype.kind == "f":
-            likelihood = (target * logs).sum(axis=1)
+            ruled_out = (target == 0) & (logs == -math.inf)
+            likelihood = np.where(ruled_out, 0, target * logs).sum(axis=1)
         else:
             likelihood = self.picked(logs, target)
-        if self.label_smoothing:
-            s = self.label_smoothing
+        s = self.label_smoothing
+        if s == 1:
+            likelihood = np.where(likelihood == -math.inf, 0, likelihood)
+        if s:
             likelihood = (1 - s) * likelihood + s * logs.mean(axis=1)
         return self.reduce(-likelihood)
 
@@ -194,9 +208,12 @@ class CrossEntropy(ClassLoss):
         logits, target = operands
         logs = b(LogSoftmax(1), logits)
         if target.type.dtype.is_float:
-            likelihood = b(Sum((1,)), b(Mul(), target, logs))
+            likelihood = write_expected(b, logs, target)
         else:
             likelihood = write_picked(b, logs, target)
+        if self.label_smoothing == 1:
+            never = b(Equal(), likelihood, scalar(b, -math.inf, logits))
+            likelihood = b(Where(), never, scalar(b, 0, logits), likelihood)
         if self.label_smoothing:
             kept = b(Mul(), likelihood, scalar(b, 1 - self.label_smoothing, logits))
             even = b(Mul(), b(Mean((1,)), logs), scalar(b, self.label_smoothing, logits))
@@ -244,6 +261,35 @@ class KLDivergence(ClassLoss):
 
 
 @register
+class FlooredLog(FloatUnary):
+    """y = max(ln x, -100) with a finite gradient, for losses of probabilities.
+
+    The gradient is dy / max(x, the least normal number): 1 / x of smaller ones is infinite. Where
+    y is held at -100 it is 0. A negative x gives NaN: logits taken for probabilities show.
+    """
+
+    name = "floored_log"
+
+    def reference(self, x: Array) -> Array:
+        return np.maximum(np.log(x), LOG_FLOOR)
+
+    def decompose(self, b: Builder, *operands: Value) -> Values:
+        (x,) = operands
+        return b(Where(), write_held(b, x), scalar(b, LOG_FLOOR, x), b(Log(), x))
+
+    def gradient(self, b: Builder, node: Node, dy: Value) -> Gradients:
+        x = node.operands[0]
+        least = float(np.finfo(x.type.dtype.numpy).tiny)
+        slope = b(Div(), dy, b(Maximum(), x, scalar(b, least, x)))
+        return (b(Where(), write_held(b, x), scalar(b, 0, dy), slope),)
+
+
+def write_held(b: Builder, probabilities: Value) -> Value:
+    """Write where the logarithm of a probability is held at -100."""
+    return b(LessEqual(), b(Abs(), probabilities), scalar(b, math.exp(LOG_FLOOR), probabilities))
+
+
+@register
 class BinaryCrossEntropy(PairLoss):
     """loss = -(t * log p + (1 - t) * log(1 - p)), every logarithm at least -100, as in PyTorch.
 
@@ -263,41 +309,74 @@ class BinaryCrossEntropy(PairLoss):
     def decompose(self, b: Builder, *operands: Value) -> Values:
         probabilities, target = operands
         one = scalar(b, 1, target)
-        yes = b(Mul(), target, write_floored_log(b, probabilities))
-        other = write_floored_log(b, b(Sub(), one, probabilities))
+        logits = logits_of(b, probabilities)
+        if logits is None:
+            log = b(FlooredLog(), probabilities)
+        else:
+            # Far below 0 the probability is no longer a normal number: 1 / p, on the way back to
+            # the logit, would be infinite, or held, where the logarithm itself has the slope 1.
+            least = b(Minimum(), logits, scalar(b, 0, logits))
+            log = b(Sub(), least, write_rest(b, logits))
+            log = b(Where(), write_held(b, probabilities), scalar(b, LOG_FLOOR, target), log)
+        yes = b(Mul(), target, log)
+        other = b(FlooredLog(), b(Sub(), one, probabilities))
         no = b(Mul(), b(Sub(), one, target), other)
         return self.write_reduced(b, b(Neg(), b(Add(), yes, no)))
 
 
-def write_floored_log(b: Builder, x: Value) -> Value:
-    """Write max(log x, -100) with the gradient 0, never NaN, where x is 0.
-
-    A negative x gives NaN: logits taken for probabilities show.
-    """
-    floored = b(LessEqual(), b(Abs(), x), scalar(b, math.exp(LOG_FLOOR), x))
-    log = b(Log(), b(Where(), floored, scalar(b, 1, x), x))
-    return b(Where(), floored, scalar(b, LOG_FLOOR, x), log)
+def logits_of(b: Builder, probabilities: Value) -> Value | None:
+    """The operand of the sigmoid that gives ``probabilities``, reshaped like them; None for no
+    sigmoid."""
+    node = probabilities.node
+    if node is None or not isinstance(node.op, (Sigmoid, Reshape)):
+        return None
+    (x,) = node.operands
+    if isinstance(node.op, Sigmoid):
+        return x
+    logits = logits_of(b, x)
+    return None if logits is None else b(node.op, logits)
 
 
 @register
 class BinaryCrossEntropyWithLogits(PairLoss):
-    """loss = max(x, 0) - x * t + log(1 + e**-|x|), which is binary_cross_entropy(sigmoid(x), t)."""
+    """loss = max(x, 0) * (1 - t) + max(-x, 0) * t + log(1 + e**-|x|), with inf * 0 = 0.
+
+    It is binary_cross_entropy(sigmoid(x), t); for (inf, 1) and (-inf, 0), surely right, it is 0.
+    """
 
     name = "binary_cross_entropy_with_logits"
     operands = ("logits", "target")
     flops_per_element = 7
 
     def reference(self, logits: Array, target: Array) -> Array:
-        return self.reduce(np.logaddexp(0, logits) - logits * target)
+        wrong, size = np.where(logits > 0, 1 - target, target), np.abs(logits)
+        far = np.where((wrong == 0) & (size == math.inf), 0, wrong * size)
+        return self.reduce(far + np.logaddexp(0, -size))
 
     def decompose(self, b: Builder, *operands: Value) -> Values:
         logits, target = operands
-        # At 0 the maximum passes on half of the gradient and the absolute value none: together
-        # sigmoid(0), so the kinks cancel.
-        above = b(Maximum(), logits, scalar(b, 0, logits))
-        power = b(Exp(), b(Neg(), b(Abs(), logits)))
-        rest = b(Log(), b(Add(), power, scalar(b, 1, logits)))
-        return self.write_reduced(b, b(Add(), b(Sub(), above, b(Mul(), logits, target)), rest))
+        above = write_above(b, logits, b(Sub(), scalar(b, 1, target), target))
+        below = write_above(b, b(Neg(), logits), target)
+        return self.write_reduced(b, b(Add(), b(Add(), above, below), write_rest(b, logits)))
+
+
+def write_above(b: Builder, x: Value, weight: Value) -> Value:
+    """Write max(x, 0) * weight, with inf * 0 = 0."""
+    zero = scalar(b, 0, x)
+    above = b(Maximum(), x, zero)
+    infinite = b(Equal(), above, scalar(b, math.inf, x))
+    none = b(LogicalAnd(), infinite, b(Equal(), weight, zero))
+    return b(Mul(), b(Where(), none, zero, above), weight)
+
+
+def write_rest(b: Builder, x: Value) -> Value:
+    """Write log(1 + e**-|x|), which is log(1 + e**x) less max(x, 0).
+
+    At 0 the maximum passes on half of its gradient and the absolute value none: together that of
+    log(1 + e**x), so the kinks cancel.
+    """
+    power = b(Exp(), b(Neg(), b(Abs(), x)))
+    return b(Log(), b(Add(), power, scalar(b, 1, x)))
 
 
 @register

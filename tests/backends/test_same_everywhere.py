@@ -116,9 +116,7 @@ def test_floats_out_of_range_become_the_nearest_integer(source: str, to: DType, 
         ]
     ).astype(source)
     wanted = [
-        0
-        if math.isnan(number)
-        else min(max(int(min(max(number, -1e20), 1e20)), least), most)
+        0 if math.isnan(number) else min(max(int(min(max(number, -1e20), 1e20)), least), most)
         for number in x.tolist()
     ]
     found = WAYS[way](Cast(to), (x,))

@@ -6,6 +6,7 @@ from cauce.ir.ops.loss import (
     BinaryCrossEntropy,
     BinaryCrossEntropyWithLogits,
     CrossEntropy,
+    FlooredLog,
     KLDivergence,
     MSELoss,
 )
@@ -49,3 +50,8 @@ def pair(draw: Draw) -> Sample:
     shape = draw.shape(0, 4)
     operands = (2 * draw.normal(shape), draw.uniform(shape))
     return Sample(draw.op(reduction(draw)), operands, (0, 1))
+
+
+@samples(FlooredLog)
+def floored_log(draw: Draw) -> Sample:
+    return Sample(FlooredLog(), (draw.positive(draw.shape(0, 4)),), (0,))

@@ -12,8 +12,13 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper
 from onnx.reference import ReferenceEvaluator
 
-from cauce.ir import Array, Op, TensorType
+from cauce.backends.contract import Program
+from cauce.backends.executable import Executable
+from cauce.backends.llvm.program import LlvmProgram
+from cauce.backends.numpy import NumpyProgram
+from cauce.ir import Array, Builder, Graph, Op, TensorType, Value, evaluate
 from cauce.ir.errors import AttributeMistake, ShapeError, TypeMismatch
+from cauce.ir.ops.activation import Sigmoid
 from cauce.ir.ops.loss import (
     BinaryCrossEntropy,
     BinaryCrossEntropyWithLogits,
@@ -21,6 +26,8 @@ from cauce.ir.ops.loss import (
     KLDivergence,
     MSELoss,
 )
+from cauce.ir.ops.shape import Reshape
+from cauce.passes.autodiff import gradients
 
 from .evaluation import add_gradients, graph_on, run, run_gradients, run_graph, run_primitives
 
@@ -157,6 +164,42 @@ def test_a_class_that_is_ruled_out_costs_nothing_to_the_others(execute: Executio
     np.testing.assert_allclose(gradient(CrossEntropy(), logits, labels), [[0.5, 0, -0.5]])
 
 
+@both
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_probability_0_of_a_class_that_is_ruled_out_costs_nothing(
+    execute: Execution, dtype: type
+) -> None:
+    """0 * -inf = 0, as with labels; a probability above 0 of it costs infinity, as in PyTorch."""
+    logits = np.array([[0, -np.inf, 0], [0, 0, -np.inf]], dtype)
+    target = np.array([[0.25, 0, 0.75], [0.5, 0.25, 0.25]], dtype)
+    losses = execute(CrossEntropy("none"), logits, target)[0]
+    np.testing.assert_allclose(losses, [math.log(2), np.inf], rtol=1e-6)
+    op = CrossEntropy("sum")
+    slopes = gradient(op, logits, target)
+    np.testing.assert_allclose(slopes, [[0.25, 0, -0.25], [0, 0.25, -0.25]], atol=1e-7)
+    by_target = gradient(op, logits, target, place=1)
+    np.testing.assert_allclose(by_target[0], [math.log(2), 0, math.log(2)], rtol=1e-6)
+
+
+@both
+@pytest.mark.parametrize("smoothing", [0.1, 1.0])
+def test_smoothing_asks_for_classes_that_are_ruled_out(
+    execute: Execution, smoothing: float
+) -> None:
+    logits, labels = np.array([[0.0, -np.inf]]), np.array([1])
+    for target in (labels, one_hot(labels, 2)):
+        assert execute(CrossEntropy("sum", smoothing), logits, target)[0] == np.inf
+
+
+@both
+@pytest.mark.parametrize("op", [CrossEntropy("none"), KLDivergence("none")], ids=lambda op: op.name)
+def test_an_infinite_logit_is_no_number(execute: Execution, op: Op) -> None:
+    """inf - inf, for every class: as log_softmax has it, and PyTorch."""
+    logits = np.array([[np.inf, 0.0], [-np.inf, -np.inf]])
+    for label in (0, 1):
+        assert np.isnan(execute(op, logits, np.array([label, label]))[0]).all()
+
+
 @pytest.mark.parametrize("op", [CrossEntropy(), KLDivergence()], ids=lambda op: op.name)
 @pytest.mark.parametrize("label", [10, -1])
 def test_a_label_out_of_range_is_named(op: Op, label: int) -> None:
@@ -285,6 +328,67 @@ def test_binary_cross_entropy_gradient_is_sigmoid_less_target() -> None:
     sigmoid = np.array([1 / (1 + math.exp(-v)) if v > -700 else 0 for v in x])
     slopes = gradient(BinaryCrossEntropyWithLogits("sum"), x, t)
     np.testing.assert_allclose(slopes, sigmoid - t, rtol=1e-15, atol=1e-15)
+
+
+@both
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_logit_that_is_surely_right_costs_nothing(execute: Execution, dtype: type) -> None:
+    """And is not inf - inf; one that is surely wrong costs infinity."""
+    x = np.array([np.inf, -np.inf, np.inf, -np.inf, np.inf, -np.inf], dtype)
+    t = np.array([1, 0, 0, 1, 0.25, 0.25], dtype)
+    losses = execute(BinaryCrossEntropyWithLogits("none"), x, t)[0]
+    np.testing.assert_array_equal(losses, [0, 0, *[np.inf] * 4])
+    op = BinaryCrossEntropyWithLogits("sum")
+    np.testing.assert_array_equal(gradient(op, x, t), [0, 0, 1, -1, 0.75, -0.25])
+
+
+def sigmoid_graph(dtype: str, shape: tuple[int, ...]) -> tuple[Graph, Value]:
+    """binary_cross_entropy(sigmoid(x), t), summed, and x; the probabilities are reshaped."""
+    graph = Graph()
+    x = graph.add_input("x", TensorType.make(dtype, shape))
+    t = graph.add_input("t", TensorType.make(dtype, (shape[0],)))
+    b = Builder(graph)
+    p = b(Sigmoid(), x)
+    p = p if len(shape) == 1 else b(Reshape((shape[0],)), p)
+    graph.outputs = {"loss": b(BinaryCrossEntropy("sum"), p, t)}
+    return graph, x
+
+
+@pytest.mark.parametrize("program", [None, NumpyProgram, LlvmProgram])
+@pytest.mark.parametrize("shape", [(10,), (10, 1)])
+def test_a_sigmoid_far_below_0_still_learns(
+    shape: tuple[int, ...], program: Callable[[Graph], Program] | None
+) -> None:
+    """From -87.3 down sigmoids are no normal numbers of f32, and 1 / p is infinite from -88.7."""
+    graph, x = sigmoid_graph("f32", shape)
+    (dx,) = gradients(graph, graph.outputs["loss"], [x])
+    assert dx is not None
+    graph.outputs["dx"] = dx
+    points = np.array([-101, -99, -95, -90, -88, -50, 0, 3, -95, -95], np.float32)
+    labels = np.array([1, 1, 1, 1, 1, 1, 1, 1, 0, 0.5], np.float32)
+    feeds = {"x": points.reshape(shape), "t": labels}
+    if program is None:
+        run = evaluate(graph, feeds).outputs
+    else:
+        run = dict(Executable(program(graph)).run(feeds))
+    wide = points.astype(np.float64)
+    slopes = np.where(wide < -100, 0, 1 / (1 + np.exp(-wide)) - labels)
+    np.testing.assert_allclose(run["dx"].reshape(-1), slopes, rtol=1e-6, atol=1e-30)
+    losses = labels * np.minimum(np.log1p(np.exp(-wide)), 100) + (1 - labels) * np.exp(wide)
+    losses = np.where(wide == 3, np.log1p(np.exp(-3.0)), losses)
+    np.testing.assert_allclose(run["loss"], losses.sum(), rtol=1e-4)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_the_gradient_of_a_tiny_probability_is_finite(dtype: type) -> None:
+    """1 / p itself would be infinite, and NaN behind a softmax, say."""
+    info = np.finfo(dtype)
+    p = np.array([info.tiny / 64, info.tiny / 2, info.tiny, 0.25], dtype)
+    slopes = gradient(BinaryCrossEntropy("sum"), p, np.ones(4, dtype))
+    least = 1 / float(info.tiny)
+    # f64 is held at -100 far above its least normal number.
+    wanted = [0, 0, 0, -4] if dtype == np.float64 else [-least, -least, -least, -4]
+    np.testing.assert_allclose(slopes, wanted, rtol=1e-3)
 
 
 # ---- squares -----------------------------------------------------------------------------------
