@@ -149,13 +149,13 @@ class NumpyProgram(Program):
         called = iter(inputs)
         slots = arena.slots
         held = state.arrays if state is not None else {}
-        for slot, value in enumerate(self._parts.main.inputs):
-            if value.name in held:
-                slots[slot] = value.type.dtype.widen(held[value.name])
-            elif value.name in packed:
-                slots[slot] = packed[value.name]
+        for slot, source in enumerate(self._parts.main.inputs):
+            if source.name in held:
+                slots[slot] = source.type.dtype.widen(held[source.name])
+            elif source.name in packed:
+                slots[slot] = packed[source.name]
             else:
-                slots[slot] = value.type.dtype.widen(next(called))
+                slots[slot] = source.type.dtype.widen(next(called))
         foreign = {id(array) for array in slots if array is not None}
         self._main.run(arena, dims, profile)
         results = []
