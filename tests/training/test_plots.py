@@ -84,7 +84,7 @@ def test_drawing_needs_no_window(monkeypatch: pytest.MonkeyPatch) -> None:
     plot_history(history(2))
 
 
-@pytest.mark.parametrize("copied", [lambda figure: figure, copy.deepcopy, _pickled], ids=str)
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, _pickled])
 def test_a_notebook_shows_a_picture(copied: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """IPython asks an object for a picture by this method, where pyplot has told it no other."""
     monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
