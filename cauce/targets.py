@@ -40,7 +40,7 @@ class TargetForm(Record):
         array = np.asarray(target)
         counts = array.dtype.kind in "biu"
         array = self._shaped(array, counts)
-        if not counts:
+        if not counts or array.ndim != len(self.type.shape):
             return array
         wanted = self.type.dtype
         labels = self.binary and wanted.is_float and array.size

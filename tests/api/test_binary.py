@@ -261,6 +261,14 @@ def test_what_cannot_be_meant_is_refused(target: Array, kind: type[CauceError]) 
         step(step.init(), (images(), target))
 
 
+def test_one_label_for_several_outputs_says_how_to_make_rows() -> None:
+    step = cauce.TrainStep(make(3), WITH_LOGITS, cauce.SGD(0.1))
+    with pytest.raises(TypeMismatch, match=r"input target takes f32\[N,3\]") as caught:
+        step(step.init(), (images(), LABELS))
+    assert "np.eye(classes, dtype=np.float32)[array]" in str(caught.value.fix)
+    step(step.init(), (images(), np.eye(3, dtype=np.float32)[LABELS]))
+
+
 def test_nothing_is_broadcast_in_a_metric() -> None:
     type_ = TensorType.make("f32", ("N",))
 

@@ -306,6 +306,7 @@ def adam(draw: Draw) -> Applied:
 def batch_norm_train(draw: Draw) -> Applied:
     """Means and variances away from 0, where they would lose digits."""
     count, channels, *rest = any_shape(draw, least=2)
+    count += count * int(np.prod(rest)) == 1  # one value for each channel has no variance
     steps = count * int(np.prod(rest))
     rows = draw.uniform((channels, steps)) + 2 * (np.arange(steps) % 2)
     x = np.moveaxis(rows.reshape(channels, count, *rest), 0, 1).copy()
