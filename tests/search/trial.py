@@ -154,7 +154,7 @@ def trial(graph: Graph, sizes: Sizes, dtype: str, seed: int) -> bool:
             return True
         primitive = stage("passes", lambda: passed(optimized, PRIMITIVES))
         with compiling(2 if seed % 6 == 0 else 0):
-            code = stage("compile", lambda: compile_graph(primitive, Target.host()))
+            code = stage("compile", lambda: compile_graph(primitive, Target.host(), primitive))
         first: dict[str, Array] = {}
         for way in WAYS:
             found = stage("native", lambda way=way: native(code, primitive, way, graph, feeds))
