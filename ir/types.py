@@ -79,8 +79,8 @@ class DType(enum.Enum):
     def widen(self, array: Array) -> Array:
         """``array`` of this type as arithmetic takes it: f16 in float32, as bf16 always is.
 
-        So an op on halves computes with float32 and rounds once, its result. (NumPy's own
-        arithmetic on halves rounds each step: a sum of 4096 ones stays at 2048.)
+        So an op on halves computes with float32 and rounds once, its result. (Arithmetic on halves
+        rounds each step: 4096 ones added one by one stay at 2048.)
         """
         return array.astype(np.float32) if self is DType.F16 else array
 

@@ -159,10 +159,10 @@ class NumpyProgram(Program):
         foreign = {id(array) for array in slots if array is not None}
         self._main.run(arena, dims, profile)
         results = []
-        for slot, out, value in zip(self._main.outputs, outputs, self._leaving):
+        for slot, out, leaving in zip(self._main.outputs, outputs, self._leaving):
             array = slots[slot]
             assert array is not None
-            array = array.astype(value.type.dtype.numpy, copy=False)
+            array = array.astype(leaving.type.dtype.numpy, copy=False)
             if out is not None:
                 out[...] = array
                 array = out

@@ -11,9 +11,9 @@ import cauce
 from cauce.backends.numpy import KERNELS
 from cauce.backends.numpy.half import round_half
 from cauce.ir import Array, Builder, DType, Graph, Role, TensorType, evaluate
+from cauce.ir.ops.conv import Conv2d
 from cauce.ir.ops.elementwise import Add, Exp
 from cauce.ir.ops.fused import Fused
-from cauce.ir.ops.linear import MatMul
 
 from ..api.nets import shapes, small
 
@@ -41,19 +41,14 @@ def test_rounding_is_numpys_conversion() -> None:
     assert round_half(np.float32(2049)) == 2048
 
 
-def test_a_product_adds_in_float32() -> None:
-    """4096 ones: halves would stay at 2048, above which they cannot count by ones."""
-    graph = Graph()
-    x, w = (
-        graph.add_input(n, TensorType.make("f16", s))
-        for n, s in (("x", (1, 4096)), ("w", (4096, 1)))
-    )
-    graph.outputs["y"] = Builder(graph)(MatMul(), x, w)
-    feeds = {"x": np.ones((1, 4096), HALF), "w": np.ones((4096, 1), HALF)}
-    for found in (
-        evaluate(graph, feeds).outputs["y"],
-        cauce.compile(graph, "numpy").run(feeds)["y"],
-    ):
+def test_a_convolution_adds_in_float32() -> None:
+    """4096 ones, one for each row of the kernel: halves stay at 2048, where they count by twos."""
+    graph, ones = Graph(), np.ones((1, 1, 4096, 1), HALF)
+    x, w = (graph.add_input(name, TensorType.of(ones)) for name in ("x", "w"))
+    graph.outputs["y"] = Builder(graph)(Conv2d(), x, w)
+    feeds = {"x": ones, "w": ones}
+    compiled = cauce.compile(graph, "numpy")
+    for found in (evaluate(graph, feeds).outputs["y"], compiled.run(feeds)["y"]):
         assert found.dtype == HALF
         assert found.item() == 4096
 

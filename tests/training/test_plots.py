@@ -84,7 +84,9 @@ def test_drawing_needs_no_window(monkeypatch: pytest.MonkeyPatch) -> None:
     plot_history(history(2))
 
 
-@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, _pickled])
+@pytest.mark.parametrize(
+    "copied", [copy.copy, copy.deepcopy, _pickled], ids=["copy", "deepcopy", "pickle"]
+)
 def test_a_notebook_shows_a_picture(copied: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """IPython asks an object for a picture by this method, where pyplot has told it no other."""
     monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
@@ -109,4 +111,4 @@ def test_without_matplotlib_the_install_command_is_named(monkeypatch: pytest.Mon
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(MissingExtra, match="matplotlib") as caught:
         plot_history(history(1))
-    assert "pip install 'matplotlib>=" in str(caught.value)
+    assert "pip install 'cauce[plot]'" in str(caught.value)
