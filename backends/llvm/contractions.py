@@ -17,7 +17,7 @@ from ...ir import Dim, DType
 from ...ir.dims import product
 from .code import COMPUTED, Finish, NodeCode, Stage
 from .elements import scalar_constant
-from .emitter import V, i64
+from .emitter import Index, V, i64
 from .maps import load, store
 from .spaces import unravel
 
@@ -25,6 +25,10 @@ from .spaces import unravel
 # far enough for a third-level cache, near enough to stay in the first. A line of a cache is fetched
 # at once.
 _AHEAD, _LINE = 4096, 64
+
+# How many terms are added up from zero before they go to the sum, where there are more than the
+# limit, or no knowing: the rounding of a sum grows with the number of its terms.
+_CHAIN, _LIMIT = 1024, 8192
 
 Strides = Mapping[str, Dim]
 Point = dict[str, V]
@@ -261,17 +265,39 @@ class _Writer:
         axis, f = self.plan.sum[level], self.stage.f
         if self.what.sizes[axis] == 1 and axis not in self.stops:
             return self._sum(level + 1, a, b, totals, places, width)
-        with f.loop(self.stops.get(axis, self.sizes[axis]), carry=totals) as loop:
-            at = [
-                f.at(
-                    pointer,
-                    f.mul(loop.index, strides.get(axis, i64(0))),
-                    self.what.dtype.itemsize,
-                )
-                for pointer, strides in zip((a, b), self.strides)
-            ]
-            loop.next(*self._sum(level + 1, at[0], at[1], loop.carried, places, width))
+
+        def run(start: Index, stop: Index, totals: Sequence[V]) -> list[V]:
+            with f.loop(stop, start, carry=totals) as loop:
+                at = [
+                    f.at(
+                        pointer,
+                        f.mul(loop.index, strides.get(axis, i64(0))),
+                        self.what.dtype.itemsize,
+                    )
+                    for pointer, strides in zip((a, b), self.strides)
+                ]
+                loop.next(*self._sum(level + 1, at[0], at[1], loop.carried, places, width))
+            return list(loop.results)
+
+        stop, block = self.stops.get(axis, self.sizes[axis]), self._block(level)
+        if block is None:
+            return run(0, stop, totals)
+        zeros = [V("zeroinitializer", total.type) for total in totals]
+        with f.loop(stop, step=block, carry=totals) as loop:
+            end = f.intrinsic("smin", f.add(loop.index, block), stop)
+            parts = run(loop.index, end, zeros)
+            loop.next(*(f.op("fadd", *pair) for pair in zip(loop.carried, parts)))
         return list(loop.results)
+
+    def _block(self, level: int) -> int | None:
+        """In steps of how many places a summed axis is added up from zero; None for all of it."""
+        bounds: dict[str, Dim] = {**self.what.sizes, **dict(self.plan.passes)}
+        axis, *inner = self.plan.sum[level:]
+        inside = product(tuple(bounds[axis] for axis in inner))
+        if not isinstance(inside, int):
+            return 1
+        whole = bounds[axis] * inside
+        return None if isinstance(whole, int) and whole <= _LIMIT else max(1, _CHAIN // inside)
 
     def _multiply(
         self, a: V, b: V, totals: Sequence[V], places: Sequence[dict[str, int]], width: int

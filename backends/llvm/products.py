@@ -34,6 +34,9 @@ _LARGE = NEAR
 _ROWS, _STRIP = 64, 16
 _VECTORS, _COLUMNS, _GROUP, _PIECE = 2, 10, 120, 256
 
+# The most passes: each adds to the result, whose rounding grows with their number.
+_PASSES = 1024
+
 # So many tasks there should be at least.
 _TASKS = 8
 
@@ -106,6 +109,13 @@ def _is_large(what: Contraction) -> bool:
     return known_size and not what.b.block and known_bytes(what, matrix) > _LARGE
 
 
+def _in_pass(rows: int, what: Contraction) -> int:
+    """How many rows of a large matrix a pass takes, so many unless there were too many passes."""
+    inner = what.sizes["k"]
+    assert isinstance(inner, int)
+    return max(rows, -(-inner // _PASSES))
+
+
 def _result(code: NodeCode) -> Access:
     """Where a result is made: in its place, or apart, if something is made of it at the end."""
     z = code.node.result.type
@@ -141,7 +151,7 @@ def _write_strips(
         ("m",),
         ("k",),
         tuple(names),
-        passes=(("k", _ROWS),),
+        passes=(("k", _in_pass(_ROWS, what)),),
         strip=max(size for size in range(1, most + 1) if groups % size == 0),
     )
     _finish(code, result)
@@ -191,7 +201,8 @@ def _write_turned(code: NodeCode, what: Contraction) -> None:
         )
         most = (code.target.registers - _VECTORS - 2) // _VECTORS
         tile = (("n", even_pieces(size, min(most, _COLUMNS))), ("t", _VECTORS))
-        write_contraction(code, part, Plan(("d",), "m", tile, ("k",), (("k", _PIECE),), ("u",)))
+        passes = (("k", _in_pass(_PIECE, what)),)
+        write_contraction(code, part, Plan(("d",), "m", tile, ("k",), passes, ("u",)))
         first += size * count
     result = _result(code)
     write_copy(code, (rows, columns), z, result)

@@ -151,8 +151,6 @@ def _cut(code: NodeCode, job: Job) -> tuple[int, int] | None:
         if isinstance(size, int) and size * inside <= _DEPTH * step:
             inside *= size
             continue
-        if not isinstance(size, int) and not isinstance(product(job.kept), int):
-            return None
         length = max(1, _DEPTH * step // inside)
         if isinstance(size, int):
             length = -(-size // -(-size // length))

@@ -14,7 +14,8 @@ from .memory import Memory
 
 # Per-channel vectors are repeated to rows of up to this many elements: NumPy pays for each row.
 LONGEST_ROW = 16_384
-TERMS = 64
+# How many rows are added in f32, and what a short row is.
+TERMS, SHORT = 64, 512
 
 
 def channels_last(x: Array) -> Array:
@@ -57,14 +58,22 @@ def from_channel_rows(rows: Array, x: Array) -> Array:
 
 
 def channel_sums(rows: Array, channels: int) -> Array:
-    """The sum of each channel of a matrix of :func:`channel_rows`.
+    """The sum of each channel of a matrix of :func:`channel_rows`."""
+    return fold_row(sum_of_rows(rows), channels).astype(rows.dtype)
 
-    Added in steps of few terms each, so that float32 keeps its digits over long sums.
+
+def sum_of_rows(rows: Array) -> Array:
+    """The sum of all rows of a matrix, in f64.
+
+    In f32 the rounding of a sum grows with the number of its terms: only some rows are added in
+    it. (Where rows are short, to add in f64 from the start is as fast.)
     """
-    total = np.zeros(rows.shape[1], rows.dtype)
+    if rows.shape[1] < SHORT or rows.dtype.itemsize != 4:
+        return np.add.reduce(rows, axis=0, dtype=np.float64)
+    total = np.zeros(rows.shape[1])
     for start in range(0, len(rows), TERMS):
         total += np.add.reduce(rows[start : start + TERMS], axis=0)
-    return fold_row(total, channels)
+    return total
 
 
 def fold_row(row: Array, channels: int) -> Array:

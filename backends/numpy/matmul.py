@@ -13,6 +13,8 @@ from ...ir import Array
 
 SMALL = 100**3
 LEAST_ROWS = 32
+# The most rows of a piece whose products are added up, and the most pieces added in f32.
+MOST_TERMS, MOST_PIECES = 1024, 64
 
 
 def multiply(a: Array, b: Array, out: Array) -> None:
@@ -43,15 +45,17 @@ def multiply_transposed(a: Array, b: Array) -> Array:
     if images > 1 and min(limit, rows) < LEAST_ROWS:
         a, b = (m.reshape(groups, 1, images * rows, m.shape[-1]) for m in (a, b))
         return multiply_transposed(a, b)
-    step = _step(rows, limit)
+    step = _step(rows, min(limit, MOST_TERMS))
     whole = rows - rows % step
     left, right = (
         m[:, :, :whole].reshape(groups, images, whole // step, step, m.shape[-1]) for m in (a, b)
     )
-    total: Array = np.matmul(left.swapaxes(-1, -2), right).sum(axis=(1, 2))
+    wide = np.float64 if images * (whole // step) > MOST_PIECES else a.dtype
+    total: Array = np.matmul(left.swapaxes(-1, -2), right).sum(axis=(1, 2), dtype=wide)
     if whole < rows:
-        total += np.matmul(a[:, :, whole:].swapaxes(-1, -2), b[:, :, whole:]).sum(axis=1)
-    return total
+        rest = np.matmul(a[:, :, whole:].swapaxes(-1, -2), b[:, :, whole:])
+        total += rest.sum(axis=1, dtype=wide)
+    return total.astype(a.dtype, copy=False)
 
 
 def _step(rows: int, limit: int) -> int:

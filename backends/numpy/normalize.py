@@ -10,7 +10,7 @@ import numpy as np
 from ...ir import Array
 from ...ir.ops.normalize import BatchNorm, BatchNormTrain, BatchNormTrainBackward
 from .kernels import kernel
-from .layout import channel_rows, channel_sums, fold_row, from_channel_rows
+from .layout import channel_rows, channel_sums, fold_row, from_channel_rows, sum_of_rows
 from .memory import Memory
 
 # Elements of one block, whose temporaries stay in a second-level cache.
@@ -55,11 +55,11 @@ def batch_norm_train(
     mean = channel_sums(rows, channels) / count
     shift = np.tile(mean, repeats)
     y = memory.empty(rows.shape, rows.dtype)
-    squares = np.zeros(rows.shape[1], rows.dtype)
+    squares = np.zeros(rows.shape[1])
     for block in _blocks(rows):
         centred = np.subtract(rows[block], shift, out=y[block])
-        squares += np.add.reduce(centred * centred, axis=0)
-    variance = fold_row(squares, channels) / count
+        squares += sum_of_rows(centred * centred)
+    variance = (fold_row(squares, channels) / count).astype(rows.dtype)
     scale, offset = np.tile(gamma * _scale(variance, op.epsilon), repeats), np.tile(beta, repeats)
     for block in _blocks(rows):
         y[block] *= scale
@@ -83,14 +83,14 @@ def batch_norm_train_backward(
     repeats, count = rows.shape[1] // channels, rows.dtype.type(rows.size // channels)
     shift = np.tile(mean, repeats)
     dx = memory.empty(rows.shape, rows.dtype)
-    total, along = (np.zeros(rows.shape[1], rows.dtype) for _ in range(2))
+    total, along = (np.zeros(rows.shape[1]) for _ in range(2))
     for block in _blocks(rows):
         centred = np.subtract(rows[block], shift, out=dx[block])
-        total += np.add.reduce(slopes[block], axis=0)
-        along += np.add.reduce(slopes[block] * centred, axis=0)
+        total += sum_of_rows(slopes[block])
+        along += sum_of_rows(slopes[block] * centred)
     s = _scale(variance, op.epsilon)
-    dbeta = fold_row(total, channels)
-    dgamma = fold_row(along, channels) * s
+    dbeta = fold_row(total, channels).astype(rows.dtype)
+    dgamma = fold_row(along, channels).astype(rows.dtype) * s
     by_slope, by_centred, constant = (
         np.tile(v, repeats)
         for v in (gamma * s, -gamma * s * s * dgamma / count, -gamma * s * dbeta / count)

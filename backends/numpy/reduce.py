@@ -8,24 +8,47 @@ from __future__ import annotations
 
 from math import prod
 
+import numpy as np
+
 from ...ir import Array
-from ...ir.ops.reduce import Mean, Reduction, Sum, normalize_axes
+from ...ir.ops.reduce import Mean, Reduction, Sum, normalize_axes, sum_of
 from .kernels import kernel
 from .layout import channel_rows, channel_sums
 from .memory import Memory
 
+# The most terms that NumPy adds one after the other in f32.
+CHAIN = 256
+
 
 @kernel(Sum)
 def sum_(op: Sum, memory: Memory, x: Array) -> Array:
-    return _channel_total(op, x) if _keeps_channels(op, x) else op.reference(x)
+    return _channel_total(op, x) if _keeps_channels(op, x) else _total(op, x)
 
 
 @kernel(Mean)
 def mean(op: Mean, memory: Memory, x: Array) -> Array:
-    if not _keeps_channels(op, x):
+    if x.dtype.itemsize == 2:
         return op.reference(x)
-    count = prod(x.shape) // x.shape[1]
-    return _channel_total(op, x) / x.dtype.type(count)
+    total = _channel_total(op, x) if _keeps_channels(op, x) else _total(op, x)
+    count = prod(x.shape[axis] for axis in normalize_axes(op.axes, x.ndim, op.name))
+    return total / x.dtype.type(count)
+
+
+def _total(op: Reduction, x: Array) -> Array:
+    """The sum; in f64, unless f32 keeps its digits.
+
+    NumPy adds in pairs along axes that lie innermost in memory and in one piece, and in order
+    along all others.
+    """
+    axes = normalize_axes(op.axes, x.ndim, op.name)
+    paired, step = 1, x.itemsize
+    for axis in sorted(axes, key=lambda axis: x.strides[axis]):
+        if x.strides[axis] == step:
+            paired, step = paired * x.shape[axis], step * x.shape[axis]
+    chain = prod(x.shape[axis] for axis in axes) // max(paired, 1)
+    if x.dtype == np.float32 and chain <= CHAIN:
+        return np.asarray(x.sum(axis=op.axes, keepdims=op.keepdims))
+    return sum_of(x, op.axes, op.keepdims)
 
 
 def _keeps_channels(op: Reduction, x: Array) -> bool:

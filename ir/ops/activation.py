@@ -27,7 +27,7 @@ from .elementwise import (
     Sub,
     Where,
 )
-from .reduce import Max, Sum, need_elements, normalize_axis
+from .reduce import Max, Sum, need_elements, normalize_axis, sum_of
 
 
 @register
@@ -166,7 +166,7 @@ class Softmax(_AlongAxis):
 
     def reference(self, x: Array) -> Array:
         powers = np.exp(x - x.max(axis=self.axis, keepdims=True))
-        return powers / powers.sum(axis=self.axis, keepdims=True)
+        return powers / sum_of(powers, (self.axis,), keepdims=True)
 
     def decompose(self, b: Builder, *operands: Value) -> Values:
         powers = b(Exp(), _shifted(b, self.axis, operands[0]))
@@ -188,7 +188,7 @@ class LogSoftmax(_AlongAxis):
 
     def reference(self, x: Array) -> Array:
         shifted = x - x.max(axis=self.axis, keepdims=True)
-        return shifted - np.log(np.exp(shifted).sum(axis=self.axis, keepdims=True))
+        return shifted - np.log(sum_of(np.exp(shifted), (self.axis,), keepdims=True))
 
     def decompose(self, b: Builder, *operands: Value) -> Values:
         shifted = _shifted(b, self.axis, operands[0])

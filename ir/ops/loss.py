@@ -39,7 +39,7 @@ from .elementwise import (
     Sub,
     Where,
 )
-from .reduce import Mean, Sum
+from .reduce import Mean, Sum, mean_of, sum_of
 from .shape import OneHot, Reshape, Transpose, check_indices
 
 REDUCTIONS = ("mean", "sum", "none")
@@ -70,7 +70,7 @@ class Loss(Op):
         """The result from the losses of the elements."""
         if self.reduction == "none":
             return losses
-        return self.mean(losses) if self.reduction == "mean" else losses.sum()
+        return self.mean(losses) if self.reduction == "mean" else sum_of(losses, None)
 
     def write_reduced(self, b: Builder, losses: Value) -> Value:
         """Write the result from the losses of the elements."""
@@ -80,7 +80,7 @@ class Loss(Op):
 
     def mean(self, losses: Array) -> Array:
         """The mean that reduction="mean" stands for."""
-        return losses.mean()
+        return mean_of(losses, None)
 
     def write_mean(self, b: Builder, losses: Value) -> Value:
         """Write :meth:`mean`."""
@@ -194,14 +194,14 @@ class CrossEntropy(ClassLoss):
         logs = log_probabilities(logits)
         if target.dtype.kind == "f":
             ruled_out = (target == 0) & (logs == -math.inf)
-            likelihood = np.where(ruled_out, 0, target * logs).sum(axis=1)
+            likelihood = sum_of(np.where(ruled_out, 0, target * logs), (1,))
         else:
             likelihood = self.picked(logs, target)
         s = self.label_smoothing
         if s == 1:
             likelihood = np.where(likelihood == -math.inf, 0, likelihood)
         if s:
-            likelihood = (1 - s) * likelihood + s * logs.mean(axis=1)
+            likelihood = (1 - s) * likelihood + s * mean_of(logs, (1,))
         return self.reduce(-likelihood)
 
     def decompose(self, b: Builder, *operands: Value) -> Values:
@@ -234,7 +234,7 @@ class KLDivergence(ClassLoss):
     flops_per_element = 7
 
     def mean(self, losses: Array) -> Array:
-        return losses.sum() / losses.dtype.type(len(losses))
+        return sum_of(losses, None) / losses.dtype.type(len(losses))
 
     def write_mean(self, b: Builder, losses: Value) -> Value:
         return b(Div(), b(Sum(), losses), size_as(b, losses.type.shape[0], losses.type.dtype))
@@ -244,7 +244,7 @@ class KLDivergence(ClassLoss):
         if target.dtype.kind != "f":
             return self.reduce(-self.picked(logs, target))
         terms = np.where(target == 0, 0, target * (np.log(target) - logs))
-        return self.reduce(terms.sum(axis=1))
+        return self.reduce(sum_of(terms, (1,)))
 
     def decompose(self, b: Builder, *operands: Value) -> Values:
         logits, target = operands

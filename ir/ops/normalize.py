@@ -20,7 +20,7 @@ from ..types import Array, TensorType
 from .broadcast import need_float, same_dtype
 from .constant import scalar, size_as
 from .elementwise import Add, Div, Mul, Sub
-from .reduce import Mean, Sum, Variance, mean_of, variance_of, variance_scale
+from .reduce import Mean, Sum, Variance, mean_of, sum_of, variance_of, variance_scale
 from .shape import Expand, Reshape
 
 
@@ -220,9 +220,10 @@ class BatchNormTrainBackward(BatchNormBase):
         axes = other_axes(x.ndim)
         s = 1 / np.sqrt(against(variance, x) + self.epsilon)
         normal = (x - against(mean, x)) * s
-        along = (dy * normal).mean(axis=axes, keepdims=True)
-        dx = against(gamma, x) * s * (dy - dy.mean(axis=axes, keepdims=True) - normal * along)
-        return (dx, (dy * normal).sum(axis=axes), dy.sum(axis=axes))
+        along = dy * normal
+        shared = mean_of(dy, axes, keepdims=True) + normal * mean_of(along, axes, keepdims=True)
+        dx = against(gamma, x) * s * (dy - shared)
+        return (dx, sum_of(along, axes), sum_of(dy, axes))
 
     def decompose(self, b: Builder, *operands: Value) -> Values:
         x, gamma, mean, variance, dy = operands

@@ -49,14 +49,19 @@ def normalize_axes(axes: tuple[int, ...] | None, rank: int, op: str) -> tuple[in
     return tuple(found)
 
 
+def sum_of(x: Array, axes: tuple[int, ...] | None, keepdims: bool = False) -> Array:
+    """The sum over axes, of floats added in f64 and rounded once: no long sum loses digits."""
+    wide = np.float64 if x.dtype.kind == "f" else x.dtype
+    return np.asarray(x.sum(axis=axes, keepdims=keepdims, dtype=wide)).astype(x.dtype)
+
+
 def mean_of(x: Array, axes: tuple[int, ...] | None, keepdims: bool = False) -> Array:
-    """The sum over axes / the number of terms; f16 is added in f32, as NumPy's ``mean`` does.
+    """The sum over axes / the number of terms, in f64 and rounded once.
 
     Over no element it is 0/0, NaN, without the warning that NumPy's own ``mean`` gives beside.
     """
-    wide = np.promote_types(x.dtype, np.float32)
     count = math.prod(x.shape[axis] for axis in normalize_axes(axes, x.ndim, "mean"))
-    return (x.sum(axis=axes, keepdims=keepdims, dtype=wide) / count).astype(x.dtype)
+    return (x.sum(axis=axes, keepdims=keepdims, dtype=np.float64) / count).astype(x.dtype)
 
 
 def variance_of(
@@ -64,9 +69,9 @@ def variance_of(
 ) -> Array:
     """The sum of the squared distances from the mean over axes / (number of terms - correction).
 
-    f16 is computed in f32, so that the squares do not overflow.
+    It is computed in f64 and rounded once.
     """
-    wide = x.astype(np.promote_types(x.dtype, np.float32))
+    wide = x.astype(np.float64)
     centred = wide - mean_of(wide, axes, keepdims=True)
     count = math.prod(x.shape[axis] for axis in normalize_axes(axes, x.ndim, "variance"))
     squares = (centred * centred).sum(axis=axes, keepdims=keepdims)
@@ -122,7 +127,7 @@ class Sum(Reduction):
     name = "sum"
 
     def reference(self, x: Array) -> Array:
-        return x.sum(axis=self.axes, keepdims=self.keepdims, dtype=x.dtype)
+        return sum_of(x, self.axes, self.keepdims)
 
     def gradient(self, b: Builder, node: Node, dy: Value) -> Gradients:
         from .shape import Expand
