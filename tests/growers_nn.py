@@ -19,6 +19,7 @@ from cauce.ir.ops.loss import (
     BinaryCrossEntropy,
     BinaryCrossEntropyWithLogits,
     CrossEntropy,
+    FlooredLog,
     KLDivergence,
     MSELoss,
 )
@@ -55,7 +56,7 @@ def leaky_relu(net: Net) -> None:
 
 @grows(Clip)
 def clip(net: Net) -> None:
-    op = Clip(net.draw.choice(None, -0.5, 0.0), net.draw.choice(None, 0.5, 6.0))
+    op = Clip(net.draw.choice(None, -0.5, 0.0), net.draw.choice(None, 0.5, 6.0), net.draw.flag())
     net.keep(net.b(op, net.floating()))
 
 
@@ -332,6 +333,11 @@ def pair_loss(net: Net) -> None:
         x = net.b(Sigmoid(), x)
     target = net.b(Sigmoid(), net.data(x.type.shape))
     net.keep(net.b(net.op(net.draw.choice(*REDUCTIONS)), x, target))
+
+
+@grows(FlooredLog)
+def floored_log(net: Net) -> None:
+    net.keep(net.b(FlooredLog(), net.b(Sigmoid(), net.floating())))
 
 
 @grows(SGDUpdate, SGDMomentumUpdate, AdamUpdate)
