@@ -89,7 +89,7 @@ def clip(
 @user_facing
 def relu6(x: Tensor, *, name: str | None = None) -> Tensor:
     """x held within [0, 6]; the gradient at 0 and at 6 is 0."""
-    return _layer("relu6_", name, lambda: activation.Clip(0.0, 6.0, open=True), x)
+    return _layer("relu6", name, lambda: activation.Clip(0.0, 6.0, open=True), x)
 
 
 @user_facing

@@ -26,7 +26,7 @@ from .tensor import Tensor
 from .tracing import Trace, current, is_tracing, tracing
 
 Result = Tensor | tuple[Tensor, ...] | Mapping[str, Tensor]
-_RESERVED = ("seed", "dtype", "training")
+_RESERVED = ("seed", "dtype", "training", "name")
 
 
 @user_facing
@@ -52,7 +52,8 @@ class Network:
         for name, parameter in inspect.signature(function).parameters.items():
             if name in _RESERVED:
                 raise AttributeMistake(
-                    f"network {self.name}: the name {name!r} is an argument of init and graph",
+                    f"network {self.name}: the name {name!r} is an argument of init, of graph "
+                    "or of a call",
                     fix="call the parameter something else",
                     loc=definition(function),
                 )
@@ -75,11 +76,17 @@ class Network:
         options = "".join(f", {name}={value!r}" for name, value in self.options.items())
         return f"{self.name}({', '.join(self.inputs)}{options})"
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, *args: Any, name: str | None = None, **kwargs: Any) -> Any:
         """Use the network as a part of another one that is being traced.
 
+        Args:
+            args, kwargs: its inputs and options.
+            name: what the names of its layers begin with: those of ``resnet18(x, name="backbone")``
+                are ``backbone.conv1`` and so on; where None, that of the network with a number,
+                ``resnet18_1``.
+
         Raises:
-            GraphError: nothing is being traced.
+            GraphError: nothing is being traced, or there is a layer with that name.
         """
         if not is_tracing():
             raise GraphError(
@@ -94,7 +101,8 @@ class Network:
                 f"network {self.name}: {error}", fix=f"call it as {self.call_text()}"
             ) from None
         trace = current()
-        with trace.scope(trace.layer_path(self.name, None).rpartition(".")[2]):
+        path = trace.layer_path(self.name, name)
+        with trace.scope(name or path.rpartition(".")[2]):
             return self.function(*map(plain, args), **{n: plain(v) for n, v in kwargs.items()})
 
     def init(self, *, seed: int = 0, dtype: object = "f32", **arguments: Any) -> Model:

@@ -49,6 +49,8 @@ class Trace:
     def layer_path(self, kind: str, name: str | None) -> str:
         """The path of a layer: its name, or its kind with a number: ``conv1``, ``conv2``.
 
+        A kind that ends in a digit is kept apart from the number: ``resnet18_1``.
+
         Raises:
             GraphError: a layer with that name exists in this scope.
             AttributeMistake: a name that is none.
@@ -69,6 +71,8 @@ class Trace:
                 )
             self._counts[path] += 1
             return path
+        if kind[-1].isdigit():
+            kind += "_"
         while True:
             self._counts[self.path(kind) + "#"] += 1
             path = self.path(f"{kind}{self._counts[self.path(kind) + '#']}")

@@ -13,7 +13,7 @@ from cauce.ir.errors import (
 )
 from cauce.training import History, load_digits, load_image_folder, plot_history
 
-from .common import Path, cauce, model
+from .common import Path, cauce, model, nn
 from .mistake import mistake
 
 
@@ -172,6 +172,27 @@ def weights_for_another_number_of_classes():
     lenet = models.lenet5.init(image=("N", 1, 32, 32))
     other = models.lenet5.init(image=("N", 1, 32, 32), classes=1000)
     models.load_torch_weights(lenet, other.state_dict())
+
+
+@mistake(
+    GraphError,
+    ValueError,
+    says=("10 of 10 are missing (lenet5_1.c1.weight", "10 are unexpected (c1.weight"),
+    fix="prefix='lenet5_1'",
+    line="models.load_torch_weights(model, weights)",
+    mended="""\
+models.load_torch_weights(model, weights, prefix='lenet5_1')""",
+)
+def weights_of_a_part():
+    """Published weights for a network that is part of another one"""
+
+    @cauce.network
+    def from_bytes(image):
+        return models.lenet5(nn.normalize(image, 0.5, 0.25))
+
+    model = from_bytes.init(image=("N", 1, 32, 32), dtype="u8")
+    weights = models.lenet5.init(image=("N", 1, 32, 32)).state_dict()
+    models.load_torch_weights(model, weights)
 
 
 @mistake(
