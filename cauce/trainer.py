@@ -32,7 +32,8 @@ class Trainer(FitLoop, Foreign):
         metrics: reported beside the loss; ``("accuracy",)`` by default for cross entropy and
             binary cross entropy, given by their names.
         target: ``"classes"``, ``"probabilities"`` (for mixup), or the type of the target.
-        trainable: which parameters to train, as a predicate on names; all by default.
+        trainable: which parameters to train and which running statistics to move, as a predicate
+            on names; all by default.
         clip: what the gradients pass through before the update: ``ClipNorm(1.0)``.
         seed: of the order of the batches, of augmentation and of dropout.
         backend: as for ``compile``.

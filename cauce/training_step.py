@@ -34,6 +34,7 @@ from .ir.pass_manager import Pass
 from .ir.remedies import need_own_loss
 from .ir.tracebacks import user_facing
 from .passes.gradient_clipping import GradientClipping
+from .passes.inference import hold_statistics
 from .passes.optimizers import Optimizer
 from .passes.training_step import LEARNING_RATE, add_training_step
 from .targets import TargetForm
@@ -72,7 +73,8 @@ class TrainStep:
     Args:
         model: what to train; it is not changed: its parameters are where a state starts. Those
             that are frozen when the step is made are no part of the state: each call takes the
-            values that the model then holds.
+            values that the model then holds. A batch norm whose running statistics are frozen
+            normalises by them, as in inference.
         loss: a name (``"cross_entropy"``, ``"mse_loss"``, ...) or a function of the network's
             outputs and the target, written in the DSL, that returns a scalar.
         optimizer: what makes the update.
@@ -83,8 +85,8 @@ class TrainStep:
             type of the network's output). Classes are the default for cross entropy and for a
             function, probabilities for the other losses, which take integers too: labels 0 and 1
             for a binary cross entropy.
-        trainable: which parameters to train, as a predicate on names; all by default that the
-            model has not frozen.
+        trainable: which parameters to train and which running statistics to move, as a predicate
+            on names; all by default that the model has not frozen.
         clip: what the gradients pass through before the update: ``ClipNorm(1.0)``.
         backend: as for ``compile``.
         threads: as for ``compile``.
@@ -141,16 +143,18 @@ class TrainStep:
         self.model = model
         self.optimizer = optimizer
         self.graph = model.training_graph.copy()
+        held = {
+            value.name
+            for value in self.graph.inputs_with(Role.PARAMETER, Role.STATE)
+            if value.name in model.frozen
+            or (trainable is not None and value.name != KEY and not trainable(value.name))
+        }
+        hold_statistics(self.graph, held)
         check_sizes(self.graph, {})  # what could never run is said now, with its line
         write_loss(self.graph, loss, metrics, target)
         self.target_form = TargetForm.of(self.graph.value(TARGET).type, loss)
         parameters = self.graph.inputs_with(Role.PARAMETER)
-        chosen = [
-            parameter
-            for parameter in parameters
-            if parameter.name not in model.frozen
-            and (trainable is None or trainable(parameter.name))
-        ]
+        chosen = [parameter for parameter in parameters if parameter.name not in held]
         if parameters and not chosen:
             raise GraphError(
                 f"none of the {len(parameters)} parameters of {model.name} is left to train: they "
@@ -193,7 +197,10 @@ class TrainStep:
         values = {value.name: known[value.name] for value in self.graph.updates}
         if after is not None:
             earlier = after.read()
-            goes_on = {KEY, *(self._zeros if earlier.keys() == values.keys() else ())}
+            parameters = {value.name for value in self.graph.inputs_with(Role.PARAMETER)}
+            goes_on = {KEY}
+            if earlier.keys() & parameters == values.keys() & parameters:
+                goes_on |= self._zeros.keys() & earlier.keys()
             values |= {name: earlier[name] for name in goes_on & values.keys()}
         return TrainState(self.executable.new_state(values))
 

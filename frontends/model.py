@@ -27,6 +27,7 @@ from ..ir.types import is_bfloat16
 from ..ir.version import VERSION
 from . import init
 from .init import converted, initial_values
+from .tracing import KEY
 
 FORMAT = "cauce-model-1"
 _AGAIN = "save the model again: the file was changed since"
@@ -53,7 +54,7 @@ class Model(Foreign):
 
     Attributes:
         graph: the inference form: running statistics, no dropout.
-        frozen: names of the parameters that training leaves as they are.
+        frozen: names of the parameters and running statistics that training leaves as they are.
     """
 
     habits = MODEL
@@ -169,34 +170,39 @@ class Model(Foreign):
     # ---- transfer ------------------------------------------------------------------------------
 
     def freeze(self, *patterns: str) -> None:
-        """Leave parameters as they are in training, by name: ``model.freeze("layer1.*")``.
+        """Leave what training changes as it is, by name: ``model.freeze("layer1.*")``.
 
-        Patterns are those of the shell (``*``, ``?``, ``[...]``). Running statistics go on moving,
-        as in PyTorch for ``requires_grad=False``.
+        Patterns are those of the shell (``*``, ``?``, ``[...]``), for parameters and for running
+        statistics alike. A batch norm whose running statistics are frozen normalises by them in
+        training too, as in inference; so do all of ``layer1`` here, as in Keras for
+        ``trainable=False``. (``requires_grad=False`` in PyTorch lets statistics move: follow with
+        ``model.unfreeze("*.running_*")`` for that. ``model.freeze("*.running_*")`` alone holds
+        batch norms while their scale and shift are trained.) Dropout goes on.
 
         Raises:
-            GraphError: a pattern that no parameter matches.
+            GraphError: a pattern that no name matches.
         """
         self.frozen |= self._matching(patterns)
 
     def unfreeze(self, *patterns: str) -> None:
-        """Train these parameters again.
+        """Train these parameters, and let these running statistics move, again.
 
         Raises:
-            GraphError: a pattern that no parameter matches.
+            GraphError: a pattern that no name matches.
         """
         self.frozen -= self._matching(patterns)
 
     def _matching(self, patterns: tuple[str, ...]) -> set[str]:
-        names = [value.name for value in self.parameters]
+        changed = self.training_graph.inputs_with(Role.PARAMETER, Role.STATE)
+        names = [value.name for value in changed if value.name != KEY]
         found: set[str] = set()
         for pattern in patterns:
             need(pattern, str, "parameters are named by patterns", "write for example 'layer1.*'")
             chosen = fnmatch.filter(names, pattern)
             if not chosen:
                 raise GraphError(
-                    f"no parameter of {self.name} is called {pattern!r}",
-                    fix=f"its parameters are {', '.join(names[:6])}{', ...' * (len(names) > 6)}",
+                    f"no parameter or running statistic of {self.name} is called {pattern!r}",
+                    fix=f"there are {', '.join(names[:6])}{', ...' * (len(names) > 6)}",
                 )
             found.update(chosen)
         return found

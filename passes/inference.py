@@ -1,10 +1,14 @@
 """From training to inference: no dropout, running statistics in place of those of the batch.
 
+The same for single batch norms that are held in training: :func:`hold_statistics`.
+
 Nothing in a graph says "this is a running statistic". It is found by what it does: a state input
 whose update is computed from the mean (or the variance) that a ``batch_norm_train`` gives.
 """
 
 from __future__ import annotations
+
+from collections.abc import Collection
 
 from ..ir import Graph, Input, Node, Role, Value
 from ..ir.errors import GraphError, UnsupportedOp
@@ -67,6 +71,47 @@ class ToInference(Pass):
             if not value.users and not graph.leaves(value):
                 graph.remove_input(value)
         return changed
+
+
+def hold_statistics(graph: Graph, held: Collection[str]) -> None:
+    """Let the states named in ``held`` keep their values, in a graph in training.
+
+    A batch norm whose running statistics are held normalises by them, as in inference, and their
+    number of batches stays too. Names of other inputs are passed over.
+
+    Raises:
+        GraphError: a batch norm of which only one running statistic is held.
+        UnsupportedOp: a batch norm that is held and has several running statistics, or whose batch
+            statistics are read by something else than their update.
+    """
+    running = _running_statistics(graph)
+    kept = [value for value in graph.updates if value.role is Role.STATE and value.name in held]
+    read = [value for target in kept for value in _sources(graph.updates[target])[1]]
+    counters = [value for value in dict.fromkeys(read) if value.role is Role.STATE]
+    for node in [node for node in graph.nodes if isinstance(node.op, BatchNormTrain)]:
+        states = [state for value in node.results[1:] for state in running.get(value, [])]
+        moving = [state for state in states if state.name not in held]
+        if not states or len(moving) == len(states):
+            continue
+        if moving:
+            raise GraphError(
+                f"of the running statistics of a batch norm {moving[0].name} moves, the other is "
+                "frozen",
+                fix=f"freeze both or neither: model.freeze({moving[0].name!r})",
+                loc=node.loc,
+            )
+        _normalize_by(node, *(_running(node, place, running) for place in (1, 2)))
+    for target in kept:
+        _drop_update(graph, target)
+    for counter in counters:
+        if counter in graph.updates and _counts_for_itself(graph, counter):
+            _drop_update(graph, counter)
+
+
+def _counts_for_itself(graph: Graph, counter: Input) -> bool:
+    """Whether nothing but its own update reads a state."""
+    update = graph.updates[counter]
+    return not update.users and not graph.leaves(counter) and {*counter.users} <= {update.node}
 
 
 def _running_statistics(graph: Graph) -> dict[Value, list[Input]]:

@@ -223,7 +223,7 @@ def reserved_name():
 @mistake(
     GraphError,
     ValueError,
-    says="no parameter of net is called 'backbone.*'",
+    says="no parameter or running statistic of net is called 'backbone.*'",
     fix="conv1.weight, conv1.bias",
     line='model.freeze("backbone.*")',
 )
