@@ -249,11 +249,15 @@ class TrainStep:
         """The learning rate in the dtype of the parameters, in which it must be finite."""
         rate = not_negative(given, "the learning rate", "pass for example lr=0.1")
         dtype = self.graph.value(LEARNING_RATE).type.dtype
-        with np.errstate(over="ignore"):
+        factor = max([1.0, *self.optimizer.lr_factors.values()])
+        with np.errstate(over="ignore", invalid="ignore"):
             rounded = dtype.round(np.asarray(rate, dtype.numpy))
-        if not np.isfinite(rounded):
+            fastest = dtype.round(rounded * np.asarray(factor, dtype.numpy))
+        if not np.isfinite(fastest):
+            times = "" if factor == 1 else f", {factor:g} times as much for some,"
             raise AttributeMistake(
-                f"the learning rate {rate:g} is infinite in {dtype}", fix="pass for example lr=0.1"
+                f"the learning rate {rate:g}{times} is infinite in {dtype}",
+                fix="pass for example lr=0.1" + (times and ", and factors of that size"),
             )
         return rounded
 

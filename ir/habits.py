@@ -316,6 +316,7 @@ ARGUMENTS: dict[str, str] = {
     "other": "the tensor comes without a name",
     "out_dim": "out_features=",
     "padding_mode": "padding is with zeros; nn.pad(x, ..., value=1.0) takes another constant",
+    "param_groups": "learning rates by name: lr_factors={'backbone.*': 0.1}",
     "params": f"leave it out: an optimizer gets the parameters of the model by itself: {_TRAIN}",
     "pool_size": "kernel_size=",
     "prob": "p=",

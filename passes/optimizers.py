@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import fnmatch
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
 
 from ..ir import Builder, Value
 from ..ir.attributes import flag, not_negative, real, set_canonical
-from ..ir.errors import AttributeMistake, shown
+from ..ir.errors import AttributeMistake, GraphError, need, shown
 from ..ir.ops.update import AdamUpdate, SGDMomentumUpdate, SGDUpdate
 from ..ir.tracebacks import user_facing
 
@@ -23,17 +24,56 @@ _EXAMPLES = {"lr": "0.1", "momentum": "0.9", "weight_decay": "1e-4", "eps": "1e-
 class Optimizer(ABC):
     """Base of optimisers.
 
+    Attributes:
+        lr: the learning rate of a step that is given none.
+        lr_factors: by pattern on names (that of the shell: ``"backbone.*"``), what the learning
+            rate of the parameters that it matches is multiplied by, be it ``lr``, one that a step
+            is given or that of a schedule; 1 for all others.
+
     Class variables:
         counts_steps: whether the update needs the number of the step.
     """
 
     lr: float
+    lr_factors: Mapping[str, float] = field(default_factory=dict, kw_only=True, hash=False)
 
     counts_steps: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         self._not_negative("lr")
+        what, fix = f"{type(self).__name__}: lr_factors", "pass for example {'backbone.*': 0.1}"
+        need(self.lr_factors, Mapping, f"{what} are numbers by patterns on names", fix)
+        factors = {}
+        for pattern, factor in self.lr_factors.items():
+            need(pattern, str, f"{what} are numbers by patterns on names", fix)
+            factors[pattern] = not_negative(factor, f"{what}[{pattern!r}]", fix)
+        object.__setattr__(self, "lr_factors", factors)
         self.check()
+
+    def factors(self, names: Iterable[str]) -> dict[str, float]:
+        """What the learning rate of each parameter is multiplied by, given the names of all.
+
+        Raises:
+            GraphError: a pattern that no parameter matches, or two that match one.
+        """
+        names = list(names)
+        found: dict[str, str] = {}
+        for pattern in self.lr_factors:
+            matches = fnmatch.filter(names, pattern)
+            if not matches:
+                raise GraphError(
+                    f"{type(self).__name__}: no parameter matches {pattern!r} of lr_factors",
+                    fix=f"there are {', '.join(names[:6])}{', ...' * (len(names) > 6)}",
+                )
+            for name in matches:
+                if name in found:
+                    raise GraphError(
+                        f"{type(self).__name__}: two of lr_factors match {name}: "
+                        f"{found[name]!r} and {pattern!r}",
+                        fix="let each parameter match one pattern at most",
+                    )
+                found[name] = pattern
+        return {n: self.lr_factors[found[n]] if n in found else 1.0 for n in names}
 
     @abstractmethod
     def check(self) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from ..ir import Builder, DType, Graph, Input, Role, TensorType
 from ..ir.errors import GraphError
 from ..ir.ops.constant import scalar
-from ..ir.ops.elementwise import Add
+from ..ir.ops.elementwise import Add, Mul
 from .autodiff import gradients
 from .gradient_clipping import GradientClipping
 from .optimizers import Optimizer
@@ -30,7 +30,8 @@ def add_training_step(
 
     Adds a hyperparameter ``lr``, for each parameter the optimiser's slots as state
     (``conv1.weight.velocity``), and the updates of all of them. A parameter that the loss does not
-    depend on is left as it is.
+    depend on is left as it is. The rate of a parameter is ``lr`` times its factor in
+    ``optimizer.lr_factors``.
 
     Args:
         graph: a network in its training form, with the loss among its outputs.
@@ -43,7 +44,8 @@ def add_training_step(
         The new state inputs; all of them start at zero.
 
     Raises:
-        GraphError: no such output, or no parameter to train.
+        GraphError: no such output, or no parameter to train; or a pattern of ``lr_factors`` that no
+            parameter matches, frozen or not.
         UnsupportedOp: an op on the way has no gradient.
     """
     if loss not in graph.outputs:
@@ -70,6 +72,11 @@ def add_training_step(
         step = b(Add(), count, scalar(b, 1, DType.I64))
         graph.updates[count] = step
         added.append(count)
+    factors = optimizer.factors(value.name for value in graph.inputs_with(Role.PARAMETER))
+    rates = {1.0: lr}
+    for factor in factors.values():
+        if factor not in rates:
+            rates[factor] = b(Mul(), lr, scalar(b, factor, lr))
     for parameter, gradient in trained:
         slots = [
             graph.add_input(f"{parameter.name}.{slot}", parameter.type, Role.STATE)
@@ -77,6 +84,7 @@ def add_training_step(
         ]
         added += slots
         b.path, b.loc = parameter.name, gradient.loc
-        new = optimizer.update(b, parameter, gradient, slots, lr, step)
+        rate = rates[factors[parameter.name]]
+        new = optimizer.update(b, parameter, gradient, slots, rate, step)
         graph.updates.update(zip((parameter, *slots), new))
     return added

@@ -108,9 +108,10 @@ def spread(name: str) -> Callable[..., object]:
 
 # ---- optimizers, clipping, schedules, rules ----------------------------------------------------
 
-call(made(cauce.SGD), "SGD", lr=0.5, momentum=0.5, weight_decay=0.25, nesterov=True)
+rates = {"lr": 0.5, "lr_factors": {"conv1.*": 0.25}, "weight_decay": 0.25}
+call(made(cauce.SGD), "SGD", momentum=0.5, nesterov=True, **rates)
 for adam in (cauce.Adam, cauce.AdamW):
-    call(made(adam), adam.__name__, lr=0.5, betas=(0.5, 0.75), eps=0.125, weight_decay=0.25)
+    call(made(adam), adam.__name__, betas=(0.5, 0.75), eps=0.125, **rates)
 call(made(cauce.ClipNorm), "ClipNorm", max_norm=2.0)
 call(made(cauce.ClipValue), "ClipValue", limit=2.0)
 call(made(Constant), "training.Constant", lr=0.5)
@@ -337,6 +338,8 @@ def converted(number: Any, kind: dict[type, Callable[[Any], Any]]) -> Any:
     """A number, or each of several, as NumPy's."""
     if isinstance(number, tuple):
         return tuple(converted(each, kind) for each in number)
+    if isinstance(number, dict):
+        return {name: converted(each, kind) for name, each in number.items()}
     return kind[type(number)](number)
 
 
