@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 import numpy as np
 
-from .errors import TypeMismatch, UnknownAttribute, did_you_mean
+from .errors import ShapeError, TypeMismatch, UnknownAttribute, did_you_mean
 from .habits import ARGUMENTS, CALLS, LAYERS, LOSSES, OWN_LOSS
 from .tracebacks import user_facing
 from .types import Array
@@ -63,18 +63,31 @@ class Foreign:
 def as_array(value: object, what: str) -> Array:
     """``value`` as NumPy makes an array of it; ``what`` says what it is for.
 
+    Other objects that make arrays of themselves keep their own errors.
+
     Raises:
-        TypeMismatch: it cannot be one, as tensors of PyTorch in bfloat16 or with a gradient.
+        TypeMismatch: a tensor of another library, or a list of such, that does not give its
+            numbers: of PyTorch in bfloat16, or with a gradient.
+        ShapeError: nested lists of different lengths.
     """
     try:
         return np.asarray(value)
     except (RuntimeError, TypeError, ValueError) as error:
-        raise TypeMismatch(
-            f"{what} cannot be made an array: {error}",
-            fix="take it out of its library first: tensor.detach().float().cpu().numpy()"
-            if foreign(value) or hasattr(value, "__array__")
-            else "give numbers in nested lists of equal lengths, or an array",
-        ) from None
+        first = value
+        while isinstance(first, (list, tuple)) and first:
+            first = first[0]
+        problem = f"{what} cannot be made an array: {error}"
+        if foreign(first):
+            raise TypeMismatch(
+                problem,
+                fix="take it out of its library first: tensor.detach().cpu().numpy(), or "
+                "tensor.detach().float().cpu().numpy() where it is in bfloat16",
+            ) from None
+        if isinstance(value, (list, tuple)) and isinstance(error, ValueError):
+            raise ShapeError(
+                problem, fix="give numbers in nested lists of equal lengths, or an array"
+            ) from None
+        raise
 
 
 def foreign(value: object) -> str | None:

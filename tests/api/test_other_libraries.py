@@ -14,7 +14,7 @@ import pytest
 import cauce
 from cauce import nn
 from cauce.ir import habits
-from cauce.ir.errors import CauceError, TypeMismatch, UnknownAttribute
+from cauce.ir.errors import CauceError, DataError, ShapeError, TypeMismatch, UnknownAttribute
 from cauce.ir.remedies import Foreign
 from cauce.training import Checkpoints, Dataset, EarlyStopping, RandomCrop
 
@@ -307,6 +307,31 @@ def test_tensors_that_require_a_gradient(use: Any) -> None:
     with pytest.raises(TypeMismatch, match="requires grad") as caught:
         use(classifier(), TorchTensor())
     assert "tensor.detach().cpu().numpy()" in str(caught.value.fix)
+
+
+def test_a_list_of_tensors_that_require_a_gradient() -> None:
+    run = cauce.compile(classifier(), "numpy")
+    for images in ([TorchTensor()], [[TorchTensor(), TorchTensor()]], (TorchTensor(),)):
+        with pytest.raises(TypeMismatch, match=r"input x cannot be .* requires grad"):
+            run(images)
+
+
+def test_lists_of_different_lengths() -> None:
+    model, uneven = classifier(), [[1.0, 2.0], [3.0]]
+    with pytest.raises(TypeMismatch, match=r"input x takes f32\[N,1,2,2\], got \[\[1.0, 2.0\]"):
+        cauce.compile(model, "numpy")(uneven)
+    with pytest.raises(DataError, match="they differ in size") as caught:
+        Dataset(uneven, np.array([0, 1]), ("a", "b"))  # type: ignore[arg-type]
+    assert "np.stack" in str(caught.value.fix)
+    weights = {**model.state_dict(), "linear1.bias": uneven}
+    for use in (
+        lambda: model.load_state_dict(weights),
+        lambda: cauce.models.load_torch_weights(model, weights),  # type: ignore[arg-type]
+        lambda: cauce.export_onnx(model.graph, "no.onnx", weights),  # type: ignore[arg-type]
+    ):
+        with pytest.raises(ShapeError, match=r"linear1\.bias cannot be made an array") as shapes:
+            use()
+        assert "equal lengths" in str(shapes.value.fix)
 
 
 def test_other_objects_keep_their_own_errors() -> None:

@@ -342,6 +342,8 @@ def test_types_that_numpy_lacks_are_refused(tmp_path: Path) -> None:
 class Unconvertible:
     """As a tensor of PyTorch in bfloat16, or one that has a gradient."""
 
+    __module__ = "torch"
+
     def __init__(self, error: Exception) -> None:
         self.error = error
 
