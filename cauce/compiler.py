@@ -147,7 +147,7 @@ def compile(
         instruments = (*instruments, TranslationValidation())
     if batch is not None:
         _batch_sizes(graph, batch)  # which says what is wrong with it
-    own = None if passes is None else _checked(passes)
+    own = None if passes is None else checked_passes(passes)
     training = isinstance(model, Graph) and _is_training(graph)
     chosen = BACKENDS[name]
     # What passes of one's own do, and what watches them, is not known beforehand.
@@ -176,7 +176,7 @@ def compile(
     return executable
 
 
-def _checked(passes: Iterable[Pass]) -> tuple[Pass, ...]:
+def checked_passes(passes: Iterable[Pass]) -> tuple[Pass, ...]:
     """The passes; TypeMismatch for anything else."""
     from .ir.pass_manager import Pass
 
@@ -271,7 +271,7 @@ def export_onnx(
         "make a model with network.init(...)",
     )
     graph = model.graph if isinstance(model, Model) else model
-    own = _checked(passes)
+    own = checked_passes(passes)
     if own:
         from .ir.pass_manager import run_passes
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from .backends.contract import State, check_sizes
 from .backends.executable import Executable
-from .compiler import compile
+from .compiler import checked_passes, compile
 from .frontends.losses import BINARY_LOSSES, CLASS_LOSSES, LOSSES
 from .frontends.metrics import accuracy, binary_accuracy, top_k
 from .frontends.model import Model
@@ -125,7 +125,8 @@ class TrainStep:
                 fix="write for example trainable=lambda name: name.startswith('head'), or use "
                 "model.freeze(...)",
             )
-        passes = None if passes is None else tuple(passes)  # they may be needed once more
+        # A tuple: they may be needed once more.
+        passes = None if passes is None else checked_passes(passes)
         self._again = partial(
             type(self),
             model,

@@ -95,6 +95,7 @@ def test_what_is_no_list_of_passes(passes: Any, tmp_path: Path) -> None:
     for use in (
         lambda: cauce.compile(model(), passes=passes),
         lambda: cauce.Trainer(model(), passes=passes),
+        lambda: cauce.train_step(model(), "cross_entropy", cauce.SGD(0.1), passes=passes),
         lambda: cauce.export_onnx(model(), tmp_path / "no.onnx", passes=passes),
     ):
         with pytest.raises(TypeMismatch, match="passes= takes a list of passes"):
