@@ -187,6 +187,9 @@ def _four_dimensions(shape: tuple[int, ...], labels: int) -> str:
 
 def _indices(labels: Array) -> str:
     """How other labels become the indices of classes."""
+    given = "labels"
+    if labels.ndim == 2 and labels.shape[1] == 1:  # its argmax would be 0 throughout
+        labels, given = labels[:, 0], "labels[:, 0]"
     if labels.ndim == 2 and labels.dtype.kind in "biuf":
         return "turn one-hot labels into indices with labels.argmax(axis=1)"
     if labels.ndim != 1:
@@ -195,8 +198,8 @@ def _indices(labels: Array) -> str:
             "with cauce.train_step"
         )
     if labels.dtype.kind in "biuf":
-        return "convert them: labels.astype(np.int64)"
-    return "number the names: classes, labels = np.unique(labels, return_inverse=True)"
+        return f"convert them: {given}.astype(np.int64)"
+    return f"number the names: classes, labels = np.unique({given}, return_inverse=True)"
 
 
 @user_facing
