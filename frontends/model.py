@@ -348,8 +348,9 @@ def load(path: str | os.PathLike[str]) -> Model:
     if FORMAT not in (metadata.get("format"), metadata.get("model")):
         raise GraphError(
             f"{os.fspath(path)} holds no cauce model (format {metadata.get('format')!r})",
-            fix="load a file that Model.save or Trainer.fit(checkpoints=...) wrote; "
-            "model.load_state_dict takes bare weights, models.load_torch_weights those of PyTorch",
+            fix="load a file that Model.save or the checkpoints of Trainer.fit wrote; bare weights "
+            f"are for model.load_state_dict(load_file({os.fspath(path)!r})), with load_file of "
+            "safetensors.numpy, and models.load_torch_weights for those of PyTorch",
         )
     constants = {n.removeprefix(CONSTANT): a for n, a in tensors.items() if n.startswith(CONSTANT)}
     # A checkpoint holds the optimizer's slots too; files of earlier versions do not name values.

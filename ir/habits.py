@@ -283,6 +283,7 @@ ARGUMENTS: dict[str, str] = {
     "checkpoints=Checkpoints('runs')",
     "Trainer.epochs": "it is an argument of fit: trainer.fit(train, epochs=5)",
     "activation": "apply it to the result: nn.relu(nn.conv2d(x, 16, 3))",
+    "linear.activation": "apply it to the result: nn.relu(nn.linear(x, 64))",
     "alpha": "negative_slope=",
     "axes": "dim=",
     "axis": "dim=",

@@ -144,7 +144,7 @@ def flipped_bit():
     GraphError,
     ValueError,
     says=("net.safetensors holds no cauce model", "format None"),
-    fix="model.load_state_dict takes bare weights",
+    fix="bare weights are for model.load_state_dict(",
     line='cauce.load("net.safetensors")',
     mended="""\
 from safetensors.numpy import load_file

@@ -14,6 +14,11 @@ from .mistake import mistake
     says=("conv2d() takes 3 positional arguments", "4 were given"),
     fix="nn.conv2d(x, out_channels, kernel_size): the channels of x are known",
     line="return nn.conv2d(image, 3, 16, 3)",
+    mended=(
+        "x, out_channels, kernel_size = image, 16, 3\n"
+        "return nn.conv2d(x, out_channels, kernel_size)",
+        "return nn.conv2d(image, 16, 3, stride=2)",
+    ),
 )
 def channels_in_and_out():
     """A convolution given its input channels too"""
@@ -31,6 +36,10 @@ def channels_in_and_out():
     says=("linear() takes 2 positional arguments", "3 were given"),
     fix="nn.linear(x, out_features): the features of x are known",
     line="return nn.linear(features, 8, 10)",
+    mended=(
+        "x, out_features = features, 10\nreturn nn.linear(x, out_features)",
+        "return nn.linear(features, 10, bias=False)",
+    ),
 )
 def features_in_and_out():
     """A linear layer given its input features too"""
@@ -48,6 +57,7 @@ def features_in_and_out():
     says=("batch_norm() takes 1 positional argument", "2 were given"),
     fix="nn.batch_norm(x): the channels are known",
     line="return nn.batch_norm(image, 3)",
+    mended="x = image\nreturn nn.batch_norm(x)",
 )
 def channels_of_batch_norm():
     """A batch norm given its channels"""
@@ -82,6 +92,7 @@ def argument_of_another_library():
     says=("linear()", "'activation'"),
     fix="nn.relu(",
     line='return nn.linear(features, 8, activation="relu")',
+    mended="x = features\nreturn nn.relu(nn.linear(x, 64))",
 )
 def activation_as_an_argument():
     """An activation as an argument"""
@@ -99,6 +110,7 @@ def activation_as_an_argument():
     says="nn has no 'Conv2d'",
     fix="nn.conv2d(x, out_channels, 3)",
     line="return nn.Conv2d(3, 16, 3)(image)",
+    mended="x, out_channels = image, 16\nreturn nn.conv2d(x, out_channels, 3)",
 )
 def layer_as_a_module():
     """A layer as a module"""
@@ -116,6 +128,7 @@ def layer_as_a_module():
     says="nn has no 'cat'",
     fix="nn.concat([x, y], dim=1)",
     line="return nn.cat([image, image], 1)",
+    mended="x, y = image, image\nreturn nn.concat([x, y], dim=1)",
 )
 def function_of_torch():
     """A function under the name that PyTorch gives it"""
@@ -167,6 +180,10 @@ def conditions_without_brackets():
     says="a symbolic tensor cannot be written to",
     fix="nn.where(condition, value, x)",
     line="image[:, 0] = 0.0",
+    mended="""\
+x, value = image, 0.0
+condition = x * 0.0 + np.array([1.0, 0.0, 0.0]).reshape(3, 1, 1) > 0.5
+image = nn.where(condition, value, x)""",
 )
 def writing_into_a_tensor():
     """Writing into a tensor"""
@@ -197,6 +214,9 @@ def switching_to_evaluation():
     says="a Model has no 'fit'",
     fix="cauce.Trainer(model",
     line="model.fit(data, epochs=5)",
+    mended="""\
+train = data
+cauce.Trainer(model, loss='cross_entropy', optimizer=cauce.SGD(0.1)).fit(train, epochs=5)""",
 )
 def fitting_a_model():
     """A model that is to fit itself"""
@@ -209,6 +229,10 @@ def fitting_a_model():
     says="model.parameters is a list",
     fix="leave it out for an optimizer",
     line="cauce.SGD(model.parameters(), lr=0.1)",
+    mended=(
+        "cauce.Trainer(model, optimizer=cauce.SGD(0.1))",
+        "model.state_dict()",
+    ),
 )
 def parameters_for_the_optimizer():
     """The parameters of the model given to an optimizer"""
@@ -246,6 +270,12 @@ def validation_data():
     says=("fit()", "'callbacks'"),
     fix="early_stopping=EarlyStopping(5) and checkpoints=Checkpoints('runs')",
     line="trainer.fit(data, 5, callbacks=[])",
+    mended="""\
+from cauce.training import Checkpoints, EarlyStopping
+
+trainer.fit(
+    data, 5, validate=data, early_stopping=EarlyStopping(5), checkpoints=Checkpoints('runs')
+)""",
 )
 def callbacks():
     """Callbacks"""

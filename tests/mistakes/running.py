@@ -229,6 +229,10 @@ def weights_of_another_size():
     says=("linear1.bias is f32, which does not hold 1 of the 3 values", "1e+39 would become inf"),
     fix="within the range",
     line='model.load_state_dict({"linear1.bias": bias}, strict=False)',
+    mended="""\
+array, least, greatest = bias, -1.0, 1.0
+bias = np.clip(array, least, greatest)
+model.load_state_dict({"linear1.bias": bias}, strict=False)""",
 )
 def weights_beyond_the_dtype():
     """Weights beyond what their dtype holds"""

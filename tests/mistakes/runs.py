@@ -218,6 +218,10 @@ def resumed_otherwise():
     says=("runs holds checkpoints of another run up to step-00000002", "at step 0"),
     fix="resume(checkpoints)",
     line='again.fit(data, epochs=1, checkpoints=Checkpoints("runs"), progress=False)',
+    mended="""\
+checkpoints = Checkpoints("runs")
+again.resume(checkpoints)
+again.fit(data, epochs=1, checkpoints=checkpoints, progress=False)""",
 )
 def run_not_resumed():
     """A second run in the folder of the first"""

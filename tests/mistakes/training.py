@@ -122,6 +122,7 @@ def negative_rate():
     says=("the learning rate must be a finite number >= 0", "got nan"),
     fix="lr=0.1",
     line="step(step.init(), (images, labels), lr=rate)",
+    mended="step(step.init(), (images, labels), lr=0.1)",
 )
 def rate_that_is_nan():
     """A learning rate that is NaN"""
@@ -275,6 +276,7 @@ def fewer_labels_than_images():
     says=("cross_entropy compares the outputs of several classes", "f32[N,1]"),
     fix="loss='binary_cross_entropy_with_logits'",
     line="cauce.Trainer(judge)",
+    mended="cauce.Trainer(judge, loss='binary_cross_entropy_with_logits')",
 )
 def softmax_of_one_output():
     """A network with one output and the default loss"""
@@ -288,6 +290,10 @@ def softmax_of_one_output():
     says=("accuracy compares the outputs of several classes", "f32[N,1]"),
     fix="metrics={'accuracy': binary_accuracy(0.0)}",
     line='cauce.Trainer(judge, loss=loss, metrics=["accuracy"])',
+    mended="""\
+from cauce.frontends.metrics import binary_accuracy
+
+cauce.Trainer(judge, loss=loss, metrics={'accuracy': binary_accuracy(0.0)})""",
 )
 def accuracy_of_one_output():
     """The accuracy of one output under a loss of one's own"""
@@ -305,6 +311,10 @@ def accuracy_of_one_output():
     says=("labels run from 0 to 2", "a binary loss says 0 or 1"),
     fix="loss='cross_entropy'",
     line="step(step.init(), (images, labels))",
+    mended="""\
+judge = net.init(image=("N", 3, 8, 8), classes=3)
+step = cauce.train_step(judge, loss='cross_entropy', optimizer=cauce.SGD(0.1))
+step(step.init(), (images, labels))""",
 )
 def three_labels_for_one_output():
     """Labels of three classes for one output"""
@@ -320,6 +330,8 @@ def three_labels_for_one_output():
     fix="drop_last=True",
     line="x = nn.batch_norm(nn.linear(nn.flatten(image), 4))",
     ends="trainer.fit(data, 1, batch_size=5, progress=False)",
+    mended="trainer.fit(data, 1, batch_size=5, drop_last=True, progress=False)",
+    mends="trainer.fit(data, 1, batch_size=5, progress=False)",
 )
 def batch_norm_of_one_image():
     """A last batch of one image for a batch norm"""
