@@ -11,7 +11,7 @@ from typing import ParamSpec, TypeVar
 import numpy as np
 
 from ..ir import Array, DType, Op
-from ..ir.attributes import integer, positive
+from ..ir.attributes import integer, parts, positive
 from ..ir.errors import AttributeMistake, CauceError, ShapeError, TypeMismatch, need, shown
 from ..ir.location import here
 from ..ir.ops import activation, adaptive_pool, elementwise, pool, random
@@ -213,14 +213,14 @@ def _adaptive(
 ) -> Tensor:
     """An adaptive pool; along an axis that is kept, whose size may not be known, the channels and
     that axis are pooled as one."""
-    if output_size is None or not isinstance(output_size, Sequence):
-        output_size = (output_size, output_size)
-    kept = [axis for axis, size in enumerate(output_size) if size is None]
-    if len(output_size) != 2 or x.ndim != 4 or not kept:
+    given = parts(output_size)
+    extents = (output_size, output_size) if given is None else given
+    kept = [axis for axis, size in enumerate(extents) if size is None]
+    if len(extents) != 2 or x.ndim != 4 or not kept:
         return _layer(kind, name, lambda: make(output_size), x)  # type: ignore[arg-type]
     if len(kept) == 2:
         return x
-    trace, size = current(), output_size[1 - kept[0]]
+    trace, size = current(), extents[1 - kept[0]]
     n, c = x.shape[:2]
     path = trace.layer_path(kind, name)
     with trace.at(path):
@@ -228,11 +228,11 @@ def _adaptive(
         along, across = rows.shape[2:]
         flat = rows.reshape(n, c * along, 1, across)
         try:
-            pooled = trace.emit(make((1, size)), flat)  # type: ignore[arg-type]
+            pooled = trace.emit(make((1, size)), flat)
         except AttributeMistake as error:
             error.at(path, here())
             raise
-        y = pooled.reshape(n, c, along, size)  # type: ignore[arg-type]
+        y = pooled.reshape(n, c, along, size)
         return y if kept == [0] else y.permute(0, 1, 3, 2)
 
 
@@ -335,8 +335,7 @@ def concat(tensors: Sequence[Tensor], dim: int = 1, *, name: str | None = None) 
 @user_facing
 def flip(x: Tensor, dims: int | Sequence[int], *, name: str | None = None) -> Tensor:
     """The elements in reverse order along these dimensions, as ``torch.flip``."""
-    axes = (dims,) if isinstance(dims, int) else tuple(dims)
-    return _layer("flip", name, lambda: shape_ops.Flip(axes), x)
+    return _layer("flip", name, lambda: shape_ops.Flip(dims), x)  # type: ignore[arg-type]
 
 
 @user_facing

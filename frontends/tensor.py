@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from ..ir import Array, Dim, DType, Op, TensorType, Value
+from ..ir.attributes import parts
 from ..ir.dims import DimExpr, as_dim, is_int
 from ..ir.errors import AttributeMistake, ShapeError, TypeMismatch, shown
 from ..ir.location import here
@@ -352,8 +353,8 @@ class Tensor(Habits):
 
 def _flat(items: tuple[Any, ...]) -> tuple[Any, ...]:
     """What is given one by one, or as one sequence."""
-    whole = len(items) == 1 and isinstance(items[0], (tuple, list, np.ndarray))
-    return tuple(items[0]) if whole else items
+    whole = parts(items[0]) if len(items) == 1 else None
+    return items if whole is None else whole
 
 
 def _axes(dim: Axes) -> tuple[int, ...] | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..ir.attributes import integer, number, set_canonical
+from ..ir.attributes import flag, integer, number, set_canonical
 from ..ir.errors import AttributeMistake
 from ..ir.tracebacks import user_facing
 from .history import Epoch, check_mode
@@ -46,7 +46,7 @@ class EarlyStopping:
     restore_best: bool = False
 
     def __post_init__(self) -> None:
-        set_canonical(self, patience=integer, min_delta=number)
+        set_canonical(self, patience=integer, min_delta=number, restore_best=flag)
         if self.patience < 1:
             raise AttributeMistake(
                 f"EarlyStopping: patience must be at least 1 epoch, got {self.patience}",

@@ -125,7 +125,8 @@ schedules = [Constant(0.5), Step(0.5, 3), MultiStep(0.5, (3, 5)), Cosine(0.5, 7)
 for schedule in (*schedules, WarmUp(Cosine(0.5, 7), 8)):
     kind = type(schedule).__name__
     call(schedule, f"training.{kind}.__call__", step=6)
-call(made(EarlyStopping), "training.EarlyStopping", patience=2, min_delta=0.5)
+call(made(EarlyStopping), "training.EarlyStopping", patience=2, min_delta=0.5,
+     restore_best=True)  # fmt: skip
 folder = {"folder": "runs"}
 call(lambda **n: made(Checkpoints)(**folder, **n), "training.Checkpoints", every=3, keep=2)
 
@@ -189,6 +190,7 @@ pooled = {"kernel_size": 2, "stride": 2, "padding": 1}
 call(traced(nn.max_pool2d), "nn.max_pool2d", **pooled, dilation=1, ceil_mode=True)
 call(traced(nn.max_pool2d), "nn.max_pool2d", kernel_size=(2, 3), padding=((1, 0), (0, 1)))
 call(traced(nn.avg_pool2d), "nn.avg_pool2d", **pooled, ceil_mode=True, count_include_pad=False)
+call(traced(nn.avg_pool2d), "nn.avg_pool2d", kernel_size=2, divisor_override=3)
 call(traced(nn.adaptive_avg_pool2d), "nn.adaptive_avg_pool2d", output_size=2)
 call(traced(nn.adaptive_max_pool2d), "nn.adaptive_max_pool2d", output_size=(2, 4))
 call(traced(nn.batch_norm), "nn.batch_norm", eps=0.5, momentum=0.25, affine=True)
@@ -204,9 +206,17 @@ call(traced(nn.conv_transpose2d), "nn.conv_transpose2d", out_channels=4, kernel_
      output_size=(16, 17))  # fmt: skip
 call(traced(lambda x, **n: nn.cross_entropy(x, x, **n), "N", 4), "nn.cross_entropy",
      label_smoothing=0.25)  # fmt: skip
+call(traced(lambda x, **n: nn.cross_entropy(x, x.argmax(1), **n), "N", 4), "nn.cross_entropy",
+     ignore_index=-100)  # fmt: skip
+call(traced(lambda x, **n: nn.binary_cross_entropy_with_logits(x, x, **n), "N", 4),
+     "nn.binary_cross_entropy_with_logits", pos_weight=2.5)  # fmt: skip
 call(traced(nn.dropout), "nn.dropout", p=0.25)
 call(traced(nn.flatten), "nn.flatten", start_dim=2, end_dim=3)
 call(traced(lambda x, dim: nn.gather(x, x.argmax(1), dim), 3, 4), "nn.gather", dim=1)
+for dims in (3, (2, 3)):
+    call(traced(nn.flip), "nn.flip", dims=dims)
+    call(traced(lambda x, dims: x.flip(dims)), "nn.Tensor.flip", dims=dims)
+call(traced(spread("flip")), "nn.Tensor.flip", dims=(2, 3))
 call(traced(nn.leaky_relu), "nn.leaky_relu", negative_slope=0.25)
 call(traced(nn.linear, "N", 4), "nn.linear", out_features=3, bias=True)
 call(traced(nn.log_softmax), "nn.log_softmax", dim=1)
@@ -282,6 +292,15 @@ call(lambda **n: cauce.compile(MODEL, **n)(batch(4)["image"]).tolist(), "compile
      threads=1)  # fmt: skip
 call(lambda **n: cauce.compile(MODEL, **n)(batch(4)["image"]).tolist(), "compile", validate=True)
 call(lambda **n: str(cauce.compare(MODEL, batch(4)["image"], **n)), "compare", tolerance=0.25)
+
+
+def exported(tmp_path: Path, **numbers: Any) -> object:
+    pytest.importorskip("onnx")
+    cauce.export_onnx(MODEL, tmp_path / "net.onnx", **numbers)
+    return {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+
+
+call(exported, "export_onnx", opset=17, ir_version=9, external_above=100)
 
 # ---- training ----------------------------------------------------------------------------------
 
@@ -362,14 +381,17 @@ def test_numpys_numbers_do_what_pythons_do(entry: Call, kind: str, tmp_path: Pat
 NUMBERS = re.compile(r"\b(int|float|bool|IntPair|Borders|Number|Dim|Size|Axes|Rate|Index)\b")
 # What takes numbers that are not a user's to give, or gives none to anybody: see the reasons.
 ELSEWHERE = {
+    "CauceWarning": "made of a text, as every warning of Python's",
     "Graph.inline": "a switch, only asked whether it is true",
     "Graph.to_text": "a switch, only asked whether it is true",
+    "training.Checkpoints.check_earlier": "called by fit alone",
     "training.Checkpoints.due": "called by fit alone",
     "training.Checkpoints.save": "called by fit alone",
     "training.Checkpoints.better": "called by fit alone",
     "training.Epoch": "made by fit alone",
     "training.load_cifar100": "a switch, only asked whether it is true",
     "train_step": "see TrainStep",
+    "Optimizer": "see SGD",
     "TrainStep": "see TrainStep.__call__",
     "TrainStep.init": "see TrainStep.__call__",
     "Trainer": "see Trainer.fit",

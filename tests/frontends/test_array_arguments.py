@@ -46,6 +46,7 @@ def transposed(x: nn.Tensor, **options: object) -> nn.Tensor:
         (nn.avg_pool2d, "kernel_size", (3, 2)),
         (nn.adaptive_avg_pool2d, "output_size", (3, 2)),
         (nn.adaptive_max_pool2d, "output_size", (3, 2)),
+        (nn.adaptive_avg_pool2d, "output_size", (None, 2)),
         (nn.reshape, "shape", (-1, 8, 9)),
         (nn.Tensor.reshape, "dims", (-1, 8, 9)),
         (nn.Tensor.sum, "dim", (2, 3)),
