@@ -265,7 +265,7 @@ def test_one_label_for_several_outputs_says_how_to_make_rows() -> None:
     step = cauce.TrainStep(make(3), WITH_LOGITS, cauce.SGD(0.1))
     with pytest.raises(TypeMismatch, match=r"input target takes f32\[N,3\]") as caught:
         step(step.init(), (images(), LABELS))
-    assert "np.eye(classes, dtype=np.float32)[array]" in str(caught.value.fix)
+    assert "np.eye(3, dtype=np.float32)[array]" in str(caught.value.fix)
     step(step.init(), (images(), np.eye(3, dtype=np.float32)[LABELS]))
 
 

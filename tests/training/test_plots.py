@@ -111,4 +111,4 @@ def test_without_matplotlib_the_install_command_is_named(monkeypatch: pytest.Mon
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(MissingExtra, match="matplotlib") as caught:
         plot_history(history(1))
-    assert "pip install 'cauce[plot]'" in str(caught.value)
+    assert "pip install 'matplotlib>=" in str(caught.value)
