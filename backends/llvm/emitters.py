@@ -3,14 +3,14 @@
 A program that finds its code in the cache never does.
 """
 
-from . import convolutions, copies, kernels, maps, pooling, products, random, reductions
+from . import convolutions, copies, kernel_code, maps, pooling, products, random, reductions
 from .code import EMITTERS
 
 __all__ = [
     "EMITTERS",
     "convolutions",
     "copies",
-    "kernels",
+    "kernel_code",
     "maps",
     "pooling",
     "products",

@@ -9,7 +9,7 @@ from ...ir.ops import shape
 from ...ir.ops.constant import Constant
 from ...ir.ops.fused import Kernel
 from .code import Access
-from .index_checks import last_check
+from .indices import last_check
 from .kernels import anchor
 from .layouts import concat_places, layout_of
 from .spaces import row_major

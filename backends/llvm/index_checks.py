@@ -2,16 +2,14 @@
 
 Each index operand is scanned by a launch of its own, as soon as it exists. It notes the first place
 of a wrong index in the *status* of the call, and the entry returns right after it, with the number
-of the check: nothing has read the index, and nothing that outlasts the call has changed. For that,
-what indices are computed from comes first, and no parameter or state is overwritten before the last
-check (``homes.py``).
+of the check: nothing has read the index, and nothing that outlasts the call has changed.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from ...ir import Dim, Graph, Node, Value
+from ...ir import Dim, Value
 from ...ir.dims import ceil_div
 from .artifact import Check
 from .code import NodeCode
@@ -20,35 +18,6 @@ from .emitter import i64
 
 # Indices for each task.
 _CHUNK = 16384
-
-
-def index_operands(node: Node) -> dict[Value, Dim]:
-    """The operands that a node takes as indices, each with the size that they choose among."""
-    found = node.op.indices(*(value.type for value in node.operands))
-    return {node.operands[place]: size for place, size in found.items()}
-
-
-def last_check(graph: Graph) -> Node | None:
-    """The last node of which a result is taken as indices; the checks are done right after it."""
-    read = {value for node in graph.nodes for value in index_operands(node)}
-    makers = (node for node in graph.nodes_reversed if read.intersection(node.results))
-    return next(makers, None)
-
-
-def put_indices_first(graph: Graph) -> None:
-    """Move what indices are computed from before all else, where anything is updated."""
-    if not graph.updates:
-        return
-    needed = {value for node in graph.nodes for value in index_operands(node)}
-    for node in graph.nodes_reversed:
-        if needed.intersection(node.results):
-            needed.update(node.operands)
-    later: Node | None = None
-    for node in graph.nodes:
-        if not needed.intersection(node.results):
-            later = later or node
-        elif later is not None:
-            graph.move(node, later)
 
 
 def write_check(code: NodeCode, value: Value, size: Dim, status: int, number: int) -> Check:

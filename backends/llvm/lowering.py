@@ -9,7 +9,7 @@ from ...ir.ops.fused import Kernel
 from ...ir.rewrite import decompose_unless
 from .code import STORED
 from .emitters import EMITTERS
-from .index_checks import put_indices_first
+from .indices import put_indices_first
 from .kernels import form_kernels
 from .layouts import assign_layouts
 from .target import Target

@@ -18,7 +18,8 @@ from .code import EMITTERS, Launch, NodeCode, Stage, nbytes
 from .copies import write_frame
 from .emitter import Function, Module, V, i64
 from .homes import Homes, find_homes
-from .index_checks import index_operands, write_check
+from .index_checks import write_check
+from .indices import index_operands
 from .kernels import anchor
 from .layouts import layout_of
 from .target import Target

@@ -23,7 +23,7 @@ import numpy as np
 from cauce.backends.llvm.artifact import REST
 from cauce.backends.llvm.caller import Caller
 from cauce.backends.llvm.code import Launch
-from cauce.backends.llvm.index_checks import index_operands
+from cauce.backends.llvm.indices import index_operands
 from cauce.backends.llvm.memory import ALIGN
 from cauce.backends.llvm.plan import Plan
 from cauce.backends.llvm.pool import Pool
