@@ -43,7 +43,7 @@ def _numpy(request: Request) -> Program:
 
 
 def _llvm(request: Request) -> Program:
-    from .backends.llvm.cache import load_or_compile
+    from .backends.llvm.runtime.key import load_or_compile
 
     return load_or_compile(request)
 

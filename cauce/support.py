@@ -14,7 +14,7 @@ def support_table() -> str:
 
     A backend runs an op by a kernel (a rule) of its own, or ``decomposed`` into others.
     """
-    from .backends.llvm.emitters import EMITTERS
+    from .backends.llvm.codegen.kernels import EMITTERS
     from .backends.numpy import KERNELS
     from .backends.onnx.rules import RULES
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from cauce.backends.llvm.memory import aligned_copy, guard
+from cauce.backends.llvm.runtime.memory import aligned_copy, guard
 from cauce.ir import Array
 
 

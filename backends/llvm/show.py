@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 from ...ir import Graph, Node
 from ...ir.errors import GraphError, did_you_mean
-from .build import Build
-from .kernels import anchor
-from .plan import Plan
+from .codegen.plan import Plan
+from .driver import Build
+from .lowering.kernels import anchor
 
 if TYPE_CHECKING:
-    from .caller import Caller
-    from .memory import Piece
+    from .runtime.invocation import Caller
+    from .runtime.memory import Piece
 
 
 def show_plan(build: Build, callers: Iterable[Caller], sizes: Mapping[str, int]) -> str:

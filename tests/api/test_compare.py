@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 import cauce
-from cauce.backends.llvm import kernels
-from cauce.backends.llvm.code import Stage
-from cauce.backends.llvm.emitter import V
+from cauce.backends.llvm.codegen.builder import V
+from cauce.backends.llvm.codegen.code import Stage
+from cauce.backends.llvm.codegen.kernels import kernel as kernels
 from cauce.backends.numpy import KERNELS
 from cauce.comparison import Comparison
 from cauce.ir import Graph, Node, Value, parse

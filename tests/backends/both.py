@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from cauce.backends.executable import Executable
-from cauce.backends.llvm.program import LlvmProgram
+from cauce.backends.llvm.runtime.program import LlvmProgram
 from cauce.ir import Array, Graph, evaluate
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from cauce.backends.executable import Executable
-from cauce.backends.llvm.program import LlvmProgram
+from cauce.backends.llvm.runtime.program import LlvmProgram
 from cauce.ir import Array, parse
 from cauce.ir.pass_manager import run_passes
 from cauce.passes.pipelines import PRIMITIVES, TRAINING

@@ -20,13 +20,13 @@ from typing import Any
 
 import numpy as np
 
-from cauce.backends.llvm.artifact import REST
-from cauce.backends.llvm.caller import Caller
-from cauce.backends.llvm.code import Launch
-from cauce.backends.llvm.indices import index_operands
-from cauce.backends.llvm.memory import ALIGN
-from cauce.backends.llvm.plan import Plan
-from cauce.backends.llvm.pool import Pool
+from cauce.backends.llvm.abi import REST
+from cauce.backends.llvm.codegen.code import Launch
+from cauce.backends.llvm.codegen.plan import Plan
+from cauce.backends.llvm.lowering.indices import index_operands
+from cauce.backends.llvm.runtime.invocation import Caller
+from cauce.backends.llvm.runtime.memory import ALIGN
+from cauce.backends.llvm.runtime.threads import Pool
 from cauce.ir import Array, Dim, Node, Value
 from cauce.ir.dims import substitute, symbol
 from cauce.ir.layout import NO_HALO

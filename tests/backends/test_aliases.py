@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from cauce.backends.executable import Executable
-from cauce.backends.llvm.memory import GUARD
-from cauce.backends.llvm.program import LlvmProgram
+from cauce.backends.llvm.runtime.memory import GUARD
+from cauce.backends.llvm.runtime.program import LlvmProgram
 from cauce.ir import Array, parse
 from cauce.ir.pass_manager import run_passes
 from cauce.passes.optimizers import SGD

@@ -19,8 +19,9 @@ from hypothesis import strategies as st
 
 import cauce
 from cauce.backends.executable import Executable
-from cauce.backends.llvm import convolutions, products
-from cauce.backends.llvm.program import LlvmProgram
+from cauce.backends.llvm.codegen.kernels import convolution as convolutions
+from cauce.backends.llvm.codegen.kernels import matmul as products
+from cauce.backends.llvm.runtime.program import LlvmProgram
 from cauce.ir import Array, Builder, Graph, Op, Role, TensorType, Value, evaluate, symbol
 from cauce.ir.ops.activation import LogSoftmax, Relu, Softmax
 from cauce.ir.ops.adaptive_pool import (

@@ -7,10 +7,10 @@ import pytest
 
 import cauce
 from cauce import nn
-from cauce.backends.llvm import artifact
-from cauce.backends.llvm.batches import find_batch, free_batch
-from cauce.backends.llvm.build import build
-from cauce.backends.llvm.kernels import anchor
+from cauce.backends.llvm import abi as artifact
+from cauce.backends.llvm.driver import build
+from cauce.backends.llvm.lowering.batches import find_batch, free_batch
+from cauce.backends.llvm.lowering.kernels import anchor
 from cauce.backends.llvm.target import Target
 from cauce.frontends.tensor import Tensor
 from cauce.ir import Array

@@ -17,8 +17,10 @@ import pytest
 import cauce
 from cauce import nn
 from cauce.backends.executable import Executable
-from cauce.backends.llvm import build, cache, store
-from cauce.backends.llvm.artifact import Artifact
+from cauce.backends.llvm import driver as build
+from cauce.backends.llvm.abi import Artifact
+from cauce.backends.llvm.runtime import cache as store
+from cauce.backends.llvm.runtime import key as cache
 from cauce.backends.llvm.target import LIMIT
 from cauce.frontends.model import Model
 from cauce.ir import Array, Builder, Graph, Op, Role, TensorType, Value

@@ -15,7 +15,7 @@ import pytest
 import cauce
 from cauce.backends.contract import Program
 from cauce.backends.executable import Executable
-from cauce.backends.llvm.program import LlvmProgram
+from cauce.backends.llvm.runtime.program import LlvmProgram
 from cauce.backends.numpy import NumpyProgram
 from cauce.ir import Array, Graph, evaluate
 from cauce.ir.errors import GraphError, ShapeError, TypeMismatch

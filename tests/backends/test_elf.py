@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cauce.backends.llvm.elf import Image, LoadError
-from cauce.backends.llvm.loader import LoadedObject
+from cauce.backends.llvm.runtime.elf import Image, LoadError
+from cauce.backends.llvm.runtime.loader import LoadedObject
 
 from .objects import RICH, foreign, here
 

@@ -14,8 +14,8 @@ import pytest
 
 import cauce
 from cauce import nn
-from cauce.backends.llvm import artifact
-from cauce.backends.llvm.program import LlvmProgram
+from cauce.backends.llvm import abi as artifact
+from cauce.backends.llvm.runtime.program import LlvmProgram
 from cauce.frontends.metrics import top_k
 from cauce.ir import Builder, Graph, Role, TensorType
 from cauce.ir.errors import ShapeError

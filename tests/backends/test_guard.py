@@ -16,9 +16,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cauce.backends.llvm.code import EMITTERS
-from cauce.backends.llvm.memory import GUARD, SIDES, Arena, Piece, aligned, aligned_copy, empty
-from cauce.backends.llvm.program import LlvmProgram
+from cauce.backends.llvm.codegen.code import EMITTERS
+from cauce.backends.llvm.runtime.memory import (
+    GUARD,
+    SIDES,
+    Arena,
+    Piece,
+    aligned,
+    aligned_copy,
+    empty,
+)
+from cauce.backends.llvm.runtime.program import LlvmProgram
 from cauce.ir import Array, Builder, DType, Graph, TensorType
 from cauce.ir.errors import AttributeMistake
 from cauce.ir.ops.activation import Relu, Tanh
@@ -57,7 +65,7 @@ def main(count: int, *places: int) -> None:
     """Run the kernel on these elements: what a test starts as a process of its own."""
     import ctypes
 
-    from cauce.backends.llvm.engine import Library, compile_text
+    from cauce.backends.llvm.runtime.engine import Library, compile_text
     from cauce.backends.llvm.target import Target
 
     target = Target.host()

@@ -10,9 +10,10 @@ from hypothesis import given, settings
 
 import cauce
 from cauce import models
-from cauce.backends.llvm import artifact, batches
-from cauce.backends.llvm.build import build
-from cauce.backends.llvm.plan import Plan
+from cauce.backends.llvm import abi as artifact
+from cauce.backends.llvm.codegen.plan import Plan
+from cauce.backends.llvm.driver import build
+from cauce.backends.llvm.lowering import batches
 from cauce.backends.llvm.target import Target
 from cauce.frontends.network import Network
 from cauce.ir import Graph

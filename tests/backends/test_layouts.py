@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 
 from cauce.backends.executable import Executable
-from cauce.backends.llvm.artifact import Batch
-from cauce.backends.llvm.memory import GUARD
-from cauce.backends.llvm.program import LlvmProgram
+from cauce.backends.llvm.abi import Batch
+from cauce.backends.llvm.runtime.memory import GUARD
+from cauce.backends.llvm.runtime.program import LlvmProgram
 from cauce.ir import Array, Builder, DType, Graph, Op, Role, TensorType, Value, evaluate, symbol
 from cauce.ir.dims import sizes
 from cauce.ir.ops import adaptive_pool, conv, linear, pool, reduce, shape

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import cauce
-from cauce.backends.llvm.pool import Pool, thread_count
+from cauce.backends.llvm.runtime.threads import Pool, thread_count
 from cauce.ir import Array
 from cauce.ir.errors import AttributeMistake, UnsupportedOp
 
@@ -168,7 +168,7 @@ def test_the_interpreter_may_exit_during_a_call() -> None:
 def test_an_idle_pool_uses_no_processor_time() -> None:
     done = run(
         "import time\n"
-        "from cauce.backends.llvm.pool import shared_pool\n"
+        "from cauce.backends.llvm.runtime.threads import shared_pool\n"
         "time.sleep(0.3)\n"
         "before = time.process_time()\n"
         "time.sleep(1)\n"

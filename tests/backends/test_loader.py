@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 
 import cauce
-from cauce.backends.llvm import loader
-from cauce.backends.llvm.elf import Image, LoadError
-from cauce.backends.llvm.emitter import Function, Module, V, i64
-from cauce.backends.llvm.engine import Library, compile_text
-from cauce.backends.llvm.loader import LoadedObject
+from cauce.backends.llvm.codegen.builder import Function, Module, V, i64
+from cauce.backends.llvm.runtime import loader
+from cauce.backends.llvm.runtime.elf import Image, LoadError
+from cauce.backends.llvm.runtime.engine import Library, compile_text
+from cauce.backends.llvm.runtime.loader import LoadedObject
 from cauce.backends.llvm.target import Target
 from cauce.ir import Array
 
@@ -148,7 +148,7 @@ def test_a_network(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
             used.append(kind(code, target))
             return used[-1]
 
-        monkeypatch.setattr("cauce.backends.llvm.program.load", load)
+        monkeypatch.setattr("cauce.backends.llvm.runtime.program.load", load)
         results.append(np.asarray(cauce.compile(model, backend="llvm")(image)))
     assert [type(library) for library in used] == [LoadedObject, Library]
     assert results[0].tobytes() == results[1].tobytes()
@@ -205,7 +205,7 @@ def last():
     function(x, 1)
     print(x[0])
 atexit.register(last)  # what was registered first is called last
-from cauce.backends.llvm.loader import LoadedObject
+from cauce.backends.llvm.runtime.loader import LoadedObject
 loaded = LoadedObject(pathlib.Path(sys.argv[1]).read_bytes())
 function = loaded.function("tick", ctypes.c_void_p, ctypes.c_int64)
 """

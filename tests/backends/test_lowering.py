@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, given, settings
 
 from cauce import models
-from cauce.backends.llvm.lowering import lower
+from cauce.backends.llvm.lowering.lower import lower
 from cauce.backends.llvm.target import Target
 from cauce.backends.split import split
 from cauce.frontends.network import Network

@@ -15,11 +15,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cauce.backends.executable import Executable
-from cauce.backends.llvm.code import Access, NodeCode
-from cauce.backends.llvm.emitter import Module
-from cauce.backends.llvm.emitters import EMITTERS
-from cauce.backends.llvm.engine import Library, compile_text
-from cauce.backends.llvm.program import LlvmProgram
+from cauce.backends.llvm.codegen.builder import Module
+from cauce.backends.llvm.codegen.code import Access, NodeCode
+from cauce.backends.llvm.codegen.kernels import EMITTERS
+from cauce.backends.llvm.runtime.engine import Library, compile_text
+from cauce.backends.llvm.runtime.program import LlvmProgram
 from cauce.backends.llvm.target import Target
 from cauce.ir import Array, Builder, DType, Graph, Node, TensorType
 from cauce.ir.dims import substitute, symbol

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cauce.backends.executable import Executable
-from cauce.backends.llvm.program import LlvmProgram
+from cauce.backends.llvm.runtime.program import LlvmProgram
 from cauce.ir import Builder, DType, Graph, Op, Role, TensorType, Value, evaluate
 from cauce.ir.ops.elementwise import Add
 from cauce.ir.ops.reduce import Max, Sum

@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 
 import cauce
 from cauce.backends.executable import Executable
-from cauce.backends.llvm.homes import find_homes
-from cauce.backends.llvm.lowering import lower
-from cauce.backends.llvm.program import LlvmProgram
+from cauce.backends.llvm.lowering.buffers import find_homes
+from cauce.backends.llvm.lowering.lower import lower
+from cauce.backends.llvm.runtime.program import LlvmProgram
 from cauce.backends.llvm.target import Target
 from cauce.ir import Array, Builder, DType, Graph, Op, Role, TensorType, Value, symbol
 from cauce.ir.errors import AttributeMistake

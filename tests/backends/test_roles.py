@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from cauce.backends.executable import Executable
-from cauce.backends.llvm.program import LlvmProgram
+from cauce.backends.llvm.runtime.program import LlvmProgram
 from cauce.ir import parse
 from cauce.ir.pass_manager import run_passes
 from cauce.passes.optimizers import SGD

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from cauce.backends.executable import Executable
-from cauce.backends.llvm.program import LlvmProgram
+from cauce.backends.llvm.runtime.program import LlvmProgram
 from cauce.backends.llvm.target import Target
 from cauce.backends.numpy import NumpyProgram
 from cauce.backends.onnx import export

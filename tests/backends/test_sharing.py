@@ -8,8 +8,8 @@ from __future__ import annotations
 import pytest
 
 from cauce import models
-from cauce.backends.llvm.build import build
-from cauce.backends.llvm.kernels import anchor
+from cauce.backends.llvm.driver import build
+from cauce.backends.llvm.lowering.kernels import anchor
 from cauce.backends.llvm.target import Target
 from cauce.frontends.network import Network
 from cauce.ir.ops.conv import Conv2d

@@ -7,7 +7,7 @@ import pytest
 
 import cauce
 from cauce.backends.executable import Executable
-from cauce.backends.llvm.program import LlvmProgram
+from cauce.backends.llvm.runtime.program import LlvmProgram
 from cauce.ir import Array, Builder, DType, Graph, Op, TensorType
 from cauce.ir.ops.activation import Clip, LeakyRelu, Relu
 from cauce.ir.ops.elementwise import (

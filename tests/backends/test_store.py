@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from cauce.backends.llvm.store import Store, default_folder, default_store
+from cauce.backends.llvm.runtime.cache import Store, default_folder, default_store
 
 posix = pytest.mark.skipif(os.name != "posix", reason="owners and modes are those of POSIX")
 

@@ -14,9 +14,9 @@ import pytest
 
 import cauce
 from cauce import nn
-from cauce.backends.llvm.build import build
-from cauce.backends.llvm.engine import assembly
-from cauce.backends.llvm.kernels import anchor
+from cauce.backends.llvm.driver import build
+from cauce.backends.llvm.lowering.kernels import anchor
+from cauce.backends.llvm.runtime.engine import assembly
 from cauce.backends.llvm.target import Target
 from cauce.ir import Array, Graph
 from cauce.ir.errors import AttributeMistake

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 import cauce
 from cauce.backends.executable import Executable
-from cauce.backends.llvm.code import STORED
-from cauce.backends.llvm.program import LlvmProgram
+from cauce.backends.llvm.codegen.code import STORED
+from cauce.backends.llvm.runtime.program import LlvmProgram
 from cauce.backends.llvm.target import Target
 from cauce.ir import Array, Builder, DType, Graph, Op, TensorType, Value, symbol
 from cauce.ir.errors import AttributeMistake

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 
 import cauce
 from cauce.backends.executable import Executable
-from cauce.backends.llvm import turns
-from cauce.backends.llvm.build import build
-from cauce.backends.llvm.code import Access
-from cauce.backends.llvm.program import LlvmProgram
+from cauce.backends.llvm.codegen.code import Access
+from cauce.backends.llvm.codegen.kernels import transpose as turns
+from cauce.backends.llvm.codegen.kernels.transpose import find_turn
+from cauce.backends.llvm.driver import build
+from cauce.backends.llvm.runtime.program import LlvmProgram
 from cauce.backends.llvm.target import Target
-from cauce.backends.llvm.turns import find_turn
 from cauce.ir import Builder, DType, Graph, TensorType, symbol
 from cauce.ir.errors import AttributeMistake
 from cauce.ir.ops.shape import Transpose

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from cauce.backends.llvm.lowering import lower
+from cauce.backends.llvm.lowering.lower import lower
+from cauce.backends.llvm.lowering.verify import check_layouts
 from cauce.backends.llvm.target import Target
-from cauce.backends.llvm.verify import check_layouts
 from cauce.ir import Graph, Value, parse
 from cauce.ir.errors import VerifyError
 from cauce.ir.layout import CHANNELS_LAST, Layout

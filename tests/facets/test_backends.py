@@ -13,7 +13,7 @@ from hypothesis import given, settings
 
 from cauce.backends.contract import Program
 from cauce.backends.executable import Executable
-from cauce.backends.llvm.program import LlvmProgram
+from cauce.backends.llvm.runtime.program import LlvmProgram
 from cauce.backends.numpy import NumpyProgram
 from cauce.ir import DType, Graph, Op
 from cauce.ir.errors import UnsupportedOp

@@ -14,7 +14,7 @@ from onnx.reference import ReferenceEvaluator
 
 from cauce.backends.contract import Program
 from cauce.backends.executable import Executable
-from cauce.backends.llvm.program import LlvmProgram
+from cauce.backends.llvm.runtime.program import LlvmProgram
 from cauce.backends.numpy import NumpyProgram
 from cauce.ir import Array, Builder, Graph, Op, TensorType, Value, evaluate
 from cauce.ir.errors import AttributeMistake, ShapeError, TypeMismatch

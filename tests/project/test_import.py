@@ -80,7 +80,7 @@ def test_code_from_the_cache_runs_without_what_made_it(tmp_path: Path) -> None:
     script = f"{WARM}\nimport json; print(json.dumps(list(sys.modules)))"
     environment = {"CAUCE_CACHE_DIR": str(tmp_path / "cache"), "CAUCE_CACHE": "1"}
     cold, warm = (set(run(script, str(file), **environment)) for _ in range(2))
-    assert {"llvmlite.binding", "cauce.backends.llvm.build", "cauce.passes.pipelines"} <= cold
+    assert {"llvmlite.binding", "cauce.backends.llvm.driver", "cauce.passes.pipelines"} <= cold
     assert not HEAVY & {name.partition(".")[0] for name in warm}
     assert not {name for name in warm if name.startswith("cauce.passes")}
     runs = [

@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cauce.backends.llvm import kernels
-from cauce.backends.llvm.code import EMITTERS, NodeCode, Stage
-from cauce.backends.llvm.emitter import V
-from cauce.backends.llvm.memory import GUARD
+from cauce.backends.llvm.codegen.builder import V
+from cauce.backends.llvm.codegen.code import EMITTERS, NodeCode, Stage
+from cauce.backends.llvm.codegen.kernels import kernel as kernels
+from cauce.backends.llvm.runtime.memory import GUARD
 from cauce.backends.numpy import KERNELS
 from cauce.ir import Graph, Node, Value
 from cauce.ir.ops.activation import Relu, Tanh

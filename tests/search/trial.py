@@ -13,11 +13,11 @@ import numpy as np
 
 from cauce.backends.contract import Program, Request
 from cauce.backends.executable import Executable
-from cauce.backends.llvm import artifact as llvm_artifact
-from cauce.backends.llvm import engine
-from cauce.backends.llvm.build import compile_graph
-from cauce.backends.llvm.memory import GUARD
-from cauce.backends.llvm.program import LlvmProgram
+from cauce.backends.llvm import abi as llvm_artifact
+from cauce.backends.llvm.driver import compile_graph
+from cauce.backends.llvm.runtime import engine
+from cauce.backends.llvm.runtime.memory import GUARD
+from cauce.backends.llvm.runtime.program import LlvmProgram
 from cauce.backends.llvm.target import Target
 from cauce.backends.numpy import NumpyProgram
 from cauce.ir import Array, DType, Graph, Op, verify

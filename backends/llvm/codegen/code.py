@@ -1,0 +1,284 @@
+"""From nodes to functions: what a kernel emitter works with.
+
+A node becomes one or more *launches*. A launch is a function
+``void k(ptr table, ptr dims, i64 first, i64 last)`` that does the tasks ``first .. last - 1`` of a
+number of tasks that depends on shapes alone, never on how many threads share them. ``table`` holds
+the base pointers of the launch's own buffers, ``dims`` the sizes of the symbols: code knows neither
+addresses nor buffer numbers, so equal layers share one function.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
+
+from ....ir import Dim, DimExpr, DType, Node, Op, TensorType, Value
+from ....ir.dims import FloorDiv, Symbol
+from ....ir.layout import Layout, Order
+from ..target import Target
+from .builder import Function, V, i64
+
+# How LLVM calls the element types in memory and in registers. Half precision is not among them:
+# without hardware for it LLVM calls conversion functions that no library here provides.
+STORED = {
+    DType.BOOL: "i8",
+    DType.I8: "i8",
+    DType.U8: "i8",
+    DType.I16: "i16",
+    DType.U16: "i16",
+    DType.I32: "i32",
+    DType.U32: "i32",
+    DType.I64: "i64",
+    DType.U64: "i64",
+    DType.F32: "float",
+    DType.F64: "double",
+}
+COMPUTED = {**STORED, DType.BOOL: "i1"}
+
+Shape = tuple[Dim, ...]
+
+
+_PARAMETERS = (("ptr", "table"), ("ptr", "dims"), ("i64", "first"), ("i64", "last"))
+
+
+@dataclass(frozen=True)
+class Launch:
+    """One function, how many tasks it has, and the buffers it works on.
+
+    Attributes:
+        check: the number of the check that it belongs to; 0 where it is a node's own.
+    """
+
+    function: Function
+    tasks: Dim
+    slots: tuple[int, ...]
+    check: int = 0
+
+
+@dataclass(frozen=True)
+class Scratch:
+    """A buffer that lives for one node."""
+
+    slot: int
+    nbytes: Dim
+
+
+class Stage:
+    """A function being written: its builder, its buffers and its dimensions."""
+
+    def __init__(
+        self,
+        target: Target,
+        symbols: Sequence[str],
+        name: str = "kernel",
+        parameters: Sequence[tuple[str, str]] = _PARAMETERS,
+        result: str = "void",
+    ) -> None:
+        self.f = Function(name, parameters, result)
+        self.target = target
+        self._symbols = list(symbols)
+        self._dims: dict[Dim, V] = {}
+        self._pointers: dict[int, V] = {}
+        table, dims, self.first, self.last = self.f.parameters
+        self._table, self._dim_table = table, dims
+
+    def pointer(self, slot: int) -> V:
+        """The base pointer of a buffer; ask for it outside of loops."""
+        if slot not in self._pointers:
+            place = self.f.at(self._table, len(self._pointers), 8)
+            self._pointers[slot] = self.f.load(place, "ptr", 8)
+        return self._pointers[slot]
+
+    @property
+    def slots(self) -> tuple[int, ...]:
+        """The buffers asked for, in the order of the function's table."""
+        return tuple(self._pointers)
+
+    def base(self, access: Access) -> V:
+        """The address of the first element of an array; ask for it outside of loops."""
+        pointer = self.pointer(access.slot)
+        return self.f.at(pointer, self.dim(access.start), access.dtype.itemsize)
+
+    def dim(self, dim: Dim) -> V:
+        """A dimension as a value; ask for it outside of loops."""
+        if isinstance(dim, int):
+            return i64(dim)
+        if dim not in self._dims:
+            self._dims[dim] = self._expression(dim)
+        return self._dims[dim]
+
+    def _expression(self, dim: DimExpr) -> V:
+        total = i64(0)
+        for monomial, coefficient in dim.terms:
+            term = i64(coefficient)
+            for atom in monomial:
+                term = self.f.mul(term, self._atom(atom))
+            total = self.f.add(total, term)
+        return total
+
+    def _atom(self, atom: Symbol | FloorDiv) -> V:
+        if isinstance(atom, FloorDiv):
+            # Sizes are not negative, so division towards zero is floor division.
+            return self.f.op("sdiv", self.dim(atom.numerator), self.dim(atom.denominator))
+        place = self._symbols.index(atom.name)
+        return self.f.load(self.f.at(self._dim_table, place, 8), "i64", 8)
+
+    @contextmanager
+    def tasks(self) -> Iterator[V]:
+        """The loop over the tasks of this call; gives the number of the task."""
+        with self.f.loop(self.last, self.first) as loop:
+            yield loop.index
+
+
+def nbytes(type_: TensorType) -> Dim:
+    """The bytes of the buffer of an array, with what its layout adds."""
+    layout = type_.layout or Layout.rows(type_.rank)
+    return layout.size(type_.shape) * type_.dtype.itemsize
+
+
+@dataclass(frozen=True)
+class Access:
+    """An array over a space: its buffer, element type, strides in elements, and first element.
+
+    Where the innermost axis lies in blocks, the strides hold within a block, and ``apart`` is the
+    distance from block to block.
+    """
+
+    slot: int
+    dtype: DType
+    strides: tuple[Dim, ...]
+    start: Dim = 0
+    block: int = 0
+    apart: Dim = 0
+
+    @staticmethod
+    def of(slot: int, type_: TensorType) -> Access:
+        """An array of this type over its own shape, lying as its layout says."""
+        layout, shape = type_.layout or Layout.rows(type_.rank), type_.shape
+        steps, start = layout.strides(shape), layout.start(shape)
+        apart = layout.apart(shape) if layout.block else 0
+        return Access(slot, type_.dtype, steps, start, layout.block, apart)
+
+    def over(self, shape: Shape, space: Shape) -> Access:
+        """The array, of ``shape``, over a space that it broadcasts to."""
+        lead = len(space) - len(shape)
+        steps = tuple(
+            0 if size == 1 and wide != 1 else step
+            for size, wide, step in zip(shape, space[lead:], self.strides)
+        )
+        return replace(self, strides=(0,) * lead + steps)
+
+
+# Makes a vector of elements of the operands at the same places.
+Compute = Callable[[Stage, int, Sequence[V]], V]
+
+# Makes of a vector of results and the operands at the same places what is stored.
+Finish = Callable[[Stage, int, V, Sequence[V]], V]
+
+
+@dataclass(frozen=True)
+class Prologue:
+    """What makes each element of the operand of a node as it is read, on registers.
+
+    Attributes:
+        operands: arrays, over the space of the operand.
+        order: the axes of that space, outermost first, as the elements lie in memory.
+        apply: the arithmetic; None where the operand is read as it is.
+    """
+
+    operands: tuple[Access, ...]
+    order: Order
+    apply: Compute | None = None
+
+
+@dataclass(frozen=True)
+class Epilogue:
+    """What becomes of each result of a node before it is stored, on registers.
+
+    Attributes:
+        operands: further arrays, over the space of the result.
+        apply: the arithmetic.
+    """
+
+    operands: tuple[Access, ...]
+    apply: Finish
+
+
+@dataclass
+class NodeCode:
+    """What an emitter gets: the node, its arrays, and where to put its launches.
+
+    Attributes:
+        node: what to compute.
+        accesses: how every value lies in memory.
+        target: the processor.
+        symbols: the names of the dimensions in ``dims``, in order.
+        new_slot: gives the number of a further buffer.
+        prologue: what is done as the operand is read.
+        epilogue: what is done before the result is stored.
+    """
+
+    node: Node
+    accesses: Mapping[Value, Access]
+    target: Target
+    symbols: Sequence[str]
+    new_slot: Callable[[], int]
+    prologue: Prologue | None = None
+    epilogue: Epilogue | None = None
+    launches: list[Launch] = field(default_factory=list)
+    scratches: list[Scratch] = field(default_factory=list)
+
+    @property
+    def operand_types(self) -> list[TensorType]:
+        """The types of the operands."""
+        return [value.type for value in self.node.operands]
+
+    @property
+    def result_types(self) -> list[TensorType]:
+        """The types of the results."""
+        return [value.type for value in self.node.results]
+
+    def operand_access(self, place: int) -> Access:
+        """An operand over its own shape."""
+        return self.accesses[self.node.operands[place]]
+
+    def result_access(self, place: int = 0) -> Access:
+        """A result over its own shape."""
+        return self.accesses[self.node.results[place]]
+
+    def result_order(self, place: int = 0) -> Order:
+        """The order of the axes of a result in memory."""
+        type_ = self.node.results[place].type
+        return (type_.layout or Layout.rows(type_.rank)).order
+
+    def scratch(self, nbytes: Dim) -> int:
+        """A buffer of this node's own."""
+        slot = self.new_slot()
+        self.scratches.append(Scratch(slot, nbytes))
+        return slot
+
+    @contextmanager
+    def stage(self, tasks: Dim) -> Iterator[Stage]:
+        """Write one launch with that many tasks; launches run one after the other."""
+        stage = Stage(self.target, self.symbols)
+        yield stage
+        stage.f.ret()
+        self.launches.append(Launch(stage.f, tasks, stage.slots))
+
+
+Emitter = Callable[[NodeCode], None]
+EmitterT = TypeVar("EmitterT", bound=Emitter)
+EMITTERS: dict[type[Op], Emitter] = {}
+
+
+def emits(*classes: type[Op]) -> Callable[[EmitterT], EmitterT]:
+    """Decorator: the function writes the code of ops of these classes."""
+
+    def add(function: EmitterT) -> EmitterT:
+        for cls in classes:
+            EMITTERS[cls] = function
+        return function
+
+    return add

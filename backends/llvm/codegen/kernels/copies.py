@@ -1,0 +1,342 @@
+"""Data movement: transposes, slices, borders, concatenation, rows chosen by index."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from .....ir import DType, TensorType
+from .....ir.dims import product
+from .....ir.layout import CHANNELS_LAST, Order
+from .....ir.ops import shape
+from .....ir.ops.constant import Constant, DimSize
+from .....ir.ops.reduce import normalize_axes
+from .....ir.ops.reorder import Reorder
+from ..builder import V, i64
+from ..code import Access, NodeCode, Shape, Stage, emits
+from ..iteration import row_major
+from ..math.elements import scalar_constant
+from .elementwise import load, store, write_map
+from .transpose import write_copy
+
+
+def row_operand(code: NodeCode, place: int) -> int:
+    """The buffer of an operand in row order: its own, or that of a copy written first."""
+    type_, own = code.operand_types[place], code.operand_access(place)
+    rows = row_major(type_.shape)
+    same = all(size == 1 or step == row for size, step, row in zip(type_.shape, own.strides, rows))
+    if same and own.start == 0:
+        return own.slot
+    slot = code.scratch(type_.nbytes)
+    write_copy(code, type_.shape, own, Access(slot, type_.dtype, rows))
+    return slot
+
+
+def write_fill(
+    code: NodeCode, space: Shape, result: Access, value: float, order: Order | None = None
+) -> None:
+    """Write one launch that fills an array with a number."""
+    write_map(
+        code,
+        space,
+        [],
+        result,
+        lambda stage, lanes, values: scalar_constant(value, result.dtype, lanes),
+        order,
+    )
+
+
+def write_frame(code: NodeCode, type_: TensorType, slot: int) -> None:
+    """Write one launch that sets the zeros around an image: one task is one row of memory."""
+    layout, shape_ = type_.layout, type_.shape
+    assert layout is not None
+    top, bottom, left, right = layout.halo
+    extents = layout.extents(shape_)
+    # Rows of memory run over columns, and over channels where those are innermost.
+    channels_last = layout.order == CHANNELS_LAST
+    wide = extents[1] if channels_last else 1
+    outer = extents[0] if channels_last else extents[0] * shape_[1]
+    rows, columns = extents[2], extents[3]
+    zero = scalar_constant(0, type_.dtype)
+    item, lanes = type_.dtype.itemsize, code.target.lanes(type_.dtype.itemsize)
+    with code.stage(outer * rows) as stage:
+        f = stage.f
+        pointer, height = stage.pointer(slot), stage.dim(rows)
+        length = stage.dim(columns * wide)
+        low, high = stage.dim(left * wide), stage.dim((columns - right) * wide)
+        last = stage.dim(rows - bottom)
+        with stage.tasks() as task:
+            row = f.op("urem", task, height)
+            inside = f.op(
+                "and", f.compare("icmp sge", row, i64(top)), f.compare("icmp slt", row, last)
+            )
+            base = f.at(pointer, f.mul(task, length), item)
+            # A row above or below is all frame: its left part then reaches to the end.
+            first = f.select(inside, low, length)
+            second = f.select(inside, high, length)
+            for start, end in ((i64(0), first), (second, length)):
+                even = f.op("and", f.op("sub", end, start), V(str(-lanes), "i64"))
+                middle = f.add(start, even)
+                with f.loop(middle, start, lanes) as loop:
+                    f.store(f.broadcast(zero, lanes), f.at(base, loop.index, item), item)
+                with f.loop(end, middle) as loop:
+                    f.store(zero, f.at(base, loop.index, item), item)
+
+
+@emits(shape.Reshape, shape.Flatten)
+def reshape(code: NodeCode) -> None:
+    """Nothing to do: the result is the operand's buffer, or a copy where it must be its own."""
+    (x,), (y,) = code.operand_types, code.result_types
+    result = code.result_access()
+    if code.operand_access(0).slot != result.slot:
+        run = Access(row_operand(code, 0), x.dtype, (1,))
+        write_copy(code, (x.size,), run, Access(result.slot, y.dtype, (1,)))
+
+
+@emits(Reorder)
+def reorder(code: NodeCode) -> None:
+    """The same elements, at other places."""
+    (x,) = code.operand_types
+    source, result = code.operand_access(0), code.result_access()
+    order = code.result_order()
+    if not result.block:
+        write_copy(code, x.shape, source, result, order)
+        return
+    # The blocked axis becomes two, the block, in front, and the place within it; the last block
+    # may not be full.
+    axis = order[-1]
+    size = x.shape[axis]
+    assert isinstance(size, int)
+    full, rest = divmod(size, result.block)
+    step = source.strides[axis]
+    for count, width, first in ((full, result.block, 0), (1, rest, full)):
+        if count and width:
+            space = list(x.shape)
+            space[axis] = width
+            write_copy(
+                code,
+                (count, *space),
+                replace(
+                    source,
+                    strides=(step * result.block, *source.strides),
+                    start=source.start + step * (first * result.block),
+                ),
+                replace(
+                    result,
+                    strides=(result.apart, *result.strides),
+                    start=result.start + result.apart * first,
+                ),
+                (0, *(axis + 1 for axis in order)),
+            )
+
+
+@emits(shape.Transpose)
+def transpose(code: NodeCode) -> None:
+    """Nothing to do: the result is the operand's buffer, read with permuted strides, or a copy.
+
+    A copy it is where it must be its own: where ``prepare`` makes it for ``main``.
+    """
+    op = code.node.op
+    assert isinstance(op, shape.Transpose)
+    (y,) = code.result_types
+    source, result = code.operand_access(0), code.result_access()
+    if source.slot != result.slot:
+        turned = replace(source, strides=tuple(source.strides[axis] for axis in op.perm))
+        write_copy(code, y.shape, turned, result, code.result_order())
+
+
+@emits(shape.Expand)
+def expand(code: NodeCode) -> None:
+    """Read with strides of zero."""
+    (x,), (y,) = code.operand_types, code.result_types
+    wide = code.operand_access(0).over(x.shape, y.shape)
+    write_copy(code, y.shape, wide, code.result_access(), code.result_order())
+
+
+def _sliced(op: shape.Slice, whole: Access) -> Access:
+    """A slice of an array."""
+    steps = list(whole.strides)
+    start = whole.start
+    for axis, first, _, step in op.bounds(len(steps)):
+        start = start + first * steps[axis]
+        steps[axis] = steps[axis] * step
+    return replace(whole, strides=tuple(steps), start=start)
+
+
+@emits(shape.Slice)
+def slice_(code: NodeCode) -> None:
+    """Read from the first element on, with longer strides."""
+    op = code.node.op
+    assert isinstance(op, shape.Slice)
+    part = _sliced(op, code.operand_access(0))
+    space = code.result_types[0].shape
+    write_copy(code, space, part, code.result_access(), code.result_order())
+
+
+@emits(shape.Flip)
+def flip(code: NodeCode) -> None:
+    """Read from the last element on, with strides that go back."""
+    op = code.node.op
+    assert isinstance(op, shape.Flip)
+    (x,), whole = code.operand_types, code.operand_access(0)
+    start, steps = whole.start, list(whole.strides)
+    for axis in normalize_axes(op.axes, x.rank, op.name):
+        start = start + (x.shape[axis] - 1) * steps[axis]
+        steps[axis] = -1 * steps[axis]
+    turned = replace(whole, strides=tuple(steps), start=start)
+    write_copy(code, x.shape, turned, code.result_access(), code.result_order())
+
+
+@emits(shape.SliceBackward)
+def slice_backward(code: NodeCode) -> None:
+    """Zeros, then the slice written into them."""
+    op = code.node.op
+    assert isinstance(op, shape.SliceBackward)
+    (dy,), (dx,) = code.operand_types, code.result_types
+    write_fill(code, dx.shape, code.result_access(), 0, code.result_order())
+    part = _sliced(op.slice(), code.result_access())
+    write_copy(code, dy.shape, code.operand_access(0), part, code.result_order())
+
+
+@emits(shape.Pad)
+def pad(code: NodeCode) -> None:
+    """The border value everywhere, then the operand within."""
+    op = code.node.op
+    assert isinstance(op, shape.Pad)
+    (x,), (y,) = code.operand_types, code.result_types
+    whole = code.result_access()
+    start = whole.start
+    for (before, _), step in zip(op.pads, whole.strides):
+        start = start + before * step
+    write_fill(code, y.shape, whole, op.value, code.result_order())
+    inside = replace(whole, start=start)
+    write_copy(code, x.shape, code.operand_access(0), inside, code.result_order())
+
+
+@emits(shape.Concat)
+def concat(code: NodeCode) -> None:
+    """Each operand copied to its place, unless it was written there."""
+    op = code.node.op
+    assert isinstance(op, shape.Concat)
+    whole = code.result_access()
+    axis = op.axis % len(whole.strides)
+    start = whole.start
+    for place, x in enumerate(code.operand_types):
+        part, own = replace(whole, start=start), code.operand_access(place)
+        # What was written there lies there already; a part that is joined twice, or in one whole
+        # that lies within another, may have another place in the same buffer.
+        if own != part:
+            write_copy(code, x.shape, own, part, code.result_order())
+        start = start + x.shape[axis] * whole.strides[axis]
+
+
+@emits(Constant)
+def constant(code: NodeCode) -> None:
+    """Nothing to do: the array is in its buffer from the start."""
+
+
+@emits(DimSize)
+def dim_size(code: NodeCode) -> None:
+    """A dimension as a number."""
+    op = code.node.op
+    assert isinstance(op, DimSize)
+    with code.stage(1) as stage:
+        pointer, size = stage.base(code.result_access()), stage.dim(op.size)
+        with stage.tasks():
+            stage.f.store(size, pointer, 8)
+
+
+def index_of(stage: Stage, dtype: DType, pointer: V, place: V) -> V:
+    """An index of any integer dtype, as i64."""
+    from ..math.elements import convert
+
+    at = stage.f.at(pointer, place, dtype.itemsize)
+    return convert(stage.f, load(stage, dtype, at, 1), dtype, DType.I64, 1)
+
+
+def index_below(stage: Stage, size: V, dtype: DType, pointer: V, place: V) -> V:
+    """An index as i64, which was checked before (``index_checks.py``).
+
+    A caller may still alter its array meanwhile, from another thread: what is out of range then
+    becomes the last index, and no address leaves the array.
+    """
+    last = stage.f.op("sub", size, i64(1))
+    return stage.f.intrinsic("umin", index_of(stage, dtype, pointer, place), last)
+
+
+def _rows(x_shape: Shape, indices: Shape, axis: int) -> tuple[Shape, Shape]:
+    return x_shape[:axis], x_shape[axis + 1 :]
+
+
+@emits(shape.Gather)
+def gather(code: NodeCode) -> None:
+    """Rows copied one by one."""
+    op = code.node.op
+    assert isinstance(op, shape.Gather)
+    x, indices = code.operand_types
+    axis = op.axis % x.rank
+    before, after = _rows(x.shape, indices.shape, axis)
+    rows, length, count = product(before), x.shape[axis], product(after)
+    slots = row_operand(code, 0), row_operand(code, 1)
+    with code.stage(rows * indices.size) as stage:
+        f = stage.f
+        source, chosen = stage.pointer(slots[0]), stage.pointer(slots[1])
+        target = stage.base(code.result_access())
+        many, size, width = stage.dim(indices.size), stage.dim(length), stage.dim(count)
+        with stage.tasks() as task:
+            row, place = f.op("udiv", task, many), f.op("urem", task, many)
+            index = index_below(stage, size, indices.dtype, chosen, place)
+            start = f.mul(f.add(f.mul(row, size), index), width)
+            item = x.dtype.itemsize
+            with f.loop(width) as loop:
+                value = load(stage, x.dtype, f.at(source, f.add(start, loop.index), item), 1)
+                at = f.at(target, f.add(f.mul(task, width), loop.index), item)
+                store(stage, x.dtype, value, at, 1)
+
+
+@emits(shape.GatherBackward)
+def gather_backward(code: NodeCode) -> None:
+    """Every row added at its index, in order; columns are shared among the tasks."""
+    op = code.node.op
+    assert isinstance(op, shape.GatherBackward)
+    indices = code.operand_types[1]
+    (dx,) = code.result_types
+    axis = op.axis % dx.rank
+    rows, count = product(dx.shape[:axis]), product(dx.shape[axis + 1 :])
+    slots = row_operand(code, 0), row_operand(code, 1)
+    write_fill(code, dx.shape, code.result_access(), 0)
+    with code.stage(rows * count) as stage:
+        f = stage.f
+        source, chosen = stage.pointer(slots[0]), stage.pointer(slots[1])
+        target = stage.base(code.result_access())
+        many, size, width = stage.dim(indices.size), stage.dim(op.size), stage.dim(count)
+        item = dx.dtype.itemsize
+        with stage.tasks() as task:
+            row, column = f.op("udiv", task, width), f.op("urem", task, width)
+            with f.loop(many) as loop:
+                index = index_below(stage, size, indices.dtype, chosen, loop.index)
+                there = f.add(f.mul(f.add(f.mul(row, size), index), width), column)
+                here = f.add(f.mul(f.add(f.mul(row, many), loop.index), width), column)
+                at = f.at(target, there, item)
+                old = load(stage, dx.dtype, at, 1)
+                new = load(stage, dx.dtype, f.at(source, here, item), 1)
+                total = f.op("fadd" if dx.dtype.is_float else "add", old, new)
+                store(stage, dx.dtype, total, at, 1)
+
+
+@emits(shape.OneHot)
+def one_hot(code: NodeCode) -> None:
+    """1 where the index is the place."""
+    op = code.node.op
+    assert isinstance(op, shape.OneHot)
+    (indices,) = code.operand_types
+    slot = row_operand(code, 0)
+    with code.stage(indices.size) as stage:
+        f = stage.f
+        chosen, target = stage.pointer(slot), stage.base(code.result_access())
+        with stage.tasks() as task:
+            index = index_of(stage, indices.dtype, chosen, task)
+            with f.loop(op.depth) as loop:
+                hit = f.compare("icmp eq", index, loop.index)
+                value = f.select(hit, scalar_constant(1, op.dtype), scalar_constant(0, op.dtype))
+                at = f.at(target, f.add(f.mul(task, op.depth), loop.index), op.dtype.itemsize)
+                store(stage, op.dtype, value, at, 1)

@@ -1,0 +1,218 @@
+"""Elementwise kernels: any chain of elementwise ops, with broadcasting of any depth."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from .....ir import DType, Node, TensorType, Value
+from .....ir.dims import ceil_div, divide_exactly, product
+from .....ir.layout import Layout, Order
+from .....ir.ops import activation, elementwise
+from .....ir.ops.constant import Constant
+from .....ir.ops.fused import Fused
+from ..builder import V, vector
+from ..code import COMPUTED, STORED, Access, Compute, NodeCode, Shape, Stage, emits
+from ..iteration import collapse, offset, unravel
+from ..math.elements import element, scalar_constant
+
+# Elements of one task where the whole space is a single run.
+CHUNK = 16384
+
+
+def load(stage: Stage, dtype: DType, pointer: V, lanes: int) -> V:
+    """Read ``lanes`` elements in the form that arithmetic takes."""
+    size = dtype.itemsize
+    value = stage.f.load(pointer, vector(STORED[dtype], lanes), size)
+    if dtype is DType.BOOL:
+        return stage.f.cast("trunc", value, vector("i1", lanes))
+    return value
+
+
+def store(stage: Stage, dtype: DType, value: V, pointer: V, lanes: int) -> None:
+    """Write ``lanes`` elements."""
+    if dtype is DType.BOOL:
+        value = stage.f.cast("zext", value, vector("i8", lanes))
+    stage.f.store(value, pointer, dtype.itemsize)
+
+
+def load_apart(stage: Stage, dtype: DType, pointer: V, lanes: int, step: V) -> V:
+    """Read ``lanes`` elements that lie ``step`` elements apart; one for all where that is 0."""
+    f = stage.f
+    if lanes == 1 or step.text == "1":
+        return load(stage, dtype, pointer, lanes)
+    if step.text == "0":
+        return f.broadcast(load(stage, dtype, pointer, 1), lanes)
+    kind = vector(COMPUTED[dtype], lanes)
+    value = V("poison", kind)
+    for lane in range(lanes):
+        one = load(stage, dtype, f.at(pointer, f.mul(step, lane), dtype.itemsize), 1)
+        value = f.value(f"insertelement {value}, {one}, i64 {lane}", kind)
+    return value
+
+
+def store_apart(stage: Stage, dtype: DType, value: V, pointer: V, lanes: int, step: V) -> None:
+    """Write ``lanes`` elements that lie ``step`` elements apart."""
+    f = stage.f
+    if lanes == 1 or step.text == "1":
+        store(stage, dtype, value, pointer, lanes)
+        return
+    for lane in range(lanes):
+        one = f.value(f"extractelement {value}, i64 {lane}", COMPUTED[dtype])
+        store(stage, dtype, one, f.at(pointer, f.mul(step, lane), dtype.itemsize), 1)
+
+
+def write_map(
+    code: NodeCode,
+    space: Shape,
+    operands: Sequence[Access],
+    result: Access,
+    compute: Compute,
+    order: Order | None = None,
+) -> None:
+    """Write one launch: result[i] = compute(operands[i]) for every i of ``space``.
+
+    ``order`` is the order of the axes in which it runs; that of the space where None.
+    """
+    accesses = [*operands, result]
+    order = Layout.rows(len(space)).order if order is None else order
+    sizes, strides = collapse(
+        tuple(space[axis] for axis in order),
+        [tuple(access.strides[axis] for axis in order) for access in accesses],
+    )
+    widest = max(access.dtype.itemsize for access in accesses)
+    even = all(not own or own[-1] in (0, 1) for own in strides) and strides[-1][-1:] in ((1,), ())
+    lanes = code.target.lanes(widest) if even else 1
+    single = len(sizes) <= 1
+    total = product(sizes)
+    tasks = ceil_div(total, CHUNK) if single else product(sizes[:-1])
+    with code.stage(tasks) as stage:
+        f = stage.f
+        pointers = [stage.base(access) for access in accesses]
+        extents = [stage.dim(size) for size in sizes]
+        steps = [[stage.dim(step) for step in own] for own in strides]
+        with stage.tasks() as task:
+            if single:
+                begin = f.mul(task, CHUNK)
+                end = f.intrinsic("smin", f.add(begin, CHUNK), stage.dim(total))
+                bases = pointers
+            else:
+                begin, end = f.mul(task, 0), extents[-1]
+                outer = unravel(stage, task, extents[:-1])
+                bases = [
+                    f.at(pointer, offset(stage, outer, step[:-1]), access.dtype.itemsize)
+                    for pointer, step, access in zip(pointers, steps, accesses)
+                ]
+            inner = [own[-1] if own else 0 for own in strides]
+            step_of = [step[-1] if step else stage.dim(0) for step in steps]
+            fixed = {
+                place: load(stage, access.dtype, bases[place], 1)
+                for place, access in enumerate(operands)
+                if inner[place] == 0
+            }
+
+            def body(index: V, width: int) -> None:
+                values = []
+                for place, access in enumerate(operands):
+                    if place in fixed:
+                        values.append(f.broadcast(fixed[place], width))
+                        continue
+                    at = f.at(bases[place], f.mul(index, step_of[place]), access.dtype.itemsize)
+                    values.append(load(stage, access.dtype, at, width))
+                value = compute(stage, width, values)
+                at = f.at(bases[-1], f.mul(index, step_of[-1]), result.dtype.itemsize)
+                store(stage, result.dtype, value, at, width)
+
+            # CHUNK holds whole vectors: only the end of the run may leave a rest.
+            whole = divide_exactly(sizes[-1] if sizes else 1, lanes) is not None
+            start = begin
+            if lanes > 1:
+                count = f.op("sub", end, begin)
+                even_end = f.add(begin, f.op("and", count, V(str(-lanes), "i64")))
+                with f.loop(end if whole else even_end, begin, lanes) as loop:
+                    body(loop.index, lanes)
+                start = even_end
+            if lanes == 1 or not whole:
+                with f.loop(end, start) as loop:
+                    body(loop.index, 1)
+
+
+_MAPS = (
+    elementwise.Add,
+    elementwise.Sub,
+    elementwise.Mul,
+    elementwise.Div,
+    elementwise.Pow,
+    elementwise.Maximum,
+    elementwise.Minimum,
+    elementwise.Neg,
+    elementwise.Abs,
+    elementwise.Sign,
+    elementwise.Exp,
+    elementwise.Log,
+    elementwise.Sqrt,
+    elementwise.Equal,
+    elementwise.Less,
+    elementwise.LessEqual,
+    elementwise.Greater,
+    elementwise.GreaterEqual,
+    elementwise.LogicalAnd,
+    elementwise.LogicalOr,
+    elementwise.LogicalNot,
+    elementwise.Where,
+    elementwise.Cast,
+    activation.Relu,
+    activation.LeakyRelu,
+    activation.Clip,
+    activation.Sigmoid,
+    activation.Tanh,
+)
+
+
+@emits(*_MAPS)
+def elementwise_op(code: NodeCode) -> None:
+    """One elementwise op."""
+    node = code.node
+    out = code.result_types[0]
+
+    def compute(stage: Stage, lanes: int, values: Sequence[V]) -> V:
+        return element(stage.f, node.op, values, code.operand_types, out, lanes)
+
+    write_map(
+        code, out.shape, _operands(code, out), code.result_access(), compute, code.result_order()
+    )
+
+
+@emits(Fused)
+def region(code: NodeCode) -> None:
+    """A region of elementwise ops: its body on registers."""
+    op = code.node.op
+    assert isinstance(op, Fused)
+    out = code.result_types[0]
+
+    def compute(stage: Stage, lanes: int, values: Sequence[V]) -> V:
+        known: dict[Value, V] = dict(zip(op.body.inputs, values))
+        compute_nodes(stage, op.body.nodes, known, lanes)
+        return known[op.output]
+
+    write_map(
+        code, out.shape, _operands(code, out), code.result_access(), compute, code.result_order()
+    )
+
+
+def compute_nodes(stage: Stage, nodes: Iterable[Node], known: dict[Value, V], lanes: int) -> None:
+    """Write elementwise nodes and scalar constants on registers; ``known`` is filled."""
+    for node in nodes:
+        if isinstance(node.op, Constant):
+            literal = node.op.value
+            known[node.result] = scalar_constant(literal.array.item(), literal.dtype, lanes)
+            continue
+        operands = [known[value] for value in node.operands]
+        types = [value.type for value in node.operands]
+        known[node.result] = element(stage.f, node.op, operands, types, node.result.type, lanes)
+
+
+def _operands(code: NodeCode, out: TensorType) -> list[Access]:
+    return [
+        code.operand_access(place).over(type_.shape, out.shape)
+        for place, type_ in enumerate(code.operand_types)
+    ]

@@ -1,0 +1,228 @@
+"""Matrix products and linear layers, as contractions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from .....ir.dims import ceil_div
+from .....ir.ops import linear
+from ..code import Access, NodeCode, Shape, emits
+from ..iteration import row_major
+from .contraction import Contraction, Operand, Plan, write_contraction
+from .copies import row_operand, write_fill
+from .tiles import (
+    NEAR,
+    Steps,
+    add_parts,
+    columns_of,
+    cut,
+    end_of,
+    even_pieces,
+    groups_of,
+    known_bytes,
+    write_tiles,
+)
+from .transpose import write_copy
+
+# Bytes of a matrix that does not stay near while each tile goes over all of its rows.
+_LARGE = NEAR
+
+# A large matrix in row order: the rows of a pass, and the most groups of vectors in a strip. One of
+# columns: vectors and columns of a tile, the most columns of a task, and what is read of each in a
+# pass. Columns may lie so that all want the same places in a first-level cache, which has not many.
+_ROWS, _STRIP = 64, 16
+_VECTORS, _COLUMNS, _GROUP, _PIECE = 2, 10, 120, 256
+
+# The most passes: each adds to the result, whose rounding grows with their number.
+_PASSES = 1024
+
+# So many tasks there should be at least.
+_TASKS = 8
+
+
+@emits(linear.MatMul)
+def matmul(code: NodeCode) -> None:
+    """x [..., m, k] times y [..., k, n], the leading axes broadcast."""
+    x, y = code.operand_types
+    z = code.node.result.type
+    lead = z.shape[:-2]
+    names = [f"b{axis}" for axis in range(len(lead))]
+    sizes: Steps = dict(zip(names, lead))
+    sizes |= {"m": z.shape[-2], "n": z.shape[-1], "k": x.shape[-1]}
+
+    def over(access: Access, shape: Shape, rows: str, columns: str) -> Operand:
+        wide = access.over(shape, (*lead, *shape[-2:]))
+        strides = dict(zip((*names, rows, columns), wide.strides))
+        return Operand(access.slot, access.dtype, strides, access.start, access.block, access.apart)
+
+    arrays, finish = end_of(code, (), bias=False)
+    axes = (*names, "m", "n")
+
+    def along(access: Access) -> Operand:
+        return Operand(access.slot, access.dtype, dict(zip(axes, access.strides)), access.start)
+
+    what = Contraction(
+        z.dtype,
+        sizes,
+        along(code.result_access()),
+        over(_rows(code, 0), x.shape, "m", "k"),
+        over(code.operand_access(1), y.shape, "k", "n"),
+        tuple(map(along, arrays)),
+        finish,
+    )
+    if _is_large(what):
+        lies = what.b.strides
+        if lies["n"] == 1:
+            _write_strips(code, what, names, axes)
+            return
+        if lies["k"] == 1 and not lead:
+            _write_turned(code, what)
+            return
+    parts = _parts(code, what) if isinstance(sizes["k"], int) else 1
+    if parts == 1:
+        write_tiles(code, what, "n", ("m",), ("k",), tuple(names))
+        return
+    chunk = ceil_div(sizes["k"], parts)
+    slot = code.scratch(z.nbytes * parts)
+    sums = [Access(slot, z.dtype, row_major(z.shape), start=z.size * part) for part in range(parts)]
+    one = along(sums[0])
+    what = replace(
+        what,
+        sizes={**sizes, "p": parts, "k": chunk},
+        result=replace(one, strides={**one.strides, "p": z.size}),
+        a=cut(what.a, "k", chunk),
+        b=cut(what.b, "k", chunk),
+        others=(),
+        finish=None,
+        part=("p", "k", sizes["k"]),
+    )
+    write_tiles(code, what, "n", ("m",), ("k",), ("p", *names))
+    add_parts(code, z.shape, sums, arrays, finish)
+
+
+def _is_large(what: Contraction) -> bool:
+    """Whether y is a matrix as a caller has it, too large to stay near while each tile goes over
+    all of its rows."""
+    matrix = (what.sizes["k"], what.sizes["n"])
+    known_size = all(isinstance(size, int) for size in matrix)
+    return known_size and not what.b.block and known_bytes(what, matrix) > _LARGE
+
+
+def _in_pass(rows: int, what: Contraction) -> int:
+    """How many rows of a large matrix a pass takes, so many unless there were too many passes."""
+    inner = what.sizes["k"]
+    assert isinstance(inner, int)
+    return max(rows, -(-inner // _PASSES))
+
+
+def _result(code: NodeCode) -> Access:
+    """Where a result is made: in its place, or apart, if something is made of it at the end."""
+    z = code.node.result.type
+    if code.epilogue is None:
+        return code.result_access()
+    return Access(code.scratch(z.nbytes), z.dtype, row_major(z.shape))
+
+
+def _finish(code: NodeCode, result: Access) -> None:
+    """Make of a result what is done at its end."""
+    if code.epilogue is not None:
+        add_parts(code, code.node.result.type.shape, [result], *end_of(code, (), bias=False))
+
+
+def _write_strips(
+    code: NodeCode, what: Contraction, names: Sequence[str], axes: Sequence[str]
+) -> None:
+    """Write a product with a large matrix in row order.
+
+    A task has a strip of its columns, and takes some rows at a time: pieces of rows that lie side
+    by side, and stay near while all rows of x go over them.
+    """
+    result = _result(code)
+    write_fill(code, code.node.result.type.shape, result, 0)
+    total = Operand(result.slot, result.dtype, dict(zip(axes, result.strides)), result.start)
+    lanes, columns = code.target.lanes(what.dtype.itemsize), what.sizes["n"]
+    _, groups, _ = groups_of(columns, lanes, code.target.registers)
+    most = max(1, min(_STRIP, groups // _TASKS))
+    write_tiles(
+        code,
+        replace(what, result=total, others=(), finish=None),
+        "n",
+        ("m",),
+        ("k",),
+        tuple(names),
+        passes=(("k", _in_pass(_ROWS, what)),),
+        strip=max(size for size in range(1, most + 1) if groups % size == 0),
+    )
+    _finish(code, result)
+
+
+def _write_turned(code: NodeCode, what: Contraction) -> None:
+    """Write a product with a large matrix whose columns are its rows in memory, as a weight is.
+
+    The other way round: the vectors run over the rows of x, which is turned for it, and so is the
+    result. A task has some columns, and takes a piece of each at a time.
+    """
+    rows, columns, inner = (what.sizes[axis] for axis in "mnk")
+    assert isinstance(columns, int)
+    dtype, lanes = what.dtype, code.target.lanes(what.dtype.itemsize)
+    width = _VECTORS * lanes
+    wide = ceil_div(rows, width)
+    padded = wide * width
+    x = Access(code.scratch(inner * padded * dtype.itemsize), dtype, (1, padded))
+    # What lies behind the last row is never read again, but to compute on anything takes time.
+    end = replace(x, strides=(padded, 1), start=rows)
+    write_fill(code, (inner, padded - rows), end, 0)
+    source = Access(what.a.slot, dtype, (what.a.strides["m"], what.a.strides["k"]), what.a.start)
+    write_copy(code, (rows, inner), source, x)
+    z = Access(code.scratch(columns * padded * dtype.itemsize), dtype, (1, padded))
+    write_fill(code, (columns * padded,), replace(z, strides=(1,)), 0)
+
+    group = max(1, min(_GROUP, columns // _TASKS))
+    steps = {"u": width, "t": lanes, "m": 1}
+    first = 0
+    for size, count in ((group, columns // group), (columns % group, 1)):
+        if not size:
+            continue
+        step = what.b.strides["n"]
+        along = {"n": padded, "d": padded * size, **steps}
+        total = Operand(z.slot, dtype, along, padded * first)
+        part = Contraction(
+            dtype,
+            {"d": count, "u": wide, "t": _VECTORS, "m": lanes, "n": size, "k": inner},
+            total,
+            Operand(
+                what.b.slot,
+                dtype,
+                {"n": step, "d": step * size, "k": 1},
+                what.b.start + step * first,
+            ),
+            Operand(x.slot, dtype, {"k": padded, **steps}),
+        )
+        most = (code.target.registers - _VECTORS - 2) // _VECTORS
+        tile = (("n", even_pieces(size, min(most, _COLUMNS))), ("t", _VECTORS))
+        passes = (("k", _in_pass(_PIECE, what)),)
+        write_contraction(code, part, Plan(("d",), "m", tile, ("k",), passes, ("u",)))
+        first += size * count
+    result = _result(code)
+    write_copy(code, (rows, columns), z, result)
+    _finish(code, result)
+
+
+def _parts(code: NodeCode, what: Contraction) -> int:
+    """Into how many parts the sum is cut: each has a piece of the matrix that stays near.
+
+    One, where the matrix is read once, or all that a tile reads of it stays near.
+    """
+    sizes, lanes = what.sizes, code.target.lanes(what.dtype.itemsize)
+    vectors, *_ = groups_of(sizes["n"], lanes, code.target.registers)
+    ((_, rows),) = columns_of([("m", sizes["m"])], code.target.registers, vectors)
+    nbytes = known_bytes(what, [sizes["k"]]) * vectors * lanes
+    once = isinstance(sizes["m"], int) and sizes["m"] <= rows
+    return 1 if once or nbytes <= NEAR else -(-nbytes // (NEAR // 2))
+
+
+def _rows(code: NodeCode, place: int) -> Access:
+    """An operand in row order, copied where it lies otherwise."""
+    type_ = code.operand_types[place]
+    return Access(row_operand(code, place), type_.dtype, row_major(type_.shape))

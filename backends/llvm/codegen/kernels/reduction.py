@@ -1,0 +1,190 @@
+"""Reductions over axes: sums and maxima, and the index of the first maximum."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from .....ir.dims import ceil_div, product
+from .....ir.layout import Layout, Strides
+from .....ir.ops import reduce
+from ..builder import V, i64
+from ..code import Access, Epilogue, NodeCode, Prologue, Stage, emits
+from ..iteration import collapse, row_major
+from ..math.elements import compare
+from .accumulate import write_job
+from .copies import row_operand
+from .elementwise import load
+from .jobs import Job, Side
+
+# How many vectors are added up side by side. An addition takes four cycles, and two can begin in
+# each; where elements are computed first, that fills the processor, and its values need registers.
+_PLAIN, _COMPUTED = 8, 4
+
+# The most elements that one accumulator adds up, where sizes are known: the rounding of a sum
+# grows with their number.
+_DEPTH = 128
+
+
+@emits(reduce.Sum, reduce.Max)
+def sum_or_max(code: NodeCode) -> None:
+    """Sum and max over any axes, of an operand that is read or computed on the fly."""
+    op = code.node.op
+    assert isinstance(op, reduce.Reduction)
+    (x,) = code.operand_types
+    axes = reduce.normalize_axes(op.axes, x.rank, op.name)
+    before = code.prologue or _as_it_is(code)
+    after = code.epilogue or Epilogue((), lambda stage, lanes, total, values: total)
+    kept = [axis for axis in before.order if axis not in axes]
+    summed = [axis for axis in before.order if axis in axes]
+    # Where a kept axis is in the result.
+    places = kept if op.keepdims else [sorted(kept).index(axis) for axis in kept]
+    sources = before.operands
+    results = (code.result_access(), *after.operands)
+    outer, outer_steps = collapse(
+        _chosen(x.shape, kept),
+        [
+            *(_chosen(access.strides, kept) for access in sources),
+            *(_chosen(access.strides, places) for access in results),
+        ],
+    )
+    inner, inner_steps = collapse(
+        _chosen(x.shape, summed), [_chosen(access.strides, summed) for access in sources]
+    )
+    if not inner or 0 in inner:
+        inner, inner_steps = (0 if inner else 1,), [(1,)] * len(sources)
+    innermost = [axis for axis in before.order if x.shape[axis] != 1][-1:]
+    result, *others = map(Side, results, outer_steps[len(sources) :])
+    write_reduction(
+        code,
+        Job(
+            op,
+            x.dtype,
+            outer,
+            inner,
+            across=any(axis in kept for axis in innermost),
+            sources=tuple(map(Side, sources, outer_steps, inner_steps)),
+            compute=before.apply or _same,
+            accumulators=_COMPUTED if before.apply else _PLAIN,
+            result=result,
+            others=tuple(others),
+            finish=after.apply,
+        ),
+    )
+
+
+def _as_it_is(code: NodeCode) -> Prologue:
+    (x,) = code.operand_types
+    order = (x.layout or Layout.rows(x.rank)).order
+    return Prologue((code.operand_access(0),), order)
+
+
+def _same(stage: Stage, lanes: int, values: Sequence[V]) -> V:
+    (value,) = values
+    return value
+
+
+def _chosen(dims: Strides, axes: list[int]) -> Strides:
+    return tuple(dims[axis] for axis in axes)
+
+
+def write_reduction(code: NodeCode, job: Job) -> None:
+    """Write a reduction; what is long is cut into parts first, which are merged in order."""
+    if 0 in job.kept:
+        return
+    cut = _cut(code, job)
+    if cut is None:
+        write_job(code, job)
+        return
+    axis, length = cut
+    size = job.summed[axis]
+    count = ceil_div(size, length)
+    # The parts lie outermost, so that results which lie side by side stay so.
+    parts = (*job.summed[:axis], count)
+    scratch = Access(code.scratch(product((*parts, *job.kept)) * job.dtype.itemsize), job.dtype, ())
+    even = isinstance(size, int) and size % length == 0
+    write_job(
+        code,
+        replace(
+            job,
+            kept=(*parts, *job.kept),
+            summed=(length, *job.summed[axis + 1 :]),
+            sources=tuple(
+                replace(
+                    side,
+                    kept=(*side.summed[:axis], side.summed[axis] * length, *side.kept),
+                    summed=side.summed[axis:],
+                )
+                for side in job.sources
+            ),
+            result=Side(scratch, row_major((*parts, *job.kept))),
+            others=(),
+            finish=None,
+            part=None if even else axis,
+            end=size,
+        ),
+    )
+    merged = replace(
+        job,
+        summed=(product(parts),),
+        across=bool(job.kept),
+        sources=(Side(scratch, row_major(job.kept), (product(job.kept),)),),
+        compute=_same,
+        accumulators=_PLAIN,
+    )
+    # Numbers that are not known are cut once.
+    write = write_reduction if isinstance(merged.summed[0], int) else write_job
+    write(code, merged)
+
+
+def _cut(code: NodeCode, job: Job) -> tuple[int, int] | None:
+    """Which summed axis is cut into parts of what length, if one is: the axes before it become
+    parts too. A part holds what one task adds up, no more than ``_DEPTH`` in each accumulator.
+    """
+    lanes = job.lanes(code)
+    step = job.accumulators * lanes
+    if job.across:
+        step = min(job.rows(len(panel)) for panel in job.panels(lanes) if panel)
+    inside, last = 1, len(job.summed) - 1
+    for axis in range(last, -1, -1):
+        size = job.summed[axis]
+        if isinstance(size, int) and size * inside <= _DEPTH * step:
+            inside *= size
+            continue
+        length = max(1, _DEPTH * step // inside)
+        if isinstance(size, int):
+            length = -(-size // -(-size // length))
+            if axis == last:
+                length = -(-length // step) * step
+        return axis, length
+    return None
+
+
+@emits(reduce.ArgMax)
+def argmax(code: NodeCode) -> None:
+    """The index of the first greatest element along one axis; NaN is the greatest."""
+    op = code.node.op
+    assert isinstance(op, reduce.ArgMax)
+    (x,) = code.operand_types
+    axis = reduce.normalize_axis(op.axis, x.rank, op.name)
+    before, length, after = product(x.shape[:axis]), x.shape[axis], product(x.shape[axis + 1 :])
+    size = x.dtype.itemsize
+    slot = row_operand(code, 0)
+    with code.stage(before * after) as stage:
+        f = stage.f
+        pointer, target = stage.pointer(slot), stage.base(code.result_access())
+        stop, step = stage.dim(length), stage.dim(after)
+        with stage.tasks() as task:
+            row, column = f.op("udiv", task, step), f.op("urem", task, step)
+            base = f.at(pointer, f.add(f.mul(row, f.mul(stop, step)), column), size)
+            first = load(stage, x.dtype, base, 1)
+            with f.loop(stop, start=1, carry=[first, i64(0)]) as loop:
+                best, place = loop.carried
+                found = load(stage, x.dtype, f.at(base, f.mul(loop.index, step), size), 1)
+                better = compare(f, "gt", found, best, x.dtype)
+                if x.dtype.is_float:
+                    nan = f.compare("fcmp uno", found, found)
+                    known = f.compare("fcmp ord", best, best)
+                    better = f.op("or", f.op("and", nan, known), better)
+                loop.next(f.select(better, found, best), f.select(better, loop.index, place))
+            f.store(loop.results[1], f.at(target, task, 8), 8)

@@ -1,0 +1,157 @@
+"""Copies that turn an array: what lies side by side in the source lies apart in the result.
+
+Element by element, each would come from another line of the cache, and another page. Squares of
+as many rows as a vector has lanes are turned in registers instead, so that both arrays are gone
+through in vectors; what is left over at the edges goes element by element.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from .....ir import Dim, DType
+from .....ir.dims import ceil_div, product
+from .....ir.layout import Layout, Order
+from ..builder import V, i64, vector
+from ..code import STORED, Access, NodeCode, Shape, Stage
+from ..iteration import collapse, offset, unravel
+from .elementwise import write_map
+
+# Squares of one task side by side: so long is a run of the result that is written at a time.
+_RUN = 4
+
+# Elements that do not stay in a second-level cache: fewer are read fast enough in any order.
+_MANY = 1 << 19
+
+
+@dataclass(frozen=True)
+class Turn:
+    """A copy over a space of few axes.
+
+    Attributes:
+        sizes: of the axes.
+        source, result: the arrays.
+        near: the axis along which the source lies side by side.
+        far: the axis along which the result does.
+    """
+
+    sizes: Shape
+    source: Access
+    result: Access
+    near: int
+    far: int
+
+    def part(self, axis: int, first: Dim, count: Dim) -> Turn:
+        """The copy of ``count`` places along an axis, from ``first`` on."""
+
+        def moved(access: Access) -> Access:
+            return replace(access, start=access.start + access.strides[axis] * first)
+
+        sizes = (*self.sizes[:axis], count, *self.sizes[axis + 1 :])
+        return replace(self, sizes=sizes, source=moved(self.source), result=moved(self.result))
+
+
+def write_copy(
+    code: NodeCode, space: Shape, source: Access, result: Access, order: Order | None = None
+) -> None:
+    """Write what copies over a space, in the given order of its axes."""
+    turn = find_turn(space, source, result, order)
+    lanes = code.target.lanes(result.dtype.itemsize)
+    if turn is None or not _pays(turn, lanes):
+        _write_plain(code, space, source, result, order)
+        return
+    _write_squares(code, turn, lanes)
+    near, far = turn.sizes[turn.near], turn.sizes[turn.far]
+    columns, rows = near // lanes * lanes, far // lanes * lanes
+    rests = (
+        turn.part(turn.near, columns, near - columns),
+        turn.part(turn.near, 0, columns).part(turn.far, rows, far - rows),
+    )
+    for rest in rests:
+        if product(rest.sizes) != 0:
+            _write_plain(code, rest.sizes, rest.source, rest.result)
+
+
+def find_turn(space: Shape, source: Access, result: Access, order: Order | None) -> Turn | None:
+    """The copy as a turn, if it is one; the axes that both arrays step over evenly are one."""
+    order = Layout.rows(len(space)).order if order is None else order
+    sizes, (read, written) = collapse(
+        tuple(space[axis] for axis in order),
+        [tuple(access.strides[axis] for axis in order) for access in (source, result)],
+    )
+    if 1 not in read or 1 not in written or read.index(1) == written.index(1):
+        return None
+    source, result = replace(source, strides=read), replace(result, strides=written)
+    return Turn(sizes, source, result, read.index(1), written.index(1))
+
+
+def _pays(turn: Turn, lanes: int) -> bool:
+    """Whether there are whole squares, as far as is known, of elements that a register takes, and
+    enough of them for the time that the code takes to compile."""
+    known = [
+        size for size in (turn.sizes[turn.near], turn.sizes[turn.far]) if isinstance(size, int)
+    ]
+    fit = lanes > 1 and turn.result.dtype.itemsize >= 4 and all(size >= lanes for size in known)
+    total = product(turn.sizes)
+    return fit and (not isinstance(total, int) or total >= _MANY)
+
+
+def _write_plain(
+    code: NodeCode, space: Shape, source: Access, result: Access, order: Order | None = None
+) -> None:
+    write_map(code, space, [source], result, lambda stage, lanes, values: values[0], order)
+
+
+def _write_squares(code: NodeCode, turn: Turn, lanes: int) -> None:
+    """Write the launch that copies whole squares: a task is a run of them along ``far``, and goes
+    along ``near``."""
+    near, far = turn.near, turn.far
+    others = [axis for axis in range(len(turn.sizes)) if axis not in (near, far)]
+    counts = (*(turn.sizes[axis] for axis in others), ceil_div(turn.sizes[far] // lanes, _RUN))
+    item = turn.result.dtype.itemsize
+    with code.stage(product(counts)) as stage:
+        f = stage.f
+        arrays = (turn.source, turn.result)
+        pointers = [stage.base(access) for access in arrays]
+        steps = [[stage.dim(step) for step in access.strides] for access in arrays]
+        extents = [stage.dim(count) for count in counts]
+        whole = stage.dim(turn.sizes[far] // lanes * lanes)
+        length = stage.dim(turn.sizes[near] // lanes * lanes)
+        with stage.tasks() as task:
+            *outer, run = unravel(stage, task, extents)
+            start = f.mul(run, _RUN * lanes)
+            end = f.intrinsic("smin", f.add(start, _RUN * lanes), whole)
+            bases = [
+                f.at(pointer, offset(stage, outer, [own[axis] for axis in others]), item)
+                for pointer, own in zip(pointers, steps)
+            ]
+            with f.loop(length, step=lanes) as column, f.loop(end, start, lanes) as row:
+                here = [
+                    f.at(
+                        base, offset(stage, (column.index, row.index), (own[near], own[far])), item
+                    )
+                    for base, own in zip(bases, steps)
+                ]
+                _write_square(stage, turn.result.dtype, lanes, here, steps[0][far], steps[1][near])
+
+
+def _write_square(
+    stage: Stage, dtype: DType, lanes: int, here: list[V], read: V, written: V
+) -> None:
+    """Read one vector from each row, exchange rows and lanes, and write them."""
+    f, item = stage.f, dtype.itemsize
+    kind = vector(STORED[dtype], lanes)
+    rows = [f.load(f.at(here[0], f.mul(read, i64(row)), item), kind, item) for row in range(lanes)]
+    # Blocks beside the diagonal change places: of one element, then of two, of four, ...
+    width = 1
+    while width < lanes:
+        first = [lane if not lane & width else lane - width + lanes for lane in range(lanes)]
+        second = [lane + width if not lane & width else lane + lanes for lane in range(lanes)]
+        for row in range(lanes):
+            if not row & width:
+                above, below = rows[row], rows[row + width]
+                rows[row] = f.shuffle(above, below, first)
+                rows[row + width] = f.shuffle(above, below, second)
+        width *= 2
+    for row, value in enumerate(rows):
+        f.store(value, f.at(here[1], f.mul(written, i64(row)), item), item)

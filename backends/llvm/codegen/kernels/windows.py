@@ -1,0 +1,300 @@
+"""The loops of pooling: rows of pixels, runs of channels, spans of cells and of windows.
+
+Both directions gather. A launch goes over the pixels of one array, whose rows threads share, and
+visits for each pixel a span of rows times a span of columns: forward the cells of a window,
+backward the windows that hold a cell. So each element is written once, and what is added to it is
+added in row order. Channels, side by side in memory, fill the vectors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+
+from .....ir import Dim, DType, TensorType
+from .....ir.ops import adaptive_pool, pool
+from ..builder import Function, Index, Loop, V, i64
+from ..code import Access, NodeCode, Stage
+from ..math.elements import scalar_constant
+from .elementwise import load, store
+
+# Vectors side by side in one run: enough for their loads to overlap, few enough for registers.
+ABREAST = 4
+
+
+@dataclass(frozen=True)
+class Span:
+    """Indices along one axis: first, first + step, ... below stop."""
+
+    first: V
+    stop: V
+    step: int = 1
+
+
+@dataclass(frozen=True)
+class Axis:
+    """The rows (0) or the columns (1) of a pooling: ``size`` cells, ``count`` windows."""
+
+    f: Function
+    op: pool.Pooling
+    axis: int
+    size: V
+    count: V
+
+    def cells(self, window: V) -> Span:
+        """The cells of a window, as ``spans`` of the op has them."""
+        f, op = self.f, self.op
+        if isinstance(op, adaptive_pool.AdaptiveWindows):
+            return _share(f, window, self.size, self.count)
+        assert isinstance(op, pool.FixedWindows)
+        start, (_, _, _, step) = self._start(op, window), op.geometry(self.axis)
+        # The first cell inside: start, or start mod step where that lies before the input.
+        inside = f.op("srem", f.add(f.op("srem", start, i64(step)), step), i64(step))
+        first = f.select(f.compare("icmp slt", start, i64(0)), inside, start)
+        return Span(first, f.intrinsic("smin", f.add(start, op.extent(self.axis)), self.size), step)
+
+    def windows(self, cell: V) -> Span:
+        """The windows that reach over a cell; where dilated, some of them do not hold it.
+
+        Window i, of extent E, does where i * stride <= cell + padding < i * stride + E.
+        """
+        f, op = self.f, self.op
+        if isinstance(op, adaptive_pool.AdaptiveWindows):
+            return _share(f, cell, self.count, self.size)
+        assert isinstance(op, pool.FixedWindows)
+        _, stride, (before, _), _ = op.geometry(self.axis)
+        padded = f.add(cell, before)
+        behind = f.intrinsic("smax", f.add(padded, stride - op.extent(self.axis)), i64(0))
+        stop = f.add(f.op("sdiv", padded, i64(stride)), 1)
+        first = f.op("sdiv", behind, i64(stride))
+        return Span(first, f.intrinsic("smin", stop, self.count))
+
+    def divisor(self, window: V, cells: Span) -> V:
+        """How many cells of a window an average counts, as ``divisors`` of the op has them."""
+        f, op = self.f, self.op
+        if isinstance(op, pool.AverageWindows) and op.count_include_pad:
+            kernel, _, (_, after), _ = op.geometry(self.axis)
+            start = self._start(op, window)
+            stop = f.intrinsic("smin", f.add(start, kernel), f.add(self.size, after))
+            return f.op("sub", stop, start)
+        return f.op("sub", cells.stop, cells.first)
+
+    def _start(self, op: pool.FixedWindows, window: V) -> V:
+        """Where a window starts: before the input where negative."""
+        _, stride, (before, _), _ = op.geometry(self.axis)
+        return self.f.add(self.f.mul(window, stride), -before)
+
+
+def _share(f: Function, part: V, size: V, count: V) -> Span:
+    """The places of a line of ``size`` that part i of ``count`` touches: floor(i * size / count)
+    to ceil((i + 1) * size / count) - 1. With both changed round: the parts that touch a place."""
+    first = f.op("sdiv", f.mul(part, size), count)
+    end = f.add(f.mul(f.add(part, 1), size), f.add(count, -1))
+    return Span(first, f.op("sdiv", end, count))
+
+
+@dataclass(frozen=True)
+class Images:
+    """An array [N, C, H, W] within a launch, seen from one of its elements."""
+
+    f: Function
+    dtype: DType
+    pointer: V
+    steps: tuple[V, ...]
+
+    @staticmethod
+    def of(stage: Stage, access: Access) -> Images:
+        """The array seen from its first element; ask for it outside of loops."""
+        base, start = stage.pointer(access.slot), stage.dim(access.start)
+        pointer = stage.f.at(base, start, access.dtype.itemsize)
+        return Images(stage.f, access.dtype, pointer, tuple(map(stage.dim, access.strides)))
+
+    def from_(self, image: Index = 0, channel: Index = 0) -> Images:
+        """The array seen from another image and channel."""
+        at = self._at((image, channel, 0, 0))
+        return Images(self.f, self.dtype, at, self.steps)
+
+    def pixel(self, row: V, column: V) -> V:
+        """The address of a pixel."""
+        return self._at((0, 0, row, column))
+
+    def _at(self, indices: Sequence[Index]) -> V:
+        f, place = self.f, i64(0)
+        for index, step in zip(indices, self.steps, strict=True):
+            place = f.add(place, f.mul(index, step))
+        return f.at(self.pointer, place, self.dtype.itemsize)
+
+
+@dataclass(frozen=True)
+class Run:
+    """Channels of a pixel that are computed together: ``count`` vectors of ``lanes`` each.
+
+    ``images`` are the arrays of the launch, seen from the first of these channels.
+    """
+
+    pixel: Pixel
+    images: list[Images]
+    lanes: int
+    count: int
+
+    def gather(self, carry: list[V]) -> Iterator[tuple[V, V, Loop]]:
+        """The loop over the rows and columns of the pixel's spans; it carries the values in
+        ``carry``, where their last ones stand after it."""
+        f, rows, columns = self.pixel.stage.f, self.pixel.rows, self.pixel.columns
+        with f.loop(rows.stop, rows.first, rows.step, carry) as down:
+            with f.loop(columns.stop, columns.first, columns.step, down.carried) as across:
+                yield down.index, across.index, across
+            down.next(*across.results)
+        carry[:] = down.results
+
+    def read(self, place: int, row: V, column: V) -> list[V]:
+        """A pixel of the array at ``place``."""
+        images = self.images[place]
+        pointers = self._pointers(images, row, column)
+        return [load(self.pixel.stage, images.dtype, at, self.lanes) for at in pointers]
+
+    def write(self, values: Sequence[V]) -> None:
+        """Write the pixel itself, in the array that stands last."""
+        images = self.images[-1]
+        pointers = self._pointers(images, self.pixel.row, self.pixel.column)
+        for at, value in zip(pointers, values, strict=True):
+            store(self.pixel.stage, images.dtype, value, at, self.lanes)
+
+    def every(self, scalar: V) -> V:
+        """A scalar in every lane."""
+        return self.pixel.stage.f.broadcast(scalar, self.lanes)
+
+    def full(self, value: float, dtype: DType) -> list[V]:
+        """A number in every lane of every vector."""
+        return [scalar_constant(value, dtype, self.lanes)] * self.count
+
+    def _pointers(self, images: Images, row: V, column: V) -> list[V]:
+        f, size = self.pixel.stage.f, self.lanes * images.dtype.itemsize
+        first = images.pixel(row, column)
+        return [f.at(first, number * size) for number in range(self.count)]
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """Channels ``first`` to ``stop - 1``, in runs of ``count`` vectors of ``lanes`` each."""
+
+    first: Index
+    stop: Index
+    lanes: int
+    count: int
+
+    @contextmanager
+    def loop(self, f: Function) -> Iterator[Index]:
+        """The loop over runs; gives the first channel of each. A single run needs none."""
+        step = self.lanes * self.count
+        if isinstance(self.first, int) and self.first + step == self.stop:
+            yield self.first
+            return
+        with f.loop(self.stop, self.first, step) as loop:
+            yield loop.index
+
+
+@dataclass(frozen=True)
+class Pixel:
+    """A pixel of the array that a launch goes over, and the spans that it gathers from."""
+
+    stage: Stage
+    axes: tuple[Axis, Axis]
+    images: list[Images]
+    stretches: list[Stretch]
+    row: V
+    column: V
+    rows: Span
+    columns: Span
+
+    def runs(self) -> Iterator[Run]:
+        """Each length of runs once, within its loop over channels."""
+        for part in self.stretches:
+            with part.loop(self.stage.f) as channel:
+                images = [images.from_(channel=channel) for images in self.images]
+                yield Run(self, images, part.lanes, part.count)
+
+    def cell(self, row: V, column: V) -> V:
+        """The number of a cell of x in row order. An image has less than 2**31 of them."""
+        f = self.stage.f
+        return f.cast("trunc", f.add(f.mul(row, self.axes[1].size), column), "i32")
+
+    def area(self) -> V:
+        """How many cells the average of this window counts."""
+        down, across = self.axes
+        return self.stage.f.mul(
+            down.divisor(self.row, self.rows), across.divisor(self.column, self.columns)
+        )
+
+
+def each_window(
+    code: NodeCode, x: TensorType, y: TensorType, accesses: Sequence[Access]
+) -> AbstractContextManager[Pixel]:
+    """Write one launch over the windows: a pixel of y, which gathers from the cells of x.
+
+    ``x`` and ``y`` are the types before and after pooling; the array written stands last in
+    ``accesses``.
+    """
+    return _each_pixel(code, y, (x, y), accesses, Axis.cells)
+
+
+def each_cell(
+    code: NodeCode, x: TensorType, y: TensorType, accesses: Sequence[Access]
+) -> AbstractContextManager[Pixel]:
+    """Write one launch over the cells: a pixel of x, which gathers from the windows of y."""
+    return _each_pixel(code, x, (x, y), accesses, Axis.windows)
+
+
+@contextmanager
+def _each_pixel(
+    code: NodeCode,
+    pixels: TensorType,
+    pooling: tuple[TensorType, TensorType],
+    accesses: Sequence[Access],
+    spans: Callable[[Axis, V], Span],
+) -> Iterator[Pixel]:
+    """Write one launch over ``pixels``; a task is a row of them."""
+    op = code.node.op
+    assert isinstance(op, pool.Pooling)
+    count, channels, height, width = pixels.shape
+    with code.stage(count * height) as stage:
+        f = stage.f
+        sizes = [[stage.dim(size) for size in type_.shape[2:]] for type_ in pooling]
+        down, across = (Axis(f, op, axis, *pair) for axis, pair in enumerate(zip(*sizes)))
+        images = [Images.of(stage, access) for access in accesses]
+        stretches = _stretches(stage, channels, accesses)
+        rows, columns = stage.dim(height), stage.dim(width)
+        with stage.tasks() as task:
+            image, row = f.op("udiv", task, rows), f.op("urem", task, rows)
+            own = [array.from_(image) for array in images]
+            near = spans(down, row)
+            with f.loop(columns) as loop:
+                column, beside = loop.index, spans(across, loop.index)
+                yield Pixel(stage, (down, across), own, stretches, row, column, near, beside)
+
+
+def _stretches(stage: Stage, channels: Dim, accesses: Sequence[Access]) -> list[Stretch]:
+    """All channels: as many long runs as there are, then shorter and shorter ones.
+
+    Where channels do not lie side by side in every array, a run is one channel.
+    """
+    lengths = [(1, 1)]
+    if all(access.strides[1] == 1 for access in accesses):
+        lanes = stage.target.lanes(max(access.dtype.itemsize for access in accesses))
+        lengths = [(lanes, ABREAST >> n) for n in range(ABREAST.bit_length())]
+        lengths += [(lanes >> n, 1) for n in range(1, lanes.bit_length())]
+    first: Index = 0
+    stop: Index
+    found = []
+    for lanes, count in lengths:
+        # Lengths are powers of two: a mask gives the channels in runs so long or longer.
+        mask = -lanes * count
+        if isinstance(channels, int):
+            stop = channels & mask
+        else:
+            stop = stage.f.op("and", stage.dim(channels), i64(mask))
+        if stop != first:
+            found.append(Stretch(first, stop, lanes, count))
+        first = stop
+    return found

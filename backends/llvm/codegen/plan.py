@@ -1,0 +1,249 @@
+"""A lowered graph as buffers and launches, and the module that runs them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from ....ir import Dim, Graph, Node, Value
+from ....ir.errors import CauceError
+from ....ir.layout import NO_HALO
+from ....ir.location import Location
+from ....ir.ops.constant import Constant
+from ....ir.types import Array
+from ..abi import REST, TIMED, Batch, Buffer, Check, Entry, Place, Row
+from ..lowering.batches import find_batch
+from ..lowering.buffers import Homes, find_homes
+from ..lowering.indices import index_operands
+from ..lowering.kernels import anchor
+from ..lowering.layouts import layout_of
+from ..target import Target
+from .builder import Function, Module, V, i64
+from .code import EMITTERS, Launch, NodeCode, Stage, nbytes
+from .kernels.copies import write_frame
+from .kernels.index_checks import write_check
+
+
+@dataclass
+class Plan:
+    """What a lowered graph became.
+
+    Attributes:
+        given: the sizes of symbols that are numbers in the source.
+        homes: where every value lives.
+        constants: the arrays of constants, by buffer.
+        buffers: what the arena holds.
+        launches: in order, each with the node it came from.
+        count: how many buffers there are.
+        entry: the name of the function that runs all launches.
+        checks: of indices, each with the node that reads them.
+        status: the buffer in which they note what is wrong; None where there are none.
+    """
+
+    graph: Graph
+    symbols: tuple[str, ...]
+    given: Mapping[str, int]
+    entry: str
+    homes: Homes
+    constants: dict[int, Array] = field(default_factory=dict)
+    buffers: list[Buffer] = field(default_factory=list)
+    launches: list[tuple[Launch, Node]] = field(default_factory=list)
+    count: int = 0
+    checks: list[tuple[Check, Node]] = field(default_factory=list)
+    status: int | None = None
+
+    @property
+    def names(self) -> list[str]:
+        """Of the function of each launch; those in the module once the plan is added to it."""
+        return [launch.function.name for launch, _ in self.launches]
+
+    def slot(self, value: Value) -> int:
+        """The buffer that a value lies in."""
+        return self.homes.accesses[value].slot
+
+    def new_slot(self) -> int:
+        """A further buffer number."""
+        self.count += 1
+        return self.count - 1
+
+    def take(self, code: NodeCode) -> None:
+        """Add what was written for a node, which runs after all that is there."""
+        start = len(self.launches)
+        self.launches += [(launch, code.node) for launch in code.launches]
+        end = len(self.launches) - 1
+        self.buffers += [Buffer(s.slot, s.nbytes, start, end) for s in code.scratches]
+
+    @cached_property
+    def batch(self) -> Batch | None:
+        """The batch of which images do not meet, if so."""
+        batch = find_batch(self.graph, [node for _, node in self.launches])
+        if batch is None or batch.cut == len(self.launches):
+            return batch
+        # What crosses the cut is written piece by piece: images must lie one after the other.
+        across = {b.slot for b in self.buffers if b.first < batch.cut <= b.last}
+        roots = [root for root in set(self.homes.roots.values()) if self.slot(root) in across]
+        return batch if all(layout_of(root).order[:1] == (0,) for root in roots) else None
+
+    @property
+    def cut(self) -> int:
+        """The first launch that runs for a whole batch; their number where all do, or none."""
+        return self.batch.cut if self.batch else len(self.launches)
+
+    def describe(self, source: Graph | None = None) -> Entry:
+        """What is needed to run the code.
+
+        Args:
+            source: what the graph was made from, which knows the lines of the layers; the graph
+                itself where None.
+        """
+        graph = self.graph
+        origins: dict[tuple[str, Location | None], int] = {}
+        for number, node in enumerate((source or graph).nodes):
+            origins.setdefault((node.path, node.loc), number)
+        launched = {node for _, node in self.launches}
+        nodes = [node for node in graph.nodes if node in launched]
+        rows = {node: place for place, node in enumerate(nodes)}
+
+        def place(name: str, value: Value) -> Place:
+            return Place(name, self.slot(value), value.type, nbytes(value.type))
+
+        return Entry(
+            self.entry,
+            self.symbols,
+            self.count,
+            tuple(slot for launch, _ in self.launches for slot in launch.slots),
+            tuple(self.buffers),
+            self.constants,
+            tuple(place(value.name, value) for value in graph.inputs),
+            tuple(place(name, value) for name, value in graph.outputs.items()),
+            tuple(place(target.name, value) for target, value in graph.updates.items()),
+            frozenset(value.name for value in self.homes.in_place),
+            tuple(map(_row, nodes)),
+            tuple(rows[node] for _, node in self.launches),
+            self.batch,
+            self.given,
+            tuple(
+                check._replace(origin=origins.get((check.path, node.loc)))
+                for check, node in self.checks
+            ),
+            self.status,
+        )
+
+
+def _row(node: Node) -> Row:
+    cost = node.op.cost([v.type for v in node.operands], [v.type for v in node.results])
+    inner = anchor(node)
+    return Row(inner.path, inner.op.name, cost.flops, cost.bytes)
+
+
+def make_plan(
+    graph: Graph, target: Target, entry: str, symbols: Iterable[str], given: Mapping[str, int]
+) -> Plan:
+    """Give every value of a lowered graph a home and write the code of every node."""
+    homes = find_homes(graph)
+    plan = Plan(graph, tuple(symbols), given, entry, homes, count=homes.count)
+    spans: dict[Value, list[int]] = {}
+    readers: dict[Value, dict[Dim, Node]] = {}  # of indices, the first for each size
+    for node in graph.nodes:
+        for value, size in index_operands(node).items():
+            readers.setdefault(value, {}).setdefault(size, node)
+
+    def new_code(node: Node) -> NodeCode:
+        return NodeCode(node, homes.accesses, target, plan.symbols, plan.new_slot)
+
+    def check(value: Value) -> None:
+        for size, node in readers.get(value, {}).items():
+            if plan.status is None:
+                plan.status = plan.new_slot()
+            code = new_code(node)
+            number = len(plan.checks) + 1
+            plan.checks.append((write_check(code, value, size, plan.status, number), node))
+            plan.take(code)
+
+    for source in graph.inputs:
+        check(source)
+    for node in graph.nodes:
+        start = len(plan.launches)
+        if isinstance(node.op, Constant):
+            plan.constants[plan.slot(node.result)] = node.op.value.array
+        code = new_code(node)
+        roots = dict.fromkeys(homes.roots[value] for value in (*node.operands, *node.results))
+        for root in roots:
+            if root not in spans and layout_of(root).halo != NO_HALO:
+                write_frame(code, root.type, plan.slot(root))
+        try:
+            EMITTERS[type(node.op)](code)
+        except CauceError as error:
+            error.at(node.path, node.loc)
+            raise
+        plan.take(code)
+        for value in node.results:
+            check(value)
+        end = len(plan.launches) - 1
+        for root in roots:
+            spans.setdefault(root, [start, end])[1] = end
+    for root, (first, last) in spans.items():
+        if plan.slot(root) not in homes.external:
+            plan.buffers.append(Buffer(plan.slot(root), nbytes(root.type), first, last))
+    return plan
+
+
+def add_plan(module: Module, plan: Plan, target: Target) -> None:
+    """Write the functions of a plan, equal ones once, and those that run them in order.
+
+    ``entry(table, dims, pool, times)`` runs them; ``entry.timed`` also notes the time, two i64 of
+    seconds and nanoseconds, before the first launch and after each. Where a batch is cut,
+    ``entry`` has the launches before the cut, and ``entry.rest`` those behind it. Each returns 0,
+    or, at once, the number of a check that failed.
+    """
+    for launch, _ in plan.launches:
+        module.share(launch.function)
+    cut, count = plan.cut, len(plan.launches)
+    for timed in (False, True):
+        module.add(_sequence(plan, target, plan.entry, 0, cut, timed), "")
+        if cut < count:
+            module.add(_sequence(plan, target, plan.entry + REST, cut, count, timed), "")
+
+
+def _sequence(
+    plan: Plan, target: Target, name: str, first: int, last: int, timed: bool
+) -> Function:
+    """The function that runs some launches one after the other."""
+    parameters = [("ptr", "table"), ("ptr", "dims"), ("ptr", "pool"), ("ptr", "times")]
+    stage = Stage(target, plan.symbols, name + TIMED * timed, parameters, "i64")
+    f = stage.f
+    table, dims, pool, times = f.parameters
+    launches = [launch for launch, _ in plan.launches[first:last]]
+    counts = [stage.dim(launch.tasks) for launch in launches]
+    used = sum(len(launch.slots) for launch, _ in plan.launches[:first])
+    for place, (launch, tasks) in enumerate(zip(launches, counts)):
+        if timed:
+            _note_time(f, times, first + place, target)
+        own = f.at(table, used, 8)
+        function = launch.function.name
+        f.line(f"call void @run({pool}, ptr @{function}, {own}, {dims}, {tasks})")
+        if launch.check and launch.slots[0] == plan.status:
+            _return_failure(f, f.load(own, "ptr", 8), launch.check)
+        used += len(launch.slots)
+    if timed:
+        _note_time(f, times, last, target)
+    f.ret(i64(0))
+    return f
+
+
+def _return_failure(f: Function, status: V, number: int) -> None:
+    """Return the number of a check where it has noted a wrong index."""
+    failed, passed = f.fresh("failed"), f.fresh("passed")
+    wrong = f.compare("icmp ne", f.load(status, "i64", 8), i64(-1))
+    f.line(f"br {wrong}, label %{failed}, label %{passed}")
+    f.start(failed)
+    f.ret(i64(number))
+    f.start(passed)
+
+
+def _note_time(f: Function, times: V, place: int, target: Target) -> None:
+    """Write the monotonic clock into the table of times."""
+    clock = 6 if "apple" in target.triple else 1  # CLOCK_MONOTONIC of macOS, and of Linux
+    f.declarations.add("declare i32 @clock_gettime(i32, ptr)")
+    f.value(f"call i32 @clock_gettime(i32 {clock}, {f.at(times, place, 16)})", "i32")

@@ -1,0 +1,90 @@
+"""Compiled code, kept from one process to the next: a warm start runs no pass and no LLVM.
+
+The key of an artifact says all that its code depends on, so nothing in the store is ever out of
+date: another graph, option, processor, version or edit of cauce has another key.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from importlib.util import find_spec
+
+from ....ir import Graph, Op
+from ....ir.errors import CompileError
+from ....ir.version import VERSION
+from ...contract import Request
+from ..abi import Artifact
+from ..target import Target, host_name
+from .cache import default_store, digest
+from .program import LlvmProgram
+
+_PACKAGE = os.path.abspath(os.path.join(os.path.dirname(__file__), *[os.pardir] * 3))
+
+
+def load_or_compile(request: Request) -> LlvmProgram:
+    """The program of a graph: from the cache, or compiled and put there.
+
+    Raises:
+        UnsupportedOp: an op or a dtype without native code.
+    """
+    key = cache_key(request)
+    if key is None:
+        return LlvmProgram(request.optimize(), threads=request.threads)
+    store = default_store()
+    known = store.get(key)
+    if known is not None:
+        # What is no artifact of this version is made anew. The code in it is taken as it is, for no
+        # check finds wrong instructions: the store gives out only what this user wrote, undamaged.
+        with suppress(CompileError):
+            return LlvmProgram.of(Artifact.from_bytes(known), request)
+    from ..driver import compile_graph
+
+    artifact = compile_graph(request.optimize(), Target.host(), request.source)
+    store.put(key, artifact.to_bytes())
+    return LlvmProgram.of(artifact, request)
+
+
+def cache_key(request: Request) -> str | None:
+    """What the code depends on: the graph, the options, cauce, LLVM and the processor.
+
+    None where that cannot be said: for passes of the user's own, which have no options, and for ops
+    of the user's own, whose meaning is in a file that is not known here.
+    """
+    if request.options is None or not all(map(_is_ours, _ops(request.source))):
+        return None
+    text = request.source.to_text(locations=False)
+    # The text tells the order of data inputs and that of the others, but not that of all.
+    order = " ".join(f"{len(value.name)} {value.name}" for value in request.source.inputs)
+    parts = (VERSION, _sources(), host_name(), request.options, order, text)
+    return digest("".join(f"{len(part)} {part}" for part in parts).encode()).hex()
+
+
+def _is_ours(op: type[Op]) -> bool:
+    return op.__module__.startswith(__name__.partition(".")[0] + ".")
+
+
+def _ops(graph: Graph) -> Iterator[type[Op]]:
+    """The ops of a graph and of its regions."""
+    for node in graph.nodes:
+        yield type(node.op)
+        for _, value in node.op.attributes():
+            if isinstance(value, Graph):
+                yield from _ops(value)
+
+
+def _sources() -> str:
+    """Sizes and times of all modules of cauce: a version number alone misses edits."""
+    llvm = find_spec("llvmlite")
+    found = [str(os.stat(llvm.origin).st_mtime_ns)] if llvm is not None and llvm.origin else []
+    folders = [_PACKAGE]
+    while folders:
+        with os.scandir(folders.pop()) as entries:
+            for entry in entries:
+                if entry.is_dir():
+                    folders.append(entry.path)
+                elif entry.name.endswith(".py"):
+                    status, name = entry.stat(), os.path.relpath(entry.path, _PACKAGE)
+                    found.append(f"{name} {status.st_size} {status.st_mtime_ns}")
+    return "\n".join(sorted(found))

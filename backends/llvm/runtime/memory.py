@@ -1,0 +1,122 @@
+"""Memory for native code: arrays that begin at a cache line, and the arena of one call.
+
+Native code checks no bounds, so a test mode does: with ``CAUCE_GUARD=end`` in the environment every
+array ends where a page begins that must not be touched, with ``CAUCE_GUARD=begin`` it begins where
+such a page ends, and a wrong address ends the process. Arrays are full of NaN at first (of -1 and
+true, for other dtypes), so that what is read before it was written comes out.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import math
+import mmap
+import os
+from collections.abc import Sequence
+from itertools import accumulate
+from typing import NamedTuple
+
+import numpy as np
+
+from ....ir import Array, DType
+from ....ir.errors import AttributeMistake
+
+ALIGN = 64
+GUARD = "CAUCE_GUARD"
+SIDES = ("begin", "end")
+
+
+def guard() -> str | None:
+    """The side of arrays that the test mode guards; None outside of it.
+
+    Raises:
+        AttributeMistake: an unknown side.
+    """
+    side = os.environ.get(GUARD) or None
+    if side is not None and side not in SIDES:
+        raise AttributeMistake(
+            f"{GUARD} names the side of arrays to guard, got {side!r}",
+            fix=f"set it to {' or '.join(SIDES)}, or to nothing",
+        )
+    return side
+
+
+def aligned(nbytes: int) -> Array:
+    """Bytes that begin at a cache line; in the test mode bytes at a guard page."""
+    side = guard()
+    if side is not None:
+        return _guarded(nbytes, side)
+    raw = np.empty(nbytes + ALIGN, np.uint8)
+    start = -raw.ctypes.data % ALIGN
+    return raw[start : start + nbytes]
+
+
+def aligned_together(sizes: Sequence[int]) -> list[Array]:
+    """Bytes in one piece of memory, which may lie in large pages; apart in the test mode.
+
+    What is read in one go is then found with few entries of the table of pages.
+    """
+    if guard() is not None:
+        return [aligned(nbytes) for nbytes in sizes]
+    ends = list(accumulate(-(-nbytes // ALIGN) * ALIGN for nbytes in sizes))
+    whole = aligned(ends[-1] if ends else 0)
+    starts = [0, *ends]
+    return [whole[start : start + nbytes] for start, nbytes in zip(starts, sizes)]
+
+
+def empty(shape: Sequence[int], dtype: DType) -> Array:
+    """An array with undefined elements."""
+    count = math.prod(shape)
+    return aligned(count * dtype.numpy.itemsize).view(dtype.numpy).reshape(shape)
+
+
+def aligned_copy(array: Array) -> Array:
+    """A contiguous copy."""
+    copy = aligned(array.nbytes).view(array.dtype).reshape(array.shape)
+    copy[...] = array
+    return copy
+
+
+class Piece(NamedTuple):
+    """Where a buffer lies in an arena."""
+
+    slot: int
+    offset: int
+    nbytes: int
+
+
+class Arena:
+    """The buffers of one call: one array for all; in the test mode one for each."""
+
+    def __init__(self, pieces: Sequence[Piece], nbytes: int) -> None:
+        self._slots = [piece.slot for piece in pieces]
+        self._arrays = [aligned(piece.nbytes) for piece in pieces] if guard() else [aligned(nbytes)]
+        if guard():
+            addresses = [array.ctypes.data for array in self._arrays]
+        else:
+            addresses = [self._arrays[0].ctypes.data + piece.offset for piece in pieces]
+        self._addresses = np.array(addresses, np.int64)
+
+    def table(self, count: int) -> Array:
+        """The addresses of ``count`` buffers by slot, 0 for those that are not in the arena."""
+        table = np.zeros(count, np.int64)
+        table[self._slots] = self._addresses
+        return table
+
+
+def _guarded(nbytes: int, side: str) -> Array:
+    """Bytes between two pages that nothing may touch, at one of them."""
+    page = mmap.PAGESIZE
+    room = -(-nbytes // page) * page
+    private = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
+    # The mapping lives as long as an array that looks at it.
+    whole = np.frombuffer(mmap.mmap(-1, page + room + page, flags=private), np.uint8)
+    whole[page : page + room] = 0xFF
+    protect = ctypes.CDLL(None, use_errno=True).mprotect
+    protect.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+    no_access = 0
+    for start in (0, page + room):
+        if protect(whole.ctypes.data + start, page, no_access):
+            raise OSError(ctypes.get_errno(), "mprotect refused a guard page")
+    first = page if side == "begin" else page + room - nbytes
+    return whole[first : first + nbytes]

@@ -1,0 +1,259 @@
+"""Programs of the LLVM backend: one module of native code for a graph."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ....ir import Array, Graph
+from ....ir.errors import ShapeError
+from ....ir.version import VERSION
+from ...contract import (
+    ArrayState,
+    Dims,
+    Interface,
+    NodeTime,
+    Program,
+    Request,
+    State,
+    check_sizes,
+)
+from ..abi import Artifact, Place
+from ..target import Target
+from .engine import assembly, load
+from .invocation import Caller, Fixed, Layout, size_of
+from .memory import Arena, aligned_copy, aligned_together, empty, guard
+from .threads import shared_pool, thread_count
+
+# What compiles is imported when something is compiled: code from the cache needs none of it.
+if TYPE_CHECKING:
+    from ..driver import Build
+
+
+class LlvmProgram(Program):
+    """A graph as native code.
+
+    Args:
+        graph: what to compile; it is left as it is.
+        target: the processor; this machine's where None.
+        threads: how many share the work; ``CAUCE_NUM_THREADS``, or all processors, where None.
+            The results are the same for any number.
+
+    Raises:
+        UnsupportedOp: an op or a dtype without native code.
+    """
+
+    backend = "llvm"
+
+    def __init__(
+        self,
+        graph: Graph,
+        target: Target | None = None,
+        threads: int | None = None,
+    ) -> None:
+        from ..driver import compile_graph
+
+        artifact = compile_graph(graph, target or Target.host(), graph)
+        self._take(artifact, Request(graph, lambda: graph, threads=threads))
+
+    @classmethod
+    def of(cls, artifact: Artifact, request: Request) -> LlvmProgram:
+        """The program that was made for such a request before."""
+        program = cls.__new__(cls)
+        program._take(artifact, request)
+        return program
+
+    def _take(self, artifact: Artifact, request: Request) -> None:
+        self.target = artifact.target
+        self._request = request
+        self._interface = artifact.interface
+        self._digest = artifact.digest
+        self._code = load(artifact.code, self.target)
+        self.threads = thread_count(request.threads)
+        pool = shared_pool(self.threads)
+        self._prepare = Caller(artifact.prepare, self._code, pool, request.source)
+        self._main = Caller(artifact.main, self._code, pool, request.source)
+        self._leaving = (*artifact.main.outputs, *artifact.main.updates)
+        self._idle: list[tuple[Layout, Arena]] = []
+
+    @property
+    def interface(self) -> Interface:
+        return self._interface
+
+    @cached_property
+    def graph(self) -> Graph:  # type: ignore[override]
+        """The graph as the passes leave it, made when it is asked for."""
+        return self._request.optimize()
+
+    def check(self, dims: Dims) -> None:
+        known = self._main.sizes(dims)
+        for name in self._main.entry.symbols:
+            if name not in known:
+                raise ShapeError(
+                    f"{self._interface.name}: no input tells the size of dimension {name}",
+                    fix=f"make {name} a dimension by itself of one of the inputs, or a number",
+                )
+        check_sizes(self._request.source, dims)
+
+    @cached_property
+    def build(self) -> Build:
+        """The lowered graph, the plans and the module, made when they are asked for."""
+        from ..driver import build
+
+        return build(self.graph, self.target)
+
+    @property
+    def text(self) -> str:
+        """The module as LLVM IR."""
+        return self.build.text
+
+    def plan(self, **sizes: int) -> str:
+        from ..show import show_plan
+
+        return show_plan(self.build, (self._prepare, self._main), sizes)
+
+    def llvm_ir(self, node: str | None = None) -> str:
+        if node is None:
+            return self.text
+        from ..show import functions_of
+
+        return functions_of(self.build, node)
+
+    def assembly(self, node: str | None = None) -> str:
+        if node is None:
+            return assembly(self.text, self.target)
+        from ..show import assembly_of
+
+        return assembly_of(self.build, node, assembly(self.text, self.target))
+
+    @property
+    def fingerprint(self) -> str:
+        digest = self._digest
+        return f"cauce {VERSION}, llvm for {self.target.cpu} ({self.target.name}), code {digest}"
+
+    def prepare(self, parameters: Mapping[str, Array]) -> Fixed:
+        entry = self._prepare.entry
+        held = {place.name: _contiguous(parameters[place.name]) for place in entry.inputs}
+        arrays = {place.slot: held[place.name] for place in entry.inputs}
+        arrays.update(self._prepare.constants(entry.outputs))
+        borrowed = set(arrays)
+        made = {place.slot: size_of(place.nbytes, {}) for place in entry.outputs}
+        made = {slot: nbytes for slot, nbytes in made.items() if slot not in borrowed}
+        arrays.update(zip(made, aligned_together(list(made.values()))))
+        packed: dict[str, Array] = {}
+        for place in entry.outputs:
+            # The caller may alter its own array later.
+            own = arrays[place.slot]
+            packed[place.name] = aligned_copy(own) if place.slot in borrowed else own
+        layout = self._prepare.layout({})
+        arena = Arena(layout.pieces, layout.nbytes)
+        self._prepare.run(arrays, arena, {})
+        places = {place.name: place.slot for place in self._main.entry.inputs}
+        fixed = {places[name]: array for name, array in packed.items()}
+        for place in self._leaving:
+            if place.slot in fixed:
+                # What leaves the graph is dense, so the bytes that were prepared are its elements.
+                own = fixed[place.slot].view(place.type.dtype.numpy)
+                fixed[place.slot] = own.reshape(place.type.bind({}).shape)
+        return Fixed(fixed)
+
+    def new_state(self, values: Mapping[str, Array]) -> ArrayState:
+        return ArrayState(
+            self._interface.updated, {name: aligned_copy(a) for name, a in values.items()}
+        )
+
+    def new_arena(self, dims: Dims) -> tuple[Layout, Arena]:
+        layout = self._main.layout(self._main.sizes(dims))
+        try:
+            kept = self._idle.pop()
+        except IndexError:
+            return layout, Arena(layout.pieces, layout.nbytes)
+        return kept if kept[0] is layout else (layout, Arena(layout.pieces, layout.nbytes))
+
+    def main(
+        self,
+        dims: Dims,
+        packed: Fixed,
+        state: State | None,
+        arena: tuple[Layout, Arena],
+        inputs: Sequence[Array],
+        outputs: Sequence[Array | None],
+        profile: list[NodeTime] | None = None,
+    ) -> list[Array]:
+        assert state is None or isinstance(state, ArrayState)
+        entry, dims = self._main.entry, self._main.sizes(dims)
+        held = state.arrays if state is not None else {}
+        arrays = self._input_arrays(held, packed, inputs)
+        arrays.update(self._main.constants(self._leaving))
+        for place in self._leaving:
+            if place.slot in packed.arrays:
+                arrays[place.slot] = packed.arrays[place.slot]
+        borrowed = set(arrays)
+        for place, out in zip(entry.outputs, outputs):
+            if place.slot not in arrays:
+                # Where a check may fail, what was computed before it must not show.
+                usable = out is not None and not entry.checks and _writable_in_place(out, inputs)
+                arrays[place.slot] = out if out is not None and usable else _empty(place, dims)
+        for place in entry.updates:
+            if place.slot not in arrays:
+                arrays[place.slot] = _empty(place, dims)
+        self._main.run(arrays, arena[1], dims, profile, packed)
+        if guard() is None:  # in the test mode every call gets poisoned scratch
+            self._idle.append(arena)
+        results = []
+        for place, out in zip(entry.outputs, outputs):
+            array = arrays[place.slot]
+            if out is not None:
+                if array is not out:
+                    out[...] = array
+                results.append(out)
+            else:
+                results.append(array.copy() if place.slot in borrowed else array)
+            borrowed.add(place.slot)
+        self._update(held, arrays)
+        return results
+
+    def _update(self, held: Mapping[str, Array], arrays: Mapping[int, Array]) -> None:
+        """All reads are done: the new values take their places."""
+        entry = self._main.entry
+        given = {place.slot for place in entry.inputs}
+        fresh = [place for place in entry.updates if place.name not in entry.in_place]
+        # Those that are other inputs are copied first, before these change.
+        new = {
+            place.name: arrays[place.slot].copy() if place.slot in given else arrays[place.slot]
+            for place in fresh
+        }
+        for name, array in new.items():
+            held[name][...] = array
+
+    def _input_arrays(
+        self, held: Mapping[str, Array], packed: Fixed, inputs: Sequence[Array]
+    ) -> dict[int, Array]:
+        """The arrays of the inputs of the main entry that are not packed, by buffer."""
+        called = iter(inputs)
+        arrays: dict[int, Array] = {}
+        for place in self._main.entry.inputs:
+            if place.name in held:
+                arrays[place.slot] = held[place.name]
+            elif place.slot not in packed.arrays:
+                arrays[place.slot] = _contiguous(next(called))
+        return arrays
+
+
+def _empty(place: Place, dims: Dims) -> Array:
+    shape = tuple(size_of(dim, dims) for dim in place.type.shape)
+    return empty(shape, place.type.dtype)
+
+
+def _contiguous(array: Array) -> Array:
+    fit = array.flags.c_contiguous and array.flags.aligned
+    return array if fit else aligned_copy(array)
+
+
+def _writable_in_place(out: Array, inputs: Sequence[Array]) -> bool:
+    """Whether native code may write to ``out`` while it reads the inputs."""
+    fit = out.flags.c_contiguous and out.flags.aligned and out.flags.writeable
+    return fit and not any(np.may_share_memory(out, array) for array in inputs)
