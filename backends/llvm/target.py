@@ -11,6 +11,23 @@ from ...ir.record import Record
 LIMIT = "CAUCE_TARGET"
 
 
+class Caches(Record):
+    """The bytes of the data caches that one core sees, and of a line of them.
+
+    A schedule counts on what stays there while other data streams by, so the numbers are somewhat
+    below what processors have.
+    """
+
+    first: int
+    second: int
+    third: int
+    line: int = 64
+
+
+# What schedules count on, on every machine.
+ASSUMED = Caches(32 * 1024, 768 * 1024, 8 * 1024 * 1024)
+
+
 class Target(Record):
     """A processor as the kernels see it.
 
@@ -21,6 +38,7 @@ class Target(Record):
         features: LLVM's feature string.
         vector_bytes: the width of a vector register.
         registers: how many vector registers there are.
+        caches: what schedules count on.
     """
 
     name: str
@@ -29,6 +47,7 @@ class Target(Record):
     features: str
     vector_bytes: int
     registers: int
+    caches: Caches = ASSUMED
 
     def lanes(self, itemsize: int) -> int:
         """How many elements of ``itemsize`` bytes a vector holds."""

@@ -17,6 +17,7 @@ from ....ir.ops import adaptive_pool, conv, linear, pool, shape
 from ....ir.ops.reorder import Reorder
 from ...split import early_values
 from ..phases import reach
+from ..schedule.tiles import vectors_of
 from ..target import Target
 from .kernels import anchor, own_weight
 
@@ -79,14 +80,6 @@ def layout_of(value: Value) -> Layout:
 
 def _lay(value: Value, layout: Layout) -> None:
     value.type = replace(value.type, layout=layout)
-
-
-def vectors_of(count: int, lanes: int, registers: int) -> int:
-    """How many vectors side by side make a tile, of an axis of ``count`` across the lanes."""
-    vectors = count // lanes
-    if vectors % 2 and vectors % 3 == 0 and registers > 16:
-        return 3
-    return 2 if vectors > 1 else 1
 
 
 # ---- weights -----------------------------------------------------------------------------------

@@ -2,9 +2,8 @@
 products and linear layers.
 
 ``result[p] = sum over r of a[p, r] * b[p, r]``, where every array is addressed by a stride for each
-axis. A plan says which axis lies across the lanes of a vector, which axes are unrolled into a tile
-of accumulators in registers, and in what order the sum runs. At least ten independent accumulators
-keep the multipliers busy; more than the registers hold spill.
+axis. The loops of a schedule say which axis lies across the lanes of a vector, which axes are
+unrolled into a tile of accumulators in registers, and in what order the sum runs.
 """
 
 from __future__ import annotations
@@ -15,20 +14,12 @@ from itertools import product as combinations
 
 from .....ir import Dim, DType
 from .....ir.dims import product
+from ...schedule.tiles import PREFETCH_BYTES, Loops
 from ..builder import Index, V, i64
 from ..code import COMPUTED, Finish, NodeCode, Stage
 from ..iteration import unravel
 from ..math.elements import scalar_constant
 from .elementwise import load, store
-
-# Blocks lie one behind the other in the order of the sum, and are fetched that many bytes ahead:
-# far enough for a third-level cache, near enough to stay in the first. A line of a cache is fetched
-# at once.
-_AHEAD, _LINE = 4096, 64
-
-# How many terms are added up from zero before they go to the sum, where there are more than the
-# limit, or no knowing: the rounding of a sum grows with the number of its terms.
-_CHAIN, _LIMIT = 1024, 8192
 
 Strides = Mapping[str, Dim]
 Point = dict[str, V]
@@ -64,32 +55,6 @@ class Operand:
 
 
 @dataclass(frozen=True)
-class Plan:
-    """How a contraction runs.
-
-    Attributes:
-        around: the parallel axes that tasks count, outermost first.
-        vector: the axis across the lanes: stride 1 in the result, and at best 0 or 1 elsewhere.
-        tile: axes unrolled into accumulators, with how many; the first is looped over within a
-            task, the others are unrolled whole.
-        sum: the summed axes, outermost first.
-        passes: summed axes that a task goes along in steps of so many places, so that what it reads
-            is still near in the next tile; each pass adds to the result, which begins with zeros.
-        within: further axes that a task goes along, inside of the passes.
-        rounds: within a group of vectors, an axis along which ``b`` is read again and again, and
-            how often. Meanwhile the next group is fetched, a part in each round.
-    """
-
-    around: tuple[str, ...]
-    vector: str
-    tile: tuple[tuple[str, int], ...]
-    sum: tuple[str, ...]
-    passes: tuple[tuple[str, int], ...] = ()
-    within: tuple[str, ...] = ()
-    rounds: tuple[str, int] | None = None
-
-
-@dataclass(frozen=True)
 class _Next:
     """What is fetched of the next group: from ``offset`` bytes behind ``start`` on, 1 / 2**shift of
     the bytes that have been read of this one from ``start`` on."""
@@ -118,26 +83,27 @@ class Contraction:
     part: tuple[str, str, Dim] | None = None
 
 
-def write_contraction(code: NodeCode, what: Contraction, plan: Plan) -> None:
+def write_contraction(code: NodeCode, what: Contraction, loops: Loops) -> None:
     """Write one launch."""
-    counts = tuple(what.sizes[axis] for axis in plan.around)
+    counts = tuple(what.sizes[axis] for axis in loops.around)
     with code.stage(product(counts)) as stage:
-        writer = _Writer(code, stage, what, plan)
+        writer = _Writer(code, stage, what, loops)
         with stage.tasks() as task:
             indices = unravel(stage, task, [stage.dim(count) for count in counts])
-            point = dict(zip(plan.around, indices))
+            point = dict(zip(loops.around, indices))
             writer.begin(point)
-            writer.passes(point, plan.passes)
+            writer.passes(point, loops.blocks)
 
 
 class _Writer:
     """Writes the loops of one task."""
 
-    def __init__(self, code: NodeCode, stage: Stage, what: Contraction, plan: Plan) -> None:
+    def __init__(self, code: NodeCode, stage: Stage, what: Contraction, loops: Loops) -> None:
         self.stage = stage
         self.what = what
-        self.plan = plan
+        self.loops = loops
         self.lanes = code.target.lanes(what.dtype.itemsize)
+        self.line = code.target.caches.line
         self.sizes = {axis: stage.dim(size) for axis, size in what.sizes.items()}
         self.whole = stage.dim(what.part[2]) if what.part else None
         self.stops: dict[str, V] = {}  # of summed axes that end early in this task
@@ -163,7 +129,7 @@ class _Writer:
     def passes(self, point: Point, axes: Sequence[tuple[str, int]]) -> None:
         """The summed axes that are gone along in steps, outermost first."""
         if not axes:
-            self.within(point, self.plan.within)
+            self.within(point, self.loops.within)
             return
         f, ((axis, step), *inner) = self.stage.f, axes
         size, end = self.what.sizes[axis], self.stops.get(axis)
@@ -185,7 +151,7 @@ class _Writer:
 
     def blocks(self, point: Point) -> None:
         """All of the vector axis: whole vectors, then ever narrower ones."""
-        axis = self.plan.vector
+        axis = self.loops.vector
         for start, end, width in self.pieces(axis):
             with self.stage.f.loop(end, start, width) as loop:
                 self.tiles({**point, axis: loop.index}, width)
@@ -208,9 +174,9 @@ class _Writer:
 
     def tiles(self, point: Point, width: int) -> None:
         """All of the first tiled axis: whole tiles, then what is left."""
-        axis, factor = self.plan.tile[0]
+        axis, factor = self.loops.tile[0]
         size, f = self.what.sizes[axis], self.stage.f
-        rest = [range(count) for _, count in self.plan.tile[1:]]
+        rest = [range(count) for _, count in self.loops.tile[1:]]
         if isinstance(size, int):
             even = size // factor * factor
             if even:
@@ -231,7 +197,7 @@ class _Writer:
     def body(self, point: Point, width: int, tile: Sequence[range]) -> None:
         """One tile: its accumulators, the sum, and the stores."""
         f, dtype = self.stage.f, self.what.dtype
-        axes = [axis for axis, _ in self.plan.tile]
+        axes = [axis for axis, _ in self.loops.tile]
         places = [dict(zip(axes, place)) for place in combinations(*tile)]
         starts = [
             f.at(base, self._offset(strides, point), array.dtype.itemsize)
@@ -247,7 +213,7 @@ class _Writer:
             if self.what.finish is not None:
                 total = self.what.finish(self.stage, width, total, values)
             at = self._moved(starts[2], 2, place)
-            if self.plan.passes:
+            if self.loops.blocks:
                 total = f.op("fadd", load(self.stage, self.what.result.dtype, at, width), total)
             store(self.stage, self.what.result.dtype, total, at, width)
 
@@ -260,9 +226,9 @@ class _Writer:
         places: Sequence[dict[str, int]],
         width: int,
     ) -> list[V]:
-        if level == len(self.plan.sum):
+        if level == len(self.loops.sum):
             return self._multiply(a, b, totals, places, width)
-        axis, f = self.plan.sum[level], self.stage.f
+        axis, f = self.loops.sum[level], self.stage.f
         if self.what.sizes[axis] == 1 and axis not in self.stops:
             return self._sum(level + 1, a, b, totals, places, width)
 
@@ -279,7 +245,7 @@ class _Writer:
                 loop.next(*self._sum(level + 1, at[0], at[1], loop.carried, places, width))
             return list(loop.results)
 
-        stop, block = self.stops.get(axis, self.sizes[axis]), self._block(level)
+        stop, block = self.stops.get(axis, self.sizes[axis]), self.loops.chain(self.what.sizes, level)
         if block is None:
             return run(0, stop, totals)
         zeros = [V("zeroinitializer", total.type) for total in totals]
@@ -288,16 +254,6 @@ class _Writer:
             parts = run(loop.index, end, zeros)
             loop.next(*(f.op("fadd", *pair) for pair in zip(loop.carried, parts)))
         return list(loop.results)
-
-    def _block(self, level: int) -> int | None:
-        """In steps of how many places a summed axis is added up from zero; None for all of it."""
-        bounds: dict[str, Dim] = {**self.what.sizes, **dict(self.plan.passes)}
-        axis, *inner = self.plan.sum[level:]
-        inside = product(tuple(bounds[axis] for axis in inner))
-        if not isinstance(inside, int):
-            return 1
-        whole = bounds[axis] * inside
-        return None if isinstance(whole, int) and whole <= _LIMIT else max(1, _CHAIN // inside)
 
     def _multiply(
         self, a: V, b: V, totals: Sequence[V], places: Sequence[dict[str, int]], width: int
@@ -317,8 +273,8 @@ class _Writer:
     def _fetch(self, b: V) -> None:
         """Bring nearer what comes after the block at ``b``."""
         f = self.stage.f
-        for line in range(0, self.what.b.block * self.what.b.dtype.itemsize, _LINE):
-            f.prefetch(b, _AHEAD + line)
+        for line in range(0, self.what.b.block * self.what.b.dtype.itemsize, self.line):
+            f.prefetch(b, PREFETCH_BYTES + line)
         if self.next is not None:
             start = self.next.start
             ends = [f.cast("ptrtoint", pointer, "i64") for pointer in (b, start)]
@@ -327,11 +283,11 @@ class _Writer:
 
     def _next(self, b: V, point: Point) -> _Next | None:
         """What to fetch of the next group while this one is read from ``b`` on."""
-        if self.plan.rounds is None or not self.what.b.block:
+        if self.loops.rounds is None or not self.what.b.block:
             return None
-        f, (axis, count) = self.stage.f, self.plan.rounds
+        f, (axis, count) = self.stage.f, self.loops.rounds
         shift = count.bit_length() - 1
-        tiled, factor = self.plan.tile[0]
+        tiled, factor = self.loops.tile[0]
         number = f.op("udiv", point[axis], i64(factor)) if axis == tiled else point[axis]
         number = f.op("and", number, i64((1 << shift) - 1))  # in further rounds all is there
         group = f.mul(self.strides[1]["u"], self.what.b.dtype.itemsize)
@@ -356,7 +312,7 @@ class _Writer:
     def _load(self, at: V, which: int, width: int) -> V:
         """``width`` elements along the vector axis."""
         f, dtype = self.stage.f, self.arrays[which].dtype
-        vector = self.plan.vector
+        vector = self.loops.vector
         step = self.arrays[which].strides.get(vector, 0)
         if width == 1 or step == 1:
             return load(self.stage, dtype, at, width)

@@ -15,33 +15,14 @@ from .....ir.layout import Layout
 from .....ir.ops import conv
 from ...lowering.layouts import OUTPUTS_LAST
 from ...phases import phases
+from ...schedule import convolution as schedules
+from ...schedule.convolution import convolution_sizes, phase_sizes
 from ..code import Access, NodeCode, emits
 from ..iteration import offset, unravel
 from .contraction import Contraction, Operand
 from .copies import write_fill
 from .elementwise import load, store_apart
-from .tiles import (
-    NEAR,
-    Steps,
-    cut,
-    end_of,
-    even_pieces,
-    groups_of,
-    known,
-    known_bytes,
-    total_of,
-    write_tiles,
-)
-
-# Bytes that stay in a third-level cache; what lies beyond costs that many times more.
-_FAR, _FAR_COST = 8 * 1024 * 1024, 4
-
-# At least so many pixels make a pass, and as many as stay in a first-level cache, with what a tile
-# reads of dy for each.
-_PIXELS, _NEAREST, _LINES = 64, 32 * 1024, 128
-
-# Into how many the batch is cut where a weight of no more bytes is differentiated.
-_PARTS, _SMALL = 8, 512 * 1024
+from .tiles import Steps, cut, end_of, total_of, write_tiles
 
 
 @emits(conv.Conv2d)
@@ -56,14 +37,15 @@ def conv2d(code: NodeCode) -> None:
     arrays, finish = end_of(code, over, bool(bias))
     what = Contraction(
         x.dtype,
-        _sizes(op, x.shape[0], y, weight),
+        convolution_sizes(op, x.shape[0], y, weight),
         _outputs(op, code.result_access(), y.shape[1]),
         _reads(op, code.operand_access(0), x.shape[1]),
         _weights(op, code.operand_access(1), weight),
         tuple(_outputs(op, access, y.shape[1]) for access in arrays),
         finish,
     )
-    _write_convolution(code, what)
+    schedule = schedules.conv2d(op, code.operand_types, y, code.target)
+    write_tiles(code, what, schedule.tiling(what.sizes))
 
 
 @emits(conv.Conv2dBackwardWeight)
@@ -79,8 +61,8 @@ def conv2d_backward_weight(code: NodeCode) -> None:
     x, dy = code.operand_types
     weight = code.node.result.type
     batch = x.shape[0]
-    small = isinstance(weight.nbytes, int) and weight.nbytes <= _SMALL
-    parts = _PARTS if small else 1
+    schedule = schedules.conv2d_backward_weight(op, code.operand_types, weight, code.target)
+    parts = schedule.parts
     slot = code.scratch(weight.nbytes * parts)
     write_fill(code, (weight.size * parts,), Access(slot, weight.dtype, (1,)), 0)
     one = Access.of(slot, replace(weight, layout=Layout(OUTPUTS_LAST)))
@@ -91,38 +73,14 @@ def conv2d_backward_weight(code: NodeCode) -> None:
     result = _weights(op, one, weight)
     what = Contraction(
         x.dtype,
-        {**_sizes(op, chunk, dy, weight), "p": parts},
+        {**convolution_sizes(op, chunk, dy, weight), "p": parts},
         replace(result, strides={**result.strides, "p": weight.size}),
         cut(reads, "n", chunk),
         cut(slopes, "n", chunk),
         part=("p", "n", batch),
     )
-    vector, *filters = _filters(what)
-    # Where there are no parts the rows of taps are tasks instead.
-    rows: tuple[str, ...] = () if small else ("r",)
-    write_tiles(
-        code,
-        what,
-        vector,
-        ("c",) if what.sizes["c"] != 1 else ("r", "s"),
-        ("n", "i", "j"),
-        ("p", *filters, *rows),
-        passes=_passes(op, what),
-        within=("s",) if rows else ("r", "s"),
-    )
+    write_tiles(code, what, schedule.tiling(what.sizes))
     _add_weights(code, weight, [replace(one, start=weight.size * part) for part in range(parts)])
-
-
-def _passes(op: conv.ConvBase, what: Contraction) -> tuple[tuple[str, int], ...]:
-    """Along which axes the sum for a weight goes in steps: images, and rows of large ones."""
-    rows, columns, channels = (what.sizes[axis] for axis in "ijc")
-    if not isinstance(rows, int) or not isinstance(columns, int) or not rows * columns:
-        return (("n", 1),)
-    pixel = known_bytes(what, [channels]) * op.stride[0] * op.stride[1] + _LINES
-    pixels = max(_PIXELS, _NEAREST // pixel)
-    if rows * columns > pixels:
-        return (("n", 1), ("i", even_pieces(rows, max(1, pixels // columns))))
-    return (("n", pixels // (rows * columns)),)
 
 
 def _add_weights(code: NodeCode, weight: TensorType, parts: Sequence[Access]) -> None:
@@ -170,17 +128,17 @@ def conv2d_backward_data(code: NodeCode) -> None:
     kernel = conv.kernel_of(code.node.operands[1])
     source, own = code.operand_access(0), code.operand_access(1)
     arrays, finish = end_of(code, (), bias=False)
-    outputs, inputs = weight.shape[0] // op.groups, weight.shape[1]
+    outputs = weight.shape[0] // op.groups
     o, c, _, _ = own.strides
     n, channel, _, _ = source.strides
-    for phase in phases(op, kernel, dx.shape[2:]):
-        sizes: Steps = {"n": dy.shape[0], "g": op.groups, "o": inputs, "c": outputs}
+    schedule = schedules.conv2d_backward_data(op, code.operand_types, dx, code.target)
+    each = phase_sizes(op, dy.shape[0], weight, dx)
+    for phase, sizes, direct in zip(phases(op, kernel, dx.shape[2:]), each, schedule.phases):
         reads: Steps = {"n": n, "g": channel * outputs, "c": channel}
         turned: Steps = {"g": o * outputs, "o": c, "c": o}
         start, tap_start, first = source.start, own.start, [0, 0]
         for axis, (image, tap) in enumerate((("i", "r"), ("j", "s"))):
             where = phase[axis]
-            sizes |= {image: where.count, tap: where.taps}
             step, weight_step = source.strides[2 + axis], own.strides[2 + axis]
             reads |= {image: step, tap: step * -where.apart}
             turned[tap] = weight_step * where.step
@@ -206,21 +164,7 @@ def conv2d_backward_data(code: NodeCode) -> None:
             tuple(map(over, arrays)),
             finish,
         )
-        _write_convolution(code, what)
-
-
-def _sizes(op: conv.ConvBase, batch: Dim, y: TensorType, weight: TensorType) -> Steps:
-    out_channels, in_channels, rows, columns = weight.shape
-    return {
-        "n": batch,
-        "g": op.groups,
-        "o": out_channels // op.groups,
-        "c": in_channels,
-        "i": y.shape[2],
-        "j": y.shape[3],
-        "r": rows,
-        "s": columns,
-    }
+        write_tiles(code, what, direct.tiling(sizes))
 
 
 def _outputs(op: conv.ConvBase, y: Access, channels: Dim) -> Operand:
@@ -249,38 +193,3 @@ def _weights(op: conv.ConvBase, weight: Access, type_: TensorType) -> Operand:
     o, c, r, s = weight.strides
     strides = {"g": o * (type_.shape[0] // op.groups), "o": o, "c": c, "r": r, "s": s}
     return Operand(weight.slot, weight.dtype, strides, weight.start, weight.block, weight.apart)
-
-
-# ---- the order of loops -------------------------------------------------------------------------
-
-
-def _write_convolution(code: NodeCode, what: Contraction) -> None:
-    """Write a convolution in the order of loops that brings the fewest bytes from far away."""
-    vector, *filters = _filters(what)
-    lanes = code.target.lanes(what.dtype.itemsize)
-    _, groups, rest = groups_of(what.sizes[vector], lanes, code.target.registers)
-    weights = known_bytes(what, [what.sizes[axis] for axis in "gocrs"])
-    image = known_bytes(what, (what.a.strides["i"], what.sizes["i"]))
-    times = (groups + (rest != 0)) * known(what.sizes[axis] for axis in filters)
-    rows = known([what.sizes["i"]])
-    # For one image: all filters on each row; or all rows, filter by filter; or, filter by filter,
-    # all images, of which the next one is always far.
-    costs = {
-        (("n", "i", *filters), ()): _cost(weights, rows),
-        (("n", *filters), ("i",)): _cost(weights, 1) + _cost(image, times),
-        (tuple(filters), ("n", "i")): _FAR_COST * times * image,
-    }
-    before, behind = min(costs, key=lambda order: costs[order])
-    write_tiles(code, what, vector, ("i", "j"), ("r", "s", "c"), before, behind)
-
-
-def _filters(what: Contraction) -> tuple[str, str]:
-    """The axis across the lanes, outputs of a group or groups of one, then the other of them."""
-    return ("g", "o") if what.sizes["o"] == 1 and what.sizes["g"] != 1 else ("o", "g")
-
-
-def _cost(nbytes: int, times: int) -> int:
-    """What it costs to go through so many bytes again and again."""
-    if nbytes <= NEAR:
-        return 0
-    return (1 if nbytes <= _FAR else _FAR_COST) * nbytes * times

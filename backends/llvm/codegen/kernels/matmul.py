@@ -7,38 +7,14 @@ from dataclasses import replace
 
 from .....ir.dims import ceil_div
 from .....ir.ops import linear
+from ...schedule import matmul as schedules
+from ...schedule.tiles import Loops
 from ..code import Access, NodeCode, Shape, emits
 from ..iteration import row_major
-from .contraction import Contraction, Operand, Plan, write_contraction
+from .contraction import Contraction, Operand, write_contraction
 from .copies import row_operand, write_fill
-from .tiles import (
-    NEAR,
-    Steps,
-    add_parts,
-    columns_of,
-    cut,
-    end_of,
-    even_pieces,
-    groups_of,
-    known_bytes,
-    write_tiles,
-)
+from .tiles import Steps, add_parts, cut, end_of, write_tiles
 from .transpose import write_copy
-
-# Bytes of a matrix that does not stay near while each tile goes over all of its rows.
-_LARGE = NEAR
-
-# A large matrix in row order: the rows of a pass, and the most groups of vectors in a strip. One of
-# columns: vectors and columns of a tile, the most columns of a task, and what is read of each in a
-# pass. Columns may lie so that all want the same places in a first-level cache, which has not many.
-_ROWS, _STRIP = 64, 16
-_VECTORS, _COLUMNS, _GROUP, _PIECE = 2, 10, 120, 256
-
-# The most passes: each adds to the result, whose rounding grows with their number.
-_PASSES = 1024
-
-# So many tasks there should be at least.
-_TASKS = 8
 
 
 @emits(linear.MatMul)
@@ -71,17 +47,26 @@ def matmul(code: NodeCode) -> None:
         tuple(map(along, arrays)),
         finish,
     )
-    if _is_large(what):
-        lies = what.b.strides
-        if lies["n"] == 1:
-            _write_strips(code, what, names, axes)
-            return
-        if lies["k"] == 1 and not lead:
-            _write_turned(code, what)
-            return
-    parts = _parts(code, what) if isinstance(sizes["k"], int) else 1
+    lies = what.b.strides
+    schedule = schedules.matmul(
+        sizes,
+        len(lead),
+        bool(what.b.block),
+        lies["n"] == 1,
+        lies["k"] == 1,
+        z.dtype.itemsize,
+        code.target,
+    )
+    if isinstance(schedule, schedules.Strips):
+        _write_strips(code, what, schedule, names, axes)
+        return
+    if isinstance(schedule, schedules.Transposed):
+        _write_transposed(code, what, schedule)
+        return
+    assert isinstance(schedule, schedules.Tiles)
+    parts = schedule.parts
     if parts == 1:
-        write_tiles(code, what, "n", ("m",), ("k",), tuple(names))
+        write_tiles(code, what, schedule.tiling(tuple(names)))
         return
     chunk = ceil_div(sizes["k"], parts)
     slot = code.scratch(z.nbytes * parts)
@@ -97,23 +82,8 @@ def matmul(code: NodeCode) -> None:
         finish=None,
         part=("p", "k", sizes["k"]),
     )
-    write_tiles(code, what, "n", ("m",), ("k",), ("p", *names))
+    write_tiles(code, what, schedule.tiling(tuple(names)))
     add_parts(code, z.shape, sums, arrays, finish)
-
-
-def _is_large(what: Contraction) -> bool:
-    """Whether y is a matrix as a caller has it, too large to stay near while each tile goes over
-    all of its rows."""
-    matrix = (what.sizes["k"], what.sizes["n"])
-    known_size = all(isinstance(size, int) for size in matrix)
-    return known_size and not what.b.block and known_bytes(what, matrix) > _LARGE
-
-
-def _in_pass(rows: int, what: Contraction) -> int:
-    """How many rows of a large matrix a pass takes, so many unless there were too many passes."""
-    inner = what.sizes["k"]
-    assert isinstance(inner, int)
-    return max(rows, -(-inner // _PASSES))
 
 
 def _result(code: NodeCode) -> Access:
@@ -131,7 +101,11 @@ def _finish(code: NodeCode, result: Access) -> None:
 
 
 def _write_strips(
-    code: NodeCode, what: Contraction, names: Sequence[str], axes: Sequence[str]
+    code: NodeCode,
+    what: Contraction,
+    schedule: schedules.Strips,
+    names: Sequence[str],
+    axes: Sequence[str],
 ) -> None:
     """Write a product with a large matrix in row order.
 
@@ -141,23 +115,12 @@ def _write_strips(
     result = _result(code)
     write_fill(code, code.node.result.type.shape, result, 0)
     total = Operand(result.slot, result.dtype, dict(zip(axes, result.strides)), result.start)
-    lanes, columns = code.target.lanes(what.dtype.itemsize), what.sizes["n"]
-    _, groups, _ = groups_of(columns, lanes, code.target.registers)
-    most = max(1, min(_STRIP, groups // _TASKS))
-    write_tiles(
-        code,
-        replace(what, result=total, others=(), finish=None),
-        "n",
-        ("m",),
-        ("k",),
-        tuple(names),
-        passes=(("k", _in_pass(_ROWS, what)),),
-        strip=max(size for size in range(1, most + 1) if groups % size == 0),
-    )
+    part = replace(what, result=total, others=(), finish=None)
+    write_tiles(code, part, schedule.tiling(tuple(names)))
     _finish(code, result)
 
 
-def _write_turned(code: NodeCode, what: Contraction) -> None:
+def _write_transposed(code: NodeCode, what: Contraction, schedule: schedules.Transposed) -> None:
     """Write a product with a large matrix whose columns are its rows in memory, as a weight is.
 
     The other way round: the vectors run over the rows of x, which is turned for it, and so is the
@@ -166,7 +129,8 @@ def _write_turned(code: NodeCode, what: Contraction) -> None:
     rows, columns, inner = (what.sizes[axis] for axis in "mnk")
     assert isinstance(columns, int)
     dtype, lanes = what.dtype, code.target.lanes(what.dtype.itemsize)
-    width = _VECTORS * lanes
+    vectors = schedule.vectors
+    width = vectors * lanes
     wide = ceil_div(rows, width)
     padded = wide * width
     x = Access(code.scratch(inner * padded * dtype.itemsize), dtype, (1, padded))
@@ -178,7 +142,7 @@ def _write_turned(code: NodeCode, what: Contraction) -> None:
     z = Access(code.scratch(columns * padded * dtype.itemsize), dtype, (1, padded))
     write_fill(code, (columns * padded,), replace(z, strides=(1,)), 0)
 
-    group = max(1, min(_GROUP, columns // _TASKS))
+    group = schedule.group
     steps = {"u": width, "t": lanes, "m": 1}
     first = 0
     for size, count in ((group, columns // group), (columns % group, 1)):
@@ -189,7 +153,7 @@ def _write_turned(code: NodeCode, what: Contraction) -> None:
         total = Operand(z.slot, dtype, along, padded * first)
         part = Contraction(
             dtype,
-            {"d": count, "u": wide, "t": _VECTORS, "m": lanes, "n": size, "k": inner},
+            {"d": count, "u": wide, "t": vectors, "m": lanes, "n": size, "k": inner},
             total,
             Operand(
                 what.b.slot,
@@ -199,27 +163,13 @@ def _write_turned(code: NodeCode, what: Contraction) -> None:
             ),
             Operand(x.slot, dtype, {"k": padded, **steps}),
         )
-        most = (code.target.registers - _VECTORS - 2) // _VECTORS
-        tile = (("n", even_pieces(size, min(most, _COLUMNS))), ("t", _VECTORS))
-        passes = (("k", _in_pass(_PIECE, what)),)
-        write_contraction(code, part, Plan(("d",), "m", tile, ("k",), passes, ("u",)))
+        tile = (("n", schedule.columns_of(size)), ("t", vectors))
+        blocks = (("k", schedule.piece),)
+        write_contraction(code, part, Loops(("d",), "m", tile, ("k",), blocks, ("u",)))
         first += size * count
     result = _result(code)
     write_copy(code, (rows, columns), z, result)
     _finish(code, result)
-
-
-def _parts(code: NodeCode, what: Contraction) -> int:
-    """Into how many parts the sum is cut: each has a piece of the matrix that stays near.
-
-    One, where the matrix is read once, or all that a tile reads of it stays near.
-    """
-    sizes, lanes = what.sizes, code.target.lanes(what.dtype.itemsize)
-    vectors, *_ = groups_of(sizes["n"], lanes, code.target.registers)
-    ((_, rows),) = columns_of([("m", sizes["m"])], code.target.registers, vectors)
-    nbytes = known_bytes(what, [sizes["k"]]) * vectors * lanes
-    once = isinstance(sizes["m"], int) and sizes["m"] <= rows
-    return 1 if once or nbytes <= NEAR else -(-nbytes // (NEAR // 2))
 
 
 def _rows(code: NodeCode, place: int) -> Access:

@@ -1,0 +1,255 @@
+"""Convolutions and their gradients: algorithm, register tile, order of loops.
+
+The vectors run over channels: over the outputs of a group, or, where each group has one channel
+(depthwise), over the groups. Axes are called n (images), g (groups), o (outputs of a group), c
+(inputs of a group), i and j (rows and columns of the result), r and s (taps).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from ....ir import Dim, TensorType
+from ....ir.dims import ceil_div, sizes
+from ....ir.ops import conv
+from ..phases import phases, reach
+from ..target import Target
+from .schedule import Schedule, Sizes, even_pieces, known
+from .tiles import Blocks, Columns, Tiling, columns_of, groups_of, tile_text, vectors_of
+
+# What data costs that comes from beyond the third-level cache, where one unit is a byte from it.
+_FAR_COST = 4
+
+# Gradients of weights: at least so many pixels make a block, and as many as stay in a first-level
+# cache, with the bytes that a tile reads of dy for each.
+_PIXELS, _DY_BYTES = 64, 128
+
+# Into how many parts the batch is split where a weight of no more bytes is differentiated.
+_PARTS, _SMALL_WEIGHT = 8, 512 * 1024
+
+# What lies outside of what, and in words.
+ORDERS = {
+    "rows": "all filters for each row",
+    "filters": "all rows for each group of filters",
+    "images": "all images for each group of filters",
+}
+
+
+class Direct(Schedule):
+    """Sums in registers over taps and channels, as the definition has them.
+
+    Attributes:
+        columns: of the register tile, along "j", or some rows "i" of a few columns each.
+        vectors: of outputs, in the tile.
+        order: of the loops around it, a key of ``ORDERS``.
+    """
+
+    algorithm: ClassVar[str] = "direct"
+    columns: Columns
+    vectors: int
+    order: str
+
+    def __str__(self) -> str:
+        return f"direct, {tile_text(self.columns, self.vectors)}, {ORDERS[self.order]}"
+
+    def tiling(self, sizes: Sizes) -> Tiling:
+        """The loops for these sizes."""
+        vector, *filters = filter_axes(sizes)
+        before, behind = _ORDER_AXES[self.order]
+        return Tiling(
+            vector,
+            self.vectors,
+            self.columns,
+            ("i", "j"),
+            ("r", "s", "c"),
+            (*before, *filters),
+            behind,
+        )
+
+
+_ORDER_AXES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "rows": (("n", "i"), ()),
+    "filters": (("n",), ("i",)),
+    "images": ((), ("n", "i")),
+}
+
+
+class DirectPhases(Schedule):
+    """The gradient of the input: a direct convolution of stride 1 for each phase of the stride.
+
+    Attributes:
+        phases: their schedules, in the order of ``phases.py``.
+    """
+
+    algorithm: ClassVar[str] = "direct"
+    phases: tuple[Direct, ...]
+
+    def __str__(self) -> str:
+        return "; ".join(dict.fromkeys(map(str, self.phases))) or "nothing"
+
+
+class BackwardWeight(Schedule):
+    """The gradient of the weight: for each tap and channel a sum over images and pixels.
+
+    Attributes:
+        columns: of the register tile, input channels "c" (where there is one, taps).
+        vectors: of outputs, in the tile.
+        parts: into how many the batch is split; each is summed for itself, then they are added in
+            order.
+        blocks: along which of "n" and "i" the sum goes in steps of how many.
+        row_tasks: whether the rows of taps are tasks.
+    """
+
+    algorithm: ClassVar[str] = "direct"
+    columns: Columns
+    vectors: int
+    parts: int
+    blocks: Blocks
+    row_tasks: bool
+
+    def __str__(self) -> str:
+        blocks = " and ".join(f"{count} of {axis}" for axis, count in self.blocks)
+        parts = f", batch in {self.parts} parts" if self.parts > 1 else ""
+        return f"direct, {tile_text(self.columns, self.vectors)}, blocks of {blocks}{parts}"
+
+    def tiling(self, sizes: Sizes) -> Tiling:
+        """The loops for these sizes, in which "p" counts the parts."""
+        vector, *filters = filter_axes(sizes)
+        rows: tuple[str, ...] = ("r",) if self.row_tasks else ()
+        return Tiling(
+            vector,
+            self.vectors,
+            self.columns,
+            _weight_columns(sizes),
+            ("n", "i", "j"),
+            ("p", *filters, *rows),
+            blocks=self.blocks,
+            within=("s",) if rows else ("r", "s"),
+        )
+
+
+def filter_axes(sizes: Sizes) -> tuple[str, str]:
+    """The axis across the lanes, outputs of a group or groups of one, then the other of them."""
+    return ("g", "o") if sizes["o"] == 1 and sizes["g"] != 1 else ("o", "g")
+
+
+def convolution_sizes(
+    op: conv.ConvBase, batch: Dim, y: TensorType, weight: TensorType
+) -> dict[str, Dim]:
+    """The sizes of all axes of a convolution with the result ``y``."""
+    out_channels, in_channels, rows, columns = weight.shape
+    return {
+        "n": batch,
+        "g": op.groups,
+        "o": out_channels // op.groups,
+        "c": in_channels,
+        "i": y.shape[2],
+        "j": y.shape[3],
+        "r": rows,
+        "s": columns,
+    }
+
+
+def conv2d(
+    op: conv.Conv2d, operands: Sequence[TensorType], y: TensorType, target: Target
+) -> Direct:
+    """The schedule of a convolution of x [N, C, H, W] with a weight [O, C/groups, R, S]."""
+    x, weight = operands[:2]
+    _, (left, right) = op.padding
+    row = x.shape[1] * (x.shape[3] + (left + right)) * op.stride[0]
+    return _direct(convolution_sizes(op, x.shape[0], y, weight), row, x.dtype.itemsize, target)
+
+
+def phase_sizes(
+    op: conv.ConvBase, batch: Dim, weight: TensorType, dx: TensorType
+) -> list[dict[str, Dim]]:
+    """The sizes of the convolution of each phase: its outputs are the inputs of ``op``."""
+    base: dict[str, Dim] = {
+        "n": batch,
+        "g": op.groups,
+        "o": weight.shape[1],
+        "c": weight.shape[0] // op.groups,
+    }
+    kernel = sizes(weight.shape[2:])
+    return [
+        {**base, "i": down.count, "j": across.count, "r": down.taps, "s": across.taps}
+        for down, across in phases(op, kernel, dx.shape[2:])
+    ]
+
+
+def conv2d_backward_data(
+    op: conv.Conv2dBackwardData, operands: Sequence[TensorType], dx: TensorType, target: Target
+) -> DirectPhases:
+    """The schedule of the gradient of the input, from dy [N, O, H', W'] and the weight."""
+    dy, weight = operands
+    before, after = reach(op, 1, sizes(weight.shape[2:])[1])
+    row = dy.shape[1] * (dy.shape[3] + (before + after))
+    item = dy.dtype.itemsize
+    each = phase_sizes(op, dy.shape[0], weight, dx)
+    return DirectPhases(tuple(_direct(phase, row, item, target) for phase in each))
+
+
+def conv2d_backward_weight(
+    op: conv.Conv2dBackwardWeight, operands: Sequence[TensorType], dw: TensorType, target: Target
+) -> BackwardWeight:
+    """The schedule of the gradient of the weight, from x and dy."""
+    x, dy = operands
+    small = isinstance(dw.nbytes, int) and dw.nbytes <= _SMALL_WEIGHT
+    parts = _PARTS if small else 1
+    sizes = convolution_sizes(op, ceil_div(x.shape[0], parts), dy, dw)
+    item = x.dtype.itemsize
+    vectors = vectors_of(sizes[filter_axes(sizes)[0]], target.lanes(item), target.registers)
+    axes = [(axis, sizes[axis]) for axis in _weight_columns(sizes)]
+    columns = columns_of(axes, target.registers, vectors)
+    blocks = _weight_blocks(op, sizes, item, target)
+    return BackwardWeight(columns, vectors, parts, blocks, row_tasks=not small)
+
+
+def _weight_columns(sizes: Sizes) -> tuple[str, ...]:
+    return ("c",) if sizes["c"] != 1 else ("r", "s")
+
+
+def _weight_blocks(op: conv.ConvBase, sizes: Sizes, item: int, target: Target) -> Blocks:
+    """Along which axes the sum for a weight goes in steps: images, and rows of large ones."""
+    rows, columns = sizes["i"], sizes["j"]
+    if not isinstance(rows, int) or not isinstance(columns, int) or not rows * columns:
+        return (("n", 1),)
+    pixel = known([sizes["c"]]) * item * op.stride[0] * op.stride[1] + _DY_BYTES
+    pixels = max(_PIXELS, target.caches.first // pixel)
+    if rows * columns > pixels:
+        return (("n", 1), ("i", even_pieces(rows, max(1, pixels // columns))))
+    return (("n", pixels // (rows * columns)),)
+
+
+def _direct(sizes: Sizes, row: Dim, item: int, target: Target) -> Direct:
+    """The order of loops that brings the fewest bytes from far away.
+
+    Args:
+        sizes: of all axes.
+        row: how many elements of the image one row of results moves on by.
+        item: bytes of an element.
+        target: the processor.
+    """
+    vector, *filters = filter_axes(sizes)
+    lanes = target.lanes(item)
+    vectors = vectors_of(sizes[vector], lanes, target.registers)
+    groups, rest = groups_of(sizes[vector], vectors * lanes)
+    weights = item * known(sizes[axis] for axis in "gocrs")
+    image = item * known((row, sizes["i"]))
+    times = (groups + (rest != 0)) * known(sizes[axis] for axis in filters)
+
+    def cost(nbytes: int, times: int) -> int:
+        """What it costs to go through so many bytes again and again."""
+        if nbytes <= target.caches.second:
+            return 0
+        return (1 if nbytes <= target.caches.third else _FAR_COST) * nbytes * times
+
+    # With "images" the next image is always far.
+    costs = {
+        "rows": cost(weights, known([sizes["i"]])),
+        "filters": cost(weights, 1) + cost(image, times),
+        "images": _FAR_COST * times * image,
+    }
+    columns = columns_of([("i", sizes["i"]), ("j", sizes["j"])], target.registers, vectors)
+    return Direct(columns, vectors, min(costs, key=lambda order: costs[order]))
