@@ -285,10 +285,10 @@ def check_sizes(graph: Graph, dims: Dims) -> None:
         ShapeError: a size that a node cannot take, with the node and its line.
     """
     for node in graph.nodes:
-        bodies = [value for _, value in node.op.attributes() if isinstance(value, Graph)]
-        for body in bodies:
+        regions = node.op.regions()
+        for body in regions:
             check_sizes(body, dims)
-        if bodies:
+        if regions:
             continue  # its type is that of its body
         try:
             operands = [value.type.bind(dims) for value in node.operands]

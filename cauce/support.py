@@ -14,18 +14,20 @@ def support_table() -> str:
 
     A backend runs an op by a kernel (a rule) of its own, or ``decomposed`` into others.
     """
-    from .backends.llvm.codegen.kernels import EMITTERS
+    from .backends.llvm.codegen import kernels
+    from .backends.llvm.registry import registered
     from .backends.numpy import KERNELS
     from .backends.onnx.rules import RULES
 
-    rows = []
+    assert kernels  # which registers them
+    native, rows = registered(), []
     for name, cls in sorted(registry().items()):
         cells = [
             f"`{name}`",
             _first_sentence(cls),
             _gradient(cls),
             _backend(cls, cls in KERNELS, "kernel"),
-            _backend(cls, cls in EMITTERS, "kernel"),
+            _backend(cls, cls in native, "kernel"),
             _backend(cls, cls in RULES, "rule"),
         ]
         rows.append("| " + " | ".join(cells) + " |")

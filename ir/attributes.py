@@ -12,6 +12,7 @@ import numpy as np
 
 from .dims import Dim, as_dim, is_int
 from .errors import AttributeMistake, shown
+from .layout import Layout
 from .literal import Literal
 from .types import DType
 
@@ -165,6 +166,10 @@ def _literal(value: Any, what: str) -> Literal:
     return value if isinstance(value, Literal) else Literal(value)
 
 
+def _layout(value: Any, what: str) -> Layout:
+    return value if isinstance(value, Layout) else Layout.read(_text(value, what))
+
+
 _KINDS: dict[str, Callable[[Any, str], Any]] = {
     "int": integer,
     "float": number,
@@ -176,6 +181,7 @@ _KINDS: dict[str, Callable[[Any, str], Any]] = {
     "Padding": padding,
     "Literal": _literal,
     "Graph": _graph,
+    "Layout": _layout,
 }
 ATTRIBUTE_KINDS: dict[str, Callable[[Any, str], Any]] = {
     **_KINDS,

@@ -284,6 +284,7 @@ class Graph:
         Args:
             name: of the copy; the same where None.
             types: new types for some of the inputs, by name; all results are inferred from them.
+                Without, all types stay, with the layouts on them.
 
         Raises:
             ShapeError, TypeMismatch: the new types do not fit an op.
@@ -295,6 +296,9 @@ class Graph:
             for value in self.inputs
         }
         twin.inline(self, mapping, keep_names=True)
+        if not types:
+            for value, copied in mapping.items():
+                copied.type = value.type
         twin.outputs = {name: mapping[value] for name, value in self.outputs.items()}
         for target, value in self.updates.items():
             twin_target = mapping[target]

@@ -22,7 +22,7 @@ from .tracebacks import user_facing
 from .types import Array, TensorType
 
 if TYPE_CHECKING:
-    from .graph import Node, Value
+    from .graph import Graph, Node, Value
 
 Types: TypeAlias = TensorType | tuple[TensorType, ...]
 Arrays: TypeAlias = Array | tuple[Array, ...]
@@ -129,6 +129,12 @@ class Op(Record):
     def indices(self, *operands: TensorType) -> Mapping[int, Dim]:
         """The places of operands that are indices, each with the size that they choose among."""
         return {}
+
+    def regions(self) -> list[Graph]:
+        """The attributes that are graphs."""
+        from .graph import Graph
+
+        return [value for _, value in self.attributes() if isinstance(value, Graph)]
 
     @property
     def is_composite(self) -> bool:

@@ -13,7 +13,7 @@ import numpy as np
 from .dims import as_dim, parse_dim
 from .errors import CauceError, ParseError, did_you_mean, need
 from .graph import Graph, Role, Value
-from .layout import NO_HALO, Layout
+from .layout import Layout
 from .literal import Literal
 from .location import Frame, Location
 from .op import Op, lookup
@@ -29,9 +29,9 @@ _STRING = r'"(?:[^"\\\x00-\x1f]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*"'  # as in J
 # Types and locations are one token each: a text repeats few of them many times.
 _TYPE = re.compile(
     rf"({'|'.join(_DTYPES)})\s*\[([^\]]*)\]"
-    # The layout: the axes in order, zeros around an image, the size of blocks, unused elements.
+    # The layout: a format where it is packed, the axes in order, options.
     # (The pattern is part of a verbose one, where a bare space means nothing.)
-    r"(?:\{(\d+(?:,\d+)*)(?:\ halo\ (\d+(?:,\d+){3}))?(?:\ block\ (\d+))?(?:\ pad\ (\d+))?\})?"
+    r"(?:\{((?:[a-z]+\ )?\d+(?:,\d+)*(?:\ [a-z]+\ \d+(?:,\d+)*)*)\})?"
 )
 _FRAME = re.compile(rf"([A-Za-z0-9_.-]+|{_STRING})\s*:\s*(\d{{1,9}})")
 _TOKEN = re.compile(
@@ -310,18 +310,17 @@ class _Parser:
     def _read_type(self, token: _Token) -> TensorType:
         found = _TYPE.fullmatch(token.text)
         assert found is not None
-        dtype, inside, *layout = found.groups()
+        dtype, inside, lies = found.groups()
         with self._located(token.start + found.start(2)):
             dims = tuple(as_dim(part) for part in inside.split(",")) if inside.strip() else ()
-        if layout[0] is None:
+        if lies is None:
             return TensorType(_DTYPES[dtype], dims)
-        order, halo = (tuple(map(int, part.split(","))) if part else () for part in layout[:2])
-        block, pad = (int(part or 0) for part in layout[2:])
-        if sorted(order) != list(range(len(dims))) or (halo and len(dims) != 4):
-            what = f"the layout does not fit {len(dims)} dimensions"
-            self.fail(what, token.start + found.start(3) - 1)
-        known = Layout(order, halo or NO_HALO, block, pad)  # type: ignore[arg-type]
-        return TensorType(_DTYPES[dtype], dims, known)
+        place = token.start + found.start(3)
+        with self._located(place):
+            layout = Layout.read(lies)
+        if not layout.fits(len(dims)):
+            self.fail(f"the layout does not fit {len(dims)} dimensions", place - 1)
+        return TensorType(_DTYPES[dtype], dims, layout)
 
     def _location(self) -> Location:
         token = self.expect("location")

@@ -15,6 +15,7 @@ import numpy as np
 from .attributes import COLLAPSIBLE
 from .dims import DimExpr
 from .graph import Graph, Input, Node, Role, Value
+from .layout import Layout
 from .literal import Literal
 from .location import Location
 from .op import Op
@@ -123,6 +124,8 @@ def _attribute(value: Any, *, collapse: bool, locations: bool, indent: str) -> s
         return print_float(value)
     if isinstance(value, str):
         return json.dumps(value)
+    if isinstance(value, Layout):
+        return json.dumps(value.text())
     assert isinstance(value, (int, DType, DimExpr)), value
     return str(value)
 

@@ -71,9 +71,8 @@ def _verify_node(graph: Graph, node: Node, defined: set[int], known: frozenset[s
             f"{op.name} uses the dimension {', '.join(sorted(unknown))}, which no input has",
             fix=f"the inputs have {', '.join(sorted(known)) or 'sizes in numbers alone'}",
         )
-    for _, attribute in op.attributes():
-        if isinstance(attribute, Graph):
-            verify(attribute, known)
+    for region in op.regions():
+        verify(region, known)
     types = infer(op, *(value.type for value in node.operands))
     if len(types) != len(node.results) or len(types) != len(op.results):
         raise VerifyError(f"{op.name} has {len(node.results)} results, its types are {len(types)}")

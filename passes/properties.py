@@ -30,7 +30,7 @@ def without_regions(graph: Graph) -> str | None:
 
 def holds_region(node: Node) -> bool:
     """Whether an attribute of the node's op is a graph."""
-    return any(isinstance(value, Graph) for _, value in node.op.attributes())
+    return bool(node.op.regions())
 
 
 def inference_only(graph: Graph) -> str | None:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ...ir import Graph
 from ..contract import Interface
 from ..split import split
 from .abi import Artifact
+from .codegen import kernels as _kernels  # noqa: F401 - registers them
 from .codegen.builder import Module
 from .codegen.plan import Plan, add_plan, make_plan
 from .lowering.batches import free_batch
-from .lowering.lower import lower
+from .lowering.lower import Lowered, lower
 from .runtime.engine import compile_text
 from .runtime.threads import write_pool
+from .schedule.schedule import Schedule
 from .target import Target
 
 
@@ -23,29 +26,36 @@ class Build:
     """A compiled graph with all that lies between it and its code.
 
     Attributes:
-        lowered: the graph as kernels and layouts.
+        lowered: the graph as kernels and layouts, and the schedules of the kernels.
         prepare: the plan of what depends on fixed parameters alone.
         main: the plan of the rest.
         text: the module, as LLVM IR.
     """
 
-    lowered: Graph
+    lowered: Lowered
     prepare: Plan
     main: Plan
     text: str
 
 
-def build(graph: Graph, target: Target) -> Build:
+def build(graph: Graph, target: Target, schedules: Mapping[str, Schedule] | None = None) -> Build:
     """Write the module of a graph.
+
+    Args:
+        graph: what to compile.
+        target: the processor.
+        schedules: for some kernels, by name, in place of our own.
 
     Raises:
         UnsupportedOp: an op or a dtype without native code.
+        CompileError: a schedule that its kernel cannot have, or a name that no kernel has.
     """
     free, given = free_batch(graph)
-    lowered = lower(free, target)
-    parts = split(lowered)
-    main = make_plan(parts.main, target, "main", sorted(free.symbols()), given)
-    prepare = make_plan(parts.prepare, target, "prepare", (), {})
+    lowered = lower(free, target, schedules)
+    parts = split(lowered.graph)
+    symbols = sorted(free.symbols())
+    main = make_plan(parts.main, lowered.schedules, target, "main", symbols, given)
+    prepare = make_plan(parts.prepare, lowered.schedules, target, "prepare", (), {})
     module = Module()
     write_pool(module, target)
     for plan in (main, prepare):

@@ -6,11 +6,11 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from ...ir import Graph, Node
+from ...ir import Node
 from ...ir.errors import GraphError, did_you_mean
 from .codegen.plan import Plan
 from .driver import Build
-from .lowering.kernels import anchor
+from .lowering.kernels import anchor_of
 
 if TYPE_CHECKING:
     from .runtime.invocation import Caller
@@ -25,7 +25,7 @@ def show_plan(build: Build, callers: Iterable[Caller], sizes: Mapping[str, int])
     Args:
         callers: of ``prepare`` and ``main``, which decide that.
     """
-    parts = [build.lowered.to_text(locations=False)]
+    parts = [build.lowered.graph.to_text(locations=False)]
     for plan, caller in zip((build.prepare, build.main), callers):
         given = [f"  {name} = {size}" for name, size in caller.entry.given.items()]
         lines = [f"{plan.entry}:", *given, *_launches(plan), *_buffers(plan, caller, sizes)]
@@ -35,7 +35,7 @@ def show_plan(build: Build, callers: Iterable[Caller], sizes: Mapping[str, int])
 
 def _launches(plan: Plan) -> Iterator[str]:
     for number, ((launch, node), name) in enumerate(zip(plan.launches, plan.names)):
-        inner = anchor(node)
+        inner = anchor_of(node)
         slots = " ".join(map(str, launch.slots))
         yield (
             f"  {number:4} {inner.path} ({inner.op.name}): @{name}, {launch.tasks} tasks, "
@@ -108,7 +108,6 @@ def _places(build: Build, layer: str) -> list[tuple[Plan, int]]:
 
 def _paths(node: Node) -> list[str]:
     """The layers that a node computes, its own first, then those within its kernel."""
-    bodies = [value for _, value in node.op.attributes() if isinstance(value, Graph)]
     # Constants that are equal are one, which says nothing about the layer of this node.
-    within = [inner.path for body in bodies for inner in body.nodes if inner.operands]
+    within = [inner.path for body in node.op.regions() for inner in body.nodes if inner.operands]
     return list(dict.fromkeys([node.path, *within]))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from ..builder import Builder
 from ..errors import AttributeMistake, ShapeError
@@ -89,23 +89,63 @@ class Fused(Region):
     elementwise = True
 
 
+class KernelStage(NamedTuple):
+    """One anchor op of a kernel with the elementwise nodes around it.
+
+    Attributes:
+        prologue: what makes the operands of the anchor, in order.
+        anchor: a convolution, say.
+        epilogue: what is made of its result, in order.
+    """
+
+    prologue: tuple[Node, ...]
+    anchor: Node
+    epilogue: tuple[Node, ...]
+
+
 @register
 class Kernel(Region):
     """y = the one output of ``body``, which a backend compiles as one kernel.
 
-    The body is what the backend can hold in registers: a convolution and the elementwise ops
-    behind it, say. A backend forms kernels when it lowers a graph.
+    The body is a chain of stages, each of which the backend can hold in registers: a convolution
+    and the elementwise ops behind it, say. A backend forms kernels when it lowers a graph.
+
+    Attributes:
+        anchors: where the anchors of the stages stand in the body. Before the first lies its
+            prologue, behind each its epilogue.
     """
 
     name = "kernel"
     operands = ("*xs",)
+    anchors: tuple[int, ...] = (0,)
+
+    def check(self) -> None:
+        super().check()
+        count = sum(1 for _ in self.body.nodes)
+        places = list(self.anchors)
+        if not places or sorted(set(places)) != places or not 0 <= places[0] <= places[-1] < count:
+            raise AttributeMistake(f"kernel: anchors are places among {count} nodes, got {places}")
+
+    @property
+    def stages(self) -> tuple[KernelStage, ...]:
+        """The stages, in order."""
+        nodes = list(self.body.nodes)
+        ends = (*self.anchors[1:], len(nodes))
+        return tuple(
+            KernelStage(
+                tuple(nodes[:anchor]) if place == 0 else (),
+                nodes[anchor],
+                tuple(nodes[anchor + 1 : end]),
+            )
+            for place, (anchor, end) in enumerate(zip(self.anchors, ends))
+        )
 
 
 def enclose(
     members: Sequence[Node],
     region: Callable[[Graph], Region],
     inside: Sequence[Value] = (),
-) -> None:
+) -> Node:
     """Replace nodes by one region node in the place of the last, whose result it takes over.
 
     Args:
@@ -113,6 +153,9 @@ def enclose(
             them are taken apart.
         region: makes the op of the new node from the body.
         inside: constants that the body holds itself.
+
+    Returns:
+        The new node.
     """
     root = members[-1]
     values = dict.fromkeys(value for node in members for value in node.operands)
@@ -135,4 +178,5 @@ def enclose(
             known[node.result] = copy.result
     output = known[root.result]
     body.outputs = {output.name: output}
-    rewrite_node(root, lambda b: b(region(body), *operands))
+    (node,) = rewrite_node(root, lambda b: b(region(body), *operands))
+    return node

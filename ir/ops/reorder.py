@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ..builder import Builder
+from ..errors import ShapeError
 from ..graph import Node, Value
+from ..layout import Layout
 from ..op import Gradients, Op, Values, register
 from ..types import Array, TensorType
 
 
 @register
 class Reorder(Op):
-    """y = x, lying in memory as the layout on the type of y says."""
+    """y = x, lying in memory as ``layout`` says."""
 
     name = "reorder"
     operands = ("x",)
+    layout: Layout
 
     def infer(self, x: TensorType) -> TensorType:
-        return x
+        if not self.layout.fits(x.rank):
+            raise ShapeError(f"the layout {self.layout} does not fit {x.rank} dimensions")
+        return replace(x, layout=self.layout)
 
     def reference(self, x: Array) -> Array:
         return x

@@ -19,7 +19,7 @@ from cauce.ir import (
     verify,
 )
 from cauce.ir.errors import ParseError
-from cauce.ir.layout import CHANNELS_LAST, Layout
+from cauce.ir.layout import CHANNELS_LAST, Blocked, Layout, Strided
 from cauce.ir.ops.activation import LeakyRelu, Relu
 from cauce.ir.ops.conv import Conv2d
 from cauce.ir.ops.elementwise import Mul
@@ -126,16 +126,17 @@ def test_golden_text_reads_back() -> None:
 @pytest.mark.parametrize(
     ("text", "layout"),
     [
-        ("{0,1,2,3}", Layout.rows(4)),
-        ("{0,2,3,1 halo 1,2,0,3}", Layout(CHANNELS_LAST, halo=(1, 2, 0, 3))),
-        ("{2,3,1,0 block 16}", Layout((2, 3, 1, 0), block=16)),
-        ("{0,2,3,1 pad 8}", Layout(CHANNELS_LAST, pad=8)),
-        ("{0,2,3,1 halo 1,1,1,1 block 32 pad 16}", Layout(CHANNELS_LAST, (1, 1, 1, 1), 32, 16)),
+        ("0,1,2,3", Strided.row_major(4)),
+        ("0,2,3,1 halo 1,2,0,3", Strided(CHANNELS_LAST, halo=((1, 2), (0, 3)))),
+        ("blocked 2,3,1,0 by 16", Blocked((2, 3, 1, 0), 16)),
+        ("0,2,3,1 pad 8", Strided(CHANNELS_LAST, pad=8)),
+        ("0,2,3,1 halo 1,1,1,1 pad 16", Strided(CHANNELS_LAST, ((1, 1), (1, 1)), 16)),
     ],
 )
 def test_layouts_read_back(text: str, layout: Layout) -> None:
-    type_ = f"f32[N,64,4,4]{text}"
-    whole = f"graph g(%x: {type_}) -> {type_} {{\n  %y = reorder(%x) : {type_}\n  return %y\n}}"
+    type_ = f"f32[N,64,4,4]{{{text}}}"
+    node = f'%y = reorder(%x) layout="{text}" : {type_}'
+    whole = f"graph g(%x: {type_}) -> {type_} {{\n  {node}\n  return %y\n}}"
     graph = parse(whole)
     assert str(graph) == whole
     assert [value.type.layout for value in graph.values] == [layout, layout]

@@ -11,17 +11,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from ....ir import Dim, DimExpr, DType, Node, Op, TensorType, Value
 from ....ir.dims import FloorDiv, Symbol
-from ....ir.layout import Layout, Order
+from ....ir.layout import Order
+from ..lowering.access import Access, lies
+from ..registry import ElementwiseFacts, Facts, register
+from ..schedule.schedule import Schedule
 from ..target import Target
 from .builder import Function, V, i64
 
-# How LLVM calls the element types in memory and in registers. Half precision is not among them:
-# without hardware for it LLVM calls conversion functions that no library here provides.
+# How LLVM calls the element types in memory and in registers.
 STORED = {
     DType.BOOL: "i8",
     DType.I8: "i8",
@@ -36,9 +38,6 @@ STORED = {
     DType.F64: "double",
 }
 COMPUTED = {**STORED, DType.BOOL: "i1"}
-
-Shape = tuple[Dim, ...]
-
 
 _PARAMETERS = (("ptr", "table"), ("ptr", "dims"), ("i64", "first"), ("i64", "last"))
 
@@ -132,45 +131,6 @@ class Stage:
             yield loop.index
 
 
-def nbytes(type_: TensorType) -> Dim:
-    """The bytes of the buffer of an array, with what its layout adds."""
-    layout = type_.layout or Layout.rows(type_.rank)
-    return layout.size(type_.shape) * type_.dtype.itemsize
-
-
-@dataclass(frozen=True)
-class Access:
-    """An array over a space: its buffer, element type, strides in elements, and first element.
-
-    Where the innermost axis lies in blocks, the strides hold within a block, and ``apart`` is the
-    distance from block to block.
-    """
-
-    slot: int
-    dtype: DType
-    strides: tuple[Dim, ...]
-    start: Dim = 0
-    block: int = 0
-    apart: Dim = 0
-
-    @staticmethod
-    def of(slot: int, type_: TensorType) -> Access:
-        """An array of this type over its own shape, lying as its layout says."""
-        layout, shape = type_.layout or Layout.rows(type_.rank), type_.shape
-        steps, start = layout.strides(shape), layout.start(shape)
-        apart = layout.apart(shape) if layout.block else 0
-        return Access(slot, type_.dtype, steps, start, layout.block, apart)
-
-    def over(self, shape: Shape, space: Shape) -> Access:
-        """The array, of ``shape``, over a space that it broadcasts to."""
-        lead = len(space) - len(shape)
-        steps = tuple(
-            0 if size == 1 and wide != 1 else step
-            for size, wide, step in zip(shape, space[lead:], self.strides)
-        )
-        return replace(self, strides=(0,) * lead + steps)
-
-
 # Makes a vector of elements of the operands at the same places.
 Compute = Callable[[Stage, int, Sequence[V]], V]
 
@@ -216,6 +176,7 @@ class NodeCode:
         target: the processor.
         symbols: the names of the dimensions in ``dims``, in order.
         new_slot: gives the number of a further buffer.
+        schedule: how the anchor of a kernel runs; None elsewhere.
         prologue: what is done as the operand is read.
         epilogue: what is done before the result is stored.
     """
@@ -225,6 +186,7 @@ class NodeCode:
     target: Target
     symbols: Sequence[str]
     new_slot: Callable[[], int]
+    schedule: Schedule | None = None
     prologue: Prologue | None = None
     epilogue: Epilogue | None = None
     launches: list[Launch] = field(default_factory=list)
@@ -250,8 +212,7 @@ class NodeCode:
 
     def result_order(self, place: int = 0) -> Order:
         """The order of the axes of a result in memory."""
-        type_ = self.node.results[place].type
-        return (type_.layout or Layout.rows(type_.rank)).order
+        return lies(self.node.results[place].type).order
 
     def scratch(self, nbytes: Dim) -> int:
         """A buffer of this node's own."""
@@ -268,17 +229,22 @@ class NodeCode:
         self.launches.append(Launch(stage.f, tasks, stage.slots))
 
 
-Emitter = Callable[[NodeCode], None]
-EmitterT = TypeVar("EmitterT", bound=Emitter)
-EMITTERS: dict[type[Op], Emitter] = {}
+EmitterT = TypeVar("EmitterT", bound=Callable[[NodeCode], None])
 
 
-def emits(*classes: type[Op]) -> Callable[[EmitterT], EmitterT]:
-    """Decorator: the function writes the code of ops of these classes."""
+def emits(*classes: type[Op], facts: Facts | None = None) -> Callable[[EmitterT], EmitterT]:
+    """Decorator: the function writes the code of ops of these classes.
+
+    Args:
+        classes: the ops.
+        facts: what lowering must know of them; those of any elementwise op, or of one that reads
+            and writes row-major arrays, where None.
+    """
 
     def add(function: EmitterT) -> EmitterT:
         for cls in classes:
-            EMITTERS[cls] = function
+            known = facts or (ElementwiseFacts() if cls.elementwise else Facts())
+            register(cls, known, function)
         return function
 
     return add

@@ -5,15 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ....ir import Dim
-from ....ir.dims import product
 from ....ir.layout import Strides
+from ..lowering.access import Shape
 from .builder import V, i64
-from .code import Shape, Stage
-
-
-def row_major(shape: Shape) -> Strides:
-    """The strides, in elements, of a contiguous array."""
-    return tuple(product(shape[axis + 1 :]) for axis in range(len(shape)))
+from .code import Stage
 
 
 def collapse(space: Shape, accesses: Sequence[Strides]) -> tuple[Shape, list[Strides]]:

@@ -8,19 +8,21 @@ from functools import cached_property
 
 from ....ir import Dim, Graph, Node, Value
 from ....ir.errors import CauceError
-from ....ir.layout import NO_HALO
+from ....ir.layout import Strided
 from ....ir.location import Location
 from ....ir.ops.constant import Constant
 from ....ir.types import Array
 from ..abi import REST, TIMED, Batch, Buffer, Check, Entry, Place, Row
+from ..lowering.access import nbytes
 from ..lowering.batches import find_batch
 from ..lowering.buffers import Homes, find_homes
 from ..lowering.indices import index_operands
-from ..lowering.kernels import anchor
-from ..lowering.layouts import layout_of
+from ..lowering.kernels import anchor_of
+from ..lowering.layouts import Schedules, layout_of
+from ..registry import emitter_of
 from ..target import Target
 from .builder import Function, Module, V, i64
-from .code import EMITTERS, Launch, NodeCode, Stage, nbytes
+from .code import Launch, NodeCode, Stage
 from .kernels.copies import write_frame
 from .kernels.index_checks import write_check
 
@@ -133,12 +135,17 @@ class Plan:
 
 def _row(node: Node) -> Row:
     cost = node.op.cost([v.type for v in node.operands], [v.type for v in node.results])
-    inner = anchor(node)
-    return Row(inner.path, inner.op.name, cost.flops, cost.bytes)
+    anchor = anchor_of(node)
+    return Row(anchor.path, anchor.op.name, cost.flops, cost.bytes)
 
 
 def make_plan(
-    graph: Graph, target: Target, entry: str, symbols: Iterable[str], given: Mapping[str, int]
+    graph: Graph,
+    schedules: Schedules,
+    target: Target,
+    entry: str,
+    symbols: Iterable[str],
+    given: Mapping[str, int],
 ) -> Plan:
     """Give every value of a lowered graph a home and write the code of every node."""
     homes = find_homes(graph)
@@ -150,7 +157,8 @@ def make_plan(
             readers.setdefault(value, {}).setdefault(size, node)
 
     def new_code(node: Node) -> NodeCode:
-        return NodeCode(node, homes.accesses, target, plan.symbols, plan.new_slot)
+        schedule = schedules.get(node.results[0].name)
+        return NodeCode(node, homes.accesses, target, plan.symbols, plan.new_slot, schedule)
 
     def check(value: Value) -> None:
         for size, node in readers.get(value, {}).items():
@@ -170,10 +178,11 @@ def make_plan(
         code = new_code(node)
         roots = dict.fromkeys(homes.roots[value] for value in (*node.operands, *node.results))
         for root in roots:
-            if root not in spans and layout_of(root).halo != NO_HALO:
+            layout = layout_of(root)
+            if root not in spans and isinstance(layout, Strided) and layout.halo:
                 write_frame(code, root.type, plan.slot(root))
         try:
-            EMITTERS[type(node.op)](code)
+            emitter_of(node.op)(code)
         except CauceError as error:
             error.at(node.path, node.loc)
             raise

@@ -10,18 +10,12 @@ from collections.abc import Sequence
 from ....ir import Graph, Node, Op, Role, Value
 from ....ir.dims import substitute, symbol, symbols
 from ....ir.errors import CauceError
-from ....ir.ops import adaptive_pool, conv, linear, pool, reduce, shape
+from ....ir.ops import shape
 from ....ir.ops.fused import Region
-from ....ir.ops.reorder import Reorder
 from ..abi import Batch
-from .kernels import anchor
-
-# Bytes of a matrix that is to be read once for all images.
-_LARGE = 1024 * 1024
-
-# How many times the bytes of the largest image the weights may have that each image reads anew:
-# weights that are read in order come faster than images.
-_WEIGHTS_PER_IMAGE = 12
+from ..registry import known_facts
+from ..schedule.batches import images_together, is_large_matrix
+from .kernels import anchor_of
 
 
 def find_batch(graph: Graph, nodes: Sequence[Node]) -> Batch | None:
@@ -46,8 +40,8 @@ def find_batch(graph: Graph, nodes: Sequence[Node]) -> Batch | None:
     read = dict.fromkeys(value for node in before for value in node.operands)
     weights = sum(_bytes(value, name) for value in read if value not in batched)
     largest = max((_bytes(value, name) for value in read if value in batched), default=0)
-    together = weights // (_WEIGHTS_PER_IMAGE * largest) if largest else 1
-    return Batch(name, sum(_flops(node, name) for node in before), together, cut)
+    flops = sum(_flops(node, name) for node in before)
+    return Batch(name, flops, images_together(weights, largest), cut)
 
 
 def _bytes(value: Value, name: str) -> int:
@@ -57,11 +51,11 @@ def _bytes(value: Value, name: str) -> int:
 
 
 def _reads_large_matrix(node: Node) -> bool:
-    inner = anchor(node)
-    if not isinstance(inner.op, linear.MatMul):
+    anchor = anchor_of(node)
+    weight = anchor.facts.weight(anchor.op, anchor.types)
+    if weight is None or not anchor.facts.reads_weight_once:
         return False
-    nbytes = node.operands[inner.places[1]].type.nbytes
-    return isinstance(nbytes, int) and nbytes >= _LARGE
+    return is_large_matrix(anchor.types[weight.place].nbytes)
 
 
 def _flops(node: Node, name: str) -> int:
@@ -77,7 +71,7 @@ def free_batch(graph: Graph) -> tuple[Graph, dict[str, int]]:
     As it is, and nothing, where it has a symbol already, or images meet, or there is only one. So
     too without a convolution: sums alone are cut better where all sizes are known.
     """
-    if not any(isinstance(node.op, conv.Conv2d) for node in graph.nodes):
+    if not any(map(_convolves, graph.nodes)):
         return graph, {}
     images = [value for value in graph.inputs if value.role is Role.DATA]
     lead = {value.type.shape[:1] for value in images}
@@ -109,6 +103,13 @@ def free_batch(graph: Graph) -> tuple[Graph, dict[str, int]]:
     free.outputs = {key: known[value] for key, value in graph.outputs.items()}
     batched: set[Value] = {value for value in free.inputs if _is_batched(value, name)}
     return (free, {name: count}) if _apart(free, name, batched) else (graph, {})
+
+
+def _convolves(node: Node) -> bool:
+    """Whether a node is an anchor that reads images."""
+    facts = known_facts(node.op)
+    types = [value.type for value in node.operands]
+    return facts is not None and facts.anchor and bool(facts.images(node.op, types))
 
 
 def _freed(op: Op, operands: Sequence[Value], count: int, name: str) -> Op:
@@ -149,41 +150,9 @@ def _apart(graph: Graph, name: str, batched: set[Value]) -> bool:
 
 
 def _works_by_image(node: Node, name: str, of_images: list[bool]) -> bool:
-    op, rank = node.op, node.results[0].type.rank
+    op = node.op
     if isinstance(op, Region):
         inside: set[Value] = {v for v, own in zip(op.body.inputs, of_images) if own}
         return _apart(op.body, name, inside) and op.output in inside
-    if op.elementwise:
-        lower = (value.type.rank < rank for value, own in zip(node.operands, of_images) if own)
-        return not any(lower)
-    if isinstance(op, (conv.Conv2d, conv.Conv2dBackwardData)):
-        return of_images[0] and not any(of_images[1:])
-    if isinstance(op, linear.MatMul):
-        return of_images == [True, False] and node.operands[0].type.rank == rank
-    if isinstance(op, (*_POOLS, Reorder, shape.Reshape, shape.Flatten, shape.OneHot)):
-        return all(of_images)
-    if isinstance(op, (reduce.Sum, reduce.Max)):
-        return 0 not in reduce.normalize_axes(op.axes, node.operands[0].type.rank, op.name)
-    if isinstance(op, reduce.ArgMax):
-        return reduce.normalize_axis(op.axis, node.operands[0].type.rank, op.name) != 0
-    if isinstance(op, shape.Transpose):
-        return op.perm[0] == 0
-    if isinstance(op, shape.Concat):
-        return all(of_images) and op.axis % rank != 0
-    if isinstance(op, shape.Slice):
-        return all(axis != 0 for axis, *_ in op.bounds(rank))
-    if isinstance(op, shape.Flip):
-        return 0 not in reduce.normalize_axes(op.axes, rank, op.name)
-    if isinstance(op, shape.Pad):
-        return op.pads[0] == (0, 0)
-    if isinstance(op, shape.Expand):
-        return node.operands[0].type.rank == rank or not any(of_images)
-    return False
-
-
-_POOLS = (
-    pool.MaxPool2d,
-    pool.AvgPool2d,
-    adaptive_pool.AdaptiveMaxPool2d,
-    adaptive_pool.AdaptiveAvgPool2d,
-)
+    facts, operands = known_facts(op), [value.type for value in node.operands]
+    return facts is not None and facts.by_image(op, operands, node.results[0].type, of_images)

@@ -8,13 +8,12 @@ from ....ir import Graph, Input, Node, Value
 from ....ir.ops import shape
 from ....ir.ops.constant import Constant
 from ....ir.ops.fused import Kernel
-from ..codegen.code import Access
-from ..codegen.iteration import row_major
+from ..registry import facts_of
+from .access import Access
+from .concatenation import concat_places
 from .indices import last_check
-from .kernels import anchor
-from .layouts import concat_places, layout_of
-
-_VIEWS = (shape.Reshape, shape.Flatten, shape.Transpose)
+from .kernels import anchor_of
+from .layouts import layout_of
 
 
 @dataclass
@@ -107,14 +106,12 @@ class _Finder:
 
     def _own_or_shared(self, node: Node, value: Value) -> Access:
         homes = self.homes
-        if isinstance(node.op, _VIEWS):
+        if _is_view(node):
             source = node.operands[0]
             access, root = homes.accesses[source], homes.roots[source]
-            if isinstance(node.op, shape.Transpose):
-                steps = tuple(access.strides[axis] for axis in node.op.perm)
+            steps = facts_of(node.op).view(node.op, source.type, access.strides, value.type)
+            if steps is not None:
                 return self._at(value, root, replace(access, strides=steps))
-            if access.strides == row_major(source.type.shape) and not access.block:
-                return self._at(value, root, replace(access, strides=row_major(value.type.shape)))
         for source in node.operands:
             if self._may_overwrite(node, source, value):
                 root = homes.roots[source]
@@ -148,7 +145,7 @@ class _Finder:
             place = self._order[node]
             for value in node.operands:
                 reads = [place]
-                if isinstance(node.op, _VIEWS):
+                if _is_view(node):
                     reads.append(last.get(node.result, place))
                 last[value] = max(last.get(value, 0), *reads)
         return last
@@ -167,7 +164,7 @@ class _Finder:
             if node is None or kept or not alone or not _at_its_place(node, target):
                 continue
             place = self._order[node]
-            views = [user.result for user in target.users if isinstance(user.op, _VIEWS)]
+            views = [user.result for user in target.users if _is_view(user)]
             over = all(last.get(view, -1) < place for view in views)
             # Until the last check of indices has passed, the call may still fail.
             if over and last.get(target, -1) <= place and place > first:
@@ -175,12 +172,16 @@ class _Finder:
         return targets
 
 
+def _is_view(node: Node) -> bool:
+    return facts_of(node.op).is_view
+
+
 def _at_its_place(node: Node, value: Value) -> bool:
     """Whether a node that reads ``value`` reads, for each result, the element at the same place.
 
-    An elementwise op does, and so does what stands behind the op of weight in a kernel.
+    An elementwise op does, and so does what stands behind the anchor of a kernel.
     """
     if node.op.elementwise:
         return True
     places = [place for place, operand in enumerate(node.operands) if operand is value]
-    return isinstance(node.op, Kernel) and not set(places) & set(anchor(node).places)
+    return isinstance(node.op, Kernel) and not set(places) & set(anchor_of(node).places)

@@ -2,46 +2,69 @@
 
 from __future__ import annotations
 
-from ....ir import Graph, Op, Value
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from ....ir import Graph, Op
 from ....ir.errors import UnsupportedOp
-from ....ir.ops import shape
 from ....ir.ops.fused import Kernel
+from ....ir.ops.reorder import Reorder
 from ....ir.rewrite import decompose_unless
-from ..codegen.code import STORED
-from ..codegen.kernels import EMITTERS
+from ..registry import NATIVE, registered
+from ..schedule.schedule import Schedule
 from ..target import Target
+from .concatenation import nest_concats
 from .indices import put_indices_first
 from .kernels import form_kernels
-from .layouts import assign_layouts
-from .verify import check_layouts
+from .layouts import Schedules, assign_layouts
+from .verify import verify_layouts
 
 
-def lower(graph: Graph, target: Target) -> Graph:
-    """What the backend makes of ``graph``: kernels, layouts on the types, the order they run in.
+class Lowered(NamedTuple):
+    """What the backend makes of a graph.
 
-    Composites without native code are decomposed. An op of weight and the elementwise ops behind it
+    Attributes:
+        graph: of kernels, with layouts on the types, in the order in which they run.
+        schedules: how each kernel runs, by its name.
+    """
+
+    graph: Graph
+    schedules: Schedules
+
+
+def lower(graph: Graph, target: Target, schedules: Mapping[str, Schedule] | None = None) -> Lowered:
+    """Lower a graph: kernels, schedules, layouts.
+
+    Composites without native code are decomposed. Each anchor and the elementwise ops behind it
     become one kernel node. What the result means is what its nodes mean: the reference can run it
     too.
+
+    Args:
+        graph: what to lower; it is left as it is.
+        target: the processor.
+        schedules: for some kernels, by name, in place of our own.
 
     Raises:
         UnsupportedOp: an op that can be neither compiled nor decomposed, or a dtype that native
             code does not know.
-        VerifyError: layouts that emitters could not work with: a mistake of the lowering.
+        CompileError: a schedule that its kernel cannot have, or a name that no kernel has.
+        VerifyError: layouts that no code could work with: a mistake of the lowering.
     """
     graph = graph.copy()
     need_known_dtypes(graph)
+    known = registered().keys() - {Kernel, Reorder}  # these are for lowering itself to write
     decompose_unless(
         graph,
-        lambda node: type(node.op) in EMITTERS.keys() - {Kernel},
+        lambda node: type(node.op) in known,
         "the llvm backend has no kernel",
         _remedy,
     )
     nest_concats(graph)
     form_kernels(graph)
-    assign_layouts(graph, target)
+    chosen = assign_layouts(graph, target, schedules or {})
     put_indices_first(graph)
-    check_layouts(graph)
-    return graph
+    verify_layouts(graph)
+    return Lowered(graph, chosen)
 
 
 def _remedy(op: Op) -> str:
@@ -49,34 +72,16 @@ def _remedy(op: Op) -> str:
     name = type(op).__name__
     if op.elementwise:
         return (
-            f"a rule on vectors: {name} in _RULES of backends/llvm/elements.py and in _MAPS of "
-            "maps.py beside it (docs/recipes/add-an-op.md)"
+            f"a rule on vectors: {name} in RULES of backends/llvm/codegen/math/elements.py "
+            "(docs/recipes/add-an-op.md)"
         )
-    return f"add one in backends/llvm: @emits({name})"
-
-
-def nest_concats(graph: Graph) -> None:
-    """concat(a, b, c) = concat(concat(a, b), c) where concat(a, b) is there already.
-
-    Each then lies within the next, as in a dense block, and none is copied.
-    """
-    known: dict[tuple[int, tuple[Value, ...]], Value] = {}
-    for node in graph.nodes:
-        if not isinstance(node.op, shape.Concat):
-            continue
-        axis, operands = node.op.axis % node.result.type.rank, node.operands
-        for count in range(len(operands) - 1, 1, -1):
-            inner = known.get((axis, operands[:count]))
-            if inner is not None:
-                node.operands = (inner, *operands[count:])
-                break
-        known[axis, operands] = node.result
+    return f"add one in backends/llvm/codegen/kernels: @emits({name})"
 
 
 def need_known_dtypes(graph: Graph) -> None:
     """Raise UnsupportedOp for a value, regions included, whose dtype native code does not know."""
     for value in graph.values:
-        if value.type.dtype not in STORED:
+        if value.type.dtype not in NATIVE:
             raise UnsupportedOp(
                 f"the llvm backend does not know {value.type.dtype}",
                 fix="use f32, or backend='numpy'",
@@ -84,6 +89,5 @@ def need_known_dtypes(graph: Graph) -> None:
                 loc=value.loc,
             )
     for node in graph.nodes:
-        for _, attribute in node.op.attributes():
-            if isinstance(attribute, Graph):
-                need_known_dtypes(attribute)
+        for region in node.op.regions():
+            need_known_dtypes(region)

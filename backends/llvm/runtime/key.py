@@ -69,9 +69,8 @@ def _ops(graph: Graph) -> Iterator[type[Op]]:
     """The ops of a graph and of its regions."""
     for node in graph.nodes:
         yield type(node.op)
-        for _, value in node.op.attributes():
-            if isinstance(value, Graph):
-                yield from _ops(value)
+        for region in node.op.regions():
+            yield from _ops(region)
 
 
 def _sources() -> str:

@@ -15,8 +15,9 @@ from ....ir.dims import ceil_div, sizes
 from ....ir.ops import conv
 from ..phases import phases, reach
 from ..target import Target
-from .schedule import Schedule, Sizes, even_pieces, known
-from .tiles import Blocks, Columns, Tiling, columns_of, groups_of, tile_text, vectors_of
+from .layouts import is_better_planar
+from .schedule import Schedule, Sizes, Tiled, even_pieces, known, tile_text
+from .tiles import Blocks, Tiling, columns_of, groups_of, vectors_of
 
 # What data costs that comes from beyond the third-level cache, where one unit is a byte from it.
 _FAR_COST = 4
@@ -36,19 +37,23 @@ ORDERS = {
 }
 
 
-class Direct(Schedule):
+class Direct(Tiled):
     """Sums in registers over taps and channels, as the definition has them.
 
+    The columns of the tile lie along "j", or it has some rows "i" of a few columns each; its
+    vectors are of outputs.
+
     Attributes:
-        columns: of the register tile, along "j", or some rows "i" of a few columns each.
-        vectors: of outputs, in the tile.
-        order: of the loops around it, a key of ``ORDERS``.
+        order: of the loops around the tile, a key of ``ORDERS``.
     """
 
     algorithm: ClassVar[str] = "direct"
-    columns: Columns
-    vectors: int
     order: str
+
+    def mistake(self, own: Schedule, target: Target) -> str | None:
+        if self.order not in ORDERS:
+            return f"there is no order {self.order!r}; there are {', '.join(ORDERS)}"
+        return super().mistake(own, target)
 
     def __str__(self) -> str:
         return f"direct, {tile_text(self.columns, self.vectors)}, {ORDERS[self.order]}"
@@ -88,13 +93,27 @@ class DirectPhases(Schedule):
     def __str__(self) -> str:
         return "; ".join(dict.fromkeys(map(str, self.phases))) or "nothing"
 
+    def block(self, lanes: int) -> int:
+        return self.phases[0].block(lanes) if self.phases else lanes
 
-class BackwardWeight(Schedule):
+    def mistake(self, own: Schedule, target: Target) -> str | None:
+        if not isinstance(own, DirectPhases):
+            return super().mistake(own, target)
+        if len(self.phases) != len(own.phases):
+            return f"it has {len(own.phases)} phases"
+        if len({phase.vectors for phase in self.phases}) > 1:
+            return "all phases read one weight, so their tiles have equally many vectors"
+        found = (mine.mistake(its, target) for mine, its in zip(self.phases, own.phases))
+        return next(filter(None, found), None)
+
+
+class BackwardWeight(Tiled):
     """The gradient of the weight: for each tap and channel a sum over images and pixels.
 
+    The columns of the tile are input channels "c" (where there is one, taps), its vectors are of
+    outputs.
+
     Attributes:
-        columns: of the register tile, input channels "c" (where there is one, taps).
-        vectors: of outputs, in the tile.
         parts: into how many the batch is split; each is summed for itself, then they are added in
             order.
         blocks: along which of "n" and "i" the sum goes in steps of how many.
@@ -102,11 +121,16 @@ class BackwardWeight(Schedule):
     """
 
     algorithm: ClassVar[str] = "direct"
-    columns: Columns
-    vectors: int
     parts: int
     blocks: Blocks
     row_tasks: bool
+
+    def mistake(self, own: Schedule, target: Target) -> str | None:
+        if self.parts < 1 or any(count < 1 for _, count in self.blocks):
+            return "parts and blocks are 1 at least"
+        if isinstance(own, BackwardWeight) and dict(self.blocks).keys() != dict(own.blocks).keys():
+            return f"its blocks lie along {', '.join(dict(own.blocks))}"
+        return super().mistake(own, target)
 
     def __str__(self) -> str:
         blocks = " and ".join(f"{count} of {axis}" for axis, count in self.blocks)
@@ -157,7 +181,9 @@ def conv2d(
     """The schedule of a convolution of x [N, C, H, W] with a weight [O, C/groups, R, S]."""
     x, weight = operands[:2]
     _, (left, right) = op.padding
-    row = x.shape[1] * (x.shape[3] + (left + right)) * op.stride[0]
+    # An image of few channels is read one channel after the other.
+    deep = 1 if is_better_planar(x, target) else x.shape[1]
+    row = deep * (x.shape[3] + (left + right)) * op.stride[0]
     return _direct(convolution_sizes(op, x.shape[0], y, weight), row, x.dtype.itemsize, target)
 
 

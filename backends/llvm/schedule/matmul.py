@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import ClassVar
 
 from ..target import Target
-from .schedule import Schedule, Sizes, even_pieces, known
-from .tiles import Columns, Tiling, columns_of, groups_of, most_columns, tile_text, vectors_of
+from .schedule import Columns, Schedule, Sizes, Tiled, even_pieces, known, tile_text
+from .tiles import Tiling, columns_of, groups_of, most_columns, vectors_of
 
 # A large matrix that lies row by row: the rows of a block, and the most groups of vectors in a
 # strip.
@@ -28,19 +28,22 @@ _BLOCKS = 1024
 _TASKS = 8
 
 
-class Tiles(Schedule):
+class Tiles(Tiled):
     """Register tiles over all of k; where y is read again and again, k in ``parts`` (split-K).
 
+    The columns of the tile are rows "m" of x, its vectors are of the columns of y.
+
     Attributes:
-        columns: of the register tile, rows "m" of x.
-        vectors: of the columns of y, in the tile.
         parts: into how many k is split; their sums are added in order.
     """
 
     algorithm: ClassVar[str] = "tiles"
-    columns: Columns
-    vectors: int
     parts: int = 1
+
+    def mistake(self, own: Schedule, target: Target) -> str | None:
+        if self.parts < 1:
+            return "k is split into 1 part at least"
+        return super().mistake(own, target)
 
     def __str__(self) -> str:
         parts = f", k in {self.parts} parts" if self.parts > 1 else ""
@@ -52,20 +55,24 @@ class Tiles(Schedule):
         return Tiling("n", self.vectors, self.columns, ("m",), ("k",), before)
 
 
-class Strips(Schedule):
+class Strips(Tiled):
     """A large y row by row: a task has a strip of its columns and takes some rows at a time.
 
     Attributes:
-        columns, vectors: as in :class:`Tiles`.
         rows: of y, in a block.
         strip: how many groups of vectors a task has.
     """
 
     algorithm: ClassVar[str] = "strips"
-    columns: Columns
-    vectors: int
     rows: int
     strip: int
+
+    def mistake(self, own: Schedule, target: Target) -> str | None:
+        if self.rows < 1:
+            return "a block has 1 row at least"
+        if isinstance(own, Strips) and (self.strip, self.vectors) != (own.strip, own.vectors):
+            return f"its strips have {own.strip} groups of {own.vectors} vectors, without a rest"
+        return super().mistake(own, target)
 
     def __str__(self) -> str:
         tile = tile_text(self.columns, self.vectors)
@@ -94,6 +101,12 @@ class Transposed(Schedule):
     columns: int
     group: int
     piece: int
+
+    def mistake(self, own: Schedule, target: Target) -> str | None:
+        fine = min(self.vectors, self.columns, self.group, self.piece) >= 1
+        if not fine or (self.columns + 1) * self.vectors + 1 > target.registers:
+            return f"its tile does not fit the {target.registers} registers of {target.name}"
+        return super().mistake(own, target)
 
     def __str__(self) -> str:
         tile = tile_text((("n", self.columns),), self.vectors)

@@ -8,8 +8,10 @@ from typing import ClassVar
 
 from ....ir import Dim
 from ....ir.record import Record
+from ..target import Target
 
 Sizes = Mapping[str, Dim]
+Columns = tuple[tuple[str, int], ...]
 
 
 class Schedule(Record):
@@ -19,6 +21,52 @@ class Schedule(Record):
     """
 
     algorithm: ClassVar[str]
+
+    def block(self, lanes: int) -> int:
+        """How many elements across the lanes a block of a packed weight has."""
+        raise NotImplementedError
+
+    def mistake(self, own: Schedule, target: Target) -> str | None:
+        """Why this schedule cannot stand in the place of ``own``, our choice for the same kernel;
+        None where it can."""
+        if type(self) is not type(own):
+            return f"the kernel runs as {type(own).__name__}"
+        return None
+
+
+class Tiled(Schedule):
+    """A schedule with a register tile.
+
+    Attributes:
+        columns: of the tile: axes with how many of each, outermost first.
+        vectors: of the tile, side by side.
+    """
+
+    columns: Columns
+    vectors: int
+
+    def block(self, lanes: int) -> int:
+        return lanes * self.vectors
+
+    def mistake(self, own: Schedule, target: Target) -> str | None:
+        if not isinstance(own, Tiled) or type(self) is not type(own):
+            return super().mistake(own, target)
+        (axis, count), *whole = self.columns
+        (own_axis, _), *own_whole = own.columns
+        if axis != own_axis or whole != own_whole:
+            return f"its tile has columns along {dict(own.columns)}, the first of which may differ"
+        accumulators = math.prod(count for _, count in self.columns) * self.vectors
+        if count < 1 or self.vectors < 1 or accumulators + self.vectors + 1 > target.registers:
+            return (
+                f"a tile of {accumulators} accumulators and {self.vectors + 1} operands needs more "
+                f"than the {target.registers} registers of {target.name}"
+            )
+        return None
+
+
+def tile_text(columns: Columns, vectors: int) -> str:
+    """A tile in words: its rows, where several share it, its columns and its vectors."""
+    return f"tile {' x '.join(str(count) for _, count in columns)} x {vectors}"
 
 
 def known(sizes: Iterable[Dim]) -> int:

@@ -12,9 +12,8 @@ from ....ir import Dim
 from ....ir.dims import product
 from ....ir.record import Record
 from ..target import Target
-from .schedule import Sizes, even_pieces
+from .schedule import Columns, Sizes, even_pieces
 
-Columns = tuple[tuple[str, int], ...]
 Blocks = tuple[tuple[str, int], ...]
 
 # Packed blocks lie one behind the other in the order of the sum, and are prefetched that many bytes
@@ -175,8 +174,3 @@ def _rounds(
         return None
     rounds = -(-size // tiled[1]) if axis == tiled[0] else size
     return (axis, rounds) if rounds > 1 else None
-
-
-def tile_text(columns: Columns, vectors: int) -> str:
-    """A tile in words: its columns, the rows that share it, and its vectors."""
-    return f"tile {' x '.join(str(count) for _, count in columns)} x {vectors}"

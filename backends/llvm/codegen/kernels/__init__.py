@@ -1,24 +1,17 @@
-"""The emitters of all ops; importing this module registers them.
+"""The kernels of all ops, a file for each family; importing this module registers them.
 
 A program that finds its code in the cache never does.
 """
 
-from ..code import EMITTERS
-from . import convolution as convolutions
-from . import copies, pooling, random
-from . import elementwise as maps
-from . import kernel as kernel_code
-from . import matmul as products
-from . import reduction as reductions
+from . import convolution, copies, elementwise, kernel, matmul, pooling, random, reduction
 
 __all__ = [
-    "EMITTERS",
-    "convolutions",
+    "convolution",
     "copies",
-    "kernel_code",
-    "maps",
+    "elementwise",
+    "kernel",
+    "matmul",
     "pooling",
-    "products",
     "random",
-    "reductions",
+    "reduction",
 ]

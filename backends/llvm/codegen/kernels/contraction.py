@@ -14,6 +14,7 @@ from itertools import product as combinations
 
 from .....ir import Dim, DType
 from .....ir.dims import product
+from ...lowering.access import Access
 from ...schedule.tiles import PREFETCH_BYTES, Loops
 from ..builder import Index, V, i64
 from ..code import COMPUTED, Finish, NodeCode, Stage
@@ -29,7 +30,8 @@ Point = dict[str, V]
 class Operand:
     """An array over the axes of a contraction; an axis without a stride does not move it.
 
-    Where ``block`` is not 0, the axis across the lanes lies in blocks, ``apart`` from one another.
+    Where ``block`` is not 0, the axis across the lanes lies in blocks, ``block_stride`` from one
+    another.
     """
 
     slot: int
@@ -37,21 +39,27 @@ class Operand:
     strides: Strides
     start: Dim = 0
     block: int = 0
-    apart: Dim = 0
+    block_stride: Dim = 0
+
+    @staticmethod
+    def of(access: Access, strides: Strides, start: Dim | None = None) -> Operand:
+        """An array with strides for the axes, from its own first element on where None."""
+        start = access.start if start is None else start
+        return Operand(access.slot, access.dtype, strides, start, access.block, access.block_stride)
 
     def split(self, axis: str, lanes: int, vectors: int) -> Operand:
         """With an axis in two more: t counts vectors within a group of them, u the groups."""
         step = self.strides.get(axis, 0)
         assert self.block in (0, lanes * vectors)
-        apart = self.apart if self.block else step * (lanes * vectors)
+        apart = self.block_stride if self.block else step * (lanes * vectors)
         return replace(self, strides={**self.strides, "t": step * lanes, "u": apart})
 
     def after(self, axis: str, count: int) -> Operand:
         """The array behind the first ``count``, whole blocks of them."""
         step = self.strides.get(axis, 0) * count
-        return replace(
-            self, start=self.start + (count // self.block * self.apart if self.block else step)
-        )
+        if self.block:
+            step = count // self.block * self.block_stride
+        return replace(self, start=self.start + step)
 
 
 @dataclass(frozen=True)

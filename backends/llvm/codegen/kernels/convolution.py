@@ -10,22 +10,104 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from .....ir import Dim, TensorType
-from .....ir.dims import ceil_div
-from .....ir.layout import Layout
+from .....ir.dims import ceil_div, sizes
+from .....ir.layout import NO_HALO, Halo, Order, Strided
 from .....ir.ops import conv
-from ...lowering.layouts import OUTPUTS_LAST
-from ...phases import phases
+from ...lowering.access import Access
+from ...phases import phases, reach
+from ...registry import Facts, ImageFacts, Types, Weight
 from ...schedule import convolution as schedules
 from ...schedule.convolution import convolution_sizes, phase_sizes
-from ..code import Access, NodeCode, emits
+from ...schedule.layouts import is_better_planar
+from ...target import Target
+from ..code import NodeCode, emits
 from ..iteration import offset, unravel
 from .contraction import Contraction, Operand
 from .copies import write_fill
 from .elementwise import load, store_apart
 from .tiles import Steps, cut, end_of, total_of, write_tiles
 
+# Weights [O, C, r, s]: outputs side by side for a convolution, inputs for its transpose.
+OUTPUTS_LAST: Order = (2, 3, 1, 0)
+INPUTS_LAST: Order = (2, 3, 0, 1)
 
-@emits(conv.Conv2d)
+
+class _Convolution(ImageFacts):
+    """A convolution of an image with a weight."""
+
+    anchor = True
+    epilogue = True
+
+    def images(self, op: conv.ConvBase, operands: Types) -> tuple[int, ...]:
+        return (0,)
+
+    def by_image(
+        self, op: conv.ConvBase, operands: Types, result: TensorType, of_images: Sequence[bool]
+    ) -> bool:
+        return of_images[0] and not any(of_images[1:])
+
+
+class _Forward(_Convolution):
+    def reads_planar(self, op: conv.Conv2d, operands: Types, target: Target) -> bool:
+        return is_better_planar(operands[0], target)
+
+    def weight(self, op: conv.Conv2d, operands: Types) -> Weight:
+        return Weight(1, OUTPUTS_LAST, packs=op.groups == 1)
+
+    def halo(self, op: conv.Conv2d, operands: Types) -> Halo:
+        return _drop_empty(op.padding)
+
+    def schedule(
+        self, op: conv.Conv2d, operands: Types, result: TensorType, target: Target, packed: bool
+    ) -> schedules.Direct:
+        return schedules.conv2d(op, operands, result, target)
+
+
+class _BackwardData(_Convolution):
+    def weight(self, op: conv.Conv2dBackwardData, operands: Types) -> Weight:
+        return Weight(1, INPUTS_LAST, packs=op.groups == 1)
+
+    def halo(self, op: conv.Conv2dBackwardData, operands: Types) -> Halo:
+        kernel = sizes(operands[1].shape[2:])
+        return _drop_empty(tuple(reach(op, axis, size) for axis, size in enumerate(kernel)))
+
+    def schedule(
+        self,
+        op: conv.Conv2dBackwardData,
+        operands: Types,
+        result: TensorType,
+        target: Target,
+        packed: bool,
+    ) -> schedules.DirectPhases:
+        return schedules.conv2d_backward_data(op, operands, result, target)
+
+
+class _BackwardWeight(Facts):
+    anchor = True
+
+    def images(self, op: conv.Conv2dBackwardWeight, operands: Types) -> tuple[int, ...]:
+        return (0, 1)
+
+    def halo(self, op: conv.Conv2dBackwardWeight, operands: Types) -> Halo:
+        return _drop_empty(op.padding)
+
+    def schedule(
+        self,
+        op: conv.Conv2dBackwardWeight,
+        operands: Types,
+        result: TensorType,
+        target: Target,
+        packed: bool,
+    ) -> schedules.BackwardWeight:
+        return schedules.conv2d_backward_weight(op, operands, result, target)
+
+
+def _drop_empty(halo: Halo) -> Halo:
+    """A halo without zeros is none."""
+    return halo if any(side for pair in halo for side in pair) else NO_HALO
+
+
+@emits(conv.Conv2d, facts=_Forward())
 def conv2d(code: NodeCode) -> None:
     """Convolution of an image that lies within the zeros that it reads."""
     op = code.node.op
@@ -44,11 +126,12 @@ def conv2d(code: NodeCode) -> None:
         tuple(_outputs(op, access, y.shape[1]) for access in arrays),
         finish,
     )
-    schedule = schedules.conv2d(op, code.operand_types, y, code.target)
+    schedule = code.schedule
+    assert isinstance(schedule, schedules.Direct)
     write_tiles(code, what, schedule.tiling(what.sizes))
 
 
-@emits(conv.Conv2dBackwardWeight)
+@emits(conv.Conv2dBackwardWeight, facts=_BackwardWeight())
 def conv2d_backward_weight(code: NodeCode) -> None:
     """The sum over batch and pixels, of the padded input times dy.
 
@@ -61,11 +144,12 @@ def conv2d_backward_weight(code: NodeCode) -> None:
     x, dy = code.operand_types
     weight = code.node.result.type
     batch = x.shape[0]
-    schedule = schedules.conv2d_backward_weight(op, code.operand_types, weight, code.target)
+    schedule = code.schedule
+    assert isinstance(schedule, schedules.BackwardWeight)
     parts = schedule.parts
     slot = code.scratch(weight.nbytes * parts)
     write_fill(code, (weight.size * parts,), Access(slot, weight.dtype, (1,)), 0)
-    one = Access.of(slot, replace(weight, layout=Layout(OUTPUTS_LAST)))
+    one = Access.of(slot, replace(weight, layout=Strided(OUTPUTS_LAST)))
     reads = _reads(op, code.operand_access(0), x.shape[1])
     slopes = _outputs(op, code.operand_access(1), dy.shape[1])
     chunk = ceil_div(batch, parts)
@@ -115,7 +199,7 @@ def _add_weights(code: NodeCode, weight: TensorType, parts: Sequence[Access]) ->
                 store_apart(stage, weight.dtype, total, at, width, steps[-1][0])
 
 
-@emits(conv.Conv2dBackwardData)
+@emits(conv.Conv2dBackwardData, facts=_BackwardData())
 def conv2d_backward_data(code: NodeCode) -> None:
     """By phases: places of x that are a stride apart are reached by the same taps.
 
@@ -131,9 +215,10 @@ def conv2d_backward_data(code: NodeCode) -> None:
     outputs = weight.shape[0] // op.groups
     o, c, _, _ = own.strides
     n, channel, _, _ = source.strides
-    schedule = schedules.conv2d_backward_data(op, code.operand_types, dx, code.target)
+    schedule = code.schedule
+    assert isinstance(schedule, schedules.DirectPhases)
     each = phase_sizes(op, dy.shape[0], weight, dx)
-    for phase, sizes, direct in zip(phases(op, kernel, dx.shape[2:]), each, schedule.phases):
+    for phase, extents, direct in zip(phases(op, kernel, dx.shape[2:]), each, schedule.phases):
         reads: Steps = {"n": n, "g": channel * outputs, "c": channel}
         turned: Steps = {"g": o * outputs, "o": c, "c": o}
         start, tap_start, first = source.start, own.start, [0, 0]
@@ -157,20 +242,20 @@ def conv2d_backward_data(code: NodeCode) -> None:
 
         what = Contraction(
             dy.dtype,
-            sizes,
+            extents,
             over(code.result_access()),
-            Operand(source.slot, source.dtype, reads, start),
-            Operand(own.slot, own.dtype, turned, tap_start, own.block, own.apart),
+            Operand.of(source, reads, start),
+            Operand.of(own, turned, tap_start),
             tuple(map(over, arrays)),
             finish,
         )
-        write_tiles(code, what, direct.tiling(sizes))
+        write_tiles(code, what, direct.tiling(extents))
 
 
 def _outputs(op: conv.ConvBase, y: Access, channels: Dim) -> Operand:
     n, o, i, j = y.strides
     strides: Mapping[str, Dim] = {"n": n, "g": o * (channels // op.groups), "o": o, "i": i, "j": j}
-    return Operand(y.slot, y.dtype, strides, y.start)
+    return Operand.of(y, strides)
 
 
 def _reads(op: conv.ConvBase, x: Access, channels: Dim) -> Operand:
@@ -186,10 +271,10 @@ def _reads(op: conv.ConvBase, x: Access, channels: Dim) -> Operand:
         "s": w * op.dilation[1],
     }
     (top, _), (left, _) = op.padding
-    return Operand(x.slot, x.dtype, strides, x.start - h * top - w * left)
+    return Operand.of(x, strides, x.start - h * top - w * left)
 
 
 def _weights(op: conv.ConvBase, weight: Access, type_: TensorType) -> Operand:
     o, c, r, s = weight.strides
     strides = {"g": o * (type_.shape[0] // op.groups), "o": o, "c": c, "r": r, "s": s}
-    return Operand(weight.slot, weight.dtype, strides, weight.start, weight.block, weight.apart)
+    return Operand.of(weight, strides)

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
-from .....ir import DType, TensorType
+from .....ir import DType, Op, TensorType
 from .....ir.dims import product
-from .....ir.layout import CHANNELS_LAST, Order
+from .....ir.layout import CHANNELS_LAST, Order, Strided, Strides
 from .....ir.ops import shape
 from .....ir.ops.constant import Constant, DimSize
 from .....ir.ops.reduce import normalize_axes
 from .....ir.ops.reorder import Reorder
+from ...lowering.access import Access, Shape, row_major
+from ...registry import Facts, FollowingFacts, Types, order_of
+from ...registry import row_major as row_major_order
 from ..builder import V, i64
-from ..code import Access, NodeCode, Shape, Stage, emits
-from ..iteration import row_major
+from ..code import NodeCode, Stage, emits
 from ..math.elements import scalar_constant
 from .elementwise import load, store, write_map
 from .transpose import write_copy
@@ -48,31 +51,35 @@ def write_fill(
 def write_frame(code: NodeCode, type_: TensorType, slot: int) -> None:
     """Write one launch that sets the zeros around an image: one task is one row of memory."""
     layout, shape_ = type_.layout, type_.shape
-    assert layout is not None
-    top, bottom, left, right = layout.halo
-    extents = layout.extents(shape_)
+    assert isinstance(layout, Strided) and layout.can_frame()
+    *outside, (left, right) = layout.halo
+    _, channels, *planes, columns = layout.extents(shape_)
     # Rows of memory run over columns, and over channels where those are innermost.
-    channels_last = layout.order == CHANNELS_LAST
-    wide = extents[1] if channels_last else 1
-    outer = extents[0] if channels_last else extents[0] * shape_[1]
-    rows, columns = extents[2], extents[3]
+    channels_last = layout.order[-1] == 1
+    wide = channels if channels_last else 1
+    outer = shape_[0] if channels_last else shape_[0] * shape_[1]
     zero = scalar_constant(0, type_.dtype)
     item, lanes = type_.dtype.itemsize, code.target.lanes(type_.dtype.itemsize)
-    with code.stage(outer * rows) as stage:
+    with code.stage(outer * product(tuple(planes))) as stage:
         f = stage.f
-        pointer, height = stage.pointer(slot), stage.dim(rows)
+        pointer, sizes = stage.pointer(slot), [stage.dim(size) for size in planes]
         length = stage.dim(columns * wide)
         low, high = stage.dim(left * wide), stage.dim((columns - right) * wide)
-        last = stage.dim(rows - bottom)
+        lasts = [stage.dim(size - after) for size, (_, after) in zip(planes, outside)]
         with stage.tasks() as task:
-            row = f.op("urem", task, height)
-            inside = f.op(
-                "and", f.compare("icmp sge", row, i64(top)), f.compare("icmp slt", row, last)
-            )
+            within = []
+            rest = task
+            for size, (before, _), last in reversed(list(zip(sizes, outside, lasts))):
+                place = f.op("urem", rest, size)
+                above = f.compare("icmp sge", place, i64(before))
+                within.append(f.op("and", above, f.compare("icmp slt", place, last)))
+                if size is not sizes[0]:
+                    rest = f.op("udiv", rest, size)
             base = f.at(pointer, f.mul(task, length), item)
+            first, second = low, high
             # A row above or below is all frame: its left part then reaches to the end.
-            first = f.select(inside, low, length)
-            second = f.select(inside, high, length)
+            for inside in within:
+                first, second = (f.select(inside, end, length) for end in (first, second))
             for start, end in ((i64(0), first), (second, length)):
                 even = f.op("and", f.op("sub", end, start), V(str(-lanes), "i64"))
                 middle = f.add(start, even)
@@ -82,7 +89,25 @@ def write_frame(code: NodeCode, type_: TensorType, slot: int) -> None:
                     f.store(zero, f.at(base, loop.index, item), item)
 
 
-@emits(shape.Reshape, shape.Flatten)
+class _Moved(Facts):
+    """An op that moves whole images, if anything."""
+
+    def by_image(
+        self, op: Op, operands: Types, result: TensorType, of_images: Sequence[bool]
+    ) -> bool:
+        return all(of_images)
+
+
+class _View(_Moved):
+    is_view = True
+
+    def view(
+        self, op: Op, operand: TensorType, strides: Strides, result: TensorType
+    ) -> Strides | None:
+        return row_major(result.shape) if strides == row_major(operand.shape) else None
+
+
+@emits(shape.Reshape, shape.Flatten, facts=_View())
 def reshape(code: NodeCode) -> None:
     """Nothing to do: the result is the operand's buffer, or a copy where it must be its own."""
     (x,), (y,) = code.operand_types, code.result_types
@@ -92,7 +117,11 @@ def reshape(code: NodeCode) -> None:
         write_copy(code, (x.size,), run, Access(result.slot, y.dtype, (1,)))
 
 
-@emits(Reorder)
+class _Reorder(_Moved):
+    writes_halo = True
+
+
+@emits(Reorder, facts=_Reorder())
 def reorder(code: NodeCode) -> None:
     """The same elements, at other places."""
     (x,) = code.operand_types
@@ -122,14 +151,32 @@ def reorder(code: NodeCode) -> None:
                 ),
                 replace(
                     result,
-                    strides=(result.apart, *result.strides),
-                    start=result.start + result.apart * first,
+                    strides=(result.block_stride, *result.strides),
+                    start=result.start + result.block_stride * first,
                 ),
                 (0, *(axis + 1 for axis in order)),
             )
 
 
-@emits(shape.Transpose)
+class _Transpose(Facts):
+    is_view = True
+
+    def view(
+        self, op: shape.Transpose, operand: TensorType, strides: Strides, result: TensorType
+    ) -> Strides:
+        return tuple(strides[axis] for axis in op.perm)
+
+    def order(self, op: shape.Transpose, operands: Types, result: TensorType) -> Order:
+        # The axes lie as they did, under other numbers.
+        return tuple(op.perm.index(axis) for axis in order_of(operands[0]))
+
+    def by_image(
+        self, op: shape.Transpose, operands: Types, result: TensorType, of_images: Sequence[bool]
+    ) -> bool:
+        return op.perm[0] == 0
+
+
+@emits(shape.Transpose, facts=_Transpose())
 def transpose(code: NodeCode) -> None:
     """Nothing to do: the result is the operand's buffer, read with permuted strides, or a copy.
 
@@ -144,7 +191,19 @@ def transpose(code: NodeCode) -> None:
         write_copy(code, y.shape, turned, result, code.result_order())
 
 
-@emits(shape.Expand)
+class _Expand(Facts):
+    writes_halo = True
+
+    def order(self, op: shape.Expand, operands: Types, result: TensorType) -> Order:
+        return CHANNELS_LAST if result.rank == 4 else row_major_order(result)
+
+    def by_image(
+        self, op: shape.Expand, operands: Types, result: TensorType, of_images: Sequence[bool]
+    ) -> bool:
+        return operands[0].rank == result.rank or not any(of_images)
+
+
+@emits(shape.Expand, facts=_Expand())
 def expand(code: NodeCode) -> None:
     """Read with strides of zero."""
     (x,), (y,) = code.operand_types, code.result_types
@@ -162,7 +221,14 @@ def _sliced(op: shape.Slice, whole: Access) -> Access:
     return replace(whole, strides=tuple(steps), start=start)
 
 
-@emits(shape.Slice)
+class _Slice(FollowingFacts):
+    def by_image(
+        self, op: shape.Slice, operands: Types, result: TensorType, of_images: Sequence[bool]
+    ) -> bool:
+        return all(axis != 0 for axis, *_ in op.bounds(result.rank))
+
+
+@emits(shape.Slice, facts=_Slice())
 def slice_(code: NodeCode) -> None:
     """Read from the first element on, with longer strides."""
     op = code.node.op
@@ -172,7 +238,14 @@ def slice_(code: NodeCode) -> None:
     write_copy(code, space, part, code.result_access(), code.result_order())
 
 
-@emits(shape.Flip)
+class _Flip(FollowingFacts):
+    def by_image(
+        self, op: shape.Flip, operands: Types, result: TensorType, of_images: Sequence[bool]
+    ) -> bool:
+        return 0 not in normalize_axes(op.axes, result.rank, op.name)
+
+
+@emits(shape.Flip, facts=_Flip())
 def flip(code: NodeCode) -> None:
     """Read from the last element on, with strides that go back."""
     op = code.node.op
@@ -186,7 +259,7 @@ def flip(code: NodeCode) -> None:
     write_copy(code, x.shape, turned, code.result_access(), code.result_order())
 
 
-@emits(shape.SliceBackward)
+@emits(shape.SliceBackward, facts=FollowingFacts())
 def slice_backward(code: NodeCode) -> None:
     """Zeros, then the slice written into them."""
     op = code.node.op
@@ -197,7 +270,14 @@ def slice_backward(code: NodeCode) -> None:
     write_copy(code, dy.shape, code.operand_access(0), part, code.result_order())
 
 
-@emits(shape.Pad)
+class _Pad(FollowingFacts):
+    def by_image(
+        self, op: shape.Pad, operands: Types, result: TensorType, of_images: Sequence[bool]
+    ) -> bool:
+        return op.pads[0] == (0, 0)
+
+
+@emits(shape.Pad, facts=_Pad())
 def pad(code: NodeCode) -> None:
     """The border value everywhere, then the operand within."""
     op = code.node.op
@@ -212,7 +292,16 @@ def pad(code: NodeCode) -> None:
     write_copy(code, x.shape, code.operand_access(0), inside, code.result_order())
 
 
-@emits(shape.Concat)
+class _Concat(FollowingFacts):
+    writes_part = True
+
+    def by_image(
+        self, op: shape.Concat, operands: Types, result: TensorType, of_images: Sequence[bool]
+    ) -> bool:
+        return all(of_images) and op.axis % result.rank != 0
+
+
+@emits(shape.Concat, facts=_Concat())
 def concat(code: NodeCode) -> None:
     """Each operand copied to its place, unless it was written there."""
     op = code.node.op
@@ -323,7 +412,7 @@ def gather_backward(code: NodeCode) -> None:
                 store(stage, dx.dtype, total, at, 1)
 
 
-@emits(shape.OneHot)
+@emits(shape.OneHot, facts=_Moved())
 def one_hot(code: NodeCode) -> None:
     """1 where the index is the place."""
     op = code.node.op

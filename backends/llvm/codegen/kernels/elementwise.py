@@ -6,14 +6,15 @@ from collections.abc import Iterable, Sequence
 
 from .....ir import DType, Node, TensorType, Value
 from .....ir.dims import ceil_div, divide_exactly, product
-from .....ir.layout import Layout, Order
-from .....ir.ops import activation, elementwise
+from .....ir.layout import Order
+from .....ir.ops import elementwise
 from .....ir.ops.constant import Constant
 from .....ir.ops.fused import Fused
+from ...lowering.access import Access, Shape
 from ..builder import V, vector
-from ..code import COMPUTED, STORED, Access, Compute, NodeCode, Shape, Stage, emits
+from ..code import COMPUTED, STORED, Compute, NodeCode, Stage, emits
 from ..iteration import collapse, offset, unravel
-from ..math.elements import element, scalar_constant
+from ..math.elements import RULES, element, scalar_constant
 
 # Elements of one task where the whole space is a single run.
 CHUNK = 16384
@@ -74,7 +75,7 @@ def write_map(
     ``order`` is the order of the axes in which it runs; that of the space where None.
     """
     accesses = [*operands, result]
-    order = Layout.rows(len(space)).order if order is None else order
+    order = tuple(range(len(space))) if order is None else order
     sizes, strides = collapse(
         tuple(space[axis] for axis in order),
         [tuple(access.strides[axis] for axis in order) for access in accesses],
@@ -136,39 +137,8 @@ def write_map(
                     body(loop.index, 1)
 
 
-_MAPS = (
-    elementwise.Add,
-    elementwise.Sub,
-    elementwise.Mul,
-    elementwise.Div,
-    elementwise.Pow,
-    elementwise.Maximum,
-    elementwise.Minimum,
-    elementwise.Neg,
-    elementwise.Abs,
-    elementwise.Sign,
-    elementwise.Exp,
-    elementwise.Log,
-    elementwise.Sqrt,
-    elementwise.Equal,
-    elementwise.Less,
-    elementwise.LessEqual,
-    elementwise.Greater,
-    elementwise.GreaterEqual,
-    elementwise.LogicalAnd,
-    elementwise.LogicalOr,
-    elementwise.LogicalNot,
-    elementwise.Where,
-    elementwise.Cast,
-    activation.Relu,
-    activation.LeakyRelu,
-    activation.Clip,
-    activation.Sigmoid,
-    activation.Tanh,
-)
-
-
-@emits(*_MAPS)
+# A cast has no rule: what it does depends on both dtypes.
+@emits(elementwise.Cast, *RULES)
 def elementwise_op(code: NodeCode) -> None:
     """One elementwise op."""
     node = code.node

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from .....ir import Dim, DType
 from .....ir.layout import Strides
 from .....ir.ops import reduce
-from ..code import Access, Compute, Finish, NodeCode, Shape
+from ...lowering.access import Access, Shape
+from ..code import Compute, Finish, NodeCode
 
 # Side by side: the place of the first element, and how many.
 Piece = tuple[int, int]

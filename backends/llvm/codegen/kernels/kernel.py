@@ -1,4 +1,4 @@
-"""The code of kernel nodes: an op of weight, with what is around it on registers."""
+"""The code of kernel nodes: an anchor op, with what is around it on registers."""
 
 from __future__ import annotations
 
@@ -6,23 +6,24 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from .....ir import Value
-from .....ir.layout import Layout
 from .....ir.ops.fused import Kernel
-from ...lowering.kernels import REDUCTIONS, inputs_read, prologue_of, weighty_of
+from ...lowering.access import Access, Shape, lies
+from ...registry import emitter_of, facts_of
 from ..builder import V
-from ..code import EMITTERS, Access, Epilogue, NodeCode, Prologue, Shape, Stage, emits
+from ..code import Epilogue, NodeCode, Prologue, Stage, emits
 from .elementwise import compute_nodes
 
 
 @emits(Kernel)
 def kernel(code: NodeCode) -> None:
-    """The op of weight, with the rest as its prologue and epilogue."""
+    """The anchor, with the rest as its prologue and epilogue."""
     op = code.node.op
     assert isinstance(op, Kernel)
+    (stage,) = op.stages
+    anchor, before, after = stage.anchor, stage.prologue, stage.epilogue
     places: dict[Value, int] = {value: place for place, value in enumerate(op.body.inputs)}
-    weighty, before = weighty_of(op), prologue_of(op)
-    after = [inner for inner in op.body.nodes if inner not in (*before, weighty)]
-    further = inputs_read(op, after)
+    read = {value for node in after for value in node.operands}
+    further = [value for value in places if value in read]
 
     def arrays(values: Sequence[Value], space: Shape) -> tuple[Access, ...]:
         return tuple(
@@ -30,22 +31,25 @@ def kernel(code: NodeCode) -> None:
         )
 
     def finish(stage: Stage, lanes: int, total: V, values: Sequence[V]) -> V:
-        known: dict[Value, V] = {weighty.result: total, **dict(zip(further, values))}
+        known: dict[Value, V] = {anchor.result: total, **dict(zip(further, values))}
         compute_nodes(stage, after, known, lanes)
         return known[op.output]
 
     inner = replace(
         code,
-        node=weighty,
+        node=anchor,
         accesses={
             **{value: code.operand_access(place) for value, place in places.items()},
-            weighty.result: code.result_access(),
+            anchor.result: code.result_access(),
         },
-        epilogue=Epilogue(arrays(further, op.output.type.shape), finish),
+        epilogue=Epilogue(arrays(further, op.output.type.shape), finish) if after else None,
     )
-    if isinstance(weighty.op, REDUCTIONS):
-        (operand,) = weighty.operands
-        sources = inputs_read(op, before) if before else [operand]
+    if facts_of(anchor.op).prologue:
+        (operand,) = anchor.operands
+        sources = [operand]
+        if before:
+            taken = {value for node in before for value in node.operands}
+            sources = [value for value in places if value in taken]
 
         def apply(stage: Stage, lanes: int, values: Sequence[V]) -> V:
             known: dict[Value, V] = dict(zip(sources, values))
@@ -53,8 +57,7 @@ def kernel(code: NodeCode) -> None:
             return known[operand]
 
         shape = operand.type.shape
-        wide = [value for value in sources if value.type.shape == shape]
-        layouts = [code.operand_types[places[value]].layout for value in wide]
-        layout = next(iter(layouts), None) or Layout.rows(len(shape))
-        inner.prologue = Prologue(arrays(sources, shape), layout.order, apply if before else None)
-    EMITTERS[type(weighty.op)](inner)
+        wide = [code.operand_types[places[v]] for v in sources if v.type.shape == shape]
+        order = lies(wide[0] if wide else operand.type).order
+        inner.prologue = Prologue(arrays(sources, shape), order, apply if before else None)
+    emitter_of(anchor.op)(inner)

@@ -5,19 +5,48 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from .....ir import TensorType
 from .....ir.dims import ceil_div
+from .....ir.layout import Strided
 from .....ir.ops import linear
+from ...lowering.access import Access, Shape, row_major
+from ...registry import Facts, Types, Weight
 from ...schedule import matmul as schedules
+from ...schedule.schedule import Schedule
 from ...schedule.tiles import Loops
-from ..code import Access, NodeCode, Shape, emits
-from ..iteration import row_major
+from ...target import Target
+from ..code import NodeCode, emits
 from .contraction import Contraction, Operand, write_contraction
 from .copies import row_operand, write_fill
 from .tiles import Steps, add_parts, cut, end_of, write_tiles
 from .transpose import write_copy
 
 
-@emits(linear.MatMul)
+class _MatMul(Facts):
+    anchor = True
+    epilogue = True
+    reads_weight_once = True
+
+    def weight(self, op: linear.MatMul, operands: Types) -> Weight | None:
+        return Weight(1, (0, 1), fixed=True) if operands[1].rank == 2 else None
+
+    def by_image(
+        self, op: linear.MatMul, operands: Types, result: TensorType, of_images: Sequence[bool]
+    ) -> bool:
+        return list(of_images) == [True, False] and operands[0].rank == result.rank
+
+    def schedule(
+        self, op: linear.MatMul, operands: Types, result: TensorType, target: Target, packed: bool
+    ) -> Schedule:
+        x, y = operands
+        sizes = {"m": result.shape[-2], "n": result.shape[-1], "k": x.shape[-1]}
+        assert isinstance(y.layout, Strided)
+        *_, rows, columns = y.layout.strides(y.shape)
+        item, lead = result.dtype.itemsize, result.rank - 2
+        return schedules.matmul(sizes, lead, packed, columns == 1, rows == 1, item, target)
+
+
+@emits(linear.MatMul, facts=_MatMul())
 def matmul(code: NodeCode) -> None:
     """x [..., m, k] times y [..., k, n], the leading axes broadcast."""
     x, y = code.operand_types
@@ -30,13 +59,13 @@ def matmul(code: NodeCode) -> None:
     def over(access: Access, shape: Shape, rows: str, columns: str) -> Operand:
         wide = access.over(shape, (*lead, *shape[-2:]))
         strides = dict(zip((*names, rows, columns), wide.strides))
-        return Operand(access.slot, access.dtype, strides, access.start, access.block, access.apart)
+        return Operand.of(access, strides)
 
     arrays, finish = end_of(code, (), bias=False)
     axes = (*names, "m", "n")
 
     def along(access: Access) -> Operand:
-        return Operand(access.slot, access.dtype, dict(zip(axes, access.strides)), access.start)
+        return Operand.of(access, dict(zip(axes, access.strides)))
 
     what = Contraction(
         z.dtype,
@@ -47,16 +76,7 @@ def matmul(code: NodeCode) -> None:
         tuple(map(along, arrays)),
         finish,
     )
-    lies = what.b.strides
-    schedule = schedules.matmul(
-        sizes,
-        len(lead),
-        bool(what.b.block),
-        lies["n"] == 1,
-        lies["k"] == 1,
-        z.dtype.itemsize,
-        code.target,
-    )
+    schedule = code.schedule
     if isinstance(schedule, schedules.Strips):
         _write_strips(code, what, schedule, names, axes)
         return

@@ -6,10 +6,14 @@ each window gives, and to which cell; the second, over the cells, adds what it w
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from .....ir import DType, TensorType
 from .....ir.ops import adaptive_pool, pool
+from ...lowering.access import Access
+from ...registry import ImageFacts, Types
 from ..builder import Function, V
-from ..code import COMPUTED, Access, NodeCode, emits
+from ..code import COMPUTED, NodeCode, emits
 from .windows import Pixel, Run, each_cell, each_window
 
 
@@ -24,7 +28,21 @@ def _better(f: Function, value: V, best: V) -> V:
     return f.op("and", f.compare("fcmp ugt", value, best), f.compare("fcmp ord", best, best))
 
 
-@emits(pool.MaxPool2d, adaptive_pool.AdaptiveMaxPool2d)
+class _Pooling(ImageFacts):
+    """A pooling, or its gradient: all operands are images."""
+
+    def images(self, op: pool.Pooling, operands: Types) -> tuple[int, ...]:
+        return tuple(range(len(operands)))
+
+
+class _Forward(_Pooling):
+    def by_image(
+        self, op: pool.Pooling, operands: Types, result: TensorType, of_images: Sequence[bool]
+    ) -> bool:
+        return all(of_images)
+
+
+@emits(pool.MaxPool2d, adaptive_pool.AdaptiveMaxPool2d, facts=_Forward())
 def maximum(code: NodeCode) -> None:
     """The greatest cell of each window."""
     x, y = code.operand_access(0), code.result_access()
@@ -64,7 +82,7 @@ def _first_maximum(run: Run, dtype: DType) -> list[V]:
     return carry[run.count :]
 
 
-@emits(pool.MaxPool2dSelect, adaptive_pool.AdaptiveMaxPool2dSelect)
+@emits(pool.MaxPool2dSelect, adaptive_pool.AdaptiveMaxPool2dSelect, facts=_Pooling())
 def maximum_select(code: NodeCode) -> None:
     """The cell of g where the first maximum of the window of x stands."""
     x, g, y = code.operand_access(0), code.operand_access(1), code.result_access()
@@ -82,7 +100,7 @@ def maximum_select(code: NodeCode) -> None:
             run.write(chosen)
 
 
-@emits(pool.MaxPool2dBackward, adaptive_pool.AdaptiveMaxPool2dBackward)
+@emits(pool.MaxPool2dBackward, adaptive_pool.AdaptiveMaxPool2dBackward, facts=_Pooling())
 def maximum_backward(code: NodeCode) -> None:
     """dy added where the first maximum of each window stands."""
     x, dy, dx = code.operand_access(0), code.operand_access(1), code.result_access()
@@ -104,7 +122,7 @@ def maximum_backward(code: NodeCode) -> None:
             run.write(total)
 
 
-@emits(pool.AvgPool2d, adaptive_pool.AdaptiveAvgPool2d)
+@emits(pool.AvgPool2d, adaptive_pool.AdaptiveAvgPool2d, facts=_Forward())
 def average(code: NodeCode) -> None:
     """The sum of each window over the number of cells that count."""
     x, y = code.operand_access(0), code.result_access()
@@ -116,7 +134,7 @@ def average(code: NodeCode) -> None:
             run.write([window.stage.f.op("fdiv", value, run.every(area)) for value in total])
 
 
-@emits(pool.AvgPool2dBackward, adaptive_pool.AdaptiveAvgPool2dBackward)
+@emits(pool.AvgPool2dBackward, adaptive_pool.AdaptiveAvgPool2dBackward, facts=_Pooling())
 def average_backward(code: NodeCode) -> None:
     """The share of each window added to its cells."""
     dy, dx = code.operand_access(0), code.result_access()

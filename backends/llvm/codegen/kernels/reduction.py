@@ -5,35 +5,61 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from .....ir import TensorType
 from .....ir.dims import ceil_div, product
-from .....ir.layout import Layout, Strides
+from .....ir.layout import Strides
 from .....ir.ops import reduce
+from ...lowering.access import Access, row_major
+from ...registry import Facts, Types
+from ...schedule.reduction import Reduction, reduction
+from ...target import Target
 from ..builder import V, i64
-from ..code import Access, Epilogue, NodeCode, Prologue, Stage, emits
-from ..iteration import collapse, row_major
+from ..code import Epilogue, NodeCode, Stage, emits
+from ..iteration import collapse
 from ..math.elements import compare
 from .accumulate import write_job
 from .copies import row_operand
 from .elementwise import load
 from .jobs import Job, Side
 
-# How many vectors are added up side by side. An addition takes four cycles, and two can begin in
-# each; where elements are computed first, that fills the processor, and its values need registers.
-_PLAIN, _COMPUTED = 8, 4
 
-# The most elements that one accumulator adds up, where sizes are known: the rounding of a sum
-# grows with their number.
-_DEPTH = 128
+class _Reduction(Facts):
+    anchor = True
+    epilogue = True
+    prologue = True
+
+    def schedule(
+        self,
+        op: reduce.Reduction,
+        operands: Types,
+        result: TensorType,
+        target: Target,
+        packed: bool,
+    ) -> Reduction:
+        return reduction()
+
+    def by_image(
+        self, op: reduce.Reduction, operands: Types, result: TensorType, of_images: Sequence[bool]
+    ) -> bool:
+        return 0 not in reduce.normalize_axes(op.axes, operands[0].rank, op.name)
 
 
-@emits(reduce.Sum, reduce.Max)
+class _ArgMax(Facts):
+    def by_image(
+        self, op: reduce.ArgMax, operands: Types, result: TensorType, of_images: Sequence[bool]
+    ) -> bool:
+        return reduce.normalize_axis(op.axis, operands[0].rank, op.name) != 0
+
+
+@emits(reduce.Sum, reduce.Max, facts=_Reduction())
 def sum_or_max(code: NodeCode) -> None:
     """Sum and max over any axes, of an operand that is read or computed on the fly."""
     op = code.node.op
     assert isinstance(op, reduce.Reduction)
     (x,) = code.operand_types
     axes = reduce.normalize_axes(op.axes, x.rank, op.name)
-    before = code.prologue or _as_it_is(code)
+    before, schedule = code.prologue, code.schedule
+    assert before is not None and isinstance(schedule, Reduction)
     after = code.epilogue or Epilogue((), lambda stage, lanes, total, values: total)
     kept = [axis for axis in before.order if axis not in axes]
     summed = [axis for axis in before.order if axis in axes]
@@ -65,18 +91,13 @@ def sum_or_max(code: NodeCode) -> None:
             across=any(axis in kept for axis in innermost),
             sources=tuple(map(Side, sources, outer_steps, inner_steps)),
             compute=before.apply or _same,
-            accumulators=_COMPUTED if before.apply else _PLAIN,
+            accumulators=schedule.computed if before.apply else schedule.plain,
             result=result,
             others=tuple(others),
             finish=after.apply,
         ),
+        schedule,
     )
-
-
-def _as_it_is(code: NodeCode) -> Prologue:
-    (x,) = code.operand_types
-    order = (x.layout or Layout.rows(x.rank)).order
-    return Prologue((code.operand_access(0),), order)
 
 
 def _same(stage: Stage, lanes: int, values: Sequence[V]) -> V:
@@ -88,11 +109,11 @@ def _chosen(dims: Strides, axes: list[int]) -> Strides:
     return tuple(dims[axis] for axis in axes)
 
 
-def write_reduction(code: NodeCode, job: Job) -> None:
+def write_reduction(code: NodeCode, job: Job, schedule: Reduction) -> None:
     """Write a reduction; what is long is cut into parts first, which are merged in order."""
     if 0 in job.kept:
         return
-    cut = _cut(code, job)
+    cut = schedule.cut(job.summed, _step(code, job))
     if cut is None:
         write_job(code, job)
         return
@@ -130,37 +151,24 @@ def write_reduction(code: NodeCode, job: Job) -> None:
         across=bool(job.kept),
         sources=(Side(scratch, row_major(job.kept), (product(job.kept),)),),
         compute=_same,
-        accumulators=_PLAIN,
+        accumulators=schedule.plain,
     )
     # Numbers that are not known are cut once.
-    write = write_reduction if isinstance(merged.summed[0], int) else write_job
-    write(code, merged)
+    if isinstance(merged.summed[0], int):
+        write_reduction(code, merged, schedule)
+    else:
+        write_job(code, merged)
 
 
-def _cut(code: NodeCode, job: Job) -> tuple[int, int] | None:
-    """Which summed axis is cut into parts of what length, if one is: the axes before it become
-    parts too. A part holds what one task adds up, no more than ``_DEPTH`` in each accumulator.
-    """
+def _step(code: NodeCode, job: Job) -> int:
+    """How many elements of each result are added up side by side."""
     lanes = job.lanes(code)
-    step = job.accumulators * lanes
     if job.across:
-        step = min(job.rows(len(panel)) for panel in job.panels(lanes) if panel)
-    inside, last = 1, len(job.summed) - 1
-    for axis in range(last, -1, -1):
-        size = job.summed[axis]
-        if isinstance(size, int) and size * inside <= _DEPTH * step:
-            inside *= size
-            continue
-        length = max(1, _DEPTH * step // inside)
-        if isinstance(size, int):
-            length = -(-size // -(-size // length))
-            if axis == last:
-                length = -(-length // step) * step
-        return axis, length
-    return None
+        return min(job.rows(len(panel)) for panel in job.panels(lanes) if panel)
+    return job.accumulators * lanes
 
 
-@emits(reduce.ArgMax)
+@emits(reduce.ArgMax, facts=_ArgMax())
 def argmax(code: NodeCode) -> None:
     """The index of the first greatest element along one axis; NaN is the greatest."""
     op = code.node.op

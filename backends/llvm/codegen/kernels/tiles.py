@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from .....ir import Dim
+from ...lowering.access import Access, Shape
 from ...schedule.tiles import Loops, Tiling, groups_of
 from ..builder import V
-from ..code import Access, Finish, NodeCode, Shape, Stage
+from ..code import Finish, NodeCode, Stage
 from .contraction import Contraction, Operand, write_contraction
 from .elementwise import write_map
 

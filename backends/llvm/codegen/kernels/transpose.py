@@ -11,9 +11,10 @@ from dataclasses import dataclass, replace
 
 from .....ir import Dim, DType
 from .....ir.dims import ceil_div, product
-from .....ir.layout import Layout, Order
+from .....ir.layout import Order
+from ...lowering.access import Access, Shape
 from ..builder import V, i64, vector
-from ..code import STORED, Access, NodeCode, Shape, Stage
+from ..code import STORED, NodeCode, Stage
 from ..iteration import collapse, offset, unravel
 from .elementwise import write_map
 
@@ -74,7 +75,7 @@ def write_copy(
 
 def find_turn(space: Shape, source: Access, result: Access, order: Order | None) -> Turn | None:
     """The copy as a turn, if it is one; the axes that both arrays step over evenly are one."""
-    order = Layout.rows(len(space)).order if order is None else order
+    order = tuple(range(len(space))) if order is None else order
     sizes, (read, written) = collapse(
         tuple(space[axis] for axis in order),
         [tuple(access.strides[axis] for axis in order) for access in (source, result)],

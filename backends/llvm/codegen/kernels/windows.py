@@ -14,8 +14,9 @@ from dataclasses import dataclass
 
 from .....ir import Dim, DType, TensorType
 from .....ir.ops import adaptive_pool, pool
+from ...lowering.access import Access
 from ..builder import Function, Index, Loop, V, i64
-from ..code import Access, NodeCode, Stage
+from ..code import NodeCode, Stage
 from ..math.elements import scalar_constant
 from .elementwise import load, store
 

@@ -41,11 +41,11 @@ def element(
     """
     if isinstance(op, elementwise.Cast):
         return convert(f, values[0], operands[0].dtype, op.to, lanes)
-    rule = _RULES.get(type(op))
+    rule = RULES.get(type(op))
     if rule is None:
         raise UnsupportedOp(
             f"the llvm backend has no element rule for {op.name}",
-            fix="add one to _RULES in backends/llvm/elements.py",
+            fix="add one to RULES in backends/llvm/codegen/math/elements.py",
         )
     return rule(f, op, values, operands[-1].dtype, lanes)
 
@@ -192,7 +192,7 @@ def convert(f: Function, x: V, source: DType, to: DType, lanes: int) -> V:
     return f.cast("zext" if unsigned else "sext", x, kind)
 
 
-_RULES: dict[type[Op], Rule] = {
+RULES: dict[type[Op], Rule] = {
     elementwise.Add: _binary("fadd", "add"),
     elementwise.Sub: _binary("fsub", "sub"),
     elementwise.Mul: _binary("fmul", "mul"),
