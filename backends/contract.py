@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from types import MappingProxyType
+from typing import Any, ClassVar
 
 from ..ir import Array, Graph, Input, Node, Role, TensorType
 from ..ir.dims import sizes, substitute
-from ..ir.errors import CauceError, GraphError, ShapeError, UnsupportedOp
+from ..ir.errors import CauceError, GraphError, ShapeError
 from ..ir.evaluate import check_feed
 from ..ir.graph import infer
 from ..ir.record import Record
@@ -95,7 +96,7 @@ class NodeTime(Record):
     @staticmethod
     def of(node: Node, seconds: float, dims: Dims) -> NodeTime:
         """The row of ``node``, which took so long with these sizes of the symbols."""
-        cost = node.op.cost([v.type for v in node.operands], [v.type for v in node.results])
+        cost = node.cost
         flops, moved = sizes((substitute(cost.flops, dims), substitute(cost.bytes, dims)))
         return NodeTime(node.path, node.op.name, seconds, flops, moved)
 
@@ -163,12 +164,14 @@ class Request(Record):
         options: what the result of ``optimize`` depends on beside the source, as text; None where
             nobody can say.
         threads: how many are to share the work; None where the user did not say.
+        settings: what the user said that this backend alone takes, by name.
     """
 
     source: Graph
     optimize: Callable[[], Graph]
     options: str | None = None
     threads: int | None = None
+    settings: Mapping[str, object] = MappingProxyType({})
 
 
 class Program(ABC):
@@ -176,9 +179,12 @@ class Program(ABC):
 
     Attributes:
         graph: the graph as the passes left it.
+        forms: in which the code that the backend generates can be shown; none where it generates
+            none.
     """
 
     graph: Graph
+    forms: ClassVar[tuple[str, ...]] = ()
 
     @property
     def interface(self) -> Interface:
@@ -197,23 +203,9 @@ class Program(ABC):
         """How the graph runs, as text; the graph itself where a backend runs it as it stands."""
         return self.graph.to_text(locations=False)
 
-    def llvm_ir(self, node: str | None = None) -> str:
-        """The LLVM IR of a layer, or of everything.
-
-        Raises:
-            UnsupportedOp: a backend that generates none.
-        """
-        raise UnsupportedOp(
-            f"the {self.backend} backend generates no code", fix="compile with backend='llvm'"
-        )
-
-    def assembly(self, node: str | None = None) -> str:
-        """The machine code of a layer, or of everything, as text.
-
-        Raises:
-            UnsupportedOp: a backend that generates none.
-        """
-        return self.llvm_ir(node)
+    def code(self, form: str, layer: str | None = None) -> str:
+        """The generated code of a layer, or of everything, as text in one of ``forms``."""
+        raise NotImplementedError
 
     @abstractmethod
     def prepare(self, parameters: Mapping[str, Array]) -> Any:

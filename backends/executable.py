@@ -10,7 +10,15 @@ import numpy as np
 
 from ..ir import Array, Graph, Input, TensorType
 from ..ir.dims import symbols
-from ..ir.errors import GraphError, ShapeError, TypeMismatch, did_you_mean, need
+from ..ir.errors import (
+    AttributeMistake,
+    GraphError,
+    ShapeError,
+    TypeMismatch,
+    UnsupportedOp,
+    did_you_mean,
+    need,
+)
 from ..ir.evaluate import bind_symbols, check_feed, check_feeds
 from ..ir.tracebacks import user_facing
 from .contract import Dims, NodeTime, Program, State, check_shape
@@ -215,23 +223,31 @@ class Executable:
                 )
         return self.program.plan(**sizes)
 
-    def llvm_ir(self, node: str | None = None) -> str:
-        """The LLVM IR of a layer, by its path, or of the whole module.
+    def code(self, form: str | None = None, layer: str | None = None) -> str:
+        """The code that the backend has generated, as text.
+
+        Args:
+            form: one of the backend's; of native code ``"llvm"`` (LLVM IR, the first and the
+                default) and ``"assembly"``.
+            layer: its path; everything where None.
 
         Raises:
+            AttributeMistake: the backend has no such form.
             GraphError: there is no such layer.
             UnsupportedOp: a backend that generates no code.
         """
-        return self.program.llvm_ir(node)
-
-    def assembly(self, node: str | None = None) -> str:
-        """The machine code of a layer, by its path, or of the whole module, as text.
-
-        Raises:
-            GraphError: there is no such layer.
-            UnsupportedOp: a backend that generates no code.
-        """
-        return self.program.assembly(node)
+        forms = self.program.forms
+        if not forms:
+            raise UnsupportedOp(
+                f"the {self.backend} backend generates no code", fix="compile with backend='llvm'"
+            )
+        form = forms[0] if form is None else form
+        if form not in forms:
+            raise AttributeMistake(
+                f"the {self.backend} backend shows no code as {form!r}",
+                fix=did_you_mean(form, forms, f"use one of {', '.join(forms)}"),
+            )
+        return self.program.code(form, layer)
 
     def _arguments(
         self, args: tuple[object, ...], kwargs: Mapping[str, object]

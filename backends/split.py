@@ -35,7 +35,7 @@ def updated_inputs(graph: Graph) -> list[Input]:
 
 def split(graph: Graph) -> Split:
     """Split ``graph``, which is left as it is."""
-    early = early_values(graph)
+    early = prepacked_values(graph)
     prepare = Graph(f"{graph.name}.prepare")
     before: dict[Value, Value] = {
         value: prepare.add_input(value.name, value.type, value.role)
@@ -84,12 +84,12 @@ def _take_types(node: Node, twin: Node) -> None:
         copy.type = value.type
 
 
-def early_values(graph: Graph) -> set[Value]:
+def prepacked_values(graph: Graph) -> set[Value]:
     """Values that depend on fixed parameters and constants alone, and on no dimension."""
     early: set[Value] = set(fixed_inputs(graph))
     for node in graph.nodes:
         known = all(value in early or _is_constant(value) for value in node.operands)
-        if known and any(value in early for value in node.operands) and not node.op.symbols():
+        if known and node.operands and not node.op.symbols():
             early.update(node.results)
     return early
 

@@ -40,6 +40,7 @@ __all__ = [
     "network",
     "nn",
     "parse",
+    "register_backend",
     "train_step",
     "verify",
 ]
@@ -52,7 +53,7 @@ if TYPE_CHECKING:
     from . import passes as passes
     from . import training as training
     from .comparison import compare
-    from .compiler import compile, export_onnx
+    from .compiler import compile, export_onnx, register_backend
     from .differentiate import gradients
     from .frontends.model import Model, load
     from .frontends.network import Network, network
@@ -86,6 +87,7 @@ else:
         "compare": "comparison:compare",
         "compile": "compiler:compile",
         "export_onnx": "compiler:export_onnx",
+        "register_backend": "compiler:register_backend",
         "frontends": "frontends",
         "gradients": "differentiate:gradients",
         "ir": "ir",

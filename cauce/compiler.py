@@ -23,7 +23,7 @@ from .ir.errors import (
     shown,
 )
 from .ir.record import Record
-from .ir.remedies import as_array
+from .ir.remedies import as_array, wrong_call
 from .ir.tracebacks import user_facing
 
 # Passes are imported when they run: code from the cache needs none.
@@ -43,7 +43,7 @@ def _numpy(request: Request) -> Program:
 
 
 def _llvm(request: Request) -> Program:
-    from .backends.llvm.runtime.key import load_or_compile
+    from .backends.llvm.driver import load_or_compile
 
     return load_or_compile(request)
 
@@ -54,13 +54,45 @@ class Backend(Record):
     Attributes:
         make: does it.
         primitives: whether composites are taken apart before, and their parts fused.
+        settings: the names of what it takes from ``compile`` beside what all backends take; they
+            are in ``Request.settings``, and part of the key of what it keeps.
     """
 
     make: Callable[[Request], Program]
     primitives: bool = False
+    settings: tuple[str, ...] = ()
 
 
-BACKENDS = {"numpy": Backend(_numpy), "llvm": Backend(_llvm, primitives=True)}
+_BACKENDS = {
+    "numpy": Backend(_numpy),
+    "llvm": Backend(_llvm, primitives=True, settings=("schedules",)),
+}
+
+
+@user_facing
+def register_backend(
+    name: str,
+    make: Callable[[Request], Program],
+    *,
+    primitives: bool = False,
+    settings: Sequence[str] = (),
+) -> None:
+    """Let ``compile`` know a backend, which ``backend=name`` chooses from then on.
+
+    Args:
+        name: an earlier one with this name is replaced, but for cauce's own.
+        make: makes a program of a request.
+        primitives: whether composites are to be taken apart before, and their parts fused.
+        settings: names of further arguments of ``compile`` that are for this backend.
+
+    Raises:
+        AttributeMistake: a name that is cauce's own.
+    """
+    if name in ("auto", "numpy", "llvm"):
+        raise AttributeMistake(
+            f"{name!r} is a backend of cauce's own", fix=f"choose another name: 'my_{name}'"
+        )
+    _BACKENDS[name] = Backend(make, primitives, tuple(settings))
 
 
 def choose_backend(name: str = "auto") -> str:
@@ -76,9 +108,9 @@ def choose_backend(name: str = "auto") -> str:
     native = importlib.util.find_spec("llvmlite") is not None
     if name == "auto":
         return "llvm" if native else "numpy"
-    if name not in BACKENDS:
+    if name not in _BACKENDS:
         raise AttributeMistake(
-            f"there is no backend {name!r}", fix=f"use one of auto, {', '.join(BACKENDS)}"
+            f"there is no backend {name!r}", fix=f"use one of auto, {', '.join(_BACKENDS)}"
         )
     if name == "llvm" and not native:
         raise MissingExtra(
@@ -99,6 +131,7 @@ def compile(
     validate: bool = False,
     passes: Iterable[Pass] | None = None,
     instruments: Sequence[Instrument] = (),
+    **settings: object,
 ) -> Executable:
     """Compile a model for inference, or any graph as it stands.
 
@@ -119,6 +152,9 @@ def compile(
         passes: the passes to run; by default the pipeline for inference, or for training where a
             graph updates its inputs or has ops of training.
         instruments: what watches the passes.
+        settings: what the backend takes beside these. The llvm backend takes ``schedules``: how
+            some kernels run, by the name of the kernel as ``plan()`` lists it, in place of cauce's
+            own choice.
 
     Returns:
         The executable: call it with arrays.
@@ -128,7 +164,9 @@ def compile(
         AttributeMistake: no such backend, or a batch or a number of threads below 1.
         MissingExtra: the backend needs what is not installed.
         GraphError: a tap that is no value of the graph.
-        CompileError: with ``validate``, a pass that changed what the graph computes.
+        CompileError: with ``validate``, a pass that changed what the graph computes; a schedule
+            that its kernel cannot have, or a name that no kernel has.
+        TypeMismatch: a setting that the backend does not take.
     """
     if not isinstance(model, (Model, Graph)):
         raise TypeMismatch(
@@ -136,6 +174,7 @@ def compile(
             fix="make a model with network.init(...)",
         )
     name = choose_backend(backend)
+    _check_settings(name, settings)
     graph = model.graph.copy() if isinstance(model, Model) else model.copy()
     outputs = len(graph.outputs)
     need(taps, (list, tuple, set), "taps are a list of names", "write for example taps=['conv1']")
@@ -149,7 +188,7 @@ def compile(
         _batch_sizes(graph, batch)  # which says what is wrong with it
     own = None if passes is None else checked_passes(passes)
     training = isinstance(model, Graph) and _is_training(graph)
-    chosen = BACKENDS[name]
+    chosen = _BACKENDS[name]
     # What passes of one's own do, and what watches them, is not known beforehand.
     watched = own is not None or bool(instruments)
     options = (
@@ -169,11 +208,26 @@ def compile(
         run_passes(optimized, (*(pipeline if own is None else own), *last), instruments)
         return optimized
 
-    program = chosen.make(Request(graph, optimize, options, threads))
+    program = chosen.make(Request(graph, optimize, options, threads, settings))
     executable = Executable(program, outputs=outputs)
     if isinstance(model, Model):
         executable.follow(model)
     return executable
+
+
+def _check_settings(backend: str, settings: Mapping[str, object]) -> None:
+    """Raise TypeMismatch for arguments that neither ``compile`` nor the backend takes."""
+    for name in settings:
+        if name in _BACKENDS[backend].settings:
+            continue
+        others = [other for other, known in _BACKENDS.items() if name in known.settings]
+        if others:
+            raise TypeMismatch(
+                f"the {backend} backend takes no {name}",
+                fix=f"leave it out, or compile with backend={others[0]!r}",
+            )
+        why = f"compile() got an unexpected keyword argument {name!r}"
+        raise wrong_call(compile, (), {name: settings[name]}, why)
 
 
 def checked_passes(passes: Iterable[Pass]) -> tuple[Pass, ...]:

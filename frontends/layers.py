@@ -18,7 +18,7 @@ from ..ir.dims import Dim, as_dim
 from ..ir.errors import AttributeMistake, ShapeError
 from ..ir.location import here
 from ..ir.ops.constant import DimSize
-from ..ir.ops.conv import Conv2d, Conv2dBackwardData
+from ..ir.ops.conv import Conv2d, Conv2dBackwardData, extent
 from ..ir.ops.elementwise import Add, Cast
 from ..ir.ops.linear import Linear
 from ..ir.ops.normalize import BatchNorm, BatchNormTrain, elements_per_channel
@@ -115,11 +115,11 @@ def _conv_padding(padding: object, x: Tensor, kernel: tuple[int, int], op: Conv2
         )
     borders = []
     for size, k, stride, dilation in zip(x.shape[2:], kernel, op.stride, op.dilation):
-        extent = dilation * (k - 1) + 1
+        span = extent(k, dilation)
         if stride == 1:
-            total = extent - 1
+            total = span - 1
         elif isinstance(size, int):
-            total = max((math.ceil(size / stride) - 1) * stride + extent - size, 0)
+            total = max((math.ceil(size / stride) - 1) * stride + span - size, 0)
         else:
             raise AttributeMistake(
                 f"padding='same' with stride {stride} depends on the size, which is {size} here",
@@ -248,7 +248,7 @@ def _transposed_size(
 ) -> tuple[Dim, ...]:
     """(H', W') of a transposed convolution, checked."""
     least = tuple(
-        (size - 1) * stride - sum(borders) + dilation * (k - 1) + 1
+        (size - 1) * stride - sum(borders) + extent(k, dilation)
         for size, k, stride, borders, dilation in zip(
             x.shape[2:], kernel, op.stride, op.padding, op.dilation
         )

@@ -267,7 +267,7 @@ class Model(Foreign):
             fresh = [value for value in owned if value.name not in counted]
             counted.update(value.name for value in fresh)
             parameters = sum(self._values[value.name].size for value in fresh)
-            cost = node.op.cost([v.type for v in node.operands], [v.type for v in node.results])
+            cost = node.cost
             flops = substitute(cost.flops, sizes)
             assert isinstance(flops, int)
             total_flops += flops

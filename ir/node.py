@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from .errors import GraphError
 from .location import Location
-from .op import Op
+from .op import Cost, Op
 from .types import TensorType
 
 if TYPE_CHECKING:
@@ -113,6 +113,18 @@ class Node:
     def path(self) -> str:
         """The layer path of the node."""
         return self.results[0].path
+
+    @property
+    def cost(self) -> Cost:
+        """Floating-point operations and bytes of one evaluation."""
+        operands, results = (
+            [value.type for value in values] for values in (self.operands, self.results)
+        )
+        return self.op.cost(operands, results)
+
+    def replace_operand(self, place: int, value: Value) -> None:
+        """Read ``value`` as the operand at a place."""
+        self.operands = (*self._operands[:place], value, *self._operands[place + 1 :])
 
     def __repr__(self) -> str:
         results = ", ".join(f"%{value.name}" for value in self.results)

@@ -116,7 +116,9 @@ def wrong_call(
     called = name
     if name == "__init__":
         called = type(args[0]).__name__ if args else owner
-    parameters = inspect.signature(function).parameters
+    everything = inspect.signature(function).parameters.items()
+    rest = inspect.Parameter.VAR_KEYWORD
+    parameters = {own: parameter for own, parameter in everything if parameter.kind is not rest}
     unknown = [given for given in kwargs if given not in parameters]
     if unknown:
         fix = _argument(called, unknown[0], list(parameters))

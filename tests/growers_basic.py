@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from cauce.ir import Builder, Dim, DType, Graph, Literal, Value, symbol
 from cauce.ir.dims import product
+from cauce.ir.layout import Strided
 from cauce.ir.ops.activation import Relu, Sigmoid, Tanh
 from cauce.ir.ops.constant import Constant, DimSize, scalar
 from cauce.ir.ops.elementwise import (
@@ -190,7 +191,9 @@ def kernel(net: Net) -> None:
 
 @grows(Reorder)
 def reorder(net: Net) -> None:
-    net.keep(net.b(Reorder(), net.floating()))
+    x = net.floating()
+    axes = range(x.type.rank)
+    net.keep(net.b(Reorder(Strided(net.draw.subset(axes, len(axes)))), x))
 
 
 # ---- reductions --------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ import math
 import struct
 from collections.abc import Mapping
 from dataclasses import asdict
+from enum import IntEnum
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,9 +20,9 @@ from ...ir.dims import as_dim
 from ...ir.errors import CompileError
 from ...ir.record import Record
 from ..contract import Interface
-from .target import Target
+from .target import Caches, Target
 
-_MAGIC = b"cauce artifact 3\n"
+_MAGIC = b"cauce artifact 4\n"
 
 _DTYPES = {dtype.value: dtype for dtype in DType}
 
@@ -32,13 +33,55 @@ TIMED, REST = ".timed", ".rest"
 _FLOPS_PER_PIECE = 100_000_000
 
 
+# Chunks for each thread, and the most threads: a ticket has 16 bits for a chunk.
+CHUNKS, MOST_THREADS, TICKET_BYTES = 4, 1024, 64
+
+
+class Word(IntEnum):
+    """The words of a thread pool, by byte offset, those that are written at different times in
+    cache lines of their own.
+
+    The upper half of the launch counts launches, and is the futex. A ticket, one for each thread,
+    has the same number in its upper half, below it where the thread's chunks end, and in its lowest
+    16 bits its next chunk. A chunk is taken by compare-and-exchange of the whole ticket. So who
+    succeeds has read the launch that the chunk belongs to: it is not written again before that
+    chunk is done.
+    """
+
+    LAUNCH = 0
+    STOP = 64
+    WORKERS = 72  # so far
+    FUNCTION = 128
+    TABLE = 136
+    DIMS = 144
+    TASKS = 152
+    THREADS = 160
+    CHUNKS = 168
+    DONE = 192  # chunks
+    SLEEPING = 256  # threads
+    TICKETS = 320
+
+
+# Bytes at multiples of which arrays begin: a line of the cache, and no vector is longer.
+ALIGN = 64
+
+
+def rounded_up(nbytes: Dim) -> Dim:
+    """The next multiple of ``ALIGN``."""
+    return (nbytes + (ALIGN - 1)) // ALIGN * ALIGN
+
+
 class Buffer(NamedTuple):
-    """Memory that one call needs: from the first launch that touches it to the last."""
+    """Memory that one call needs: from the first launch that touches it to the last.
+
+    Where ``per_thread``, each thread has so many bytes, rounded up to ``ALIGN``.
+    """
 
     slot: int
     nbytes: Dim
     first: int
     last: int
+    per_thread: bool = False
 
 
 class Place(NamedTuple):
@@ -206,7 +249,9 @@ def _read(data: bytes) -> Artifact:
             constants[int(slot)] = array
             place += array.nbytes
         entries.append(_entry_from_json(fields, constants))
-    target, interface = Target(**header["target"]), _interface_from_json(header["interface"])
+    fields = header["target"]
+    target = Target(**{**fields, "caches": Caches(**fields["caches"])})
+    interface = _interface_from_json(header["interface"])
     return Artifact(code, header["digest"], target, interface, *entries)
 
 
@@ -240,7 +285,7 @@ def _entry_to_json(entry: Entry, arrays: list[Array]) -> dict[str, object]:
         "symbols": entry.symbols,
         "count": entry.count,
         "table": entry.table,
-        "buffers": [[b.slot, _dim_to_json(b.nbytes), b.first, b.last] for b in entry.buffers],
+        "buffers": [[b.slot, _dim_to_json(b.nbytes), *b[2:]] for b in entry.buffers],
         "constants": [[s, a.dtype.str, a.shape] for s, a in entry.constants.items()],
         "inputs": places(entry.inputs),
         "outputs": places(entry.outputs),

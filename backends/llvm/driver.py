@@ -1,77 +1,96 @@
-"""From a graph to machine code: lowering, planning, writing IR, and LLVM."""
+"""Joins the rooms: compiles on a miss of the cache, and shows what was compiled.
+
+What lowers and generates code is imported when it is needed: a program that finds its code in the
+cache runs no pass and no LLVM.
+"""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
 
 from ...ir import Graph
-from ..contract import Interface
-from ..split import split
+from ...ir.errors import CompileError
+from ..contract import Request
 from .abi import Artifact
-from .codegen import kernels as _kernels  # noqa: F401 - registers them
-from .codegen.builder import Module
-from .codegen.plan import Plan, add_plan, make_plan
-from .lowering.batches import free_batch
-from .lowering.lower import Lowered, lower
-from .runtime.engine import compile_text
-from .runtime.threads import write_pool
-from .schedule.schedule import Schedule
+from .runtime.cache import default_store
+from .runtime.key import cache_key
+from .runtime.program import LlvmProgram
 from .target import Target
 
+if TYPE_CHECKING:
+    from .schedule.schedule import Schedule
+    from .show import Listing
 
-@dataclass(frozen=True)
-class Build:
-    """A compiled graph with all that lies between it and its code.
+# What the backend takes from ``compile`` beside what all take.
+SETTINGS = ("schedules",)
 
-    Attributes:
-        lowered: the graph as kernels and layouts, and the schedules of the kernels.
-        prepare: the plan of what depends on fixed parameters alone.
-        main: the plan of the rest.
-        text: the module, as LLVM IR.
+
+def load_or_compile(request: Request) -> LlvmProgram:
+    """The program of a graph: from the cache, or compiled and put there.
+
+    Raises:
+        UnsupportedOp: an op or a dtype without native code.
+        CompileError: a schedule that its kernel cannot have, or a name that no kernel has.
     """
+    key = cache_key(request)
+    if key is None:
+        return program_of(_compiled(request, Target.host()), request)
+    store = default_store()
+    known = store.get(key)
+    if known is not None:
+        # What is no artifact of this version is made anew. The code in it is taken as it is, for no
+        # check finds wrong instructions: the store gives out only what this user wrote, undamaged.
+        with suppress(CompileError):
+            return program_of(Artifact.from_bytes(known), request)
+    artifact = _compiled(request, Target.host())
+    store.put(key, artifact.to_bytes())
+    return program_of(artifact, request)
 
-    lowered: Lowered
-    prepare: Plan
-    main: Plan
-    text: str
 
-
-def build(graph: Graph, target: Target, schedules: Mapping[str, Schedule] | None = None) -> Build:
-    """Write the module of a graph.
+def compile_program(
+    graph: Graph,
+    target: Target | None = None,
+    threads: int | None = None,
+    schedules: Mapping[str, Schedule] | None = None,
+) -> LlvmProgram:
+    """The program of a graph as it stands, without the cache.
 
     Args:
-        graph: what to compile.
-        target: the processor.
+        graph: what to compile; it is left as it is.
+        target: the processor; this machine's where None.
+        threads: how many share the work; ``CAUCE_NUM_THREADS``, or all processors, where None.
         schedules: for some kernels, by name, in place of our own.
 
     Raises:
         UnsupportedOp: an op or a dtype without native code.
         CompileError: a schedule that its kernel cannot have, or a name that no kernel has.
     """
-    free, given = free_batch(graph)
-    lowered = lower(free, target, schedules)
-    parts = split(lowered.graph)
-    symbols = sorted(free.symbols())
-    main = make_plan(parts.main, lowered.schedules, target, "main", symbols, given)
-    prepare = make_plan(parts.prepare, lowered.schedules, target, "prepare", (), {})
-    module = Module()
-    write_pool(module, target)
-    for plan in (main, prepare):
-        add_plan(module, plan, target)
-    text = module.text(target.triple, f'nounwind "target-cpu"="{target.cpu}"')
-    return Build(lowered, prepare, main, text)
+    settings = {"schedules": schedules} if schedules else {}
+    request = Request(graph, lambda: graph, threads=threads, settings=settings)
+    return program_of(_compiled(request, target or Target.host()), request)
 
 
-def compile_graph(graph: Graph, target: Target, source: Graph) -> Artifact:
-    """The machine code of a graph, which passes made from a source.
+def _compiled(request: Request, target: Target) -> Artifact:
+    from .build import compile_graph
 
-    Raises:
-        UnsupportedOp: an op or a dtype without native code.
-    """
-    made = build(graph, target)
-    digest = hashlib.sha256(made.text.encode()).hexdigest()[:16]
-    code = compile_text(made.text, target)
-    entries = (made.prepare.describe(source), made.main.describe(source))
-    return Artifact(code, digest, target, Interface.of(graph), *entries)
+    return compile_graph(request.optimize(), target, request.source, _schedules(request))
+
+
+def program_of(artifact: Artifact, request: Request) -> LlvmProgram:
+    """The program of a request that was compiled before."""
+    return LlvmProgram(artifact, request, _listing)
+
+
+def _listing(program: LlvmProgram, request: Request) -> Listing:
+    """What a program shows of itself: the graph is lowered, and the code written, once more."""
+    from .build import build
+    from .show import Listing
+
+    made = build(program.graph, program.target, _schedules(request))
+    return Listing(made, program.target, program.callers)
+
+
+def _schedules(request: Request) -> Any:
+    return request.settings.get("schedules")

@@ -3,34 +3,70 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from ...ir import Node
 from ...ir.errors import GraphError, did_you_mean
+from .build import Build
+from .codegen.assemble import assembly
 from .codegen.plan import Plan
-from .driver import Build
 from .lowering.kernels import anchor_of
+from .target import Caches, Target
 
 if TYPE_CHECKING:
     from .runtime.invocation import Caller
-    from .runtime.memory import Piece
+    from .runtime.memory import ArenaSlice
 
 
-def show_plan(build: Build, callers: Iterable[Caller], sizes: Mapping[str, int]) -> str:
-    """The lowered graph, then the launches of both entries in order, and the buffers of each.
-
-    Where all symbols have sizes it says where the buffers lie.
+class Listing:
+    """A build as text.
 
     Args:
-        callers: of ``prepare`` and ``main``, which decide that.
+        build: the lowered graph, the plans and the module.
+        target: the processor.
+        callers: of ``prepare`` and ``main``, which decide where buffers lie.
     """
-    parts = [build.lowered.graph.to_text(locations=False)]
-    for plan, caller in zip((build.prepare, build.main), callers):
-        given = [f"  {name} = {size}" for name, size in caller.entry.given.items()]
-        lines = [f"{plan.entry}:", *given, *_launches(plan), *_buffers(plan, caller, sizes)]
-        parts.append("\n".join(lines))
-    return "\n\n".join(parts)
+
+    def __init__(self, build: Build, target: Target, callers: Sequence[Caller]) -> None:
+        self.build = build
+        self._target = target
+        self._callers = callers
+
+    @cached_property
+    def _assembly(self) -> str:
+        return assembly(self.build.text, self._target)
+
+    def plan(self, sizes: Mapping[str, int]) -> str:
+        """The lowered graph, the schedules of its kernels, then the launches of both entries in
+        order, and the buffers of each.
+
+        Where all symbols have sizes it says where the buffers lie.
+        """
+        build = self.build
+        schedules = (f"  {name}: {chosen}" for name, chosen in build.lowered.schedules.items())
+        target, reported = self._target, Caches.reported()
+        told = f"; the system reports {reported}" if reported else ""
+        parts = [f"target: {target.name} ({target.cpu}), caches taken to be {target.caches}{told}"]
+        parts.append(build.lowered.graph.to_text(locations=False))
+        parts.append("\n".join(["schedules:", *schedules]))
+        for plan, caller in zip((build.prepare, build.main), self._callers):
+            given = [f"  {name} = {size}" for name, size in caller.entry.given.items()]
+            lines = [f"{plan.entry}:", *given, *_launches(plan), *_buffers(plan, caller, sizes)]
+            parts.append("\n".join(lines))
+        return "\n\n".join(parts)
+
+    def code(self, form: str, layer: str | None = None) -> str:
+        """The code of a layer, by its path, or of the whole module: ``"llvm"`` or ``"assembly"``.
+
+        Raises:
+            GraphError: there is no such layer.
+        """
+        if form == "llvm":
+            return self.build.text if layer is None else functions_of(self.build, layer)
+        whole = self._assembly
+        return whole if layer is None else assembly_of(self.build, layer, whole)
 
 
 def _launches(plan: Plan) -> Iterator[str]:
@@ -44,7 +80,7 @@ def _launches(plan: Plan) -> Iterator[str]:
 
 
 def _buffers(plan: Plan, caller: Caller, sizes: Mapping[str, int]) -> Iterator[str]:
-    placed: dict[int, Piece] = {}
+    placed: dict[int, ArenaSlice] = {}
     sizes = caller.sizes(sizes)
     if sizes.keys() >= set(plan.symbols):
         layout, count = caller.layout(sizes), caller.piece(sizes)
@@ -74,7 +110,7 @@ def functions_of(build: Build, layer: str) -> str:
     return "\n\n".join(texts.values())
 
 
-def assembly_of(build: Build, layer: str, assembly: str) -> str:
+def assembly_of(build: Build, layer: str, whole: str) -> str:
     """The part of the module's assembly that belongs to a layer.
 
     Raises:
@@ -83,7 +119,7 @@ def assembly_of(build: Build, layer: str, assembly: str) -> str:
     parts = []
     places = _places(build, layer)
     for name in dict.fromkeys(plan.launches[place][0].function.name for plan, place in places):
-        found = re.search(rf'^"?{re.escape(name)}"?:.*?^\.Lfunc_end\d+:', assembly, re.M | re.S)
+        found = re.search(rf'^"?{re.escape(name)}"?:.*?^\.Lfunc_end\d+:', whole, re.M | re.S)
         parts.append(found.group() if found else "")
     return "\n\n".join(parts)
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import sys
+from typing import Any
 
 from ...ir.errors import AttributeMistake
 from ...ir.record import Record
@@ -22,6 +24,32 @@ class Caches(Record):
     second: int
     third: int
     line: int = 64
+
+    def __str__(self) -> str:
+        sizes = (self.first, self.second, self.third)
+        return ", ".join(
+            f"{size >> 20} MiB" if size >= 1 << 20 else f"{size >> 10} KiB" for size in sizes
+        )
+
+    @staticmethod
+    def reported() -> Caches | None:
+        """What Linux says of the first processor; None where it says nothing, or elsewhere."""
+        sizes: dict[int, int] = {}
+        for entry in sorted(glob.glob("/sys/devices/system/cpu/cpu0/cache/index*")):
+            try:
+                facts = {name: _word(entry, name) for name in ("level", "type", "size")}
+                if facts["type"] != "Instruction":
+                    sizes[int(facts["level"])] = int(facts["size"].removesuffix("K")) * 1024
+            except (OSError, ValueError):
+                return None
+        if 1 not in sizes or 2 not in sizes:
+            return None
+        return Caches(sizes[1], sizes[2], sizes.get(3, sizes[2]))
+
+
+def _word(folder: str, name: str) -> str:
+    with open(os.path.join(folder, name), encoding="ascii") as file:
+        return file.read().strip()
 
 
 # What schedules count on, on every machine.
@@ -48,6 +76,13 @@ class Target(Record):
     vector_bytes: int
     registers: int
     caches: Caches = ASSUMED
+
+    def machine(self, level: int = 2) -> Any:
+        """LLVM's code generator for this target, at a level from 0 to 3."""
+        llvm = initialized_llvm()
+        return llvm.Target.from_triple(self.triple).create_target_machine(
+            cpu=self.cpu, features=self.features, opt=level, reloc="pic", codemodel="small"
+        )
 
     def lanes(self, itemsize: int) -> int:
         """How many elements of ``itemsize`` bytes a vector holds."""
@@ -101,6 +136,21 @@ class Target(Record):
                 f"this machine has no {limit}", fix=f"use one of {', '.join(has)}"
             )
         return Target.named(limit, triple)
+
+
+_initialized = False
+
+
+def initialized_llvm() -> Any:
+    """llvmlite's binding, with the native target set up; to do so twice does no harm."""
+    import llvmlite.binding as llvm
+
+    global _initialized
+    if not _initialized:
+        llvm.initialize_native_target()
+        llvm.initialize_native_asmprinter()
+        _initialized = True
+    return llvm
 
 
 def host_name() -> str:

@@ -14,13 +14,13 @@ whose buffers stay in the cache.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from math import gcd
 
 import numpy as np
 
 from ...ir import Array, TensorType
 from ...ir.dims import sizes
 from ...ir.ops.conv import Conv2d, Conv2dBackwardData, Conv2dBackwardWeight
+from ..phases import along
 from .kernels import kernel
 from .layout import channel_rows, channels_first, channels_last
 from .matmul import multiply, multiply_transposed
@@ -67,19 +67,12 @@ def conv2d_backward_data(op: Conv2dBackwardData, memory: Memory, dy: Array, weig
 def _phases(
     op: Conv2dBackwardData, weight: Array, axis: int
 ) -> Iterator[tuple[int, list[int], int, int]]:
-    """For each residue modulo S along an axis: the first pixel of x that has it, the kernel places
-    that meet such pixels, the last first, and dilation and padding of the convolution of dy.
-
-    Place r gives dy[i] to the pixel a = i*S + r*D - P, so pixel a = first + q*S takes it from
-    i = q + (first + P - r*D) / S. Neighbouring r with the same residue of r*D are S / gcd apart,
-    and their i are D / gcd.
-    """
-    stride, dilation, before = op.stride[axis], op.dilation[axis], op.padding[axis][0]
-    for residue in range(stride):
-        first = (residue - before) % stride
-        places = [r for r in range(weight.shape[2 + axis]) if r * dilation % stride == residue]
-        reach = (places[-1] * dilation - first - before) // stride if places else 0
-        yield first, places[::-1], dilation // gcd(stride, dilation), reach
+    """For each phase along an axis: its first pixel of x, the kernel places that meet its pixels,
+    the last first, and dilation and padding of the convolution of dy."""
+    for phase in along(op, axis, weight.shape[2 + axis]):
+        places = [phase.tap + k * phase.step for k in range(phase.taps)]
+        reach = (phase.taps - 1) * phase.apart - phase.row if places else 0
+        yield phase.first, places[::-1], phase.apart, reach
 
 
 @kernel(Conv2dBackwardWeight)

@@ -24,21 +24,26 @@ from .broadcast import need_float, same_dtype
 Window = tuple[slice, slice]
 
 
+def extent(kernel: int, dilation: int) -> int:
+    """How many places a kernel spans, from its first tap to its last."""
+    return dilation * (kernel - 1) + 1
+
+
 def output_size(op: str, size: Dim, kernel: int, stride: int, pads: Pair, dilation: int) -> Dim:
     """H' of the module's formula.
 
     Raises:
         ShapeError: the kernel is larger than the padded input.
     """
-    extent = dilation * (kernel - 1) + 1
+    span = extent(kernel, dilation)
     padded = size + pads[0] + pads[1]
-    if isinstance(padded, int) and padded < extent:
+    if isinstance(padded, int) and padded < span:
         raise ShapeError(
-            f"{op}: a kernel of {kernel} (extent {extent} with dilation {dilation}) is larger than "
+            f"{op}: a kernel of {kernel} (extent {span} with dilation {dilation}) is larger than "
             f"the padded input: {size} + {pads[0]} + {pads[1]} = {padded}",
             fix="use a smaller kernel, more padding or a larger input",
         )
-    return (padded - extent) // stride + 1
+    return (padded - span) // stride + 1
 
 
 def kernel_of(weight: Value) -> Pair:

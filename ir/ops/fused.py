@@ -70,10 +70,7 @@ class Region(Op):
         return mapping[self.output]
 
     def cost(self, operands: Sequence[TensorType], results: Sequence[TensorType]) -> Cost:
-        flops = sum(
-            node.op.cost([v.type for v in node.operands], [v.type for v in node.results]).flops
-            for node in self.body.nodes
-        )
+        flops = sum(node.cost.flops for node in self.body.nodes)
         return Cost(flops, bytes_moved(operands, results))
 
 

@@ -32,7 +32,7 @@ from ..graph import Node, Value
 from ..op import Cost, Gradients, Op, OpT, Values, bytes_moved, register
 from ..types import Array, TensorType
 from .broadcast import need_float, same_dtype
-from .conv import output_size
+from .conv import extent, output_size
 from .reduce import Mean, mean_of
 
 Place = tuple[EllipsisType, int, int]
@@ -248,7 +248,7 @@ class FixedWindows(Pooling):
 
     def extent(self, axis: int) -> int:
         """E of the module's formula."""
-        return self.dilations()[axis] * (self.kernel_size[axis] - 1) + 1
+        return extent(self.kernel_size[axis], self.dilations()[axis])
 
     def reach(self, axis: int) -> Pair:
         """The padding along an axis, with what ceil mode adds after the input."""

@@ -69,7 +69,7 @@ def test_the_innermost_loop_is_the_one_shown(names: dict[str, object]) -> None:
 
     (loop,) = re.findall(r"^```asm\n(.*?)^```", PAGE, re.M | re.S)
     predict: object = names["predict"]
-    assembly: str = predict.assembly("conv2")  # type: ignore[attr-defined]
+    assembly: str = predict.code("assembly", "conv2")  # type: ignore[attr-defined]
     blocks = re.split(r"^\.L\w+:\n", assembly, flags=re.M)
     (innermost,) = [block for block in blocks if "vfmadd" in block]
     assert counted(innermost) == counted(loop) == {"vfmadd": 12, "vbroadcastss": 6}

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from cauce.backends.executable import Executable
-from cauce.backends.llvm.runtime.program import LlvmProgram
+from cauce.backends.llvm.driver import compile_program
 from cauce.ir import Array, Graph, evaluate
 
 
@@ -15,5 +15,5 @@ def both(graph: Graph, feeds: Mapping[str, Array]) -> dict[str, tuple[Array, Arr
     """For each output what native code gives, and what the reference does."""
     with np.errstate(all="ignore"):
         wanted = evaluate(graph, dict(feeds)).outputs
-    found = Executable(LlvmProgram(graph)).run(feeds)
+    found = Executable(compile_program(graph)).run(feeds)
     return {name: (found[name], array) for name, array in wanted.items()}

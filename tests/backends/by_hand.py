@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from cauce.backends.executable import Executable
-from cauce.backends.llvm.runtime.program import LlvmProgram
+from cauce.backends.llvm.driver import compile_program
 from cauce.ir import Array, parse
 from cauce.ir.pass_manager import run_passes
 from cauce.passes.pipelines import PRIMITIVES, TRAINING
@@ -25,7 +25,7 @@ def native(text: str, **feeds: Array) -> dict[str, Array]:
     for passes in ((), (*TRAINING, *PRIMITIVES)):
         graph = parse(text)
         run_passes(graph, passes)
-        executable = Executable(LlvmProgram(graph), feeds)
+        executable = Executable(compile_program(graph), feeds)
         found.append(executable.run({v.name: feeds[v.name] for v in executable.inputs}))
     for name, array in found[0].items():
         near(found[1][name], array)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cauce.backends.llvm.runtime.engine import compile_text
+from cauce.backends.llvm.codegen.assemble import compile_text
 from cauce.backends.llvm.target import Target
 
 # Constants in a pool, zeros, data with addresses in it, a jump table, calls within and without.

@@ -29,7 +29,7 @@ from cauce.backends.llvm.runtime.memory import ALIGN
 from cauce.backends.llvm.runtime.threads import Pool
 from cauce.ir import Array, Dim, Node, Value
 from cauce.ir.dims import substitute, symbol
-from cauce.ir.layout import NO_HALO
+from cauce.ir.layout import NO_HALO, Blocked, Halo, Strided
 from cauce.ir.ops import conv, shape
 from cauce.ir.ops.constant import Constant
 from cauce.ir.ops.fused import Kernel
@@ -65,7 +65,7 @@ class _Machine:
         self.plan, self.sizes, self.entry = plan, sizes, plan.describe()
         self.caller = Caller(self.entry, self, Pool(1), plan.graph)
         self.frames = dict(_frames(plan))
-        self.unit = math.gcd(*(a.dtype.itemsize for a in plan.homes.accesses.values())) or 1
+        self.unit = math.gcd(*(a.dtype.itemsize for a in plan.assignment.accesses.values())) or 1
         self.count = 0  # of names given
         self.named: dict[Value, Array] = {}
         self.top = 0
@@ -101,7 +101,7 @@ class _Machine:
             assert self.done == sizes[entry.batch.symbol]
         self._whole()
         for value in given:
-            if value not in plan.homes.in_place:
+            if value not in plan.assignment.in_place:
                 self._read(value, sizes, "after the run")
         for value in (*plan.graph.outputs.values(), *plan.graph.updates.values()):
             self._read(value, sizes, "as a result")
@@ -155,8 +155,7 @@ class _Machine:
             fine = count >= len(copied) and slots.issuperset(map(slot, read))
             assert fine, f"{node.path} does not copy all that lies elsewhere"
         for root in self.frames.get(node, ()):
-            top, bottom, left, right = _halo(root)
-            for ring in self._rings(root, sizes, (top, bottom), (left, right)):
+            for ring in self._rings(root, sizes, *_halo(root)):
                 self.names[ring] = ZERO
         self._scribble(scratches)
         for value in read:
@@ -225,7 +224,7 @@ class _Machine:
 
         ``around`` is how far beyond the image, before and after, along axes 2 and 3.
         """
-        access, layout = self.plan.homes.accesses[value], value.type.layout
+        access, layout = self.plan.assignment.accesses[value], value.type.layout
         assert layout is not None
         item = access.dtype.itemsize
         places: Array = np.array(self._at(access.start, sizes))
@@ -234,9 +233,10 @@ class _Machine:
             before, after = around[axis - 2] if axis in (2, 3) else (0, 0)
             index = np.arange(-before, self._at(dim, sizes) + after)
             along = index * self._at(step, sizes)
-            if access.block and axis == layout.order[-1]:
+            if isinstance(layout, Blocked) and axis == layout.order[-1]:
                 block, within = np.divmod(index, access.block)
-                along = block * self._at(access.apart, sizes) + within * self._at(step, sizes)
+                apart = self._at(access.block_stride, sizes)
+                along = block * apart + within * self._at(step, sizes)
             places = places + along.reshape([-1 if own == axis else 1 for own in range(rank)])
         places = places * item + self.addresses[access.slot]
         start, nbytes = self.ranges[access.slot]
@@ -258,7 +258,8 @@ class _Machine:
         """The image that a convolution reads beyond its borders, and how far: rows, columns."""
         inner, operands = node, dict(zip(node.operands, node.operands))
         if isinstance(node.op, Kernel):
-            inner = next(n for n in node.op.body.nodes if not n.op.elementwise and n.operands)
+            (stage,) = node.op.stages
+            inner = stage.anchor
             operands = dict(zip(node.op.body.inputs, node.operands))
         op = inner.op
         if isinstance(op, (conv.Conv2d, conv.Conv2dBackwardWeight)):
@@ -314,16 +315,17 @@ def _numbers(address: int, count: int) -> list[int]:
     return list((ctypes.c_int64 * count).from_address(address)) if count else []
 
 
-def _halo(value: Value) -> tuple[int, int, int, int]:
-    return value.type.layout.halo if value.type.layout is not None else NO_HALO
+def _halo(value: Value) -> Halo:
+    layout = value.type.layout
+    return layout.halo if isinstance(layout, Strided) else NO_HALO
 
 
 def _frames(plan: Plan) -> Iterator[tuple[Node, list[Value]]]:
     """The images around which each node writes zeros, before all else: the first to touch them."""
-    homes, touched = plan.homes, set[int]()
+    assignment, touched = plan.assignment, set[int]()
     launches = [pair for pair in plan.launches if not pair[0].check]
     for node, own in groupby(launches, key=lambda pair: pair[1]):
-        roots = {plan.slot(v): homes.roots[v] for v in (*node.operands, *node.results)}
+        roots = {plan.slot(v): assignment.roots[v] for v in (*node.operands, *node.results)}
         framed: list[Value] = []
         for launch, _ in own:
             fresh = roots.get(launch.slots[0]) if launch.slots[0] not in touched else None

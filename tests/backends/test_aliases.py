@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from cauce.backends.executable import Executable
+from cauce.backends.llvm.driver import compile_program
 from cauce.backends.llvm.runtime.memory import GUARD
-from cauce.backends.llvm.runtime.program import LlvmProgram
 from cauce.ir import Array, parse
 from cauce.ir.pass_manager import run_passes
 from cauce.passes.optimizers import SGD
@@ -21,7 +21,7 @@ from cauce.passes.pipelines import PRIMITIVES, TRAINING
 from cauce.passes.training_step import add_training_step
 
 from .by_hand import convolved, draw, native, near
-from .test_homes import TARGETS, hold
+from .test_buffers import TARGETS, hold
 
 
 @pytest.fixture(autouse=True)
@@ -150,7 +150,7 @@ def test_concatenated_twice_along_any_axis_in_training(axis: int) -> None:
     )
     add_training_step(graph, "loss", SGD(0.1), [graph.inputs[2]])
     run_passes(graph, (*TRAINING, *PRIMITIVES))
-    executable = Executable(LlvmProgram(graph))
+    executable = Executable(compile_program(graph))
     state = executable.new_state({"p": p})
     loss = executable.run({"x": x, "c": c, "lr": np.float64(0.1)}, state)["loss"]
     y = x * p
@@ -178,7 +178,7 @@ def test_inputs_and_values_that_leave_in_several_places() -> None:
     graph = parse(text)
     for target in TARGETS.values():
         hold(graph, target, {})
-    executable = Executable(LlvmProgram(graph), {"p": p})
+    executable = Executable(compile_program(graph), {"p": p})
     y, given = x * p, x.copy()
     z = np.maximum(y, 0)
     wanted = [x, p, y, y, z, z.transpose(0, 1, 3, 2), z, np.concatenate([z, x], 1)]
@@ -198,7 +198,7 @@ def test_constants_that_leave() -> None:
       %y = mul(%x, %c) : f64[]
       return a=%c, b=%c, c=%y
     }"""
-    executable = Executable(LlvmProgram(parse(text)))
+    executable = Executable(compile_program(parse(text)))
     for _ in range(2):
         found = executable.run({"x": np.array(3.0)})
         assert [float(array) for array in found.values()] == [2.0, 2.0, 6.0]
@@ -265,7 +265,7 @@ def test_updates(case: str) -> None:
     arrays = {name: draw(4, 4, seed=seed) for seed, name in enumerate("xabc")}
     updated = {source.name for source in graph.updates}
     fixed = {name: arrays[name] for name in "abc" if name not in updated}
-    executable = Executable(LlvmProgram(graph), fixed)
+    executable = Executable(compile_program(graph), fixed)
     state = executable.new_state({name: arrays[name] for name in updated})
     wanted = dict(zip("abc", new(*arrays.values())))
     executable.run({"x": arrays["x"]}, state)

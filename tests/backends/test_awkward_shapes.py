@@ -9,7 +9,7 @@ wrong by a small part of the greatest one. Exact is the reference in f64 on what
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,9 +19,10 @@ from hypothesis import strategies as st
 
 import cauce
 from cauce.backends.executable import Executable
-from cauce.backends.llvm.codegen.kernels import convolution as convolutions
-from cauce.backends.llvm.codegen.kernels import matmul as products
-from cauce.backends.llvm.runtime.program import LlvmProgram
+from cauce.backends.llvm.driver import compile_program
+from cauce.backends.llvm.schedule import convolution as convolutions
+from cauce.backends.llvm.schedule import matmul as products
+from cauce.backends.llvm.target import ASSUMED, Target
 from cauce.ir import Array, Builder, Graph, Op, Role, TensorType, Value, evaluate, symbol
 from cauce.ir.ops.activation import LogSoftmax, Relu, Softmax
 from cauce.ir.ops.adaptive_pool import (
@@ -85,7 +86,7 @@ class Applied:
         results = Builder(graph).results(self.op, *inputs)
         graph.outputs = {f"y{i}": value for i, value in enumerate(results)}
         arrays = guarded({value.name: array for value, array in zip(inputs, self.operands)})
-        executable = Executable(LlvmProgram(graph), arrays)
+        executable = Executable(compile_program(graph), arrays)
         return list(executable.run({v.name: arrays[v.name] for v in executable.inputs}).values())
 
     def hold(self) -> None:
@@ -319,8 +320,9 @@ def test_native_code_is_the_reference(sampler: Callable[[Draw], Applied]) -> Non
 def test_gradients_of_weights_in_passes(
     pixels: int, small: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, value in (("_SMALL", small), ("_PIXELS", pixels), ("_NEAREST", 0)):
+    for name, value in (("_SMALL_WEIGHT", small), ("_PIXELS", pixels)):
         monkeypatch.setattr(convolutions, name, value)
+    monkeypatch.setitem(Target._defaults, "caches", replace(ASSUMED, first=0))
     hold_samples(conv2d_backward_weight)
 
 
@@ -345,12 +347,13 @@ def test_products_with_large_matrices(
     n: int, k: int, piece: int, tasks: int, dtype: type, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In short passes and in one, in many tasks and in few."""
-    for name, value in (("_LARGE", 0), ("_ROWS", piece), ("_PIECE", piece), ("_TASKS", tasks)):
+    for name, value in (("_ROWS", piece), ("_PIECE", piece), ("_TASKS", tasks)):
         monkeypatch.setattr(products, name, value)
+    monkeypatch.setitem(Target._defaults, "caches", replace(ASSUMED, second=2))  # all are large
     text = PRODUCTS.format(n=n, k=k)
     text = text if dtype is np.float32 else text.replace("f32", "f64")
     free, fixed = (
-        Executable(LlvmProgram(cauce.parse(text.replace("M", rows)), threads=2))
+        Executable(compile_program(cauce.parse(text.replace("M", rows)), threads=2))
         for rows in ("M", "33")
     )
     rng = np.random.default_rng(n)

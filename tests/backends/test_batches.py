@@ -8,9 +8,9 @@ import pytest
 import cauce
 from cauce import nn
 from cauce.backends.llvm import abi as artifact
-from cauce.backends.llvm.driver import build
+from cauce.backends.llvm.build import build
 from cauce.backends.llvm.lowering.batches import find_batch, free_batch
-from cauce.backends.llvm.lowering.kernels import anchor
+from cauce.backends.llvm.lowering.kernels import anchor_of
 from cauce.backends.llvm.target import Target
 from cauce.frontends.tensor import Tensor
 from cauce.ir import Array
@@ -104,10 +104,10 @@ def test_images_that_meet_are_not_parted(function: object) -> None:
 def test_images_that_do_not_meet_are_found_and_cut_before_a_large_matrix() -> None:
     model = cauce.network(with_head).init(x=("N", 3, 10, 10), seed=3)
     program = cauce.compile(model, backend="llvm").program
-    main = program.build.main  # type: ignore[attr-defined]
+    main = program.listing.build.main  # type: ignore[attr-defined]
     assert main.batch is not None and main.batch.symbol == "N"
-    before = [anchor(node).op.name for _, node in main.launches[: main.cut]]
-    behind = [anchor(node).op.name for _, node in main.launches[main.cut :]]
+    before = [anchor_of(node).op.name for _, node in main.launches[: main.cut]]
+    behind = [anchor_of(node).op.name for _, node in main.launches[main.cut :]]
     assert "conv2d" in before and "matmul" not in before
     assert "conv2d" not in behind and "matmul" in behind
 
@@ -121,7 +121,7 @@ def test_a_batch_of_fixed_size_runs_in_pieces_too(
     expected = free(x)
     monkeypatch.setattr(artifact.Batch, "piece", lambda self, count, threads: min(count, 3))
     fixed = cauce.compile(network.init(x=(7, 3, 10, 10), seed=3), backend="llvm")
-    main = fixed.program.build.main  # type: ignore[attr-defined]
+    main = fixed.program.listing.build.main  # type: ignore[attr-defined]
     assert main.given == {"batch": 7} and main.batch is not None
     np.testing.assert_array_equal(fixed(x), expected)
     assert "for 3 of batch at a time" in fixed.plan()

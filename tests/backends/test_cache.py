@@ -17,7 +17,7 @@ import pytest
 import cauce
 from cauce import nn
 from cauce.backends.executable import Executable
-from cauce.backends.llvm import driver as build
+from cauce.backends.llvm import build
 from cauce.backends.llvm.abi import Artifact
 from cauce.backends.llvm.runtime import cache as store
 from cauce.backends.llvm.runtime import key as cache
@@ -96,8 +96,8 @@ def test_all_that_can_be_asked_of_a_warm_executable(model: Model, compiled: list
     assert len(compiled) == 1
     assert warm.graph.same_as(cold.graph)
     for node in (None, "conv1"):
-        assert warm.llvm_ir(node) == cold.llvm_ir(node)
-        assert warm.assembly(node) == cold.assembly(node)
+        for form in ("llvm", "assembly"):
+            assert warm.code(form, node) == cold.code(form, node)
     assert warm.plan(N=2) == cold.plan(N=2)
     assert warm.taps == cold.taps
     tapped = [executable.tapped(IMAGE)[1]["conv1"] for executable in (cold, warm)]

@@ -15,7 +15,7 @@ import pytest
 import cauce
 from cauce.backends.contract import Program
 from cauce.backends.executable import Executable
-from cauce.backends.llvm.runtime.program import LlvmProgram
+from cauce.backends.llvm.driver import compile_program
 from cauce.backends.numpy import NumpyProgram
 from cauce.ir import Array, Graph, evaluate
 from cauce.ir.errors import GraphError, ShapeError, TypeMismatch
@@ -77,7 +77,7 @@ graph fixed(%x: f32[N,2]) -> (f32[N,2], f32[2,3], f32[6], bool[3,2], f32[]) {
   update @held = %doubled
 }
 """
-PROGRAMS: dict[str, Callable[[Graph], Program]] = {"numpy": NumpyProgram, "llvm": LlvmProgram}
+PROGRAMS: dict[str, Callable[[Graph], Program]] = {"numpy": NumpyProgram, "llvm": compile_program}
 
 
 @pytest.fixture(params=PROGRAMS)

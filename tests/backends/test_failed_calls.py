@@ -149,10 +149,10 @@ def test_computed_labels_leave_updates_in_place() -> None:
         )
         program = step.executable.program
         assert isinstance(program, LlvmProgram)
-        entry = program.build.main.describe()
+        entry = program.listing.build.main.describe()
         assert len(entry.checks) == 1
         found.append(entry.in_place)
-        launches = [launch for launch, _ in program.build.main.launches]
+        launches = [launch for launch, _ in program.listing.build.main.launches]
         checked = max(place for place, launch in enumerate(launches) if launch.check)
         held = {place.slot for place in entry.inputs if place.name in entry.in_place}
         early = [launch for launch in launches[:checked] if held.intersection(launch.slots)]
@@ -193,7 +193,7 @@ def test_a_later_piece_of_a_batch(
     model = net.init(image=("N", 1, 4, 4), t=TensorType.make("i64", ("N",)))
     run = cauce.compile(model, "llvm", threads=threads, batch=7 if fixed else None)
     program = run.program
-    assert isinstance(program, LlvmProgram) and program.build.main.batch is not None
+    assert isinstance(program, LlvmProgram) and program.listing.build.main.batch is not None
     images = rng.standard_normal((7, 1, 4, 4)).astype(np.float32)
     right = np.array([1, 2, 3, 1, 2, 3, 1])
     wanted = cauce.compile(model, "numpy")(images, right)
@@ -221,7 +221,7 @@ def test_a_check_behind_the_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     run = cauce.compile(model, "llvm")
     program = run.program
     assert isinstance(program, LlvmProgram)
-    plan = program.build.main
+    plan = program.listing.build.main
     (checked,) = [place for place, (launch, _) in enumerate(plan.launches) if launch.check]
     assert plan.batch is not None and 0 < plan.cut <= checked
     images = np.zeros((5, 1, 8, 8), np.float32)

@@ -16,17 +16,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cauce.backends.llvm.codegen.code import EMITTERS
+from cauce.backends.llvm.driver import compile_program
+from cauce.backends.llvm.registry import _REGISTRY, ElementwiseFacts, Registration
 from cauce.backends.llvm.runtime.memory import (
     GUARD,
     SIDES,
     Arena,
-    Piece,
+    ArenaSlice,
     aligned,
     aligned_copy,
     empty,
 )
-from cauce.backends.llvm.runtime.program import LlvmProgram
 from cauce.ir import Array, Builder, DType, Graph, TensorType
 from cauce.ir.errors import AttributeMistake
 from cauce.ir.ops.activation import Relu, Tanh
@@ -65,7 +65,8 @@ def main(count: int, *places: int) -> None:
     """Run the kernel on these elements: what a test starts as a process of its own."""
     import ctypes
 
-    from cauce.backends.llvm.runtime.engine import Library, compile_text
+    from cauce.backends.llvm.codegen.assemble import compile_text
+    from cauce.backends.llvm.runtime.library import Library
     from cauce.backends.llvm.target import Target
 
     target = Target.host()
@@ -100,7 +101,7 @@ def test_memory_is_poisoned(side: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("side", SIDES)
 def test_buffers_of_an_arena_lie_apart(side: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    pieces = (Piece(3, 0, 100), Piece(5, 128, 60), Piece(9, 0, 64))
+    pieces = (ArenaSlice(3, 0, 100), ArenaSlice(5, 128, 60), ArenaSlice(9, 0, 64))
     packed = Arena(pieces, 192).table(10)
     assert packed[5] - packed[3] == 128 and packed[9] == packed[3] and packed[3] % 64 == 0
     monkeypatch.setenv(GUARD, side)
@@ -134,12 +135,12 @@ def test_what_is_read_before_it_was_written_comes_out(
     x = np.arange(-3, 4, dtype=np.float32)
 
     def result() -> Array:
-        array = Executable(LlvmProgram(tanh_of_relu()))(x)
+        array = Executable(compile_program(tanh_of_relu()))(x)
         assert isinstance(array, np.ndarray)
         return array
 
     np.testing.assert_allclose(result(), np.tanh(np.maximum(x, 0)), rtol=1e-6)
-    monkeypatch.setitem(EMITTERS, Relu, lambda code: None)
+    monkeypatch.setitem(_REGISTRY, Relu, Registration(ElementwiseFacts(), lambda code: None))
     assert np.isnan(result()).all()
 
 
@@ -155,7 +156,7 @@ GROUPS = {
     "reductions": ("tests/backends/test_reductions.py", ""),
     "pools": ("tests/backends/test_pooling.py", ""),
     "batches": ("tests/backends/test_batches.py", ""),
-    "turns": ("tests/backends/test_turns.py", ""),
+    "turns": ("tests/backends/test_transposed_copies.py", ""),
 }
 
 

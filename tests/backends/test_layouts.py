@@ -16,8 +16,8 @@ import pytest
 
 from cauce.backends.executable import Executable
 from cauce.backends.llvm.abi import Batch
+from cauce.backends.llvm.driver import compile_program
 from cauce.backends.llvm.runtime.memory import GUARD
-from cauce.backends.llvm.runtime.program import LlvmProgram
 from cauce.ir import Array, Builder, DType, Graph, Op, Role, TensorType, Value, evaluate, symbol
 from cauce.ir.dims import sizes
 from cauce.ir.ops import adaptive_pool, conv, linear, pool, reduce, shape
@@ -86,7 +86,7 @@ class Net:
         with np.errstate(all="ignore"):
             wanted = evaluate(graph, self.feeds).outputs
         arrays = guarded(self.feeds)
-        executable = Executable(LlvmProgram(graph), arrays)
+        executable = Executable(compile_program(graph), arrays)
         found = executable.run({v.name: arrays[v.name] for v in executable.inputs})
         wrong = []
         for name, array in wanted.items():
@@ -321,8 +321,8 @@ def test_symbols_that_turn_out_to_be_1(
         views.append(x)
         net.output(net.b(conv.Conv2d(padding=((1, 1), (1, 1))), net.b(turned(order), x), weight))
     parameters = {weight.name: net.feeds[weight.name]}
-    program = LlvmProgram(net.graph)
-    assert (program.build.main.batch is not None) == pieces
+    program = compile_program(net.graph)
+    assert (program.listing.build.main.batch is not None) == pieces
     executable = Executable(program, parameters)
     for extents in product((1, 2), (1, 5), (1, 4)):
         bound = dict(zip("NHW", extents))

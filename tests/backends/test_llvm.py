@@ -240,6 +240,6 @@ def test_the_profile_names_layers_with_their_work(model: cauce.Model) -> None:
 
 def test_the_code_can_be_read(model: cauce.Model) -> None:
     program = cauce.compile(model, backend="llvm").program
-    assert "define i64 @main(" in program.text and "fmuladd" in program.text
-    assert "main:" in program.assembly()
+    assert "define i64 @main(" in program.code("llvm") and "fmuladd" in program.code("llvm")
+    assert "main:" in program.code("assembly")
     assert "numpy" not in program.fingerprint and program.target.cpu in program.fingerprint

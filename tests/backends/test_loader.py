@@ -14,10 +14,11 @@ import numpy as np
 import pytest
 
 import cauce
+from cauce.backends.llvm.codegen.assemble import compile_text
 from cauce.backends.llvm.codegen.builder import Function, Module, V, i64
 from cauce.backends.llvm.runtime import loader
 from cauce.backends.llvm.runtime.elf import Image, LoadError
-from cauce.backends.llvm.runtime.engine import Library, compile_text
+from cauce.backends.llvm.runtime.library import Library
 from cauce.backends.llvm.runtime.loader import LoadedObject
 from cauce.backends.llvm.target import Target
 from cauce.ir import Array

@@ -14,7 +14,7 @@ import pytest
 import cauce
 from cauce.backends.contract import Program
 from cauce.backends.executable import Executable
-from cauce.backends.llvm.program import LlvmProgram
+from cauce.backends.llvm.driver import compile_program
 from cauce.backends.numpy import NumpyProgram
 from cauce.ir import Array, Builder, Dim, DType, Graph, TensorType, evaluate, symbol
 from cauce.ir.ops.conv import Conv2dBackwardWeight
@@ -36,7 +36,7 @@ def by(program: Callable[[Graph], Program]) -> Run:
 RUNS: dict[str, Run] = {
     "reference": lambda graph, feeds: list(evaluate(graph, feeds).outputs.values()),
     "numpy": by(NumpyProgram),
-    "llvm": by(LlvmProgram),
+    "llvm": by(compile_program),
 }
 every_run = pytest.mark.parametrize("run", RUNS)
 
@@ -175,6 +175,7 @@ def test_the_bits_do_not_depend_on_threads(names: str) -> None:
     value = graph.add_input("x", typed(x, names))
     graph.outputs = {"y": Builder(graph)(Sum((0,)), value)}
     results = [
-        Executable(LlvmProgram(graph, threads=threads)).run({"x": x})["y"] for threads in (1, 2, 3)
+        Executable(compile_program(graph, threads=threads)).run({"x": x})["y"]
+        for threads in (1, 2, 3)
     ]
     assert all(result.tobytes() == results[0].tobytes() for result in results)

@@ -15,11 +15,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cauce.backends.executable import Executable
+from cauce.backends.llvm.codegen.assemble import compile_text
 from cauce.backends.llvm.codegen.builder import Module
 from cauce.backends.llvm.codegen.code import Access, NodeCode
-from cauce.backends.llvm.codegen.kernels import EMITTERS
-from cauce.backends.llvm.runtime.engine import Library, compile_text
-from cauce.backends.llvm.runtime.program import LlvmProgram
+from cauce.backends.llvm.codegen.kernels import pooling
+from cauce.backends.llvm.driver import compile_program
+from cauce.backends.llvm.registry import emitter_of
+from cauce.backends.llvm.runtime.library import Library
 from cauce.backends.llvm.target import Target
 from cauce.ir import Array, Builder, DType, Graph, Node, TensorType
 from cauce.ir.dims import substitute, symbol
@@ -157,7 +159,8 @@ class Case:
         arrays = [lay(array) for array in (*operands, np.full(shape, UNTOUCHED, self.dtype.numpy))]
         (node,) = graph.nodes
         code = OneNode(node, arrays, list(self.dims))
-        EMITTERS[type(op)](code)
+        assert pooling  # which registers them
+        emitter_of(op)(code)
         execute(code, self.dims)
         for array, operand in zip(arrays, operands):
             np.testing.assert_array_equal(array, operand)
@@ -185,11 +188,11 @@ def execute(code: OneNode, dims: dict[str, int]) -> None:
         pointers = (ctypes.c_void_p * len(launch.slots))(
             *(buffers[slot].ctypes.data for slot in launch.slots)
         )
-        function = library.function(name, *[ctypes.c_void_p] * 2, *[ctypes.c_int64] * 2)
+        function = library.function(name, *[ctypes.c_void_p] * 2, *[ctypes.c_int64] * 3)
         tasks = substitute(launch.tasks, dims)
         # The second half comes first: no task may need another.
         for first, last in ((tasks // 2, tasks), (0, tasks // 2)):
-            function(pointers, table, first, last)
+            function(pointers, table, first, last, 0)
 
 
 # ---- cases --------------------------------------------------------------------------------------
@@ -295,6 +298,6 @@ def test_bits_of_gradients_do_not_depend_on_threads(pooling: Pooling) -> None:
     graph.outputs["dx"] = b(MaxPool2d((1, 1)), b(op, *images))
     r = np.random.default_rng(0)
     feeds = [r.standard_normal(type_.shape).astype(np.float32) for type_ in types]
-    found = [Executable(LlvmProgram(graph, threads=count))(*feeds) for count in (1, 2, 3, 8)]
+    found = [Executable(compile_program(graph, threads=count))(*feeds) for count in (1, 2, 3, 8)]
     np.testing.assert_allclose(found[0], op.reference(*feeds), rtol=1e-5, atol=1e-5)
     assert len({array.tobytes() for array in found}) == 1

@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 
 import cauce
 from cauce.backends.executable import Executable
-from cauce.backends.llvm.lowering.buffers import find_homes
+from cauce.backends.llvm.driver import compile_program
+from cauce.backends.llvm.lowering.buffers import assign_buffers
+from cauce.backends.llvm.lowering.kernels import anchor_of
 from cauce.backends.llvm.lowering.lower import lower
-from cauce.backends.llvm.runtime.program import LlvmProgram
 from cauce.backends.llvm.target import Target
 from cauce.ir import Array, Builder, DType, Graph, Op, Role, TensorType, Value, symbol
 from cauce.ir.errors import AttributeMistake
@@ -121,7 +122,7 @@ class Case:
 
     def native(self, target: Target | None = None, threads: int = 1) -> Array:
         """What native code gives."""
-        program = LlvmProgram(self.graph(), target, threads)
+        program = compile_program(self.graph(), target, threads)
         arrays = {"x": self.x.transpose(self.lies), "y": self.y.transpose(self.lies), "z": self.z}
         feeds = {
             value.name: np.array(arrays[value.name], order="C") for value in program.graph.inputs
@@ -271,7 +272,7 @@ def test_the_greatest_of_awkward_numbers() -> None:
 def test_what_is_added_up_is_never_in_memory(before: str, lies: tuple[int, ...]) -> None:
     z = some(7)
     case = Case(Sum((0, 2, 3)), before, some(4, 7, 5, 5), some(1, 7, 1, 1), z, lies)
-    graph = lower(case.graph(), Target.host())
+    graph = lower(case.graph(), Target.host()).graph
     kernels = [node for node in graph.nodes if not isinstance(node.op, Transpose)]
     assert [type(node.op) for node in kernels] == [Kernel]
     assert {value.type.shape for node in kernels for value in node.results} == {(7,)}
@@ -284,10 +285,10 @@ def test_what_others_read_is_written_once() -> None:
     b = Builder(graph)
     powers = b(Exp(), x)
     graph.outputs = {"powers": powers, "total": b(Sum((1,)), powers)}
-    lowered = lower(graph, Target.host())
-    assert [type(node.op) for node in lowered.nodes] == [Exp, Sum]
+    lowered = lower(graph, Target.host()).graph
+    assert [anchor_of(node).op for node in lowered.nodes] == [Exp(), Sum((1,))]
     feeds = guarded({"x": some(6, 40)})
-    found = Executable(LlvmProgram(graph)).run(feeds)
+    found = Executable(compile_program(graph)).run(feeds)
     np.testing.assert_allclose(found["powers"], np.exp(feeds["x"]), rtol=1e-6)
     np.testing.assert_allclose(found["total"], np.exp(feeds["x"]).sum(1), rtol=1e-6)
 
@@ -301,7 +302,7 @@ def test_a_result_is_not_written_over_what_is_read_elsewhere() -> None:
     total = b(Sum((1,), keepdims=True), b(Mul(), x, b(Transpose((1, 0)), y)))
     graph.outputs = {"total": b(Exp(), b(Add(), total, x))}
     feeds = guarded({"x": some(9, 1), "y": some(9, 1) * 0.1})
-    (found,) = Executable(LlvmProgram(graph)).run(feeds).values()
+    (found,) = Executable(compile_program(graph)).run(feeds).values()
     x64, y64 = (np.maximum(a.astype(np.float64), 0) for a in feeds.values())
     np.testing.assert_allclose(found, np.exp((x64 * y64.T).sum(1, keepdims=True) + x64), rtol=1e-5)
 
@@ -314,9 +315,9 @@ def test_the_homes_of_kernels() -> None:
     x, y = (b(Exp(), value) for value in inputs)
     total = b(Add(), b(Sum((0,), keepdims=True), b(Mul(), x, x)), y)
     graph.outputs = {"total": b(Transpose((1, 0)), total)}
-    lowered = lower(graph, Target.host())
+    lowered = lower(graph, Target.host()).graph
     (kernel,) = [node for node in lowered.nodes if isinstance(node.op, Kernel)]
-    roots = find_homes(lowered).roots
+    roots = assign_buffers(lowered).roots
     added_up, added = kernel.operands
     assert roots[kernel.result] is roots[added] is not roots[added_up]
 
@@ -344,7 +345,7 @@ def test_images_within_frames_and_concatenations(channels: int) -> None:
     FuseElementwise().run(graph)
     w = some(4, 2 * channels, 3, 3)
     arrays = guarded({"x": some(5, channels, 9, 7), "mean": some(channels, 1, 1), "w": w})
-    executable = Executable(LlvmProgram(graph, threads=2), arrays)
+    executable = Executable(compile_program(graph, threads=2), arrays)
     found = executable.run({name: arrays[name] for name in ("x", "mean")})
     image = np.maximum(arrays["x"].astype(np.float64), 0)
     squares = (image - arrays["mean"]) ** 2

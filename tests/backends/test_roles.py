@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from cauce.backends.executable import Executable
-from cauce.backends.llvm.runtime.program import LlvmProgram
+from cauce.backends.llvm.driver import compile_program
 from cauce.ir import parse
 from cauce.ir.pass_manager import run_passes
 from cauce.passes.optimizers import SGD
@@ -83,7 +83,7 @@ def test_a_step_of_training_of_what_is_image_and_weight(count: int) -> None:
     graph = parse(text)
     add_training_step(graph, "loss", SGD(0.1), list(graph.inputs[1:]))
     run_passes(graph, (*TRAINING, *PRIMITIVES))
-    executable = Executable(LlvmProgram(graph))
+    executable = Executable(compile_program(graph))
     state = executable.new_state({"p": p})
     loss = executable.run({"g": g, "lr": np.float64(0.1)}, state)["loss"]
     error = convolved(p, p) - g

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from cauce.backends.executable import Executable
-from cauce.backends.llvm.runtime.program import LlvmProgram
+from cauce.backends.llvm.driver import compile_program
 from cauce.backends.llvm.target import Target
 from cauce.backends.numpy import NumpyProgram
 from cauce.backends.onnx import export
@@ -65,7 +65,7 @@ def by_rules(op: Op, operands: tuple[Array, ...]) -> Array:
     graph.outputs = {"y": b(op, first, *rest)}
     for pass_ in PRIMITIVES:
         pass_.run(graph)
-    return Executable(LlvmProgram(graph)).run({"x0": operands[0]})["y"]
+    return Executable(compile_program(graph)).run({"x0": operands[0]})["y"]
 
 
 def by_numpy(op: Op, operands: tuple[Array, ...]) -> Array:
@@ -82,7 +82,7 @@ def natively(limit: str) -> Way:
             target = Target.host(limit)
         except AttributeMistake:
             pytest.skip(f"this processor has no {limit}")
-        program = LlvmProgram(graph_of(op, operands), target)
+        program = compile_program(graph_of(op, operands), target)
         return Executable(program).run(feeds_of(operands))["y"]
 
     return run

@@ -14,7 +14,7 @@ from cauce.backends.executable import Executable
 from cauce.backends.profile import Profile
 from cauce.frontends.model import Model
 from cauce.ir import Graph, evaluate
-from cauce.ir.errors import GraphError, UnsupportedOp
+from cauce.ir.errors import AttributeMistake, GraphError, UnsupportedOp
 
 from ..api.nets import batch, small
 
@@ -46,13 +46,17 @@ def plain(model: Model) -> Executable:
 
 def parts_of(plan: str) -> tuple[Graph, str, str]:
     """The lowered graph, and what stands of ``prepare`` and of ``main``."""
-    graph, prepare, main = re.split(r"^(?=prepare:|main:)", plan, flags=re.MULTILINE)
+    head, schedules, prepare, main = re.split(
+        r"^(?=schedules:|prepare:|main:)", plan, flags=re.MULTILINE
+    )
+    target, graph = head.split("\n", 1)
+    assert target.startswith("target: ") and schedules.startswith("schedules:")
     return cauce.parse(graph), prepare, main
 
 
 def test_the_plan_begins_with_the_lowered_graph(native: Executable, model: Model) -> None:
     graph, _, _ = parts_of(native.plan())
-    assert graph.same_as(native.program.build.lowered)
+    assert graph.same_as(native.program.listing.build.lowered.graph)
     known = {**model.state_dict(), "image": IMAGE}
     found = evaluate(graph, {value.name: known[value.name] for value in graph.inputs})
     np.testing.assert_allclose(found.outputs["output"], native(IMAGE), rtol=1e-4, atol=1e-6)
@@ -69,7 +73,7 @@ def test_the_plan_names_every_launch_and_its_buffers(native: Executable) -> None
     rows = [(row.path, row.op) for row in native.profile(IMAGE)]
     assert list(dict.fromkeys((path, op) for _, path, op, *_ in listed)) == rows
     assert "8*N" in [tasks for *_, tasks, _ in listed]
-    assert all(f"define internal void @{name}(" in native.llvm_ir() for *_, name, _, _ in listed)
+    assert all(f"define internal void @{name}(" in native.code() for *_, name, _, _ in listed)
     inside = set(re.findall(r"^  buffer (\d+):", main, re.M))
     assert inside < {slot for *_, slots in listed for slot in slots.split()}
     assert "conv1 (mul)" in prepare  # the batch norm goes into the weight, once
@@ -149,50 +153,56 @@ def test_a_plan_without_symbols_says_where_buffers_lie(count: int) -> None:
 def test_the_code_of_a_layer_is_that_of_its_functions(native: Executable, layer: str) -> None:
     _, prepare, main = parts_of(native.plan())
     launches = re.findall(rf"^ +\d+ {layer} \(\w+\): @([^,]+),", main + prepare, re.M)
-    ir, assembly = native.llvm_ir(layer), native.assembly(layer)
+    ir, assembly = native.code("llvm", layer), native.code("assembly", layer)
     defined = re.findall(r"^define internal void @(\S+)\(", ir, re.M)
     assert defined == re.findall(r"^([a-z][\w.]*):", assembly, re.M)
     assert launches and set(launches) <= set(defined)
-    assert len(defined) == len(set(defined)) < native.llvm_ir().count("define ")
+    assert len(defined) == len(set(defined)) < native.code().count("define ")
     assert ir.count("\n}") == assembly.count(".Lfunc_end") == len(defined)
     for part in ir.split("\n\n"):
-        assert part in native.llvm_ir()
+        assert part in native.code()
     for part in assembly.split("\n\n"):
-        assert part.partition("\n")[0] in native.assembly() and "ret" in part
+        assert part.partition("\n")[0] in native.code("assembly") and "ret" in part
 
 
 def test_a_layer_within_a_kernel_has_its_code(native: Executable) -> None:
-    assert native.llvm_ir("add") in native.llvm_ir("relu2")
-    assert native.llvm_ir("add") in native.llvm_ir("conv2")
+    assert native.code("llvm", "add") in native.code("llvm", "relu2")
+    assert native.code("llvm", "add") in native.code("llvm", "conv2")
 
 
 def test_a_block_has_the_code_of_its_layers() -> None:
     native = cauce.compile(cauce.models.resnet20.init(image=("N", 3, 8, 8)), "llvm")
     layer, block, stage = (
-        set(native.llvm_ir(name).split("\n\n"))
+        set(native.code("llvm", name).split("\n\n"))
         for name in ("stage1.block1.conv1", "stage1.block1", "stage1")
     )
     assert layer < block <= stage
     with pytest.raises(GraphError, match=r"called 'stage1\.block'"):
-        native.llvm_ir("stage1.block")
+        native.code("llvm", "stage1.block")
 
 
-@pytest.mark.parametrize("method", ["llvm_ir", "assembly"])
-def test_unknown_layers(native: Executable, method: str) -> None:
+@pytest.mark.parametrize("form", ["llvm", "assembly"])
+def test_unknown_layers(native: Executable, form: str) -> None:
     with pytest.raises(GraphError, match="no code belongs to a layer called 'max_pool'") as error:
-        getattr(native, method)("max_pool")
+        native.code(form, "max_pool")
     assert "did you mean max_pool1" in str(error.value)
     with pytest.raises(GraphError, match="called 'quux'") as error:
-        getattr(native, method)("quux")
+        native.code(form, "quux")
     assert "profile(...) lists the layers" in str(error.value)
+
+
+def test_unknown_forms(native: Executable) -> None:
+    with pytest.raises(AttributeMistake, match="shows no code as 'assembler'") as error:
+        native.code("assembler")
+    assert "did you mean assembly" in str(error.value)
 
 
 def test_numpy_has_a_plan_and_no_code(plain: Executable) -> None:
     assert cauce.parse(plain.plan(N=3)).same_as(plain.graph)
-    for method in (plain.llvm_ir, plain.assembly):
+    for form in (None, "llvm"):
         for layer in (None, "conv1"):
             with pytest.raises(UnsupportedOp, match="the numpy backend generates no code") as error:
-                method(layer)
+                plain.code(form, layer)
             assert "compile with backend='llvm'" in str(error.value)
 
 

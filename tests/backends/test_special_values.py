@@ -7,7 +7,7 @@ import pytest
 
 import cauce
 from cauce.backends.executable import Executable
-from cauce.backends.llvm.runtime.program import LlvmProgram
+from cauce.backends.llvm.driver import compile_program
 from cauce.ir import Array, Builder, DType, Graph, Op, TensorType
 from cauce.ir.ops.activation import Clip, LeakyRelu, Relu
 from cauce.ir.ops.elementwise import (
@@ -99,5 +99,5 @@ def test_a_bool_is_0_or_1() -> None:
         "  %z = less(%x, %y) : bool[N]\n  return %z\n}"
     )
     x = np.arange(37, dtype=np.float32)
-    found = Executable(LlvmProgram(graph))(x, x[::-1].copy())
+    found = Executable(compile_program(graph))(x, x[::-1].copy())
     np.testing.assert_array_equal(found.view(np.uint8), x < x[::-1])

@@ -14,9 +14,9 @@ import pytest
 
 import cauce
 from cauce import nn
-from cauce.backends.llvm.driver import build
-from cauce.backends.llvm.lowering.kernels import anchor
-from cauce.backends.llvm.runtime.engine import assembly
+from cauce.backends.llvm.build import build
+from cauce.backends.llvm.codegen.assemble import assembly
+from cauce.backends.llvm.lowering.kernels import anchor_of
 from cauce.backends.llvm.target import Target
 from cauce.ir import Array, Graph
 from cauce.ir.errors import AttributeMistake
@@ -174,8 +174,8 @@ def compiled(graph: Graph, target: Target) -> Text:
     bodies = functions(text)
     layers: dict[str, list[str]] = {}
     for (_, node), name in zip(made.main.launches, made.main.names):
-        if anchor(node).op.name != "reorder":
-            layers.setdefault(anchor(node).path, []).append(bodies[name])
+        if anchor_of(node).op.name != "reorder":
+            layers.setdefault(anchor_of(node).path, []).append(bodies[name])
     return Text(made.text, text, layers)
 
 

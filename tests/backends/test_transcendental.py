@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import cauce
 from cauce.backends.executable import Executable
 from cauce.backends.llvm.codegen.code import STORED
-from cauce.backends.llvm.runtime.program import LlvmProgram
+from cauce.backends.llvm.driver import compile_program
 from cauce.backends.llvm.target import Target
 from cauce.ir import Array, Builder, DType, Graph, Op, TensorType, Value, symbol
 from cauce.ir.errors import AttributeMistake
@@ -51,7 +51,7 @@ def compiled(op: str, dtype: str, target: str) -> Executable:
     inputs = ", ".join(f"{name}: {dtype}[N]" for name in names)
     body = f"%z = {op}({', '.join(names)}) : {dtype}[N]"
     graph = cauce.parse(f"graph g({inputs}) -> {dtype}[N] {{\n  {body}\n  return %z\n}}")
-    return Executable(LlvmProgram(graph, target=Target.host(target), threads=1))
+    return Executable(compile_program(graph, target=Target.host(target), threads=1))
 
 
 def native(op: str, *arrays: Array, target: str = TARGETS[0]) -> Array:
@@ -260,8 +260,8 @@ def every_elementwise(dtype: DType) -> Graph:
 @each_dtype
 def test_native_code_calls_no_library_for_arithmetic(dtype: str, target: str) -> None:
     known = next(known for known in STORED if str(known) == dtype)
-    program = LlvmProgram(every_elementwise(known), target=Target.host(target))
-    text = program.assembly()
+    program = compile_program(every_elementwise(known), target=Target.host(target))
+    text = program.code("assembly")
     labels = set(re.findall(r"^([\w.$]+):", text, re.MULTILINE))
     called = set(re.findall(r"^\s+(?:callq?|jmpq?|bl?)\s+([A-Za-z_][\w.$]*)", text, re.MULTILINE))
     system = {"sched_yield", "usleep", "syscall", "clock_gettime"}

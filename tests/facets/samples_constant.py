@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from cauce.ir import Builder, DType, Graph, Literal, TensorType, Value
+from cauce.ir.layout import Strided
 from cauce.ir.ops.activation import Sigmoid, Tanh
 from cauce.ir.ops.constant import Constant, DimSize, scalar
 from cauce.ir.ops.conv import Conv2d
@@ -30,7 +31,10 @@ def dim(draw: Draw) -> Sample:
 
 @samples(Reorder)
 def reorder(draw: Draw) -> Sample:
-    return Sample(Reorder(), (draw.normal(draw.shape(1, 4)),), (0,))
+    shape = draw.shape(1, 4)
+    return Sample(
+        Reorder(Strided(draw.subset(range(len(shape)), len(shape)))), (draw.normal(shape),), (0,)
+    )
 
 
 @samples(Kernel)

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 
 from cauce.backends.contract import Program
 from cauce.backends.executable import Executable
-from cauce.backends.llvm.runtime.program import LlvmProgram
+from cauce.backends.llvm.driver import compile_program
 from cauce.backends.numpy import NumpyProgram
 from cauce.ir import DType, Graph, Op
 from cauce.ir.errors import UnsupportedOp
@@ -24,7 +24,7 @@ from .build import concrete, in_f32, symbolic
 from .sample import Sample, strategy
 from .test_facets import assert_close, every_op
 
-PROGRAMS: dict[str, Callable[[Graph], Program]] = {"numpy": NumpyProgram, "llvm": LlvmProgram}
+PROGRAMS: dict[str, Callable[[Graph], Program]] = {"numpy": NumpyProgram, "llvm": compile_program}
 # Native code is compiled anew for each example: the fast tier takes fewer of them.
 FEWER = {"llvm": 5}
 # Dtypes that a backend refuses, by a clear error.

@@ -182,6 +182,73 @@ def test_files_stay_short() -> None:
     assert not long, f"some 400 lines are enough for a file: {long}"
 
 
+# ---- the rooms of the native backend -----------------------------------------------------------
+
+NATIVE = "cauce.backends.llvm"
+FLOOR = {"abi", "registry", "target"}
+# What each room may import of the backend, beside itself and the floor. The runtime lowers and
+# generates nothing: a program is handed what does. The LLVM text is codegen's alone.
+ROOMS = {
+    "runtime": set[str](),
+    "schedule": set[str](),
+    "lowering": {"schedule"},
+    "codegen": {"schedule", "lowering"},
+}
+
+
+def room_offences(room: str, source: str, package: tuple[str, ...]) -> list[str]:
+    """The imports of a module of a room that lead to a room above it."""
+    found = []
+    for item in imports(source, package):
+        if item.relative and item.module.startswith(f"{NATIVE}."):
+            part = item.module.removeprefix(f"{NATIVE}.").split(".")[0]
+            if part not in {room, *FLOOR, *ROOMS[room]}:
+                found.append(f"line {item.line}: {room} must not import {item.module}")
+    return found
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_room_imports_only_what_lies_below_it(room: str) -> None:
+    files = sorted((ROOT / "backends" / "llvm" / room).rglob("*.py"))
+    assert files
+    found = [
+        f"{path.relative_to(ROOT)}, {offence}"
+        for path in files
+        for offence in room_offences(room, path.read_text(encoding="utf-8"), package_of(path))
+    ]
+    assert not found, "\n".join(found)
+
+
+@pytest.mark.parametrize(
+    ("room", "source"),
+    [
+        ("runtime", "def f():\n    from ..codegen import plan"),
+        ("runtime", "from ..lowering.lower import lower"),
+        ("runtime", "from ..build import build"),
+        ("schedule", "from ..lowering import layouts"),
+        ("lowering", "from ..codegen.builder import Module"),
+        ("codegen", "from ..runtime.program import compile_program"),
+        ("codegen", "from .. import driver"),
+    ],
+)
+def test_an_import_of_a_room_above_is_found(room: str, source: str) -> None:
+    assert len(room_offences(room, source, ("cauce", "backends", "llvm", room))) == 1
+
+
+def test_lowering_asks_the_registry_for_what_an_op_is() -> None:
+    """Tests of op classes that remain: regions, constants, and what only some ops can have."""
+    names = {"Kernel", "Region", "Constant", "Reorder", "Fused", "shape", "conv", "linear", "pool"}
+    found = []
+    for path in sorted((ROOT / "backends" / "llvm" / "lowering").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            match node:
+                case ast.Call(func=ast.Name(id="isinstance"), args=[_, kinds]):
+                    used = {n.id for n in ast.walk(kinds) if isinstance(n, ast.Name)}
+                    if used & names:
+                        found.append(f"{path.name}, line {node.lineno}")
+    assert 0 < len(found) <= 12, found
+
+
 @pytest.mark.parametrize("folder", FOLDERS)
 def test_the_package_links_to_its_folders(folder: str) -> None:
     link = ROOT / "cauce" / folder

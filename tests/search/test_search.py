@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 
 from cauce.backends.llvm.codegen.builder import V
-from cauce.backends.llvm.codegen.code import EMITTERS, NodeCode, Stage
+from cauce.backends.llvm.codegen.code import NodeCode, Stage
 from cauce.backends.llvm.codegen.kernels import kernel as kernels
+from cauce.backends.llvm.registry import _REGISTRY, ElementwiseFacts, Registration
 from cauce.backends.llvm.runtime.memory import GUARD
 from cauce.backends.numpy import KERNELS
 from cauce.ir import Graph, Node, Value
@@ -73,7 +74,7 @@ def test_a_wrong_kernel_of_numpy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_what_is_never_written(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(EMITTERS, Relu, lambda code: None)
+    monkeypatch.setitem(_REGISTRY, Relu, Registration(ElementwiseFacts(), lambda code: None))
     with pytest.raises(Failure, match="native differs"):
         trial(network("relu"), {}, "f32", 0)
 
@@ -82,7 +83,7 @@ def test_an_emitter_that_raises(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(code: NodeCode) -> None:
         raise ValueError("no such code")
 
-    monkeypatch.setitem(EMITTERS, Relu, refuse)
+    monkeypatch.setitem(_REGISTRY, Relu, Registration(ElementwiseFacts(), refuse))
     with pytest.raises(Failure, match="compile raised ValueError: no such code"):
         trial(network("relu"), {}, "f32", 0)
 

@@ -6,6 +6,7 @@ import os
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partialmethod
 from typing import Any, NamedTuple, TypeVar
 from unittest import mock
 
@@ -14,10 +15,9 @@ import numpy as np
 from cauce.backends.contract import Program, Request
 from cauce.backends.executable import Executable
 from cauce.backends.llvm import abi as llvm_artifact
-from cauce.backends.llvm.driver import compile_graph
-from cauce.backends.llvm.runtime import engine
+from cauce.backends.llvm.build import compile_graph
+from cauce.backends.llvm.driver import program_of
 from cauce.backends.llvm.runtime.memory import GUARD
-from cauce.backends.llvm.runtime.program import LlvmProgram
 from cauce.backends.llvm.target import Target
 from cauce.backends.numpy import NumpyProgram
 from cauce.ir import Array, DType, Graph, Op, verify
@@ -189,7 +189,7 @@ def native(
     """Outputs and updates of machine code that runs in one way."""
     request = Request(lowered, lambda: lowered, threads=way.threads)
     with going(way):
-        return results(LlvmProgram.of(code, request), graph, feeds)
+        return results(program_of(code, request), graph, feeds)
 
 
 def results(program: Program, graph: Graph, feeds: Feeds) -> dict[str, Array]:
@@ -230,15 +230,7 @@ def hold(
 @contextmanager
 def compiling(level: int) -> Iterator[None]:
     """LLVM generates code at this level."""
-    make = engine.machine
-
-    def machine(target: Target) -> Any:
-        llvm = engine._llvm()
-        return llvm.Target.from_triple(target.triple).create_target_machine(
-            cpu=target.cpu, features=target.features, opt=level, reloc="pic", codemodel="small"
-        )
-
-    with mock.patch.object(engine, "machine", make if level == 2 else machine):
+    with mock.patch.object(Target, "machine", partialmethod(Target.machine, level)):
         yield
 
 

@@ -1,10 +1,11 @@
 """From nodes to functions: what a kernel emitter works with.
 
 A node becomes one or more *launches*. A launch is a function
-``void k(ptr table, ptr dims, i64 first, i64 last)`` that does the tasks ``first .. last - 1`` of a
-number of tasks that depends on shapes alone, never on how many threads share them. ``table`` holds
-the base pointers of the launch's own buffers, ``dims`` the sizes of the symbols: code knows neither
-addresses nor buffer numbers, so equal layers share one function.
+``void k(ptr table, ptr dims, i64 first, i64 last, i64 thread)`` that does the tasks ``first .. last
+- 1`` of a number of tasks that depends on shapes alone, never on how many threads share them.
+``table`` holds the base pointers of the launch's own buffers, ``dims`` the sizes of the symbols:
+code knows neither addresses nor buffer numbers, so equal layers share one function. ``thread`` is
+the number of the thread that runs it, for scratch of its own.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import TypeVar
 from ....ir import Dim, DimExpr, DType, Node, Op, TensorType, Value
 from ....ir.dims import FloorDiv, Symbol
 from ....ir.layout import Order
+from ..abi import rounded_up
 from ..lowering.access import Access, lies
 from ..registry import ElementwiseFacts, Facts, register
 from ..schedule.schedule import Schedule
@@ -39,7 +41,13 @@ STORED = {
 }
 COMPUTED = {**STORED, DType.BOOL: "i1"}
 
-_PARAMETERS = (("ptr", "table"), ("ptr", "dims"), ("i64", "first"), ("i64", "last"))
+_PARAMETERS = (
+    ("ptr", "table"),
+    ("ptr", "dims"),
+    ("i64", "first"),
+    ("i64", "last"),
+    ("i64", "thread"),
+)
 
 
 @dataclass(frozen=True)
@@ -58,10 +66,11 @@ class Launch:
 
 @dataclass(frozen=True)
 class Scratch:
-    """A buffer that lives for one node."""
+    """A buffer that lives for one node; ``per_thread`` says whether each thread has one."""
 
     slot: int
     nbytes: Dim
+    per_thread: bool = False
 
 
 class Stage:
@@ -80,8 +89,8 @@ class Stage:
         self._symbols = list(symbols)
         self._dims: dict[Dim, V] = {}
         self._pointers: dict[int, V] = {}
-        table, dims, self.first, self.last = self.f.parameters
-        self._table, self._dim_table = table, dims
+        self._table, self._dim_table, self.first, self.last, *thread = self.f.parameters
+        self._thread = thread[0] if thread else None  # entries are run by one
 
     def pointer(self, slot: int) -> V:
         """The base pointer of a buffer; ask for it outside of loops."""
@@ -89,6 +98,12 @@ class Stage:
             place = self.f.at(self._table, len(self._pointers), 8)
             self._pointers[slot] = self.f.load(place, "ptr", 8)
         return self._pointers[slot]
+
+    def own_pointer(self, scratch: Scratch) -> V:
+        """The base pointer of a scratch of this thread's own; ask for it outside of loops."""
+        assert scratch.per_thread and self._thread is not None
+        size = self.dim(rounded_up(scratch.nbytes))
+        return self.f.at(self.pointer(scratch.slot), self.f.mul(self._thread, size))
 
     @property
     def slots(self) -> tuple[int, ...]:
@@ -219,6 +234,12 @@ class NodeCode:
         slot = self.new_slot()
         self.scratches.append(Scratch(slot, nbytes))
         return slot
+
+    def thread_scratch(self, nbytes: Dim) -> Scratch:
+        """Memory of this node's own for each thread, which begins as the last task left it."""
+        scratch = Scratch(self.new_slot(), nbytes, per_thread=True)
+        self.scratches.append(scratch)
+        return scratch
 
     @contextmanager
     def stage(self, tasks: Dim) -> Iterator[Stage]:

@@ -15,7 +15,7 @@ from ....ir.types import Array
 from ..abi import REST, TIMED, Batch, Buffer, Check, Entry, Place, Row
 from ..lowering.access import nbytes
 from ..lowering.batches import find_batch
-from ..lowering.buffers import Homes, find_homes
+from ..lowering.buffers import BufferAssignment, assign_buffers
 from ..lowering.indices import index_operands
 from ..lowering.kernels import anchor_of
 from ..lowering.layouts import Schedules, layout_of
@@ -33,7 +33,7 @@ class Plan:
 
     Attributes:
         given: the sizes of symbols that are numbers in the source.
-        homes: where every value lives.
+        assignment: in which buffer every value lies.
         constants: the arrays of constants, by buffer.
         buffers: what the arena holds.
         launches: in order, each with the node it came from.
@@ -47,7 +47,7 @@ class Plan:
     symbols: tuple[str, ...]
     given: Mapping[str, int]
     entry: str
-    homes: Homes
+    assignment: BufferAssignment
     constants: dict[int, Array] = field(default_factory=dict)
     buffers: list[Buffer] = field(default_factory=list)
     launches: list[tuple[Launch, Node]] = field(default_factory=list)
@@ -62,7 +62,7 @@ class Plan:
 
     def slot(self, value: Value) -> int:
         """The buffer that a value lies in."""
-        return self.homes.accesses[value].slot
+        return self.assignment.accesses[value].slot
 
     def new_slot(self) -> int:
         """A further buffer number."""
@@ -74,7 +74,7 @@ class Plan:
         start = len(self.launches)
         self.launches += [(launch, code.node) for launch in code.launches]
         end = len(self.launches) - 1
-        self.buffers += [Buffer(s.slot, s.nbytes, start, end) for s in code.scratches]
+        self.buffers += [Buffer(s.slot, s.nbytes, start, end, s.per_thread) for s in code.scratches]
 
     @cached_property
     def batch(self) -> Batch | None:
@@ -84,7 +84,7 @@ class Plan:
             return batch
         # What crosses the cut is written piece by piece: images must lie one after the other.
         across = {b.slot for b in self.buffers if b.first < batch.cut <= b.last}
-        roots = [root for root in set(self.homes.roots.values()) if self.slot(root) in across]
+        roots = [root for root in set(self.assignment.roots.values()) if self.slot(root) in across]
         return batch if all(layout_of(root).order[:1] == (0,) for root in roots) else None
 
     @property
@@ -120,7 +120,7 @@ class Plan:
             tuple(place(value.name, value) for value in graph.inputs),
             tuple(place(name, value) for name, value in graph.outputs.items()),
             tuple(place(target.name, value) for target, value in graph.updates.items()),
-            frozenset(value.name for value in self.homes.in_place),
+            frozenset(value.name for value in self.assignment.in_place),
             tuple(map(_row, nodes)),
             tuple(rows[node] for _, node in self.launches),
             self.batch,
@@ -134,7 +134,7 @@ class Plan:
 
 
 def _row(node: Node) -> Row:
-    cost = node.op.cost([v.type for v in node.operands], [v.type for v in node.results])
+    cost = node.cost
     anchor = anchor_of(node)
     return Row(anchor.path, anchor.op.name, cost.flops, cost.bytes)
 
@@ -147,9 +147,9 @@ def make_plan(
     symbols: Iterable[str],
     given: Mapping[str, int],
 ) -> Plan:
-    """Give every value of a lowered graph a home and write the code of every node."""
-    homes = find_homes(graph)
-    plan = Plan(graph, tuple(symbols), given, entry, homes, count=homes.count)
+    """Assign the buffers of a lowered graph and write the code of every node."""
+    assignment = assign_buffers(graph)
+    plan = Plan(graph, tuple(symbols), given, entry, assignment, count=assignment.count)
     spans: dict[Value, list[int]] = {}
     readers: dict[Value, dict[Dim, Node]] = {}  # of indices, the first for each size
     for node in graph.nodes:
@@ -158,7 +158,7 @@ def make_plan(
 
     def new_code(node: Node) -> NodeCode:
         schedule = schedules.get(node.results[0].name)
-        return NodeCode(node, homes.accesses, target, plan.symbols, plan.new_slot, schedule)
+        return NodeCode(node, assignment.accesses, target, plan.symbols, plan.new_slot, schedule)
 
     def check(value: Value) -> None:
         for size, node in readers.get(value, {}).items():
@@ -176,7 +176,7 @@ def make_plan(
         if isinstance(node.op, Constant):
             plan.constants[plan.slot(node.result)] = node.op.value.array
         code = new_code(node)
-        roots = dict.fromkeys(homes.roots[value] for value in (*node.operands, *node.results))
+        roots = dict.fromkeys(assignment.roots[value] for value in (*node.operands, *node.results))
         for root in roots:
             layout = layout_of(root)
             if root not in spans and isinstance(layout, Strided) and layout.halo:
@@ -193,7 +193,7 @@ def make_plan(
         for root in roots:
             spans.setdefault(root, [start, end])[1] = end
     for root, (first, last) in spans.items():
-        if plan.slot(root) not in homes.external:
+        if plan.slot(root) not in assignment.external:
             plan.buffers.append(Buffer(plan.slot(root), nbytes(root.type), first, last))
     return plan
 

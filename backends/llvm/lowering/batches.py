@@ -60,7 +60,7 @@ def _reads_large_matrix(node: Node) -> bool:
 
 def _flops(node: Node, name: str) -> int:
     """The work for one image; 0 where it depends on further symbols."""
-    cost = node.op.cost([v.type for v in node.operands], [v.type for v in node.results])
+    cost = node.cost
     flops = substitute(cost.flops, {name: 1})
     return flops if isinstance(flops, int) else 0
 

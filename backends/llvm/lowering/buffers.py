@@ -1,4 +1,4 @@
-"""Where every value lives: in a buffer of its own, or within another value's."""
+"""Buffer assignment: a value has a buffer of its own, or lies within another value's."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from .layouts import layout_of
 
 
 @dataclass
-class Homes:
-    """The memory of a graph.
+class BufferAssignment:
+    """The buffers of a graph.
 
     Attributes:
         accesses: how every value lies in memory.
@@ -35,19 +35,19 @@ class Homes:
     count: int = 0
 
 
-def find_homes(graph: Graph) -> Homes:
-    """Give every value of a lowered graph a home.
+def assign_buffers(graph: Graph) -> BufferAssignment:
+    """Give every value of a lowered graph its place in a buffer.
 
     A reshape or a transpose is a view of its operand. What is concatenated lies within the whole.
     The result of an elementwise op takes the place of an operand that nothing reads afterwards; so
     do the new values of parameters and state.
     """
-    return _Finder(graph).homes
+    return _Assigner(graph).assignment
 
 
-class _Finder:
+class _Assigner:
     def __init__(self, graph: Graph) -> None:
-        self.homes = Homes()
+        self.assignment = BufferAssignment()
         self._graph = graph
         self._order = {node: place for place, node in enumerate(graph.nodes)}
         self._inside = concat_places(graph)
@@ -56,24 +56,24 @@ class _Finder:
         self._targets = self._updates_in_place()
         self._owners: dict[Value, Value] = {}  # whose elements a buffer holds now, by root
         for source in graph.inputs:
-            self.homes.external.add(self._own(source).slot)
+            self.assignment.external.add(self._own(source).slot)
         for node in graph.nodes:
             for value in node.results:
                 self._settle(node, value)
 
     def _own(self, value: Value) -> Access:
         """A buffer of its own."""
-        self.homes.count += 1
-        return self._at(value, value, Access.of(self.homes.count - 1, value.type))
+        self.assignment.count += 1
+        return self._at(value, value, Access.of(self.assignment.count - 1, value.type))
 
     def _at(self, value: Value, root: Value, access: Access) -> Access:
-        self.homes.accesses[value] = access
-        self.homes.roots[value] = root
+        self.assignment.accesses[value] = access
+        self.assignment.roots[value] = root
         return access
 
     def _settle(self, node: Node, value: Value) -> None:
-        homes = self.homes
-        if value in homes.accesses:
+        assignment = self.assignment
+        if value in assignment.accesses:
             return
         if value in self._inside:
             self._within(value)
@@ -81,56 +81,56 @@ class _Finder:
         if id(value) in self._leaving:
             target = self._targets.get(value)
             if target is not None:
-                self._at(value, target, homes.accesses[target])
-                homes.in_place.add(target)
+                self._at(value, target, assignment.accesses[target])
+                assignment.in_place.add(target)
             else:
-                homes.external.add(self._own(value).slot)
+                assignment.external.add(self._own(value).slot)
             return
         access = self._own_or_shared(node, value)
         if isinstance(node.op, Constant):
-            homes.external.add(access.slot)
+            assignment.external.add(access.slot)
 
     def _within(self, value: Value) -> None:
-        """The home of what is concatenated: part of the whole's."""
+        """The place of what is concatenated: part of the whole's."""
         whole = self._inside[value]
         assert whole.node is not None and isinstance(whole.node.op, shape.Concat)
         self._settle(whole.node, whole)
-        around = self.homes.accesses[whole]
+        around = self.assignment.accesses[whole]
         axis = whole.node.op.axis % whole.type.rank
         start = around.start
         for part in whole.node.operands:
             if part is value:
                 break
             start = start + part.type.shape[axis] * around.strides[axis]
-        self._at(value, self.homes.roots[whole], replace(around, start=start))
+        self._at(value, self.assignment.roots[whole], replace(around, start=start))
 
     def _own_or_shared(self, node: Node, value: Value) -> Access:
-        homes = self.homes
+        assignment = self.assignment
         if _is_view(node):
             source = node.operands[0]
-            access, root = homes.accesses[source], homes.roots[source]
+            access, root = assignment.accesses[source], assignment.roots[source]
             steps = facts_of(node.op).view(node.op, source.type, access.strides, value.type)
             if steps is not None:
                 return self._at(value, root, replace(access, strides=steps))
         for source in node.operands:
             if self._may_overwrite(node, source, value):
-                root = homes.roots[source]
+                root = assignment.roots[source]
                 self._owners[root] = value
-                return self._at(value, root, homes.accesses[source])
+                return self._at(value, root, assignment.accesses[source])
         return self._own(value)
 
     def _may_overwrite(self, node: Node, source: Value, value: Value) -> bool:
         """Whether ``value`` can take the place of ``source``, read at the same places alone."""
-        homes = self.homes
+        assignment = self.assignment
         if source not in node.operands or not _at_its_place(node, source):
             return False
-        root = homes.roots[source]
+        root = assignment.roots[source]
         others = [operand for operand in node.operands if operand is not source]
-        if homes.accesses[source].slot in homes.external or self._is_whole(root):
+        if assignment.accesses[source].slot in assignment.external or self._is_whole(root):
             return False
         if self._owners.get(root, root) is not source:
             return False
-        if any(homes.roots[other] is root for other in others):
+        if any(assignment.roots[other] is root for other in others):
             return False
         alike = source.type == value.type and layout_of(source) == layout_of(value)
         return alike and self._last[source] == self._order[node]

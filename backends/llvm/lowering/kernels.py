@@ -120,7 +120,5 @@ def _read_weight_alone(node: Node) -> None:
     twin = body.add_input(next(name for name in names if name not in taken), value.type)
     node.op = Kernel(body, node.op.anchors)
     (stage,) = node.op.stages
-    operands = list(stage.anchor.operands)
-    operands[weight.place] = twin
-    stage.anchor.operands = tuple(operands)
+    stage.anchor.replace_operand(weight.place, twin)
     node.operands = (*node.operands, node.operands[place])

@@ -13,9 +13,8 @@ from dataclasses import replace
 from ....ir import Builder, Graph, Node, Value
 from ....ir.errors import CompileError, did_you_mean
 from ....ir.layout import CHANNELS_LAST, NO_HALO, Blocked, Halo, Layout, Strided
-from ....ir.ops import shape
 from ....ir.ops.reorder import Reorder
-from ...split import early_values
+from ...split import prepacked_values
 from ..registry import Weight
 from ..schedule.layouts import pixel_pad
 from ..schedule.schedule import Schedule
@@ -88,7 +87,7 @@ def _assign_orders(graph: Graph) -> None:
 
 def _schedule(graph: Graph, target: Target, given: Mapping[str, Schedule]) -> Schedules:
     """Decide how each kernel runs."""
-    early = early_values(graph)
+    early = prepacked_values(graph)
     schedules: Schedules = {}
     for node in graph.nodes:
         anchor = anchor_of(node)
@@ -102,7 +101,7 @@ def _schedule(graph: Graph, target: Target, given: Mapping[str, Schedule]) -> Sc
         mistake = schedules[name].mistake(own, target)
         if mistake is not None:
             raise CompileError(
-                f"{name} cannot run as {given[name]}: {mistake}",
+                f"{name} cannot run as {given[name]!r}: {mistake}",
                 fix=f"change it a little: {own!r} is cauce's own choice",
                 path=node.path,
                 loc=node.loc,
@@ -136,7 +135,7 @@ def _can_pack(weight: Weight, anchor: Anchor, target: Target) -> bool:
 def _reorder_weights(graph: Graph, schedules: Schedules, target: Target) -> None:
     """Write a reorder before each anchor for its weight; equal ones are shared."""
     known: dict[tuple[Value, Layout], Value] = {}
-    early = early_values(graph)
+    early = prepacked_values(graph)
     for node in graph.nodes:
         anchor = anchor_of(node)
         weight = _laid_out_weight(node, anchor, early) if anchor.facts.anchor else None
@@ -150,18 +149,12 @@ def _reorder_weights(graph: Graph, schedules: Schedules, target: Target) -> None
             layout = Blocked(weight.order, schedules[node.result.name].block(lanes))
         if (value, layout) not in known:
             known[value, layout] = _reordered(node, value, layout, "weight")
-        _read_instead(node, place, known[value, layout])
+        node.replace_operand(place, known[value, layout])
 
 
 def _reordered(node: Node, value: Value, layout: Layout, suffix: str) -> Value:
     """A reorder of ``value``, before ``node``."""
     return Builder.like(node, before=node, suffix=suffix)(Reorder(layout), value)
-
-
-def _read_instead(node: Node, place: int, value: Value) -> None:
-    operands = list(node.operands)
-    operands[place] = value
-    node.operands = tuple(operands)
 
 
 # ---- images ------------------------------------------------------------------------------------
@@ -182,20 +175,16 @@ def _reorder_images(graph: Graph, target: Target) -> None:
                 continue
             if value not in known:
                 known[value] = _reordered(node, value, wanted, "image")
-            _read_instead(node, place, known[value])
+            node.replace_operand(place, known[value])
 
 
 def _row_major(graph: Graph, value: Value) -> Value:
     """A value that leaves the graph, row-major."""
     rows = Strided.row_major(value.type.rank)
-    if strided(value).same_places(rows, value.type.shape) and not _is_transposed(value):
+    if strided(value).same_places(rows, value.type.shape):
         return value
     op = Reorder(rows)
     return graph.add_node(op, (value,), path=value.path, suffix="rows", loc=value.loc).result
-
-
-def _is_transposed(value: Value) -> bool:
-    return value.node is not None and isinstance(value.node.op, shape.Transpose)
 
 
 # ---- halos -------------------------------------------------------------------------------------
@@ -237,7 +226,7 @@ def _add_halos(graph: Graph) -> None:
                 halo = larger(halo, other)
         copy = _reordered(reading[0][0], value, Strided(order, halo), "framed")
         for node, place, _ in reading:
-            _read_instead(node, place, copy)
+            node.replace_operand(place, copy)
 
 
 def larger(a: Halo, b: Halo) -> Halo:

@@ -34,7 +34,7 @@ def verify_layouts(graph: Graph) -> None:
                 _need(
                     layout.can_frame(),
                     value,
-                    "has a halo in an order in which its zeros cannot be written",
+                    "has a halo in an order that can have none",
                 )
         _verify_reads(node)
     for value in (*graph.outputs.values(), *graph.updates.values()):

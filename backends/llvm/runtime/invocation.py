@@ -15,16 +15,16 @@ from ....ir.interval_packer import Interval, pack
 from ....ir.ops.shape import index_error
 from ...contract import Dims, NodeTime
 from ...recent import Recent
-from ..abi import REST, TIMED, Check, Entry, Place
-from .engine import Code
-from .memory import ALIGN, Arena, Piece, aligned_copy
+from ..abi import ALIGN, REST, TIMED, Buffer, Check, Entry, Place, rounded_up
+from .library import Code
+from .memory import Arena, ArenaSlice, aligned_copy
 from .threads import Pool
 
 
-class Layout(NamedTuple):
+class ArenaLayout(NamedTuple):
     """Where the buffers of the arena lie for given sizes."""
 
-    pieces: tuple[Piece, ...]
+    pieces: tuple[ArenaSlice, ...]
     nbytes: int
 
 
@@ -56,7 +56,7 @@ class Caller:
         self._table = np.array(entry.table, np.int64)
         constants = {slot: aligned_copy(array) for slot, array in entry.constants.items()}
         self._constants = Fixed(constants)
-        self._layouts: Recent[tuple[int, ...], Layout] = Recent()
+        self._layouts: Recent[tuple[int, ...], ArenaLayout] = Recent()
 
     def sizes(self, dims: Dims) -> Dims:
         """All sizes, those included that are numbers in the source."""
@@ -70,26 +70,34 @@ class Caller:
         piece = batch.piece(count, threads) if batch is not None and count > 1 else count
         return piece if piece < count else 0
 
-    def layout(self, dims: Dims) -> Layout:
+    def layout(self, dims: Dims) -> ArenaLayout:
         """The layout of the arena for these sizes, kept for the sizes seen last."""
         sizes = tuple(dims[name] for name in self.entry.symbols)
         return self._layouts.get(sizes, lambda: self._pack(dims))
 
-    def _pack(self, dims: Dims) -> Layout:
+    def _pack(self, dims: Dims) -> ArenaLayout:
         buffers, batch, piece = self.entry.buffers, self.entry.batch, self.piece(dims)
         part = {**dims, batch.symbol: piece} if batch is not None and piece else dims
         cut = batch.cut if batch is not None else 0
         # What is gone before the cut holds one piece. What crosses it holds all of them, from the
         # first piece on, while all launches before the cut run again.
         intervals = [
-            Interval(size_of(b.nbytes, part), b.first, b.last)
+            Interval(self._size(b, part), b.first, b.last)
             if b.last < cut
-            else Interval(size_of(b.nbytes, dims), 0 if b.first < cut else b.first, b.last)
+            else Interval(self._size(b, dims), 0 if b.first < cut else b.first, b.last)
             for b in buffers
         ]
         offsets, nbytes = pack(intervals, ALIGN)
         placed = zip(buffers, offsets, intervals)
-        return Layout(tuple(Piece(b.slot, offset, i.nbytes) for b, offset, i in placed), nbytes)
+        return ArenaLayout(
+            tuple(ArenaSlice(b.slot, offset, i.nbytes) for b, offset, i in placed), nbytes
+        )
+
+    def _size(self, buffer: Buffer, dims: Dims) -> int:
+        """The bytes of a buffer, of all threads where each has one."""
+        if not buffer.per_thread:
+            return size_of(buffer.nbytes, dims)
+        return size_of(rounded_up(buffer.nbytes), dims) * self._pool.threads
 
     def constants(self, places: Sequence[Place]) -> dict[int, Array]:
         """Those that are constants, which no launch writes, by buffer."""

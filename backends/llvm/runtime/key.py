@@ -1,49 +1,22 @@
-"""Compiled code, kept from one process to the next: a warm start runs no pass and no LLVM.
+"""The key of compiled code in the cache.
 
-The key of an artifact says all that its code depends on, so nothing in the store is ever out of
-date: another graph, option, processor, version or edit of cauce has another key.
+It says all that the code depends on, so nothing in the cache is ever out of date: another graph,
+option, processor, version or edit of cauce has another key.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import suppress
 from importlib.util import find_spec
 
 from ....ir import Graph, Op
-from ....ir.errors import CompileError
 from ....ir.version import VERSION
 from ...contract import Request
-from ..abi import Artifact
-from ..target import Target, host_name
-from .cache import default_store, digest
-from .program import LlvmProgram
+from ..target import host_name
+from .cache import digest
 
 _PACKAGE = os.path.abspath(os.path.join(os.path.dirname(__file__), *[os.pardir] * 3))
-
-
-def load_or_compile(request: Request) -> LlvmProgram:
-    """The program of a graph: from the cache, or compiled and put there.
-
-    Raises:
-        UnsupportedOp: an op or a dtype without native code.
-    """
-    key = cache_key(request)
-    if key is None:
-        return LlvmProgram(request.optimize(), threads=request.threads)
-    store = default_store()
-    known = store.get(key)
-    if known is not None:
-        # What is no artifact of this version is made anew. The code in it is taken as it is, for no
-        # check finds wrong instructions: the store gives out only what this user wrote, undamaged.
-        with suppress(CompileError):
-            return LlvmProgram.of(Artifact.from_bytes(known), request)
-    from ..driver import compile_graph
-
-    artifact = compile_graph(request.optimize(), Target.host(), request.source)
-    store.put(key, artifact.to_bytes())
-    return LlvmProgram.of(artifact, request)
 
 
 def cache_key(request: Request) -> str | None:
@@ -57,7 +30,8 @@ def cache_key(request: Request) -> str | None:
     text = request.source.to_text(locations=False)
     # The text tells the order of data inputs and that of the others, but not that of all.
     order = " ".join(f"{len(value.name)} {value.name}" for value in request.source.inputs)
-    parts = (VERSION, _sources(), host_name(), request.options, order, text)
+    settings = repr(sorted(request.settings.items()))
+    parts = (VERSION, _sources(), host_name(), request.options, settings, order, text)
     return digest("".join(f"{len(part)} {part}" for part in parts).encode()).hex()
 
 

@@ -20,8 +20,8 @@ import numpy as np
 
 from ....ir import Array, DType
 from ....ir.errors import AttributeMistake
+from ..abi import ALIGN
 
-ALIGN = 64
 GUARD = "CAUCE_GUARD"
 SIDES = ("begin", "end")
 
@@ -77,7 +77,7 @@ def aligned_copy(array: Array) -> Array:
     return copy
 
 
-class Piece(NamedTuple):
+class ArenaSlice(NamedTuple):
     """Where a buffer lies in an arena."""
 
     slot: int
@@ -88,7 +88,7 @@ class Piece(NamedTuple):
 class Arena:
     """The buffers of one call: one array for all; in the test mode one for each."""
 
-    def __init__(self, pieces: Sequence[Piece], nbytes: int) -> None:
+    def __init__(self, pieces: Sequence[ArenaSlice], nbytes: int) -> None:
         self._slots = [piece.slot for piece in pieces]
         self._arrays = [aligned(piece.nbytes) for piece in pieces] if guard() else [aligned(nbytes)]
         if guard():

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 
@@ -22,53 +22,45 @@ from ...contract import (
     check_sizes,
 )
 from ..abi import Artifact, Place
-from ..target import Target
-from .engine import assembly, load
-from .invocation import Caller, Fixed, Layout, size_of
+from .invocation import ArenaLayout, Caller, Fixed, size_of
+from .library import load
 from .memory import Arena, aligned_copy, aligned_together, empty, guard
 from .threads import shared_pool, thread_count
 
-# What compiles is imported when something is compiled: code from the cache needs none of it.
-if TYPE_CHECKING:
-    from ..driver import Build
+
+class Listing(Protocol):
+    """What a program shows of itself."""
+
+    def plan(self, sizes: Mapping[str, int]) -> str:
+        """How the graph runs."""
+
+    def code(self, form: str, layer: str | None = None) -> str:
+        """The code of a layer, or of everything, in one of the forms."""
 
 
 class LlvmProgram(Program):
     """A graph as native code.
 
     Args:
-        graph: what to compile; it is left as it is.
-        target: the processor; this machine's where None.
-        threads: how many share the work; ``CAUCE_NUM_THREADS``, or all processors, where None.
-            The results are the same for any number.
-
-    Raises:
-        UnsupportedOp: an op or a dtype without native code.
+        artifact: the code.
+        request: what it was compiled for; ``threads`` says how many share the work
+            (``CAUCE_NUM_THREADS``, or all processors, where None). The results are the same for
+            any number.
+        listing: makes what the program shows of itself, for which it is lowered once more.
     """
 
     backend = "llvm"
+    forms = ("llvm", "assembly")
 
     def __init__(
         self,
-        graph: Graph,
-        target: Target | None = None,
-        threads: int | None = None,
+        artifact: Artifact,
+        request: Request,
+        listing: Callable[[LlvmProgram, Request], Listing],
     ) -> None:
-        from ..driver import compile_graph
-
-        artifact = compile_graph(graph, target or Target.host(), graph)
-        self._take(artifact, Request(graph, lambda: graph, threads=threads))
-
-    @classmethod
-    def of(cls, artifact: Artifact, request: Request) -> LlvmProgram:
-        """The program that was made for such a request before."""
-        program = cls.__new__(cls)
-        program._take(artifact, request)
-        return program
-
-    def _take(self, artifact: Artifact, request: Request) -> None:
         self.target = artifact.target
         self._request = request
+        self._listing = listing
         self._interface = artifact.interface
         self._digest = artifact.digest
         self._code = load(artifact.code, self.target)
@@ -77,7 +69,12 @@ class LlvmProgram(Program):
         self._prepare = Caller(artifact.prepare, self._code, pool, request.source)
         self._main = Caller(artifact.main, self._code, pool, request.source)
         self._leaving = (*artifact.main.outputs, *artifact.main.updates)
-        self._idle: list[tuple[Layout, Arena]] = []
+        self._idle: list[tuple[ArenaLayout, Arena]] = []
+
+    @property
+    def callers(self) -> tuple[Caller, Caller]:
+        """What calls ``prepare`` and ``main``."""
+        return self._prepare, self._main
 
     @property
     def interface(self) -> Interface:
@@ -99,35 +96,15 @@ class LlvmProgram(Program):
         check_sizes(self._request.source, dims)
 
     @cached_property
-    def build(self) -> Build:
-        """The lowered graph, the plans and the module, made when they are asked for."""
-        from ..driver import build
-
-        return build(self.graph, self.target)
-
-    @property
-    def text(self) -> str:
-        """The module as LLVM IR."""
-        return self.build.text
+    def listing(self) -> Listing:
+        """What it shows of itself, made when it is asked for."""
+        return self._listing(self, self._request)
 
     def plan(self, **sizes: int) -> str:
-        from ..show import show_plan
+        return self.listing.plan(sizes)
 
-        return show_plan(self.build, (self._prepare, self._main), sizes)
-
-    def llvm_ir(self, node: str | None = None) -> str:
-        if node is None:
-            return self.text
-        from ..show import functions_of
-
-        return functions_of(self.build, node)
-
-    def assembly(self, node: str | None = None) -> str:
-        if node is None:
-            return assembly(self.text, self.target)
-        from ..show import assembly_of
-
-        return assembly_of(self.build, node, assembly(self.text, self.target))
+    def code(self, form: str, layer: str | None = None) -> str:
+        return self.listing.code(form, layer)
 
     @property
     def fingerprint(self) -> str:
@@ -165,7 +142,7 @@ class LlvmProgram(Program):
             self._interface.updated, {name: aligned_copy(a) for name, a in values.items()}
         )
 
-    def new_arena(self, dims: Dims) -> tuple[Layout, Arena]:
+    def new_arena(self, dims: Dims) -> tuple[ArenaLayout, Arena]:
         layout = self._main.layout(self._main.sizes(dims))
         try:
             kept = self._idle.pop()
@@ -178,7 +155,7 @@ class LlvmProgram(Program):
         dims: Dims,
         packed: Fixed,
         state: State | None,
-        arena: tuple[Layout, Arena],
+        arena: tuple[ArenaLayout, Arena],
         inputs: Sequence[Array],
         outputs: Sequence[Array | None],
         profile: list[NodeTime] | None = None,

@@ -1,12 +1,6 @@
 """Threads that share the tasks of a launch: a pool in native code.
 
-The tasks are cut into some chunks for each thread. Each thread, the caller too, does its own first,
-which are the same part of each launch: often they read what the same thread wrote, which is still
-in its cache. Then it takes from those of the others: a thread that the system holds up delays one
-chunk, not a part of all. No task depends on another, and how tasks are cut from a computation
-depends on its shapes alone, so results depend neither on the number of threads nor on who does
-what. Workers wait for the next launch by spinning for a tenth of a millisecond or so, then sleep in
-the kernel (a futex), where they use no processor time.
+How they share them is written in native code (``codegen/pool.py``).
 
 A pool serves one call at a time. A call that finds it busy, from another Python thread, runs alone.
 """
@@ -19,276 +13,13 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ....ir import Array
 from ....ir.errors import AttributeMistake
-from ..target import Target
-from .engine import Code
-
-if TYPE_CHECKING:
-    from ..codegen.builder import Module
-
-# The words of a pool, by byte offset, those that are written at different times in cache lines of
-# their own: 0 launch, 64 stop, 72 workers (so far), 128 function, 136 table, 144 dims, 152 tasks,
-# 160 threads, 168 chunks, 192 done (chunks), 256 sleeping (threads), and 320 and each 64 bytes
-# further, the ticket of a thread.
-#
-# The upper half of the launch counts launches, and is the futex. A ticket has the same number in
-# its upper half, below it where the thread's chunks end, and in its lowest 16 bits its next chunk.
-# A chunk is taken by compare-and-exchange of the whole ticket. So who succeeds has read the launch
-# that the chunk belongs to: it is not written again before that chunk is done.
-_THREADS, _TICKETS = 160 // 8, 320 // 8
-
-# Rounds of spinning, each with a pause of some ten nanoseconds, before a worker sleeps, and before
-# a caller that waits lets others run.
-_SPINS = 5_000
-
-# Chunks for each thread, and the most threads: a ticket has 16 bits for a chunk.
-_CHUNKS, _MOST = 4, 1024
-
-_WORDS = """
-  %at.stop = getelementptr i8, ptr %pool, i64 64
-  %at.workers = getelementptr i8, ptr %pool, i64 72
-  %at.function = getelementptr i8, ptr %pool, i64 128
-  %at.table = getelementptr i8, ptr %pool, i64 136
-  %at.dims = getelementptr i8, ptr %pool, i64 144
-  %at.tasks = getelementptr i8, ptr %pool, i64 152
-  %at.threads = getelementptr i8, ptr %pool, i64 160
-  %at.chunks = getelementptr i8, ptr %pool, i64 168
-  %at.done = getelementptr i8, ptr %pool, i64 192
-  %at.sleeping = getelementptr i8, ptr %pool, i64 256
-  %at.tickets = getelementptr i8, ptr %pool, i64 320"""
-
-# Publish a launch, take chunks until none is left, and wait until all are done.
-_RUN = """
-define internal void @run(ptr %pool, ptr %function, ptr %table, ptr %dims, i64 %tasks) {
-entry:{WORDS}
-  %none = icmp eq ptr %pool, null
-  %few = icmp slt i64 %tasks, 2
-  %alone = or i1 %none, %few
-  br i1 %alone, label %single, label %share
-single:
-  call void %function(ptr %table, ptr %dims, i64 0, i64 %tasks)
-  ret void
-share:
-  %old = load atomic i64, ptr %pool monotonic, align 8
-  %next.launch = add i64 %old, 4294967296
-  store ptr %function, ptr %at.function
-  store ptr %table, ptr %at.table
-  store ptr %dims, ptr %at.dims
-  store i64 %tasks, ptr %at.tasks
-  %threads = load i64, ptr %at.threads
-  %many = mul i64 %threads, {CHUNKS}
-  %fewer = icmp ult i64 %tasks, %many
-  %chunks = select i1 %fewer, i64 %tasks, i64 %many
-  store i64 %chunks, ptr %at.chunks
-  store atomic i64 0, ptr %at.done monotonic, align 8
-  br label %write
-write:
-  %thread = phi i64 [ 0, %share ], [ %next.thread, %write ]
-  %start = phi i64 [ 0, %share ], [ %stop, %write ]
-  %next.thread = add i64 %thread, 1
-  %all.to = mul i64 %chunks, %next.thread
-  %stop = udiv i64 %all.to, %threads
-  %stop.high = shl i64 %stop, 16
-  %range = or i64 %stop.high, %start
-  %ticket = or i64 %next.launch, %range
-  %line = mul i64 %thread, 64
-  %at.ticket = getelementptr i8, ptr %at.tickets, i64 %line
-  store atomic i64 %ticket, ptr %at.ticket release, align 8
-  %more = icmp ult i64 %next.thread, %threads
-  br i1 %more, label %write, label %publish
-publish:
-  store atomic i64 %next.launch, ptr %pool seq_cst, align 8
-  call void @wake(ptr %pool)
-  call void @take(ptr %pool, i64 %next.launch, i64 0)
-  br label %wait
-wait:
-  %round = phi i64 [ 0, %publish ], [ %next, %again ], [ %next, %yield ]
-  %next = add i64 %round, 1
-  %done = load atomic i64, ptr %at.done acquire, align 8
-  %all = icmp eq i64 %done, %chunks
-  br i1 %all, label %end, label %again
-again:
-  {PAUSE}
-  %long = icmp ugt i64 %next, {SPINS}
-  br i1 %long, label %yield, label %wait
-yield:
-  %ignored = call i32 @sched_yield()
-  br label %wait
-end:
-  ret void
-}
-
-define internal void @wake(ptr %pool) {
-entry:
-  %at.futex = getelementptr i8, ptr %pool, i64 4
-  %at.sleeping = getelementptr i8, ptr %pool, i64 256
-  %sleeping = load atomic i64, ptr %at.sleeping seq_cst, align 8
-  %any = icmp ne i64 %sleeping, 0
-  br i1 %any, label %call, label %end
-call:
-  {WAKE}
-  br label %end
-end:
-  ret void
-}
-
-define internal void @take(ptr %pool, i64 %number, i64 %self) {
-entry:{WORDS}
-  %function = load ptr, ptr %at.function
-  %table = load ptr, ptr %at.table
-  %dims = load ptr, ptr %at.dims
-  %tasks = load i64, ptr %at.tasks
-  %threads = load i64, ptr %at.threads
-  %chunks = load i64, ptr %at.chunks
-  br label %turn
-turn:
-  %others = phi i64 [ 0, %entry ], [ %next.others, %none ]
-  %before = phi i64 [ 0, %entry ], [ %did, %none ]
-  %sum = add i64 %self, %others
-  %owner = urem i64 %sum, %threads
-  %line = mul i64 %owner, 64
-  %at.ticket = getelementptr i8, ptr %at.tickets, i64 %line
-  br label %look
-look:
-  %did = phi i64 [ %before, %turn ], [ %did, %try ], [ %did.more, %do ]
-  %ticket = load atomic i64, ptr %at.ticket acquire, align 8
-  %own = and i64 %ticket, -4294967296
-  %same = icmp eq i64 %own, %number
-  %chunk = and i64 %ticket, 65535
-  %range = lshr i64 %ticket, 16
-  %stop = and i64 %range, 65535
-  %left = icmp ult i64 %chunk, %stop
-  %go = and i1 %same, %left
-  br i1 %go, label %try, label %none
-try:
-  %following = add i64 %ticket, 1
-  %pair = cmpxchg ptr %at.ticket, i64 %ticket, i64 %following seq_cst monotonic, align 8
-  %taken = extractvalue { i64, i1 } %pair, 1
-  br i1 %taken, label %do, label %look
-do:
-  %after = add i64 %chunk, 1
-  %low = mul i64 %tasks, %chunk
-  %high = mul i64 %tasks, %after
-  %from = udiv i64 %low, %chunks
-  %to = udiv i64 %high, %chunks
-  call void %function(ptr %table, ptr %dims, i64 %from, i64 %to)
-  %did.more = add i64 %did, 1
-  br label %look
-none:
-  %next.others = add i64 %others, 1
-  %more = icmp ult i64 %next.others, %threads
-  br i1 %more, label %turn, label %end
-end:
-  %any = icmp ne i64 %did, 0
-  br i1 %any, label %count, label %return
-count:
-  %counted = atomicrmw add ptr %at.done, i64 %did seq_cst
-  br label %return
-return:
-  ret void
-}
-"""
-
-# What a worker does until the pool is stopped: wait for the next launch, take chunks of it.
-_WORK = """
-define void @work(ptr %pool) {
-entry:{WORDS}
-  %earlier = atomicrmw add ptr %at.workers, i64 1 seq_cst
-  %self = add i64 %earlier, 1
-  br label %idle
-idle:
-  %seen = phi i64 [ 0, %entry ], [ %launch, %do ]
-  br label %spin
-spin:
-  %round = phi i64 [ 0, %idle ], [ 0, %sleep ], [ %next, %more ]
-  %launch = load atomic i64, ptr %pool seq_cst, align 8
-  %new = icmp ne i64 %launch, %seen
-  br i1 %new, label %check, label %more
-more:
-  {PAUSE}
-  %next = add i64 %round, 1
-  %tired = icmp ugt i64 %next, {SPINS}
-  br i1 %tired, label %sleep, label %spin
-sleep:
-  %up = atomicrmw add ptr %at.sleeping, i64 1 seq_cst
-  %at.futex = getelementptr i8, ptr %pool, i64 4
-  %number = lshr i64 %seen, 32
-  %value = trunc i64 %number to i32
-  {SLEEP}
-  %down = atomicrmw sub ptr %at.sleeping, i64 1 seq_cst
-  br label %spin
-check:
-  %stop = load atomic i64, ptr %at.stop acquire, align 8
-  %over = icmp ne i64 %stop, 0
-  br i1 %over, label %end, label %do
-do:
-  call void @take(ptr %pool, i64 %launch, i64 %self)
-  br label %idle
-end:
-  ret void
-}
-
-define void @stop(ptr %pool) {
-entry:
-  %at.stop = getelementptr i8, ptr %pool, i64 64
-  %at.workers = getelementptr i8, ptr %pool, i64 72
-  store atomic i64 1, ptr %at.stop release, align 8
-  %launch = atomicrmw add ptr %pool, i64 4294967296 seq_cst
-  call void @wake(ptr %pool)
-  ret void
-}
-"""
-
-_PAUSE = {"x86_64": ("llvm.x86.sse2.pause", ""), "aarch64": ("llvm.aarch64.hint", "i32 1")}
-_FUTEX = {"x86_64": 202, "aarch64": 98}  # the numbers of the system call on Linux
-_WAIT_PRIVATE, _WAKE_PRIVATE, _ALL = 128, 129, 2**31 - 1
-
-
-def _filled(text: str, target: Target) -> str:
-    processor, _, system = target.triple.partition("-")
-    number = _FUTEX.get(processor) if "linux" in system else None
-    if number is None:
-        wake = "; sleepers look again by themselves"
-        sleep = "%slept = call i32 @usleep(i32 200)"
-    else:
-        call = f"call i64 (i64, ...) @syscall(i64 {number}, ptr %at.futex"
-        rest = "ptr null, ptr null, i32 0)"
-        wake = f"%woken = {call}, i32 {_WAKE_PRIVATE}, i32 {_ALL}, {rest}"
-        sleep = f"%slept = {call}, i32 {_WAIT_PRIVATE}, i32 %value, {rest}"
-    pause, argument = _pause(target)
-    words = {"WORDS": _WORDS, "SPINS": str(_SPINS), "CHUNKS": str(_CHUNKS)}
-    words |= {
-        "WAKE": wake,
-        "SLEEP": sleep,
-        "PAUSE": f"call void @{pause}({argument})" * bool(pause),
-    }
-    for name, value in words.items():
-        text = text.replace("{" + name + "}", value)
-    return text
-
-
-def _pause(target: Target) -> tuple[str, str]:
-    """The intrinsic that tells the processor that a thread spins, if any, and its argument."""
-    return _PAUSE.get(target.triple.partition("-")[0], ("", ""))
-
-
-def write_pool(module: Module, target: Target) -> None:
-    """Write ``run(pool, function, table, dims, tasks)``, which does all tasks of one launch, and
-    what the threads of a pool do: ``work(pool)`` and ``stop(pool)``."""
-    module.functions += [_filled(text, target).strip() for text in (_RUN, _WORK)]
-    name, argument = _pause(target)
-    if name:
-        module.declarations.add(f"declare void @{name}({argument.partition(' ')[0]})")
-    module.declarations |= {
-        "declare i32 @sched_yield()",
-        "declare i32 @usleep(i32)",
-        "declare i64 @syscall(i64, ...)",
-    }
+from ..abi import MOST_THREADS, TICKET_BYTES, Word
+from .library import Code
 
 
 def thread_count(threads: int | None = None) -> int:
@@ -312,9 +43,9 @@ def thread_count(threads: int | None = None) -> int:
             f"threads must be at least 1, got {given!r}",
             fix="pass threads=2, or set CAUCE_NUM_THREADS=2",
         )
-    if count > _MOST:
+    if count > MOST_THREADS:
         raise AttributeMistake(
-            f"threads must be at most {_MOST}, got {count}",
+            f"threads must be at most {MOST_THREADS}, got {count}",
             fix="pass as many as there are processors, or leave it out",
         )
     return count
@@ -360,11 +91,11 @@ class Pool:
         return int(self._memory.ctypes.data)
 
     def _start(self, library: Code) -> None:
-        words = _TICKETS + 8 * self.threads
+        words = (Word.TICKETS + TICKET_BYTES * self.threads) // 8
         raw = np.zeros(words + 8, np.int64)
         skip = -raw.ctypes.data % 64 // 8
         memory = raw[skip : skip + words]
-        memory[_THREADS] = self.threads
+        memory[Word.THREADS // 8] = self.threads
         self._library = library
         work = library.function("work", ctypes.c_void_p)
         self._stop_function = library.function("stop", ctypes.c_void_p)

@@ -13,7 +13,7 @@ from typing import ClassVar
 from ....ir import Dim, TensorType
 from ....ir.dims import ceil_div, sizes
 from ....ir.ops import conv
-from ..phases import phases, reach
+from ...phases import phases, reach
 from ..target import Target
 from .layouts import is_better_planar
 from .schedule import Schedule, Sizes, Tiled, even_pieces, known, tile_text

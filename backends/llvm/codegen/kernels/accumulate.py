@@ -19,7 +19,7 @@ from ..code import COMPUTED, NodeCode, Stage
 from ..iteration import offset, unravel
 from ..math.elements import extremum, is_unsigned, scalar_constant
 from .elementwise import load_apart, store_apart
-from .jobs import Job, Piece, pieces_of
+from .jobs import Job, VectorRun, pieces_of
 
 # The most columns that one task adds up, about.
 _COLUMNS = 1024
@@ -44,7 +44,7 @@ def write_job(code: NodeCode, job: Job) -> None:
     lanes = job.lanes(code)
     if not job.across:
         with code.stage(product(job.kept)) as stage:
-            writer = _Writer(stage, job, lanes)
+            writer = _ReductionWriter(stage, job, lanes)
             sizes = [stage.dim(size) for size in job.kept]
             with stage.tasks() as task:
                 writer.open(unravel(stage, task, sizes))
@@ -57,7 +57,7 @@ def write_job(code: NodeCode, job: Job) -> None:
     single = isinstance(columns, int) and columns <= chunk
     chunks = () if single else (ceil_div(columns, chunk),)
     with code.stage(product((*job.kept[:-1], *chunks))) as stage:
-        f, writer = stage.f, _Writer(stage, job, lanes)
+        f, writer = stage.f, _ReductionWriter(stage, job, lanes)
         sizes = [stage.dim(size) for size in (*job.kept[:-1], *chunks)]
         begin, end = i64(0), stage.dim(columns)
         whole = even = stage.dim(columns // step * step) if main else i64(0)
@@ -99,7 +99,7 @@ class _Sweep:
     cells: Sequence[_Cell]
 
 
-class _Writer:
+class _ReductionWriter:
     """Writes the loops of one task."""
 
     def __init__(self, stage: Stage, job: Job, lanes: int) -> None:
@@ -124,7 +124,7 @@ class _Writer:
             left = f.op("sub", self.end, f.mul(indices[job.part], self.lengths[0]))
             self.stops = [f.intrinsic("smin", self.lengths[0], left), *self.lengths[1:]]
 
-    def panel(self, column: V, pieces: Sequence[Piece]) -> None:
+    def panel(self, column: V, pieces: Sequence[VectorRun]) -> None:
         """Reduce columns that lie side by side, each vector of them to one of results."""
         f, length, count = self.stage.f, self._length(), len(pieces)
         rows = self.job.rows(count)

@@ -17,10 +17,10 @@ from .....ir.dims import product
 from ...lowering.access import Access
 from ...schedule.tiles import PREFETCH_BYTES, Loops
 from ..builder import Index, V, i64
-from ..code import COMPUTED, Finish, NodeCode, Stage
+from ..code import Finish, NodeCode, Stage
 from ..iteration import unravel
 from ..math.elements import scalar_constant
-from .elementwise import load, store
+from .elementwise import load, load_apart, store
 
 Strides = Mapping[str, Dim]
 Point = dict[str, V]
@@ -95,7 +95,7 @@ def write_contraction(code: NodeCode, what: Contraction, loops: Loops) -> None:
     """Write one launch."""
     counts = tuple(what.sizes[axis] for axis in loops.around)
     with code.stage(product(counts)) as stage:
-        writer = _Writer(code, stage, what, loops)
+        writer = _ContractionWriter(code, stage, what, loops)
         with stage.tasks() as task:
             indices = unravel(stage, task, [stage.dim(count) for count in counts])
             point = dict(zip(loops.around, indices))
@@ -103,7 +103,7 @@ def write_contraction(code: NodeCode, what: Contraction, loops: Loops) -> None:
             writer.passes(point, loops.blocks)
 
 
-class _Writer:
+class _ContractionWriter:
     """Writes the loops of one task."""
 
     def __init__(self, code: NodeCode, stage: Stage, what: Contraction, loops: Loops) -> None:
@@ -253,7 +253,8 @@ class _Writer:
                 loop.next(*self._sum(level + 1, at[0], at[1], loop.carried, places, width))
             return list(loop.results)
 
-        stop, block = self.stops.get(axis, self.sizes[axis]), self.loops.chain(self.what.sizes, level)
+        stop = self.stops.get(axis, self.sizes[axis])
+        block = self.loops.chain(self.what.sizes, level)
         if block is None:
             return run(0, stop, totals)
         zeros = [V("zeroinitializer", total.type) for total in totals]
@@ -319,21 +320,8 @@ class _Writer:
 
     def _load(self, at: V, which: int, width: int) -> V:
         """``width`` elements along the vector axis."""
-        f, dtype = self.stage.f, self.arrays[which].dtype
-        vector = self.loops.vector
-        step = self.arrays[which].strides.get(vector, 0)
-        if width == 1 or step == 1:
-            return load(self.stage, dtype, at, width)
-        if step == 0:
-            return f.broadcast(load(self.stage, dtype, at, 1), width)
-        apart = self.strides[which][vector]
-        kind = f"<{width} x {COMPUTED[dtype]}>"
-        value = V("poison", kind)
-        for lane in range(width):
-            place = f.at(at, f.mul(apart, lane), dtype.itemsize)
-            one = load(self.stage, dtype, place, 1)
-            value = f.value(f"insertelement {value}, {one}, i64 {lane}", kind)
-        return value
+        step = self.strides[which].get(self.loops.vector, i64(0))
+        return load_apart(self.stage, self.arrays[which].dtype, at, width, step)
 
     def _moved(self, pointer: V, which: int, place: Mapping[str, int]) -> V:
         f = self.stage.f

@@ -13,8 +13,8 @@ from .....ir import Dim, TensorType
 from .....ir.dims import ceil_div, sizes
 from .....ir.layout import NO_HALO, Halo, Order, Strided
 from .....ir.ops import conv
+from ....phases import phases, reach
 from ...lowering.access import Access
-from ...phases import phases, reach
 from ...registry import Facts, ImageFacts, Types, Weight
 from ...schedule import convolution as schedules
 from ...schedule.convolution import convolution_sizes, phase_sizes

@@ -12,7 +12,7 @@ from ...lowering.access import Access, Shape
 from ..code import Compute, Finish, NodeCode
 
 # Side by side: the place of the first element, and how many.
-Piece = tuple[int, int]
+VectorRun = tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Job:
         sizes = [source.access.dtype.itemsize for source in self.sources]
         return code.target.lanes(max([self.dtype.itemsize, *sizes]))
 
-    def panels(self, lanes: int) -> tuple[list[Piece], list[Piece]]:
+    def panels(self, lanes: int) -> tuple[list[VectorRun], list[VectorRun]]:
         """The last kept axis in vectors: of a panel, and behind whole panels."""
         columns = self.kept[-1]
         if not isinstance(columns, int):
@@ -75,7 +75,7 @@ class Job:
         return max(1, self.accumulators >> (columns - 1).bit_length())
 
 
-def pieces_of(count: int, lanes: int) -> Iterator[Piece]:
+def pieces_of(count: int, lanes: int) -> Iterator[VectorRun]:
     """Whole vectors, then ever narrower ones."""
     first = 0
     while first < count:

@@ -1,4 +1,4 @@
-"""Copies that turn an array: what lies side by side in the source lies apart in the result.
+"""Copies that transpose an array: what lies side by side in the source lies apart in the result.
 
 Element by element, each would come from another line of the cache, and another page. Squares of
 as many rows as a vector has lanes are turned in registers instead, so that both arrays are gone
@@ -26,7 +26,7 @@ _MANY = 1 << 19
 
 
 @dataclass(frozen=True)
-class Turn:
+class TransposedCopy:
     """A copy over a space of few axes.
 
     Attributes:
@@ -42,7 +42,7 @@ class Turn:
     near: int
     far: int
 
-    def part(self, axis: int, first: Dim, count: Dim) -> Turn:
+    def part(self, axis: int, first: Dim, count: Dim) -> TransposedCopy:
         """The copy of ``count`` places along an axis, from ``first`` on."""
 
         def moved(access: Access) -> Access:
@@ -56,25 +56,27 @@ def write_copy(
     code: NodeCode, space: Shape, source: Access, result: Access, order: Order | None = None
 ) -> None:
     """Write what copies over a space, in the given order of its axes."""
-    turn = find_turn(space, source, result, order)
+    copy = find_transpose(space, source, result, order)
     lanes = code.target.lanes(result.dtype.itemsize)
-    if turn is None or not _pays(turn, lanes):
+    if copy is None or not _pays(copy, lanes):
         _write_plain(code, space, source, result, order)
         return
-    _write_squares(code, turn, lanes)
-    near, far = turn.sizes[turn.near], turn.sizes[turn.far]
+    _write_squares(code, copy, lanes)
+    near, far = copy.sizes[copy.near], copy.sizes[copy.far]
     columns, rows = near // lanes * lanes, far // lanes * lanes
     rests = (
-        turn.part(turn.near, columns, near - columns),
-        turn.part(turn.near, 0, columns).part(turn.far, rows, far - rows),
+        copy.part(copy.near, columns, near - columns),
+        copy.part(copy.near, 0, columns).part(copy.far, rows, far - rows),
     )
     for rest in rests:
         if product(rest.sizes) != 0:
             _write_plain(code, rest.sizes, rest.source, rest.result)
 
 
-def find_turn(space: Shape, source: Access, result: Access, order: Order | None) -> Turn | None:
-    """The copy as a turn, if it is one; the axes that both arrays step over evenly are one."""
+def find_transpose(
+    space: Shape, source: Access, result: Access, order: Order | None
+) -> TransposedCopy | None:
+    """The copy as a transposed one, if it is; axes that both arrays step over evenly are one."""
     order = tuple(range(len(space))) if order is None else order
     sizes, (read, written) = collapse(
         tuple(space[axis] for axis in order),
@@ -83,17 +85,17 @@ def find_turn(space: Shape, source: Access, result: Access, order: Order | None)
     if 1 not in read or 1 not in written or read.index(1) == written.index(1):
         return None
     source, result = replace(source, strides=read), replace(result, strides=written)
-    return Turn(sizes, source, result, read.index(1), written.index(1))
+    return TransposedCopy(sizes, source, result, read.index(1), written.index(1))
 
 
-def _pays(turn: Turn, lanes: int) -> bool:
+def _pays(copy: TransposedCopy, lanes: int) -> bool:
     """Whether there are whole squares, as far as is known, of elements that a register takes, and
     enough of them for the time that the code takes to compile."""
     known = [
-        size for size in (turn.sizes[turn.near], turn.sizes[turn.far]) if isinstance(size, int)
+        size for size in (copy.sizes[copy.near], copy.sizes[copy.far]) if isinstance(size, int)
     ]
-    fit = lanes > 1 and turn.result.dtype.itemsize >= 4 and all(size >= lanes for size in known)
-    total = product(turn.sizes)
+    fit = lanes > 1 and copy.result.dtype.itemsize >= 4 and all(size >= lanes for size in known)
+    total = product(copy.sizes)
     return fit and (not isinstance(total, int) or total >= _MANY)
 
 
@@ -103,21 +105,21 @@ def _write_plain(
     write_map(code, space, [source], result, lambda stage, lanes, values: values[0], order)
 
 
-def _write_squares(code: NodeCode, turn: Turn, lanes: int) -> None:
+def _write_squares(code: NodeCode, copy: TransposedCopy, lanes: int) -> None:
     """Write the launch that copies whole squares: a task is a run of them along ``far``, and goes
     along ``near``."""
-    near, far = turn.near, turn.far
-    others = [axis for axis in range(len(turn.sizes)) if axis not in (near, far)]
-    counts = (*(turn.sizes[axis] for axis in others), ceil_div(turn.sizes[far] // lanes, _RUN))
-    item = turn.result.dtype.itemsize
+    near, far = copy.near, copy.far
+    others = [axis for axis in range(len(copy.sizes)) if axis not in (near, far)]
+    counts = (*(copy.sizes[axis] for axis in others), ceil_div(copy.sizes[far] // lanes, _RUN))
+    item = copy.result.dtype.itemsize
     with code.stage(product(counts)) as stage:
         f = stage.f
-        arrays = (turn.source, turn.result)
+        arrays = (copy.source, copy.result)
         pointers = [stage.base(access) for access in arrays]
         steps = [[stage.dim(step) for step in access.strides] for access in arrays]
         extents = [stage.dim(count) for count in counts]
-        whole = stage.dim(turn.sizes[far] // lanes * lanes)
-        length = stage.dim(turn.sizes[near] // lanes * lanes)
+        whole = stage.dim(copy.sizes[far] // lanes * lanes)
+        length = stage.dim(copy.sizes[near] // lanes * lanes)
         with stage.tasks() as task:
             *outer, run = unravel(stage, task, extents)
             start = f.mul(run, _RUN * lanes)
@@ -133,7 +135,7 @@ def _write_squares(code: NodeCode, turn: Turn, lanes: int) -> None:
                     )
                     for base, own in zip(bases, steps)
                 ]
-                _write_square(stage, turn.result.dtype, lanes, here, steps[0][far], steps[1][near])
+                _write_square(stage, copy.result.dtype, lanes, here, steps[0][far], steps[1][near])
 
 
 def _write_square(

@@ -15,7 +15,7 @@ from .transcendental import exp, log, sigmoid, tanh
 
 Values = Sequence[V]
 # (function being written, op, operands, dtype of the operands, lanes) -> value
-Rule = Callable[[Function, Op, Values, DType, int], V]
+ElementRule = Callable[[Function, Op, Values, DType, int], V]
 
 
 def scalar_constant(value: float, dtype: DType, lanes: int = 1) -> V:
@@ -55,7 +55,7 @@ def is_unsigned(dtype: DType) -> bool:
     return dtype in (DType.U8, DType.U16, DType.U32, DType.U64)
 
 
-def _binary(floats: str, integers: str) -> Rule:
+def _binary(floats: str, integers: str) -> ElementRule:
     def rule(f: Function, op: Op, values: Values, dtype: DType, lanes: int) -> V:
         return f.op(floats if dtype.is_float else integers, values[0], values[1])
 
@@ -66,7 +66,7 @@ def _divide(f: Function, op: Op, values: Values, dtype: DType, lanes: int) -> V:
     return f.op("fdiv", values[0], values[1])
 
 
-def _compare(predicate: str, ordered: str = "o") -> Rule:
+def _compare(predicate: str, ordered: str = "o") -> ElementRule:
     def rule(f: Function, op: Op, values: Values, dtype: DType, lanes: int) -> V:
         return compare(f, predicate, values[0], values[1], dtype, ordered)
 
@@ -82,7 +82,7 @@ def compare(f: Function, predicate: str, a: V, b: V, dtype: DType, ordered: str 
     return f.compare(f"icmp {'u' if is_unsigned(dtype) else 's'}{predicate}", a, b)
 
 
-def _extremum(which: str) -> Rule:
+def _extremum(which: str) -> ElementRule:
     def rule(f: Function, op: Op, values: Values, dtype: DType, lanes: int) -> V:
         return extremum(f, which, values[0], values[1], dtype)
 
@@ -96,14 +96,14 @@ def extremum(f: Function, which: str, a: V, b: V, dtype: DType) -> V:
     return f.intrinsic(f"{'u' if is_unsigned(dtype) else 's'}{which}", a, b)
 
 
-def _intrinsic(name: str) -> Rule:
+def _intrinsic(name: str) -> ElementRule:
     def rule(f: Function, op: Op, values: Values, dtype: DType, lanes: int) -> V:
         return f.intrinsic(name, *values)
 
     return rule
 
 
-def _formula(function: Callable[..., Num]) -> Rule:
+def _formula(function: Callable[..., Num]) -> ElementRule:
     def rule(f: Function, op: Op, values: Values, dtype: DType, lanes: int) -> V:
         return function(*(Num(f, value) for value in values)).v
 
@@ -192,7 +192,7 @@ def convert(f: Function, x: V, source: DType, to: DType, lanes: int) -> V:
     return f.cast("zext" if unsigned else "sext", x, kind)
 
 
-RULES: dict[type[Op], Rule] = {
+RULES: dict[type[Op], ElementRule] = {
     elementwise.Add: _binary("fadd", "add"),
     elementwise.Sub: _binary("fsub", "sub"),
     elementwise.Mul: _binary("fmul", "mul"),

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 import cauce
 from cauce.backends.executable import Executable
+from cauce.backends.llvm.build import build
 from cauce.backends.llvm.codegen.code import Access
 from cauce.backends.llvm.codegen.kernels import transpose as turns
-from cauce.backends.llvm.codegen.kernels.transpose import find_turn
-from cauce.backends.llvm.driver import build
-from cauce.backends.llvm.runtime.program import LlvmProgram
+from cauce.backends.llvm.codegen.kernels.transpose import find_transpose
+from cauce.backends.llvm.driver import compile_program
 from cauce.backends.llvm.target import Target
 from cauce.ir import Builder, DType, Graph, TensorType, symbol
 from cauce.ir.errors import AttributeMistake
@@ -46,7 +46,7 @@ def graph_of(shape: tuple[int, ...], perm: tuple[int, ...], dtype: DType, free: 
 def hold(shape: tuple[int, ...], perm: tuple[int, ...], dtype: DType, free: bool) -> None:
     x = (np.arange(prod(shape)) * 7 % 251).reshape(shape).astype(dtype.numpy)
     for target in (Target.host(), narrow()):
-        run = Executable(LlvmProgram(graph_of(shape, perm, dtype, free), target, threads=2))
+        run = Executable(compile_program(graph_of(shape, perm, dtype, free), target, threads=2))
         np.testing.assert_array_equal(run(**guarded({"x": x})), x.transpose(perm))
 
 
@@ -111,7 +111,7 @@ def test_what_is_a_turn() -> None:
         source, result = (
             Access(slot, DType.F32, steps) for slot, steps in enumerate((read, written))
         )
-        found = find_turn(space, source, result, None)
+        found = find_transpose(space, source, result, None)
         return found and (found.sizes, found.near, found.far)
 
     assert turn((20, 30), (1, 20), (30, 1)) == ((20, 30), 0, 1)

@@ -10,8 +10,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import product as combinations
 
-from ...ir import Dim
-from ...ir.ops.conv import ConvBase
+from ..ir import Dim
+from ..ir.ops.conv import ConvBase, extent
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ def phases(
     op: ConvBase, kernel: Sequence[int], size: Sequence[Dim]
 ) -> Iterator[tuple[Phase, Phase]]:
     """The phases of both axes of x, of ``size``; those without places are left out."""
-    for down, across in combinations(*(_along(op, axis, kernel[axis]) for axis in range(2))):
+    for down, across in combinations(*(along(op, axis, kernel[axis]) for axis in range(2))):
         counts = [
             (size[axis] - phase.first + (op.stride[axis] - 1)) // op.stride[axis]
             for axis, phase in enumerate((down, across))
@@ -44,7 +44,8 @@ def phases(
             yield replace(down, count=counts[0]), replace(across, count=counts[1])
 
 
-def _along(op: ConvBase, axis: int, kernel: int) -> list[Phase]:
+def along(op: ConvBase, axis: int, kernel: int) -> list[Phase]:
+    """The phases along one axis of x, their counts left open."""
     stride, before, dilation = op.stride[axis], op.padding[axis][0], op.dilation[axis]
     common = math.gcd(stride, dilation)
     step, apart = stride // common, dilation // common
@@ -61,7 +62,6 @@ def _along(op: ConvBase, axis: int, kernel: int) -> list[Phase]:
 def reach(op: ConvBase, axis: int, kernel: int) -> tuple[int, int]:
     """How far before and after dy, along an axis, zeros are read for x."""
     stride, after = op.stride[axis], op.padding[axis][1]
-    extent = op.dilation[axis] * (kernel - 1) + 1
-    used = (phase for phase in _along(op, axis, kernel) if phase.taps)
+    used = (phase for phase in along(op, axis, kernel) if phase.taps)
     lowest = min(phase.row - (phase.taps - 1) * phase.apart for phase in used)
-    return max(0, -lowest), max(0, -((after - extent + 1) // stride))
+    return max(0, -lowest), max(0, -((after - extent(kernel, op.dilation[axis]) + 1) // stride))

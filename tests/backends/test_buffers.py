@@ -11,9 +11,9 @@ from hypothesis import given, settings
 import cauce
 from cauce import models
 from cauce.backends.llvm import abi as artifact
+from cauce.backends.llvm.build import build
 from cauce.backends.llvm.codegen.plan import Plan
-from cauce.backends.llvm.driver import build
-from cauce.backends.llvm.lowering import batches
+from cauce.backends.llvm.schedule import batches
 from cauce.backends.llvm.target import Target
 from cauce.frontends.network import Network
 from cauce.ir import Graph
@@ -190,8 +190,10 @@ def early_end(plan: Plan) -> None:
 
 
 def wrong_part(plan: Plan) -> None:
-    accesses = plan.homes.accesses
-    value = next(v for v, root in plan.homes.roots.items() if root is not v and accesses[v].start)
+    accesses = plan.assignment.accesses
+    value = next(
+        v for v, root in plan.assignment.roots.items() if root is not v and accesses[v].start
+    )
     accesses[value] = replace(accesses[value], start=accesses[value].start + 1)
 
 

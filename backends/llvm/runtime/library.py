@@ -1,46 +1,11 @@
-"""LLVM itself: text to machine code, and machine code to functions that can be called."""
+"""Machine code in this process: an object file becomes functions that can be called."""
 
 from __future__ import annotations
 
 import ctypes
 from typing import Any, Protocol
 
-from ..target import Target
-
-_ready = False
-
-
-def _llvm() -> Any:
-    """llvmlite's binding, with the native target set up; to do so twice does no harm."""
-    import llvmlite.binding as llvm
-
-    global _ready
-    if not _ready:
-        llvm.initialize_native_target()
-        llvm.initialize_native_asmprinter()
-        _ready = True
-    return llvm
-
-
-def machine(target: Target) -> Any:
-    """LLVM's code generator for a target."""
-    llvm = _llvm()
-    return llvm.Target.from_triple(target.triple).create_target_machine(
-        cpu=target.cpu, features=target.features, opt=2, reloc="pic", codemodel="small"
-    )
-
-
-def compile_text(text: str, target: Target) -> bytes:
-    """The object file of a module."""
-    llvm = _llvm()
-    module = llvm.parse_assembly(text)
-    return bytes(machine(target).emit_object(module))
-
-
-def assembly(text: str, target: Target) -> str:
-    """The assembly of a module."""
-    llvm = _llvm()
-    return str(machine(target).emit_assembly(llvm.parse_assembly(text)))
+from ..target import Target, initialized_llvm
 
 
 class Code(Protocol):
@@ -54,8 +19,8 @@ class Library:
     """An object file loaded into this process; functions are found by name."""
 
     def __init__(self, code: bytes, target: Target) -> None:
-        llvm = _llvm()
-        self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine(target))
+        llvm = initialized_llvm()
+        self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), target.machine())
         self._engine.add_object_file(llvm.ObjectFileRef.from_data(code))
         self._engine.finalize_object()
         self._functions: dict[str, Any] = {}

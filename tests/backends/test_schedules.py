@@ -1,0 +1,203 @@
+"""Schedules: what is decided for which shapes, without code; and others than our own, in code."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import cauce
+from cauce import nn
+from cauce.backends.llvm.schedule import matmul as products
+from cauce.backends.llvm.schedule.convolution import (
+    BackwardWeight,
+    Direct,
+    DirectPhases,
+    conv2d,
+    conv2d_backward_data,
+    conv2d_backward_weight,
+)
+from cauce.backends.llvm.schedule.matmul import Strips, Tiles, Transposed
+from cauce.backends.llvm.schedule.reduction import reduction
+from cauce.backends.llvm.target import ASSUMED, Caches, Target
+from cauce.ir import TensorType
+from cauce.ir.errors import CompileError, TypeMismatch
+from cauce.ir.ops.conv import Conv2d, Conv2dBackwardData, Conv2dBackwardWeight
+
+X86 = "x86_64-linux"
+AVX512, AVX2 = Target.named("avx512", X86), Target.named("avx2", X86)
+
+
+def f32(*shape: object) -> TensorType:
+    return TensorType.make("f32", shape)
+
+
+# ---- convolutions ------------------------------------------------------------------------------
+
+SAME = Conv2d(padding=((1, 1), (1, 1)))
+
+
+@pytest.mark.parametrize(
+    "size, channels, target, text",
+    [
+        (56, 64, AVX512, "direct, tile 14 x 2, all filters for each row"),
+        (14, 256, AVX512, "direct, tile 14 x 2, all rows for each group of filters"),
+        (7, 512, AVX512, "direct, tile 2 x 7 x 2, all images for each group of filters"),
+        (56, 64, AVX2, "direct, tile 6 x 2, all filters for each row"),
+        (56, 48, AVX512, "direct, tile 8 x 3, all filters for each row"),
+        ("W", 64, AVX512, "direct, tile 8 x 2, all filters for each row"),
+    ],
+)
+def test_a_convolution(size: int | str, channels: int, target: Target, text: str) -> None:
+    image = f32("N", channels, size, size)
+    schedule = conv2d(SAME, [image, f32(channels, channels, 3, 3)], image, target)
+    assert str(schedule) == text
+
+
+def test_depthwise_vectors_run_over_the_groups() -> None:
+    op, image = replace(SAME, groups=32), f32("N", 32, 28, 28)
+    schedule = conv2d(op, [image, f32(32, 1, 3, 3)], image, AVX512)
+    assert schedule.tiling({"g": 32, "o": 1}).vector == "g"
+
+
+def test_a_strided_gradient_has_a_schedule_for_each_phase() -> None:
+    op = Conv2dBackwardData((2, 2), ((1, 1), (1, 1)), size=(8, 8))
+    schedule = conv2d_backward_data(
+        op, [f32("N", 16, 4, 4), f32(16, 16, 3, 3)], f32("N", 16, 8, 8), AVX2
+    )
+    assert isinstance(schedule, DirectPhases) and len(schedule.phases) == 4
+    assert schedule.block(8) == 16
+
+
+def test_a_gradient_of_weights_in_parts_and_blocks() -> None:
+    op = Conv2dBackwardWeight(padding=((1, 1), (1, 1)), kernel=(3, 3))
+
+    def of(channels: int, size: int) -> BackwardWeight:
+        image = f32("N", channels, size, size)
+        weight = f32(channels, channels, 3, 3)
+        return conv2d_backward_weight(op, [image, image], weight, AVX512)
+
+    small, large = of(16, 32), of(512, 7)
+    assert (small.parts, small.row_tasks) == (8, False)
+    assert (large.parts, large.row_tasks) == (1, True)
+    assert small.blocks == (("n", 1), ("i", 5)) and large.blocks == (("n", 1),)
+
+
+# ---- matrix products ---------------------------------------------------------------------------
+
+
+def product(m: int, n: int, k: int, **lies: bool) -> object:
+    options = {"packed": False, "by_rows": False, "by_columns": False, **lies}
+    return products.matmul({"m": m, "n": n, "k": k}, 0, item=4, target=AVX512, **options)
+
+
+def test_products() -> None:
+    assert product(64, 96, 32, by_rows=True) == Tiles((("m", 13),), 2)
+    assert isinstance(product(64, 4096, 4096, by_rows=True), Strips)
+    assert isinstance(product(64, 4096, 4096, by_columns=True), Transposed)
+    packed = product(64, 4096, 25088, packed=True)
+    assert isinstance(packed, Tiles) and packed.parts > 1
+    assert isinstance(once := product(4, 4096, 25088, packed=True), Tiles) and once.parts == 1
+
+
+# ---- reductions --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "summed, step, cut",
+    [((100,), 16, None), ((1000, 100), 16, (0, 20)), ((5000,), 16, (0, 1680))],
+)
+def test_long_reductions_are_cut(
+    summed: tuple[int, ...], step: int, cut: tuple[int, int] | None
+) -> None:
+    assert reduction().cut(summed, step) == cut
+
+
+# ---- caches ------------------------------------------------------------------------------------
+
+
+def test_caches_decide_and_are_part_of_the_target() -> None:
+    image = f32("N", 64, 56, 56)
+    operands = [image, f32(64, 64, 3, 3)]
+    little = replace(AVX512, caches=replace(ASSUMED, second=16 * 1024))
+    assert conv2d(SAME, operands, image, AVX512).order == "rows"
+    assert conv2d(SAME, operands, image, little).order != "rows"
+    assert little != AVX512
+    assert str(ASSUMED) == "32 KiB, 768 KiB, 8 MiB"
+
+
+def test_what_linux_reports() -> None:
+    reported = Caches.reported()
+    assert reported is None or 1024 <= reported.first <= reported.second <= reported.third
+
+
+# ---- schedules of one's own --------------------------------------------------------------------
+
+
+@cauce.network
+def net(image):  # type: ignore[no-untyped-def]
+    x = nn.relu(nn.conv2d(image, 32, 3, padding=1))
+    return nn.linear(nn.global_avg_pool(x), 24)
+
+
+@pytest.fixture(scope="module")
+def model() -> cauce.Model:
+    return net.init(image=("N", 4, 9, 11), seed=3)
+
+
+IMAGES = np.random.default_rng(0).standard_normal((5, 4, 9, 11), np.float32)
+
+
+@pytest.mark.parametrize("columns", [1, 2, 5, 11, 40])
+@pytest.mark.parametrize("order", ["rows", "filters", "images"])
+def test_every_legal_schedule_gives_the_same_bits(
+    columns: int, order: str, model: cauce.Model
+) -> None:
+    own = cauce.compile(model, "llvm", threads=2)
+    vectors = 1 if columns > 5 else 2
+    columns = min(columns, Target.host().registers // vectors - 2)
+    schedules = {"relu1": Direct((("j", columns),), vectors, order)}
+    other = cauce.compile(model, "llvm", threads=2, schedules=schedules)
+    assert str(schedules["relu1"]) in other.plan()
+    np.testing.assert_array_equal(own(IMAGES), other(IMAGES))
+
+
+def test_they_are_part_of_the_key(
+    model: cauce.Model, tmp_path: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CAUCE_CACHE_DIR", str(tmp_path))
+    plans = [
+        cauce.compile(
+            model, "llvm", schedules={"relu1": Direct((("j", columns),), 1, "rows")}
+        ).program.fingerprint
+        for columns in (3, 4, 3)
+    ]
+    assert plans[0] == plans[2] != plans[1]
+
+
+@pytest.mark.parametrize(
+    "name, schedule, wrong",
+    [
+        ("relu1", Direct((("j", 90),), 2, "rows"), "needs more than the"),
+        ("relu1", Direct((("j", 4),), 2, "sideways"), "there is no order 'sideways'"),
+        ("relu1", Direct((("o", 4),), 2, "rows"), "columns along"),
+        ("relu1", Tiles((("m", 4),), 2), "runs as Direct"),
+        ("linear1", Tiles((("m", 4),), 2, 0), "1 part at least"),
+        ("relu7", Tiles((("m", 4),), 2), "there is no kernel called 'relu7'"),
+    ],
+)
+def test_what_a_kernel_cannot_have(
+    name: str, schedule: object, wrong: str, model: cauce.Model
+) -> None:
+    with pytest.raises(CompileError, match=wrong) as error:
+        cauce.compile(model, "llvm", schedules={name: schedule})
+    assert error.value.fix
+
+
+def test_only_the_native_backend_takes_schedules(model: cauce.Model) -> None:
+    with pytest.raises(TypeMismatch, match="the numpy backend takes no schedules") as error:
+        cauce.compile(model, "numpy", schedules={})
+    assert "backend='llvm'" in str(error.value)
+    with pytest.raises(TypeMismatch, match="schedule") as error:
+        cauce.compile(model, "llvm", schedule={})
