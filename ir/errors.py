@@ -78,6 +78,7 @@ class ParseError(CauceError, ValueError):
 
     def __init__(self, what: str, line: int, column: int, text: str, fix: str | None = None):
         super().__init__(what, fix=fix)
+        self.args = (what, line, column, text)  # with which a copy is made, in another process say
         self.line = line
         self.column = column
         self.text = text

@@ -306,6 +306,22 @@ class Graph:
             twin.updates[twin_target] = mapping[value]
         return twin
 
+    def __copy__(self) -> Graph:
+        return self.copy()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Graph:
+        return self.copy()
+
+    def __getstate__(self) -> dict[str, Any]:
+        from .travel import flat
+
+        return flat(self)
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        from .travel import rebuild
+
+        rebuild(self, state)
+
     def inline(
         self,
         body: Graph,

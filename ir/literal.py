@@ -39,6 +39,9 @@ class Literal:
         contents.update(self.array.tobytes())
         return "sha256:" + contents.hexdigest()[:32]
 
+    def __reduce__(self) -> tuple[object, ...]:
+        return Literal, (self.array, self.dtype)  # read-only at the other end too
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Literal) and self.digest == other.digest
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .errors import GraphError
 from .location import Location
@@ -41,6 +41,12 @@ class Value:
         self.node = node
         self.users: list[Node] = []
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A value travels as a part of its graph, which is flat there: see :mod:`.travel`."""
+        if self.node is None:
+            raise GraphError(f"%{self.name} is the result of no node")
+        return value_of, (self.node.graph, self.name)
+
     @property
     def path(self) -> str:
         """The layer path: ``stage2.block1.conv1``."""
@@ -64,6 +70,12 @@ class Input(Value):
         super().__init__(name, type)
         self.role = role
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """As a part of the graph that reads it; alone where none does."""
+        if self.users:
+            return value_of, (self.users[0].graph, self.name)
+        return Input, (self.name, self.type, self.role)
+
     def __repr__(self) -> str:
         sigil = "%" if self.role is Role.DATA else "@"
         return f"<{sigil}{self.name}: {self.type} {self.role.value}>"
@@ -84,6 +96,9 @@ class Node:
         self._next: Node | None = None
         for operand in operands:
             operand.users.append(self)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return node_of, (self.graph, self.results[0].name)
 
     @property
     def operands(self) -> tuple[Value, ...]:
@@ -130,3 +145,15 @@ class Node:
         results = ", ".join(f"%{value.name}" for value in self.results)
         operands = ", ".join(f"%{value.name}" for value in self.operands)
         return f"<{results} = {self.op.name}({operands})>"
+
+
+def value_of(graph: Graph, name: str) -> Value:
+    """The value of a graph with that name."""
+    return graph.value(name)
+
+
+def node_of(graph: Graph, name: str) -> Node:
+    """The node of a graph whose result has that name."""
+    node = graph.value(name).node
+    assert node is not None, f"%{name} is an input"
+    return node

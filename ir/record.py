@@ -89,6 +89,10 @@ class Record:
     def _values(self) -> tuple[Any, ...]:
         return tuple([getattr(self, name) for name in self._names])
 
+    def __getstate__(self) -> dict[str, Any]:
+        """The fields alone: what was computed from them, a hash say, holds in one process."""
+        return dict(zip(self._names, self._values()))
+
     def __eq__(self, other: object) -> bool:
         if type(other) is not type(self):
             return NotImplemented
