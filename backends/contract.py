@@ -7,10 +7,10 @@ recompile), and ``main`` runs one call. State belongs to the backend and is upda
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from types import MappingProxyType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from ..ir import Array, Graph, Input, Node, Role, TensorType
 from ..ir.dims import sizes, substitute
@@ -30,10 +30,11 @@ class State(ABC):
     It belongs to one program and may be stored in a form of its own between calls.
 
     Attributes:
-        program: whose state it is; set by the executable that makes it.
+        program: the identity of the program whose state it is; set by the executable that makes
+            it. In another process too, it is a state of that program and of its copies.
     """
 
-    program: Program | None = None
+    program: str | None = None
 
     @abstractmethod
     def read(self) -> dict[str, Array]:
@@ -59,7 +60,8 @@ class ArrayState(State):
     """
 
     def __init__(self, inputs: Sequence[Input], arrays: Mapping[str, Array]) -> None:
-        self._inputs = {value.name: value for value in inputs}
+        # Without the graph, which would go along with a state that is pickled.
+        self._inputs = {v.name: Input(v.name, v.type, v.role) for v in inputs}
         self.arrays = dict(arrays)
 
     def read(self) -> dict[str, Array]:
@@ -155,27 +157,39 @@ class Interface(Record):
         return [value for value in self.inputs if value.name in self.updates]
 
 
+class Optimized(Record):
+    """In the place of passes: what they have left."""
+
+    graph: Graph
+
+    def __call__(self) -> Graph:
+        return self.graph
+
+
 class Request(Record):
     """What a backend is asked to compile.
 
     Attributes:
         source: the graph as it was given.
-        optimize: runs the passes on a copy of it.
+        optimize: runs the passes on a copy of it. A request that has options can be pickled.
         options: what the result of ``optimize`` depends on beside the source, as text; None where
             nobody can say.
         threads: how many are to share the work; None where the user did not say.
-        settings: what the user said that this backend alone takes, by name.
+        settings: what the user said that this backend alone takes, pairs of name and value.
     """
 
     source: Graph
     optimize: Callable[[], Graph]
     options: str | None = None
     threads: int | None = None
-    settings: Mapping[str, object] = MappingProxyType({})
+    settings: tuple[tuple[str, Any], ...] = ()
 
 
 class Program(ABC):
     """What a backend makes of a graph. It holds code and layout, never weights or buffers.
+
+    So a program never changes, and copies of an executable share it. One whose parts cannot be
+    pickled says in ``__reduce__`` how it is made anew, with :attr:`identity` as its state.
 
     Attributes:
         graph: the graph as the passes left it.
@@ -185,6 +199,17 @@ class Program(ABC):
 
     graph: Graph
     forms: ClassVar[tuple[str, ...]] = ()
+
+    @property
+    def identity(self) -> str:
+        """What tells this program, and what was pickled of it, from all others."""
+        return vars(self).setdefault("_identity", os.urandom(16).hex())
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self
 
     @property
     def interface(self) -> Interface:

@@ -12,6 +12,7 @@ from ..ir import Array, Graph, Input, TensorType
 from ..ir.dims import symbols
 from ..ir.errors import (
     AttributeMistake,
+    CompileError,
     GraphError,
     ShapeError,
     TypeMismatch,
@@ -67,7 +68,7 @@ class Executable:
         self._updated = program.interface.updated
         self._types = dict(program.interface.outputs)
         self._count = len(self._types) if outputs is None else outputs
-        self._packed: Callable[[], Any] | None = None
+        self._weights: _Packed | _Following | None = None
         self._dims: Recent[tuple[tuple[int, ...], ...], Dims] = Recent()
         if parameters is not None or not self._fixed:
             self.load_state_dict(parameters or {})
@@ -111,8 +112,7 @@ class Executable:
             GraphError: a parameter is missing.
             ShapeError, TypeMismatch: an array that does not fit its parameter.
         """
-        packed = self._prepare(parameters)
-        self._packed = lambda: packed
+        self._weights = _Packed(self._prepare(parameters))
 
     def follow(self, model: Holder) -> None:
         """Take the weights of a model now, and in each call those that it then holds.
@@ -123,7 +123,40 @@ class Executable:
         Raises:
             GraphError, ShapeError, TypeMismatch: as for :meth:`load_state_dict`.
         """
-        self._packed = _Following(model, self._prepare).packed
+        self._weights = _Following(model, self._prepare)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The program and the weights: the model that is followed, else what was packed of it."""
+        weights = self._weights
+        model = weights.model() if isinstance(weights, _Following) else None
+        packed = _Packed(weights.packed()) if weights is not None and model is None else None
+        made_for = self.program.fingerprint
+        return {
+            "program": self.program,
+            "outputs": self._count,
+            "model": model,
+            "packed": packed,
+            "made_for": made_for,
+        }
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        """Be what :meth:`__getstate__` says; a copy of a model follows the copy.
+
+        Raises:
+            CompileError: weights that were packed for another processor or another version.
+        """
+        program, packed = state["program"], state["packed"]
+        if packed is not None and program.fingerprint != state["made_for"]:
+            raise CompileError(
+                f"the weights of {program.interface.name} were packed for {state['made_for']}, "
+                f"and here they would be for {program.fingerprint}",
+                fix="send the model, and compile it here: cauce.compile(model)",
+            )
+        Executable.__init__(self, program, outputs=state["outputs"])
+        if state["model"] is not None:
+            self.follow(state["model"])
+        elif packed is not None:
+            self._weights = packed
 
     def _prepare(self, parameters: Mapping[str, object]) -> Any:
         """What the backend makes of weights; see :meth:`load_state_dict`."""
@@ -153,7 +186,7 @@ class Executable:
             check_shape(value, array)
         names = (value.name for value in self._updated)
         state = self.program.new_state(dict(zip(names, arrays)))
-        state.program = self.program
+        state.program = self.program.identity
         return state
 
     def __call__(
@@ -274,7 +307,7 @@ class Executable:
         out: Array | Sequence[Array] | None,
         profile: list[NodeTime] | None,
     ) -> list[Array]:
-        if self._packed is None:
+        if self._weights is None:
             raise GraphError(
                 f"{self.name} has no parameter values yet",
                 fix="call load_state_dict, or compile a Model instead of its graph",
@@ -292,12 +325,12 @@ class Executable:
             )
         if state is not None:
             need(state, State, "state= takes a state", "make it with new_state(values)")
-        if state is not None and state.program is not self.program:
+        if state is not None and state.program != self.program.identity:
             raise GraphError(
                 f"this state is not of {self.name}: another executable made it",
                 fix="make one here: new_state({**values, **other.read()})",
             )
-        packed = self._packed()
+        packed = self._weights.packed()
         arrays = check_feeds(self._inputs, feeds, self.name)
         dims = self._dims.get(tuple(array.shape for array in arrays), lambda: self._bind(arrays))
         outputs = self._outputs(out, dims, arrays)
@@ -344,6 +377,17 @@ class Executable:
         return [*given, *[None] * (len(self._types) - len(types))]
 
 
+class _Packed:
+    """Weights of an executable's own."""
+
+    def __init__(self, weights: Any) -> None:
+        self._held = weights
+
+    def packed(self) -> Any:
+        """What each call computes with."""
+        return self._held
+
+
 class _Following:
     """The weights of a model as the backend packs them; others are packed when they are met.
 
@@ -352,14 +396,14 @@ class _Following:
     """
 
     def __init__(self, model: Holder, prepare: Callable[[Mapping[str, object]], Any]) -> None:
-        self._model = weakref.ref(model)
+        self.model = weakref.ref(model)
         self._prepare = prepare
         number, values = model.snapshot()
         self._held = (number, prepare(values))
 
     def packed(self) -> Any:
         """What a call that begins now computes with."""
-        held, model = self._held, self._model()
+        held, model = self._held, self.model()
         if model is not None:
             number, values = model.snapshot()
             if held[0] != number:

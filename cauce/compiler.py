@@ -195,20 +195,9 @@ def compile(
         None if watched else f"{name}, batch {batch}, {'training' if training else 'inference'}"
     )
 
-    def optimize() -> Graph:
-        from .ir.pass_manager import run_passes
-        from .passes import pipelines
-        from .passes.shape_inference import Specialize
-
-        optimized = graph.copy()
-        if batch is not None:
-            run_passes(optimized, [Specialize(_batch_sizes(optimized, batch))], instruments)
-        pipeline = pipelines.TRAINING if training else pipelines.INFERENCE
-        last = pipelines.PRIMITIVES if chosen.primitives else ()
-        run_passes(optimized, (*(pipeline if own is None else own), *last), instruments)
-        return optimized
-
-    program = chosen.make(Request(graph, optimize, options, threads, settings))
+    optimize = _Optimize(graph, batch, training, chosen.primitives, own, tuple(instruments))
+    own_settings = tuple(sorted(settings.items()))
+    program = chosen.make(Request(graph, optimize, options, threads, own_settings))
     executable = Executable(program, outputs=outputs)
     if isinstance(model, Model):
         executable.follow(model)
@@ -228,6 +217,41 @@ def _check_settings(backend: str, settings: Mapping[str, object]) -> None:
             )
         why = f"compile() got an unexpected keyword argument {name!r}"
         raise wrong_call(compile, (), {name: settings[name]}, why)
+
+
+class _Optimize(Record):
+    """Runs the passes that stand between a graph and a backend, on a copy of it.
+
+    Attributes:
+        graph: which one.
+        batch: as for :func:`compile`.
+        training: whether it is a graph of training.
+        primitives: as for :class:`Backend`.
+        own: passes in the place of the pipeline.
+        instruments: what watches all of them.
+    """
+
+    graph: Graph
+    batch: int | None
+    training: bool
+    primitives: bool
+    own: tuple[Pass, ...] | None
+    instruments: tuple[Instrument, ...]
+
+    def __call__(self) -> Graph:
+        from .ir.pass_manager import run_passes
+        from .passes import pipelines
+        from .passes.shape_inference import Specialize
+
+        graph = self.graph.copy()
+        if self.batch is not None:
+            sizes = _batch_sizes(graph, self.batch)
+            run_passes(graph, [Specialize(sizes)], self.instruments)
+        pipeline = pipelines.TRAINING if self.training else pipelines.INFERENCE
+        last = pipelines.PRIMITIVES if self.primitives else ()
+        passes = (*(pipeline if self.own is None else self.own), *last)
+        run_passes(graph, passes, self.instruments)
+        return graph
 
 
 def checked_passes(passes: Iterable[Pass]) -> tuple[Pass, ...]:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import pickle
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from copy import deepcopy
 from functools import cached_property, partial
+from typing import Any, Self
 
 import numpy as np
 
@@ -31,6 +34,7 @@ from .ir.errors import (
 )
 from .ir.location import definition
 from .ir.pass_manager import Pass
+from .ir.record import Record
 from .ir.remedies import need_own_loss
 from .ir.tracebacks import user_facing
 from .passes.gradient_clipping import GradientClipping
@@ -127,7 +131,7 @@ class TrainStep:
             )
         # A tuple: they may be needed once more.
         passes = None if passes is None else checked_passes(passes)
-        self._again = partial(
+        self._again: Callable[[], TrainStep] = partial(
             type(self),
             model,
             loss,
@@ -163,9 +167,7 @@ class TrainStep:
                 fix="let some of them be trained: model.unfreeze('linear1.*')",
             )
         added = add_training_step(self.graph, "loss", optimizer, chosen, clip)
-        self._zeros = {
-            value.name: np.zeros(sizes(value.type.shape), value.type.dtype.numpy) for value in added
-        }
+        self._added = [value.name for value in added]
         self.executable: Executable = compile(self.graph, backend, threads=threads, passes=passes)
         self.executable.follow(model)
 
@@ -173,6 +175,33 @@ class TrainStep:
         return (
             f"<TrainStep of {self.model.name} with {self.optimizer} on {self.executable.backend}>"
         )
+
+    def __getstate__(self) -> dict[str, Any]:
+        """All of it; functions of the user's that have no name elsewhere stay behind.
+
+        A step is its graph: it needs them no more, unless it is to be made again.
+
+        Raises:
+            TypeMismatch: an optimizer whose class is defined within a function.
+        """
+        if not _travels(self.optimizer):
+            raise TypeMismatch(
+                f"a step with {self.optimizer} cannot be pickled: its class is defined within a "
+                "function",
+                fix="define the class of the optimizer at the level of a module",
+            )
+        state = dict(vars(self))
+        state.pop("fingerprint", None)  # of the plan, which may be another one there
+        lost = _not_pickled(self._again)
+        if lost:
+            state["_again"] = _LeftBehind(tuple(lost))
+        return state
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        twin = type(self).__new__(type(self))
+        memo[id(self)] = twin
+        vars(twin).update(deepcopy(vars(self), memo))  # functions are the same in a process
+        return twin
 
     @cached_property
     def fingerprint(self) -> dict[str, str]:
@@ -193,7 +222,7 @@ class TrainStep:
             after: an earlier state, whose random draws go on; so do the optimizer's slots, where
                 the same parameters were trained.
         """
-        known = {**self.model.state_dict(), **self._zeros}
+        known = {**self.model.state_dict(), **self._zeros()}
         known[KEY] = np.array([integer(seed, "seed") % 2**32, 0], np.uint32)
         values = {value.name: known[value.name] for value in self.graph.updates}
         if after is not None:
@@ -201,9 +230,14 @@ class TrainStep:
             parameters = {value.name for value in self.graph.inputs_with(Role.PARAMETER)}
             goes_on = {KEY}
             if earlier.keys() & parameters == values.keys() & parameters:
-                goes_on |= self._zeros.keys() & earlier.keys()
+                goes_on |= set(self._added) & earlier.keys()
             values |= {name: earlier[name] for name in goes_on & values.keys()}
         return TrainState(self.executable.new_state(values))
+
+    def _zeros(self) -> dict[str, Array]:
+        """Where the optimizer's slots start."""
+        types = {name: self.graph.value(name).type for name in self._added}
+        return {n: np.zeros(sizes(type_.shape), type_.dtype.numpy) for n, type_ in types.items()}
 
     def __call__(
         self,
@@ -261,6 +295,40 @@ class TrainStep:
                 fix="pass for example lr=0.1" + (times and ", and factors of that size"),
             )
         return rounded
+
+
+class _LeftBehind(Record):
+    """In the place of what makes a step again, where functions that it needs were not pickled.
+
+    Attributes:
+        functions: the arguments that they were.
+    """
+
+    functions: tuple[str, ...]
+
+    def __call__(self) -> TrainStep:
+        names = ", ".join(self.functions)
+        raise GraphError(
+            "other parameters of the model are frozen than when this step was made, and it cannot "
+            f"be made again here: its {names} stayed in another process",
+            fix="define functions at the level of a module, or freeze before the step is pickled",
+        )
+
+
+def _not_pickled(again: Any) -> list[str]:
+    """The arguments of a step, by name, that hold functions which pickle does not find."""
+    known = {"loss": again.args[1], **again.keywords} if isinstance(again, partial) else {}
+    names = ("loss", "metrics", "trainable", "clip", "passes")
+    return [name for name in names if not _travels(known.get(name))]
+
+
+def _travels(value: object) -> bool:
+    """Whether pickle takes a value: it finds functions and classes by name alone."""
+    try:
+        pickle.dumps(value)
+    except (pickle.PicklingError, AttributeError, TypeError):
+        return False
+    return True
 
 
 @user_facing

@@ -9,7 +9,7 @@ import math
 import os
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import NoReturn, overload
+from typing import Any, NoReturn, overload
 
 import numpy as np
 
@@ -68,6 +68,11 @@ class Model(Foreign):
         # Replaced as a whole and never altered: who holds a version holds arrays that belong
         # together, whatever another thread loads meanwhile.
         self._held: tuple[int, Mapping[str, Array]] = (next(_NUMBERS), _read_only(values))
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        """Be a copy, whose weights get a number of their own: those here are counted anew."""
+        vars(self).update(state)
+        self._held = (next(_NUMBERS), _read_only(self._values))
 
     @property
     def name(self) -> str:

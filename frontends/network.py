@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from types import FunctionType, MethodType
 from typing import Any
 
@@ -47,6 +49,7 @@ class Network:
         self.function = function
         self.name = function.__name__
         self.__doc__ = function.__doc__
+        self.__module__, self.__qualname__ = function.__module__, function.__qualname__
         self.inputs: list[str] = []
         self.options: dict[str, Any] = {}
         for name, parameter in inspect.signature(function).parameters.items():
@@ -67,6 +70,22 @@ class Network:
                 self.inputs.append(name)
             else:
                 self.options[name] = parameter.default
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A network travels as functions do: by its name.
+
+        Raises:
+            TypeMismatch: no module has it under that name.
+        """
+        if _by_name(self.__module__, self.__qualname__) is not self:
+            raise TypeMismatch(
+                f"network {self.name} cannot be pickled: {self.__module__} has no "
+                f"{self.__qualname__} by which it would be found again",
+                fix="define it at the level of a module, or send a model, which has its graphs: "
+                f"{self.name}.init(...)",
+                loc=definition(self.function),
+            )
+        return _found, (self.__module__, self.__qualname__)
 
     def __repr__(self) -> str:
         return f"<Network {self.call_text()}>"
@@ -195,6 +214,31 @@ class Network:
 def network(function: Callable[..., Result]) -> Network:
     """Decorator: make a network of a function over symbolic tensors."""
     return Network(function)
+
+
+def _by_name(module: str, name: str) -> Any:
+    """What a module that is loaded has under a name; None where there is nothing."""
+    found: Any = sys.modules.get(module)
+    for part in name.split("."):
+        found = getattr(found, part, None)
+    return found
+
+
+def _found(module: str, name: str) -> Network:
+    """A network that was pickled.
+
+    Raises:
+        GraphError: the module of this process has none under that name.
+    """
+    import_module(module)
+    found = _by_name(module, name)
+    if not isinstance(found, Network):
+        raise GraphError(
+            f"the module {module} has no network called {name} in this process",
+            fix="define it in a file that this process imports, or send a model, which has its "
+            f"graphs: {name}.init(...)",
+        )
+    return found
 
 
 def _type(name: str, given: object, dtype: object) -> TensorType:

@@ -44,6 +44,20 @@ class Tensor(Habits):
         self.value = value
         self.trace = trace
 
+    def __copy__(self) -> Tensor:
+        return self  # which no layer changes
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        raise TypeMismatch(
+            f"a symbolic tensor cannot be pickled: {self.value.name} is a part of the network that "
+            "is being traced",
+            fix="pickle the model that network.init gives",
+            loc=here(),
+        )
+
     # ---- type ----------------------------------------------------------------------------------
 
     @property

@@ -6,13 +6,15 @@ cache runs no pass and no LLVM.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ...ir import Graph
 from ...ir.errors import CompileError
-from ..contract import Request
+from ...ir.record import Record
+from ..contract import Optimized, Request
 from .abi import Artifact
 from .runtime.cache import default_store
 from .runtime.key import cache_key
@@ -67,9 +69,9 @@ def compile_program(
         UnsupportedOp: an op or a dtype without native code.
         CompileError: a schedule that its kernel cannot have, or a name that no kernel has.
     """
-    settings = {"schedules": schedules} if schedules else {}
-    request = Request(graph, lambda: graph, threads=threads, settings=settings)
-    return program_of(_compiled(request, target or Target.host()), request)
+    settings = (("schedules", schedules),) if schedules else ()
+    request = Request(graph, Optimized(graph), threads=threads, settings=settings)
+    return program_of(_compiled(request, target or Target.host()), request, target)
 
 
 def _compiled(request: Request, target: Target) -> Artifact:
@@ -78,19 +80,38 @@ def _compiled(request: Request, target: Target) -> Artifact:
     return compile_graph(request.optimize(), target, request.source, _schedules(request))
 
 
-def program_of(artifact: Artifact, request: Request) -> LlvmProgram:
-    """The program of a request that was compiled before."""
-    return LlvmProgram(artifact, request, _listing)
+def program_of(artifact: Artifact, request: Request, chosen: Target | None = None) -> LlvmProgram:
+    """The program of a request that was compiled before.
+
+    Args:
+        artifact: the code.
+        request: what it was compiled for.
+        chosen: the processor, where it was chosen; where None the machine decides, and may be
+            another one where the program goes.
+    """
+    return LlvmProgram(artifact, request, _Maker(chosen))
 
 
-def _listing(program: LlvmProgram, request: Request) -> Listing:
-    """What a program shows of itself: the graph is lowered, and the code written, once more."""
-    from .build import build
-    from .show import Listing
+class _Maker(Record):
+    """Lowers and compiles what a program needs once more."""
 
-    made = build(program.graph, program.target, _schedules(request))
-    return Listing(made, program.target, program.callers)
+    chosen: Target | None
+
+    def listing(self, program: LlvmProgram, request: Request) -> Listing:
+        from .build import build
+        from .show import Listing
+
+        made = build(program.graph, program.target, _schedules(request))
+        return Listing(made, program.target, program.callers)
+
+    def recipe(
+        self, program: LlvmProgram, request: Request
+    ) -> tuple[Callable[..., LlvmProgram], tuple[Any, ...]]:
+        if self.chosen is not None:
+            arguments = (program.graph, self.chosen, program.threads, _schedules(request))
+            return compile_program, arguments
+        return load_or_compile, (replace(request, threads=program.threads),)
 
 
 def _schedules(request: Request) -> Any:
-    return request.settings.get("schedules")
+    return dict(request.settings).get("schedules")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -109,6 +110,9 @@ class NumpyProgram(Program):
         self._updated = updated_inputs(graph)
         self._leaving = list(self._parts.main.outputs.values())
         self._idle: list[Arena] = []
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return NumpyProgram, (self.graph,), {"_identity": self.identity}
 
     def prepare(self, parameters: Mapping[str, Array]) -> dict[str, Array]:
         inputs = self._parts.prepare.inputs

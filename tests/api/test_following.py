@@ -104,7 +104,7 @@ def test_the_last_weights_of_a_model_that_is_gone_stay() -> None:
     predict(X)
     del model
     gc.collect()
-    assert predict._packed.__self__._model() is None
+    assert predict._weights.model() is None
     np.testing.assert_array_equal(predict(X), cauce.compile(make(1), "numpy")(X))
 
 

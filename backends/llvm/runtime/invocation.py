@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from ...contract import Dims, NodeTime
 from ...recent import Recent
 from ..abi import ALIGN, REST, TIMED, Buffer, Check, Entry, Place, rounded_up
 from .library import Code
-from .memory import Arena, ArenaSlice, aligned_copy
+from .memory import Arena, ArenaSlice, aligned_copy, aligned_together
 from .threads import Pool
 
 
@@ -36,9 +36,22 @@ class Fixed:
         self._slots = list(arrays)
         self._addresses = [array.ctypes.data for array in arrays.values()]
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _fixed, (self.arrays,)  # with the addresses of the copies
+
     def enter(self, addresses: Array) -> None:
         """Write the addresses into a table by slot."""
         addresses[self._slots] = self._addresses
+
+
+def _fixed(arrays: Mapping[int, Array]) -> Fixed:
+    """Copies that lie as those that were packed here."""
+    rooms = aligned_together([array.nbytes for array in arrays.values()])
+    copies = {}
+    for (slot, array), room in zip(arrays.items(), rooms):
+        copies[slot] = room.view(array.dtype).reshape(array.shape)
+        copies[slot][...] = array
+    return Fixed(copies)
 
 
 class Caller:

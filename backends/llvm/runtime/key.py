@@ -30,7 +30,7 @@ def cache_key(request: Request) -> str | None:
     text = request.source.to_text(locations=False)
     # The text tells the order of data inputs and that of the others, but not that of all.
     order = " ".join(f"{len(value.name)} {value.name}" for value in request.source.inputs)
-    settings = repr(sorted(request.settings.items()))
+    settings = repr(sorted(request.settings))
     parts = (VERSION, _sources(), host_name(), request.options, settings, order, text)
     return digest("".join(f"{len(part)} {part}" for part in parts).encode()).hex()
 

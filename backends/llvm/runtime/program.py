@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
-from ....ir import Array, Graph
+from ....ir import Array, Graph, Input
 from ....ir.errors import ShapeError
 from ....ir.version import VERSION
 from ...contract import (
@@ -38,6 +38,18 @@ class Listing(Protocol):
         """The code of a layer, or of everything, in one of the forms."""
 
 
+class Maker(Protocol):
+    """What made a program, and knows what the runtime does not."""
+
+    def listing(self, program: LlvmProgram, request: Request) -> Listing:
+        """What a program shows of itself."""
+
+    def recipe(
+        self, program: LlvmProgram, request: Request
+    ) -> tuple[Callable[..., LlvmProgram], tuple[Any, ...]]:
+        """A function and its arguments that make the program once more, in any process."""
+
+
 class LlvmProgram(Program):
     """A graph as native code.
 
@@ -46,7 +58,7 @@ class LlvmProgram(Program):
         request: what it was compiled for; ``threads`` says how many share the work
             (``CAUCE_NUM_THREADS``, or all processors, where None). The results are the same for
             any number.
-        listing: makes what the program shows of itself, for which it is lowered once more.
+        maker: what the program asks where it must be lowered or compiled once more.
     """
 
     backend = "llvm"
@@ -56,11 +68,11 @@ class LlvmProgram(Program):
         self,
         artifact: Artifact,
         request: Request,
-        listing: Callable[[LlvmProgram, Request], Listing],
+        maker: Maker,
     ) -> None:
         self.target = artifact.target
         self._request = request
-        self._listing = listing
+        self._maker = maker
         self._interface = artifact.interface
         self._digest = artifact.digest
         self._code = load(artifact.code, self.target)
@@ -75,6 +87,11 @@ class LlvmProgram(Program):
     def callers(self) -> tuple[Caller, Caller]:
         """What calls ``prepare`` and ``main``."""
         return self._prepare, self._main
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """What asks for this program again: its code is in the cache there, or compiled anew."""
+        function, arguments = self._maker.recipe(self, self._request)
+        return function, arguments, {"_identity": self.identity}
 
     @property
     def interface(self) -> Interface:
@@ -98,7 +115,7 @@ class LlvmProgram(Program):
     @cached_property
     def listing(self) -> Listing:
         """What it shows of itself, made when it is asked for."""
-        return self._listing(self, self._request)
+        return self._maker.listing(self, self._request)
 
     def plan(self, **sizes: int) -> str:
         return self.listing.plan(sizes)
@@ -138,9 +155,7 @@ class LlvmProgram(Program):
         return Fixed(fixed)
 
     def new_state(self, values: Mapping[str, Array]) -> ArrayState:
-        return ArrayState(
-            self._interface.updated, {name: aligned_copy(a) for name, a in values.items()}
-        )
+        return AlignedState(self._interface.updated, values)
 
     def new_arena(self, dims: Dims) -> tuple[ArenaLayout, Arena]:
         layout = self._main.layout(self._main.sizes(dims))
@@ -218,6 +233,20 @@ class LlvmProgram(Program):
             elif place.slot not in packed.arrays:
                 arrays[place.slot] = _contiguous(next(called))
         return arrays
+
+
+class AlignedState(ArrayState):
+    """State whose arrays begin at a cache line, in the process that it is copied to as well."""
+
+    def __init__(self, inputs: Sequence[Input], arrays: Mapping[str, Array]) -> None:
+        super().__init__(inputs, _aligned(arrays))
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        vars(self).update(state, arrays=_aligned(state["arrays"]))
+
+
+def _aligned(arrays: Mapping[str, Array]) -> dict[str, Array]:
+    return {name: aligned_copy(array) for name, array in arrays.items()}
 
 
 def _empty(place: Place, dims: Dims) -> Array:
