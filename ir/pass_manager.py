@@ -80,19 +80,27 @@ def run_passes(
     Raises:
         CompileError: a property that a pass requires or ensures does not hold.
     """
-    any_change = False
     with ExitStack() as stack:
         for instrument in instruments:
             stack.enter_context(watching(instrument.rewrote))
-        for pass_ in passes:
-            _hold(pass_, pass_.requires, graph, "requires")
+        return _run(graph, passes, instruments)
+
+
+def _run(graph: Graph, passes: Iterable[Pass], instruments: Sequence[Instrument]) -> bool:
+    """What :func:`run_passes` does, where the instruments watch rewriting already."""
+    any_change = False
+    for pass_ in passes:
+        _hold(pass_, pass_.requires, graph, "requires")
+        if isinstance(pass_, Repeat):
+            changed = pass_.rounds(graph, instruments)
+        else:
             for instrument in instruments:
                 instrument.before(pass_, graph)
             changed = pass_.run(graph)
             for instrument in instruments:
                 instrument.after(pass_, graph, changed)
-            _hold(pass_, pass_.ensures, graph, "ensures")
-            any_change |= changed
+        _hold(pass_, pass_.ensures, graph, "ensures")
+        any_change |= changed
     return any_change
 
 
@@ -109,7 +117,10 @@ def _hold(pass_: Pass, properties: tuple[Property, ...], graph: Graph, verb: str
 
 
 class Repeat(Pass):
-    """Runs passes again and again until none of them changes the graph any more."""
+    """Runs passes again and again until none of them changes the graph any more.
+
+    Instruments see these passes, each time that one runs, in the place of this.
+    """
 
     passes: tuple[Pass, ...]
     limit: int = 20
@@ -117,18 +128,26 @@ class Repeat(Pass):
     name = "repeat"
 
     def run(self, graph: Graph) -> bool:
+        return self.rounds(graph, ())
+
+    def rounds(self, graph: Graph, instruments: Sequence[Instrument]) -> bool:
+        """Run, watched by instruments; returns whether anything changed."""
         changed = False
         for _ in range(self.limit):
-            if not run_passes(graph, self.passes):
+            if not _run(graph, self.passes, instruments):
                 return changed
             changed = True
         names = ", ".join(pass_.name for pass_ in self.passes)
         raise CompileError(f"{names} still change the graph after {self.limit} rounds")
 
 
-@dataclass
+@dataclass(repr=False)
 class Timing(Instrument):
-    """Seconds of every pass, in order."""
+    """Seconds of every pass, in order; prints as a table, with a line for each pass.
+
+    Attributes:
+        seconds: the name of a pass and its time, for each time that one ran.
+    """
 
     seconds: list[tuple[str, float]] = field(default_factory=list)
     _start: float = 0.0
@@ -138,6 +157,26 @@ class Timing(Instrument):
 
     def after(self, pass_: Pass, graph: Graph, changed: bool) -> None:
         self.seconds.append((pass_.name, time.perf_counter() - self._start))
+
+    def __repr__(self) -> str:
+        """The table, in the order in which the passes first ran; its last line is the sum."""
+        total = sum(seconds for _, seconds in self.seconds)
+        rows = [("pass", "runs", "ms", "share")]
+        for name in dict.fromkeys(name for name, _ in self.seconds):
+            times = [seconds for other, seconds in self.seconds if other == name]
+            rows.append((name, str(len(times)), *_share(sum(times), total)))
+        rows.append(("total", str(len(self.seconds)), *_share(total, total)))
+        widths = [max(map(len, column)) for column in zip(*rows)]
+        lines = [
+            "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])])
+            for row in rows
+        ]
+        rule = "-" * len(lines[0])
+        return "\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1]])
+
+
+def _share(seconds: float, total: float) -> tuple[str, str]:
+    return f"{seconds * 1e3:.3f}", f"{seconds / total if total else 0.0:.1%}"
 
 
 @dataclass

@@ -117,6 +117,7 @@ def test_validation_catches_a_pass_that_changes_the_meaning(model: cauce.Model) 
     with pytest.raises(CompileError, match="pass halve changed output output"):
         cauce.compile(model, passes=[Halve()], validate=True)
     cauce.compile(model, validate=True)
+    assert cauce.compile(model, batch=4, validate=True).inputs[0].type.shape[0] == 4
 
 
 def test_what_compile_does_not_take(model: cauce.Model) -> None:

@@ -24,6 +24,7 @@ from cauce.ir.validation import TranslationValidation, difference, perturbed, ra
 from cauce.passes.autodiff import gradients
 from cauce.passes.canonicalize import Canonicalize
 from cauce.passes.dead_code import EliminateDead
+from cauce.passes.shape_inference import Specialize
 
 TEXT = """\
 graph g(%x: f64[N], %y: f64[N]) -> f64[N] {
@@ -132,6 +133,37 @@ def test_timing_and_printing() -> None:
     assert after.startswith("# after eliminate_dead\ngraph g(") and "exp" not in after
 
 
+def test_instruments_see_the_passes_of_a_repeat() -> None:
+    timing, events = Timing(), []
+
+    class Watch(Instrument):
+        def rewrote(self, event: Event) -> None:
+            events.append(event)
+
+    run_passes(parse(TEXT), [Do(), Repeat((Canonicalize(), EliminateDead()))], [timing, Watch()])
+    names = [name for name, _ in timing.seconds]
+    assert names == ["do", *("canonicalize", "eliminate_dead") * 2]
+    assert events == [Event("NegNeg", "n2", None)]  # seen once
+
+
+def test_a_wrong_pass_in_a_repeat_has_a_name() -> None:
+    with pytest.raises(CompileError, match="pass do changed output z: by"):
+        run_passes(parse(TEXT), [Repeat((Do(subtract),))], [TranslationValidation()])
+
+
+def test_timing_prints_as_a_table() -> None:
+    timing = Timing([("fold", 0.25), ("fuse", 0.001), ("fold", 0.749)])
+    assert str(timing).splitlines() == [
+        "pass   runs        ms   share",
+        "-----------------------------",
+        "fold      2   999.000   99.9%",
+        "fuse      1     1.000    0.1%",
+        "-----------------------------",
+        "total     3  1000.000  100.0%",
+    ]
+    assert str(Timing()).splitlines()[-1].split() == ["total", "0", "0.000", "0.0%"]
+
+
 def test_verify_names_the_pass() -> None:
     def break_types(graph: Graph) -> None:
         graph.value("add1").type = graph.value("add1").type.with_shape((3,))
@@ -148,6 +180,18 @@ def test_a_wrong_pass_is_found() -> None:
     run_passes(parse(TEXT), [EliminateDead(), Canonicalize()], [TranslationValidation()])
     with pytest.raises(CompileError, match="pass do changed output z: by"):
         run_passes(parse(TEXT), [Do(subtract)], [TranslationValidation()])
+
+
+def test_sizes_in_the_place_of_symbols_are_fed() -> None:
+    class Wrong(Specialize):
+        def run(self, graph: Graph) -> bool:
+            return super().run(graph) and subtract(graph)
+
+    graph = parse(TEXT)
+    assert run_passes(graph, [Specialize({"N": 4})], [TranslationValidation()])
+    assert str(graph.value("n2").type) == "f64[4]"
+    with pytest.raises(CompileError, match="pass specialize changed output z: by"):
+        run_passes(parse(TEXT), [Wrong({"N": 4})], [TranslationValidation()])
 
 
 def test_a_lost_output_is_found() -> None:
