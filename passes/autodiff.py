@@ -13,10 +13,13 @@ from ..ir.errors import CauceError, GraphError, ShapeError, TypeMismatch
 from ..ir.ops.constant import Constant
 from ..ir.ops.elementwise import Add
 from ..ir.rewrite import decompose
+from .properties import is_dead
 
 
 def gradients(graph: Graph, loss: Value, wrt: Sequence[Value]) -> list[Value | None]:
     """Write d loss / d value for every value of ``wrt`` into ``graph``.
+
+    Gradients that a rule writes beside those asked for, and nothing reads, do not stay.
 
     Args:
         graph: the graph of ``loss``; gradient nodes are added at its end.
@@ -51,6 +54,7 @@ def gradients(graph: Graph, loss: Value, wrt: Sequence[Value]) -> list[Value | N
             f"%{loss.name} is not in graph {graph.name}", fix="take both from one graph"
         )
     on_path, loss, wrt = _expand(graph, loss, wrt)
+    earlier = set(graph.nodes)
     b = Builder(graph, suffix="grad")
     grads: dict[Value, Value] = {}
     b.path, b.loc = loss.path, loss.loc
@@ -67,7 +71,11 @@ def gradients(graph: Graph, loss: Value, wrt: Sequence[Value]) -> list[Value | N
         except CauceError as error:
             error.at(node.path, node.loc)
             raise
-    return [grads.get(value) for value in wrt]
+    found = [grads.get(value) for value in wrt]
+    for node in graph.nodes_reversed:
+        if node not in earlier and is_dead(node) and not {*node.results} & {*found}:
+            graph.erase(node)
+    return found
 
 
 def _accumulate(
