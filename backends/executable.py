@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from ..ir import Array, Graph, Input, TensorType
+from ..ir.attributes import positive
 from ..ir.dims import symbols
 from ..ir.errors import (
     AttributeMistake,
@@ -225,13 +226,28 @@ class Executable:
         outputs = self._run(dict(feeds), state, None, None)
         return dict(zip(self.outputs, outputs))
 
-    def profile(self, *args: object, state: State | None = None, **kwargs: object) -> Profile:
-        """Run once and return the time of every node, in order; ``print`` shows a table."""
+    def profile(
+        self, *args: object, state: State | None = None, repeat: int = 1, **kwargs: object
+    ) -> Profile:
+        """Run and return the time of every node, in order; ``print`` shows a table.
+
+        Args:
+            args: data and hyperparameters in order.
+            state: as for a call; each run updates it.
+            repeat: how many times to run. The time of a node is the median of its times: the first
+                run of a process, and what else the machine does, weigh little in it.
+            kwargs: data and hyperparameters by name.
+
+        Raises:
+            AttributeMistake: a ``repeat`` below 1.
+        """
         from .profile import Profile
 
-        times: list[NodeTime] = []
-        self._run(self._arguments(args, kwargs), state, None, times)
-        return Profile(times)
+        runs: list[list[NodeTime]] = []
+        for _ in range(positive(repeat, "repeat")):
+            runs.append([])
+            self._run(self._arguments(args, kwargs), state, None, runs[-1])
+        return Profile(*runs)
 
     def plan(self, **sizes: int) -> str:
         """How the graph runs, as text: kernels, layouts, the order, the memory.

@@ -1,8 +1,9 @@
-"""What a call took, node by node, as a table."""
+"""What a call took, or the median of several, node by node, as a table."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from statistics import median
 from typing import overload
 
 from .contract import NodeTime
@@ -14,19 +15,20 @@ class Profile(Sequence[NodeTime]):
     """The time of every node of a call, in the order in which they ran; prints as a table.
 
     What ran under one path as one op is one row: so are the pieces of a batch that ran after one
-    another.
+    another. The time of a row is the median over the runs.
 
     Args:
-        times: as the program noted them.
+        runs: the times of each run, as the program noted them.
+
+    Attributes:
+        seconds: the sum of the rows.
     """
 
-    def __init__(self, times: Iterable[NodeTime]) -> None:
-        rows: dict[tuple[str, str], NodeTime] = {}
-        for time in times:
-            key = (time.path, time.op)
-            rows[key] = rows[key] + time if key in rows else time
-        self.seconds = sum(row.seconds for row in rows.values())
-        self._rows = [row.within(self.seconds) for row in rows.values()]
+    def __init__(self, *runs: Iterable[NodeTime]) -> None:
+        tables = [_rows(times) for times in runs]
+        rows = [_median([table[key] for table in tables]) for key in tables[0]]
+        self.seconds = sum(row.seconds for row in rows)
+        self._rows = [row.within(self.seconds) for row in rows]
 
     @overload
     def __getitem__(self, place: int) -> NodeTime: ...
@@ -55,6 +57,22 @@ class Profile(Sequence[NodeTime]):
         ]
         rule = "-" * len(lines[0])
         return "\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1]])
+
+
+def _rows(times: Iterable[NodeTime]) -> dict[tuple[str, str], NodeTime]:
+    """One row for each path and op."""
+    rows: dict[tuple[str, str], NodeTime] = {}
+    for time in times:
+        key = (time.path, time.op)
+        rows[key] = rows[key] + time if key in rows else time
+    return rows
+
+
+def _median(rows: Sequence[NodeTime]) -> NodeTime:
+    """The row of a node from that of each run, which differ in their times alone."""
+    first = rows[0]
+    seconds = median(row.seconds for row in rows)
+    return NodeTime(first.path, first.op, seconds, first.flops, first.bytes)
 
 
 def _cells(row: NodeTime) -> tuple[str, ...]:

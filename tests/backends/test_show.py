@@ -267,6 +267,39 @@ def test_what_ran_in_pieces_is_one_row() -> None:
     assert second == NodeTime("b", "relu", 4.0, 8, 10, 4 / 6)
 
 
+def test_the_times_of_several_runs_are_medians() -> None:
+    def run(*seconds: float) -> list[NodeTime]:
+        return [NodeTime(name, "relu", s, 2, 3) for name, s in zip("aba", seconds)]
+
+    profile = Profile(run(9.0, 4.0, 9.0), run(1.0, 6.0, 1.0), run(2.0, 90.0, 1.5))
+    assert list(profile) == [
+        NodeTime("a", "relu", 3.5, 4, 6, 3.5 / 9.5),  # of 18, 2 and 3.5
+        NodeTime("b", "relu", 6.0, 2, 3, 6.0 / 9.5),
+    ]
+    assert profile.seconds == 9.5
+
+
+def test_a_profile_of_several_runs(
+    native: Executable, plain: Executable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for executable in (native, plain):
+        runs = []
+        main = executable.program.main
+        monkeypatch.setattr(
+            executable.program,
+            "main",
+            lambda *args, main=main, runs=runs: runs.append(args) or main(*args),
+        )
+        several = executable.profile(IMAGE, repeat=5)
+        assert len(runs) == 5
+        once = executable.profile(IMAGE)
+        assert [(row.path, row.op, row.flops, row.bytes) for row in several] == [
+            (row.path, row.op, row.flops, row.bytes) for row in once
+        ]
+        with pytest.raises(AttributeMistake, match="repeat must be an int of at least 1, got 0"):
+            executable.profile(IMAGE, repeat=0)
+
+
 def test_profiles_of_no_time_and_of_nothing() -> None:
     (row,) = Profile([NodeTime("a", "relu", 0.0, 2, 3)])
     assert row.share == 0 and row.gflops_per_second == 0
