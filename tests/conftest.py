@@ -1,5 +1,5 @@
 """Hypothesis profiles: "fast" for every day, "thorough" for the slow tier, "explore" to search for
-what the others miss; a cache of its own."""
+what the others miss; a cache of its own; ``--accept`` for golden texts."""
 
 from __future__ import annotations
 
@@ -33,7 +33,23 @@ _CACHE = "CAUCE_CACHE_DIR"
 _made: list[str] = []
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--accept",
+        action="store_true",
+        help="write what the code gives to the golden files, to be looked at in the diff",
+    )
+
+
+@pytest.fixture
+def accept(pytestconfig: pytest.Config) -> bool:
+    """Whether golden files take what the code gives."""
+    return bool(pytestconfig.getoption("--accept"))
+
+
 def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--accept") and config.getoption("numprocesses", None):
+        raise pytest.UsageError("--accept rewrites files, in one process: leave out -n")
     if not hasattr(config, "workerinput"):
         _made.append(tempfile.mkdtemp(prefix="cauce-tests-"))
         os.environ[_CACHE] = _made[-1]

@@ -9,7 +9,8 @@ The files ``golden/*.txt`` hold cases one after another::
     ## AddZero refuses: the reason
     graph ...          before, and after
 
-A name is the class of a rule, applied alone, or of a pass with its default options.
+A name is the class of a rule, applied alone, or of a pass with its default options. With
+``--accept`` what the code gives takes the place of what stands there.
 """
 
 from __future__ import annotations
@@ -50,6 +51,10 @@ RULES: dict[str, Rule] = {
 CHANGES_MEANING = frozenset({"DropoutNothing", "RemoveDropout", "ToInference"})
 
 
+# A title and what stands below it.
+_PART = re.compile(r"^## (.*)\n((?:(?!## ).*(?:\n|\Z))*)", re.MULTILINE)
+
+
 @dataclass(frozen=True)
 class Case:
     """One golden case; ``after`` or ``refused`` is None."""
@@ -58,8 +63,9 @@ class Case:
     before: str
     after: str | None
     refused: str | None
-    file: str
+    file: Path
     line: int
+    place: int  # of the part before among those of the file
 
     @property
     def id(self) -> str:
@@ -69,6 +75,23 @@ class Case:
     def pass_(self) -> Pass:
         """The pass, or a pass of the one rule."""
         return PASSES[self.name] if self.name in PASSES else only(RULES[self.name])
+
+
+def agree(case: Case, part: str, found: str, accept: bool) -> None:
+    """Hold ``found`` to a part of a case, ``"before"`` or ``"after"``.
+
+    Args:
+        accept: writes it to the file of the case instead.
+    """
+    if not accept:
+        assert found == getattr(case, part)
+        return
+    text = case.file.read_text()
+    match = list(_PART.finditer(text))[case.place + (part == "after")]
+    body = match.group(2)
+    old = body.strip()
+    new = body.replace(old, found) if old else f"{found}\n\n"
+    case.file.write_text(text[: match.start(2)] + new + text[match.end(2) :])
 
 
 def only(rule: Rule) -> Pass:
@@ -90,14 +113,15 @@ def cases() -> list[Case]:
 def read(file: Path) -> Iterator[Case]:
     """The cases of one file."""
     sections = []
-    for match in re.finditer(r"^## (.*)\n((?:(?!## ).*\n?)*)", file.read_text(), re.MULTILINE):
-        line = file.read_text().count("\n", 0, match.start()) + 1
+    content = file.read_text()
+    for match in _PART.finditer(content):
+        line = content.count("\n", 0, match.start()) + 1
         sections.append((match.group(1), match.group(2).strip(), line))
     for i, (title, text, line) in enumerate(sections):
         name, _, reason = title.partition(" refuses: ")
         if reason:
-            yield Case(name, text, None, reason, file.name, line)
+            yield Case(name, text, None, reason, file, line, i)
         elif title != "gives":
             following, after, _ = sections[i + 1]
             assert following == "gives", f"{file.name}:{line}: {title} is not followed by 'gives'"
-            yield Case(name, text, after, None, file.name, line)
+            yield Case(name, text, after, None, file, line, i)
