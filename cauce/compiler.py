@@ -11,7 +11,7 @@ from .backends.contract import Program, Request
 from .backends.executable import TAP, Executable
 from .frontends.model import Model
 from .ir import Graph, Role, Value
-from .ir.attributes import positive
+from .ir.attributes import flag, positive
 from .ir.dims import DimExpr
 from .ir.errors import (
     AttributeMistake,
@@ -180,7 +180,7 @@ def compile(
     need(taps, (list, tuple, set), "taps are a list of names", "write for example taps=['conv1']")
     for tap in taps:
         graph.outputs[f"{TAP}{tap}"] = tapped_value(graph, tap)
-    if validate:
+    if flag(validate, "validate"):
         from .ir.validation import TranslationValidation
 
         instruments = (*instruments, TranslationValidation())

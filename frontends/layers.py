@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..ir import DType, Role, TensorType
-from ..ir.attributes import Padding, number, pair, positive
+from ..ir.attributes import Padding, flag, number, pair, positive
 from ..ir.attributes import padding as padding_kind
 from ..ir.dims import Dim, as_dim
 from ..ir.errors import AttributeMistake, ShapeError
@@ -73,6 +73,7 @@ def conv2d(
     try:
         kernel = pair(kernel_size, "kernel_size", least=1)
         out_channels, groups = positive(out_channels, "out_channels"), positive(groups, "groups")
+        bias = flag(bias, "bias")
         if x.ndim != 4:
             raise ShapeError(
                 f"conv2d takes [N, C, H, W], got {x.type}",
@@ -181,6 +182,7 @@ def conv_transpose2d(
     try:
         kernel = pair(kernel_size, "kernel_size", least=1)
         out_channels, groups = positive(out_channels, "out_channels"), positive(groups, "groups")
+        bias = flag(bias, "bias")
         if x.ndim != 4:
             raise ShapeError(
                 f"conv_transpose2d takes [N, C, H, W], got {x.type}",
@@ -294,7 +296,7 @@ def linear(
     trace.check_own(x, what="the x of linear(x, out_features)")
     path = trace.layer_path("linear", name)
     try:
-        out_features = positive(out_features, "out_features")
+        out_features, bias = positive(out_features, "out_features"), flag(bias, "bias")
         if x.ndim < 2:
             raise ShapeError(
                 f"linear takes [N, features], got {x.type}",
@@ -365,6 +367,7 @@ def batch_norm(
                 fix="use for example 0.1; 1 - momentum is what some other libraries call so",
             )
         op, training_op = BatchNorm(eps), BatchNormTrain(eps)
+        affine = flag(affine, "affine")
     except (ShapeError, AttributeMistake) as error:
         error.at(path, here())
         raise

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 
 import numpy as np
 
+from ..ir.attributes import flag
 from ..ir.errors import DataError
 from ..ir.files import existing
 from ..ir.tracebacks import user_facing
@@ -100,6 +101,7 @@ def _reading(path: str | os.PathLike[str], magic: bytes) -> Iterator[None]:
 def _dataset(
     images: Array, labels: Array, classes: Sequence[str] | None, channels_last: bool
 ) -> Dataset:
+    channels_last = flag(channels_last, "channels_last")
     if images.ndim == 3:
         images = images[:, None]
     elif channels_last and images.ndim == 4:

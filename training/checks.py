@@ -39,9 +39,10 @@ def check_fit(
         AttributeMistake, TypeMismatch: an argument that cannot be, or a validation value that is
             needed without a validation set.
     """
-    if not is_int(epochs) or epochs < 0:  # type: ignore[operator]
+    if not is_int(epochs) or epochs < 1:  # type: ignore[operator]
         raise AttributeMistake(
-            f"epochs must be an int of at least 0, got {shown(epochs)}", fix="write epochs=5"
+            f"epochs must be an int of at least 1, got {shown(epochs)}",
+            fix="write epochs=5, or evaluate in place of fit, which only measures",
         )
     if validate is not None:
         check_dataset("validate=", validate)

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..ir.attributes import flag
 from ..ir.errors import DataError
 from ..ir.tracebacks import user_facing
 from ..ir.types import Array
@@ -69,6 +70,7 @@ def load_cifar100(
     Raises:
         DataError: files that are missing, truncated or something else.
     """
+    coarse = flag(coarse, "coarse")
     kind = "coarse" if coarse else "fine"
     if _is_binary(Path(folder), ["train", "test"]):
         names = _existing(Path(folder, f"{kind}_label_names.txt")).read_text("utf-8").split()

@@ -17,7 +17,7 @@ from typing import overload
 
 import numpy as np
 
-from ..ir.attributes import integer, number, plain
+from ..ir.attributes import flag, integer, number, plain
 from ..ir.errors import AttributeMistake, DataError, MissingExtra, OutOfRange, install, need, shown
 from ..ir.remedies import as_array
 from ..ir.tracebacks import user_facing
@@ -209,7 +209,7 @@ def batch_count(dataset: Dataset, batch_size: int, *, drop_last: bool = False) -
     Raises:
         AttributeMistake: a batch size below 1, or one of which not a single batch can be filled.
     """
-    batch_size = integer(batch_size, "batch_size")
+    batch_size, drop_last = integer(batch_size, "batch_size"), flag(drop_last, "drop_last")
     if batch_size < 1:
         raise AttributeMistake(f"a batch of {batch_size} images", fix="choose a batch size >= 1")
     if drop_last and len(dataset) < batch_size:
@@ -256,7 +256,7 @@ def batches(
             f"cannot start at batch {start}: the epoch has {count}", fix=f"start within 0..{count}"
         )
     seed, epoch = _not_negative(seed), _not_negative(epoch)
-    size = len(dataset)
+    size, shuffle = len(dataset), flag(shuffle, "shuffle")
     order = _permutation(size, seed, _BATCHES, epoch) if shuffle else np.arange(size)
     chunks = (order[k * batch_size : (k + 1) * batch_size] for k in range(start, count))
     return _drawn(dataset, chunks, augment, seed, epoch)

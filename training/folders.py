@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..ir.attributes import integer, pair
+from ..ir.attributes import flag, integer, pair
 from ..ir.errors import AttributeMistake, DataError, MissingExtra, install
 from ..ir.tracebacks import user_facing
 from ..ir.types import Array
@@ -62,7 +62,7 @@ def load_image_folder(
             image, or sizes that differ.
         AttributeMistake: a size or a number of channels that cannot be.
     """
-    channels = integer(channels, "channels")
+    channels, crop = integer(channels, "channels"), flag(crop, "crop")
     if channels not in _MODES:
         raise AttributeMistake(f"images of {channels} channels", fix="use 3 for colour, 1 for grey")
     size = None if size is None else pair(size, "size", least=1)

@@ -212,8 +212,12 @@ def test_the_number_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     assert thread_count() == unset
     for wrong in ("0", "many"):
         monkeypatch.setenv("CAUCE_NUM_THREADS", wrong)
-        with pytest.raises(AttributeMistake, match="threads must be at least 1"):
+        with pytest.raises(AttributeMistake, match="threads must be an int of at least 1"):
             thread_count()
+    for given in (2.5, 2.0, True, 0, np.array([2, 3])):
+        with pytest.raises(AttributeMistake, match="threads must be an int of at least 1"):
+            thread_count(given)
+    assert thread_count(np.int64(2)) == 2
     with pytest.raises(AttributeMistake, match="threads must be at most 1024"):
         thread_count(20_000)
     with Pool(1).borrow(Idle()) as address:

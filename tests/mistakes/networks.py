@@ -2,7 +2,7 @@
 
 from cauce.ir.errors import AttributeMistake, GraphError, ShapeError, TypeMismatch
 
-from .common import cauce, images, model, net, nn
+from .common import cauce, images, model, net, nn, np
 from .mistake import mistake
 
 
@@ -50,6 +50,24 @@ predict = cauce.compile(model); predict(array)""",
 def model_called():
     """A model called with an array"""
     model(images)
+
+
+@mistake(
+    AttributeMistake,
+    ValueError,
+    says="bias must be True or False, got array([0., 0., 0., 0.])",
+    fix="write bias=True",
+    line="return nn.conv2d(image, 4, 3, bias=np.zeros(4))",
+    mended="return nn.conv2d(image, 4, 3, bias=True)",
+)
+def bias_as_an_array():
+    """Values of a bias where a layer asks whether there is one"""
+
+    @cauce.network
+    def classifier(image):
+        return nn.conv2d(image, 4, 3, bias=np.zeros(4))
+
+    classifier.init(image=("N", 3, 8, 8))
 
 
 @mistake(

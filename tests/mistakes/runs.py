@@ -70,14 +70,14 @@ def arrays_for_a_data_set():
 @mistake(
     AttributeMistake,
     ValueError,
-    says="epochs must be an int of at least 0, got -1",
+    says="epochs must be an int of at least 1, got 0",
     fix="epochs=5",
-    line="cauce.Trainer(model).fit(data, epochs=-1)",
+    line="cauce.Trainer(model).fit(data, epochs=0)",
     mended="cauce.Trainer(model).fit(data, epochs=5)",
 )
-def negative_epochs():
-    """A negative number of epochs"""
-    cauce.Trainer(model).fit(data, epochs=-1)
+def no_epochs():
+    """No epoch to train"""
+    cauce.Trainer(model).fit(data, epochs=0)
 
 
 @mistake(

@@ -17,6 +17,7 @@ from contextlib import contextmanager
 import numpy as np
 
 from ....ir import Array
+from ....ir.dims import is_int
 from ....ir.errors import AttributeMistake
 from ..abi import MOST_THREADS, TICKET_BYTES, Word
 from .library import Code
@@ -35,12 +36,12 @@ def thread_count(threads: int | None = None) -> int:
         affinity = getattr(os, "sched_getaffinity", None)
         return len(affinity(0)) if affinity else os.cpu_count() or 1
     try:
-        count = int(given)
+        count = int(given) if isinstance(given, str) or is_int(given) else 0
     except ValueError:
         count = 0
     if count < 1:
         raise AttributeMistake(
-            f"threads must be at least 1, got {given!r}",
+            f"threads must be an int of at least 1, got {given!r}",
             fix="pass threads=2, or set CAUCE_NUM_THREADS=2",
         )
     if count > MOST_THREADS:
