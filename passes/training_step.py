@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..ir import Builder, DType, Graph, Input, Role, TensorType
+from ..ir import Builder, DType, Graph, Input, Role, TensorType, Value
 from ..ir.errors import GraphError
 from ..ir.ops.constant import scalar
 from ..ir.ops.elementwise import Add, Mul
@@ -73,7 +73,7 @@ def add_training_step(
         graph.updates[count] = step
         added.append(count)
     factors = optimizer.factors(value.name for value in graph.inputs_with(Role.PARAMETER))
-    rates = {1.0: lr}
+    rates: dict[float, Value] = {1.0: lr}
     for factor in factors.values():
         if factor not in rates:
             rates[factor] = b(Mul(), lr, scalar(b, factor, lr))
