@@ -27,7 +27,6 @@ from ..ir.types import is_bfloat16
 from ..ir.version import VERSION
 from . import init
 from .init import converted, initial_values
-from .tracing import KEY
 
 FORMAT = "cauce-model-1"
 _AGAIN = "save the model again: the file was changed since"
@@ -199,6 +198,8 @@ class Model(Foreign):
 
     def _matching(self, patterns: tuple[str, ...]) -> set[str]:
         changed = self.training_graph.inputs_with(Role.PARAMETER, Role.STATE)
+        from .tracing import KEY
+
         names = [value.name for value in changed if value.name != KEY]
         found: set[str] = set()
         for pattern in patterns:

@@ -27,6 +27,8 @@ NAMED_AT_RUN_TIME = "a module named at run time"
 LAZY = dict.fromkeys(LAYERS, HEAVY) | {
     "ir": frozenset({"networkx", "safetensors"}),
     "cauce": HEAVY | {NAMED_AT_RUN_TIME},
+    # A network that was pickled is found again by the name of its module.
+    "frontends": HEAVY | {NAMED_AT_RUN_TIME},
 }
 
 # "Some 400": a file that is one class may need a few more.
