@@ -17,7 +17,7 @@ from .ir.tracebacks import user_facing
 from .passes.gradient_clipping import GradientClipping
 from .passes.optimizers import SGD, Optimizer
 from .targets import TargetForm
-from .training.trainer import FitLoop
+from .training.fit_loop import FitLoop
 from .training_step import TARGET, Loss, TrainStep, write_loss
 
 

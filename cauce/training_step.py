@@ -15,8 +15,8 @@ import numpy as np
 from .backends.contract import State, check_sizes
 from .backends.executable import Executable
 from .compiler import checked_passes, compile
+from .frontends.batch_metrics import accuracy, binary_accuracy, top_k
 from .frontends.losses import BINARY_LOSSES, CLASS_LOSSES, LOSSES
-from .frontends.metrics import accuracy, binary_accuracy, top_k
 from .frontends.model import Model
 from .frontends.tensor import Tensor
 from .frontends.tracing import KEY, extend, tracing
@@ -39,8 +39,8 @@ from .ir.remedies import need_own_loss
 from .ir.tracebacks import user_facing
 from .passes.gradient_clipping import GradientClipping
 from .passes.inference import hold_statistics
+from .passes.optimizer_step import LEARNING_RATE, add_training_step
 from .passes.optimizers import Optimizer
-from .passes.training_step import LEARNING_RATE, add_training_step
 from .targets import TargetForm
 
 TARGET = "target"

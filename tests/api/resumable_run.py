@@ -18,7 +18,7 @@ from pathlib import Path
 import cauce
 from cauce.ir import files, tensors_file
 from cauce.training import Checkpoints, Mixup, OneCycle, OneHot, RandomCrop, RandomHorizontalFlip
-from cauce.training.trainer import FitLoop
+from cauce.training.fit_loop import FitLoop
 
 from .nets import shapes, small
 

@@ -16,7 +16,7 @@ from cauce.ir.errors import GraphError
 from cauce.ir.tensors_file import load_tensors, save_tensors
 from cauce.training import Checkpoints, EarlyStopping, Epoch, History
 from cauce.training import checkpoints as module
-from cauce.training.trainer import FitLoop
+from cauce.training.fit_loop import FitLoop
 
 from .nets import shapes, small
 

@@ -7,7 +7,7 @@ import pytest
 
 import cauce
 from cauce import nn
-from cauce.frontends.metrics import accuracy, binary_accuracy, top_k
+from cauce.frontends.batch_metrics import accuracy, binary_accuracy, top_k
 from cauce.ir import Array, TensorType
 from cauce.ir.errors import CauceError, DataError, ShapeError, TypeMismatch
 from cauce.training import ConfusionMatrix, Dataset, EarlyStopping

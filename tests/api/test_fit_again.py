@@ -15,7 +15,7 @@ from cauce import nn
 from cauce.ir import Array
 from cauce.ir.errors import GraphError
 from cauce.training import Checkpoints, Dataset, batches
-from cauce.training.trainer import FitLoop
+from cauce.training.fit_loop import FitLoop
 
 from .nets import shapes, small
 

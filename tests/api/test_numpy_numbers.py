@@ -269,8 +269,8 @@ call(drawn(nn.init.constant), "nn.init.constant", value=0.5)
 call(drawn(nn.init.normal), "nn.init.normal", std=0.5)
 call(drawn(nn.init.uniform), "nn.init.uniform", bound=0.5)
 call(traced(lambda x, **n: metrics.binary_accuracy(**n)(x, x), "N", 4),
-     "frontends.metrics.binary_accuracy", threshold=0.5)  # fmt: skip
-call(traced(lambda x, **n: metrics.top_k(**n)(x, x), "N", 4), "frontends.metrics.top_k", k=2)
+     "frontends.batch_metrics.binary_accuracy", threshold=0.5)  # fmt: skip
+call(traced(lambda x, **n: metrics.top_k(**n)(x, x), "N", 4), "frontends.batch_metrics.top_k", k=2)
 
 
 def values_of(model: cauce.Model) -> object:
@@ -407,7 +407,7 @@ def public() -> Iterator[tuple[str, Callable[..., object]]]:
     import cauce.training
 
     modules = {"": cauce, "training.": cauce.training, "nn.": nn, "nn.init.": nn.init,
-               "frontends.metrics.": metrics}  # fmt: skip
+               "frontends.batch_metrics.": metrics}  # fmt: skip
     for prefix, module in modules.items():
         for name in getattr(module, "__all__", dir(module)):
             found = getattr(module, name)

@@ -16,7 +16,7 @@ import cauce
 from cauce import nn
 from cauce.backends.llvm import abi as artifact
 from cauce.backends.llvm.runtime.program import LlvmProgram
-from cauce.frontends.metrics import top_k
+from cauce.frontends.batch_metrics import top_k
 from cauce.ir import Builder, Graph, Role, TensorType
 from cauce.ir.errors import ShapeError
 from cauce.ir.ops.constant import scalar

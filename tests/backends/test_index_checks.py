@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import cauce
 from cauce import nn
 from cauce.backends.llvm.codegen.code import STORED
-from cauce.frontends.metrics import top_k
+from cauce.frontends.batch_metrics import top_k
 from cauce.ir import Builder, Graph, Op, TensorType, Value
 from cauce.ir.dims import sizes
 from cauce.ir.errors import ShapeError

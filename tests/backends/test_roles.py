@@ -13,9 +13,9 @@ from cauce.backends.executable import Executable
 from cauce.backends.llvm.driver import compile_program
 from cauce.ir import parse
 from cauce.ir.pass_manager import run_passes
+from cauce.passes.optimizer_step import add_training_step
 from cauce.passes.optimizers import SGD
 from cauce.passes.pipelines import PRIMITIVES, TRAINING
-from cauce.passes.training_step import add_training_step
 
 from .by_hand import convolved, draw, native, near
 

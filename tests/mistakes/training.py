@@ -291,7 +291,7 @@ def softmax_of_one_output():
     fix="metrics={'accuracy': binary_accuracy(0.0)}",
     line='cauce.Trainer(judge, loss=loss, metrics=["accuracy"])',
     mended="""\
-from cauce.frontends.metrics import binary_accuracy
+from cauce.frontends.batch_metrics import binary_accuracy
 
 cauce.Trainer(judge, loss=loss, metrics={'accuracy': binary_accuracy(0.0)})""",
 )

@@ -9,8 +9,8 @@ import cauce
 from cauce.frontends.network import Network
 from cauce.ir import Graph, Role, evaluate, parse
 from cauce.ir.validation import random_feeds
+from cauce.passes.optimizer_step import add_training_step
 from cauce.passes.properties import no_dead_code
-from cauce.passes.training_step import add_training_step
 from cauce.training_step import write_loss
 
 from ..api.nets import small

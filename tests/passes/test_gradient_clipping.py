@@ -14,8 +14,8 @@ from cauce.ir.ops.elementwise import Mul
 from cauce.ir.ops.reduce import Sum
 from cauce.ir.ops.shape import Concat
 from cauce.passes.gradient_clipping import ClipNorm, ClipValue, GradientClipping
+from cauce.passes.optimizer_step import add_training_step
 from cauce.passes.optimizers import SGD
-from cauce.passes.training_step import add_training_step
 
 GRADIENTS = [np.array([[1.0, -2.0, 0.5], [3.0, 0.0, -1.5]]), np.array([4.0, -0.25]), np.array(6.0)]
 NORM = math.sqrt(sum(float((g**2).sum()) for g in GRADIENTS))  # 8.28...

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cauce.frontends.metrics import accuracy, binary_accuracy, top_k
+from cauce.frontends.batch_metrics import accuracy, binary_accuracy, top_k
 from cauce.frontends.network import network
 from cauce.ir import Array, TensorType, evaluate, verify
 from cauce.ir.errors import AttributeMistake, CauceError, ShapeError, TypeMismatch

@@ -106,7 +106,7 @@ def _check_classes(metric: str, logits: Tensor) -> None:
         raise ShapeError(
             f"{metric} compares the outputs of several classes, the network has one: {logits.type}",
             fix="write metrics={'accuracy': binary_accuracy(0.0)} for logits, (0.5) for "
-            "probabilities, with binary_accuracy from cauce.frontends.metrics",
+            "probabilities, with binary_accuracy from cauce.frontends.batch_metrics",
             loc=here(),
         )
 
