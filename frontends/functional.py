@@ -12,7 +12,7 @@ import numpy as np
 
 from ..ir import Array, DType, Op
 from ..ir.attributes import integer, parts, positive
-from ..ir.errors import AttributeMistake, CauceError, ShapeError, TypeMismatch, need, shown
+from ..ir.errors import AttributeMistake, ShapeError, TypeMismatch, located, need, shown
 from ..ir.location import here
 from ..ir.ops import activation, adaptive_pool, elementwise, pool, random
 from ..ir.ops import shape as shape_ops
@@ -31,11 +31,8 @@ def _layer(kind: str, name: str | None, make: Callable[[], Op], *operands: Tenso
     """Write one op as a layer with a name; mistakes in its attributes show the user's line."""
     trace = current()
     path = trace.layer_path(kind, name)
-    try:
+    with located(path):
         op = make()
-    except AttributeMistake as error:
-        error.at(path, here())
-        raise
     return trace.emit(op, *operands, path=path)
 
 
@@ -227,11 +224,8 @@ def _adaptive(
         rows = x if kept == [0] else x.permute(0, 1, 3, 2)
         along, across = rows.shape[2:]
         flat = rows.reshape(n, c * along, 1, across)
-        try:
+        with located(path):
             pooled = trace.emit(make((1, size)), flat)
-        except AttributeMistake as error:
-            error.at(path, here())
-            raise
         y = pooled.reshape(n, c, along, size)
         return y if kept == [0] else y.permute(0, 1, 3, 2)
 
@@ -242,11 +236,8 @@ def dropout(x: Tensor, p: float = 0.5, *, name: str | None = None) -> Tensor:
     trace = current()
     path = trace.layer_path("dropout", name)
     stream = trace.next_stream()
-    try:
+    with located(path):
         op = random.Dropout(p)
-    except AttributeMistake as error:
-        error.at(path, here())
-        raise
     if not trace.training:
         return x
     draw = random.RandomUniform(x.shape, stream, DType.F64 if x.dtype is DType.F64 else DType.F32)
@@ -282,11 +273,8 @@ def normalize(
     """
     trace = current()
     path = trace.layer_path("normalize", name)
-    try:
+    with located(path):
         _check_normalize(x, np.asarray(mean), np.asarray(std))
-    except CauceError as error:
-        error.at(path, here())
-        raise
     scale = 255.0 if x.dtype is DType.U8 else 1.0
 
     def per_channel(numbers: float | Sequence[float]) -> Tensor:

@@ -15,8 +15,7 @@ from ..ir import DType, Role, TensorType
 from ..ir.attributes import Padding, flag, number, pair, positive
 from ..ir.attributes import padding as padding_kind
 from ..ir.dims import Dim, as_dim
-from ..ir.errors import AttributeMistake, ShapeError
-from ..ir.location import here
+from ..ir.errors import AttributeMistake, ShapeError, located
 from ..ir.ops.constant import DimSize
 from ..ir.ops.conv import Conv2d, Conv2dBackwardData, extent
 from ..ir.ops.elementwise import Add, Cast
@@ -70,7 +69,7 @@ def conv2d(
     trace = current()
     trace.check_own(x, what="the x of conv2d(x, out_channels, kernel_size)")
     path = trace.layer_path("conv", name)
-    try:
+    with located(path):
         kernel = pair(kernel_size, "kernel_size", least=1)
         out_channels, groups = positive(out_channels, "out_channels"), positive(groups, "groups")
         bias = flag(bias, "bias")
@@ -88,9 +87,6 @@ def conv2d(
             )
         op = Conv2d(pair(stride, "stride", least=1), 0, pair(dilation, "dilation", 1), groups)  # type: ignore[arg-type]
         op = op.with_attributes(padding=_conv_padding(padding, x, kernel, op))
-    except (ShapeError, AttributeMistake) as error:
-        error.at(path, here())
-        raise
     shape = (out_channels, channels // groups, *kernel)
     weight = trace.parameter(f"{path}.weight", TensorType(x.dtype, shape), weight_init)
     operands = [x, weight]
@@ -179,7 +175,7 @@ def conv_transpose2d(
     trace = current()
     trace.check_own(x, what="the x of conv_transpose2d(x, out_channels, kernel_size)")
     path = trace.layer_path("conv_transpose", name)
-    try:
+    with located(path):
         kernel = pair(kernel_size, "kernel_size", least=1)
         out_channels, groups = positive(out_channels, "out_channels"), positive(groups, "groups")
         bias = flag(bias, "bias")
@@ -212,9 +208,6 @@ def conv_transpose2d(
         y = trace.emit(op, x, weight, path=path)
         if borders != ((0, 0), (0, 0)):
             y = trace.emit(Pad(((0, 0), (0, 0), *borders)), y, path=path)
-    except (ShapeError, AttributeMistake) as error:
-        error.at(path, here())
-        raise
     if not bias:
         return y
     shift = _bias(trace, path, out_channels, weight, bias_init)
@@ -295,16 +288,13 @@ def linear(
     trace = current()
     trace.check_own(x, what="the x of linear(x, out_features)")
     path = trace.layer_path("linear", name)
-    try:
+    with located(path):
         out_features, bias = positive(out_features, "out_features"), flag(bias, "bias")
         if x.ndim < 2:
             raise ShapeError(
                 f"linear takes [N, features], got {x.type}",
                 fix="keep the batch: flatten(x, 1), or reshape to two dimensions",
             )
-    except (ShapeError, AttributeMistake) as error:
-        error.at(path, here())
-        raise
     type_ = TensorType(x.dtype, (out_features, x.shape[-1]))
     weight = trace.parameter(f"{path}.weight", type_, weight_init)
     operands = [x, weight]
@@ -354,7 +344,7 @@ def batch_norm(
     trace = current()
     trace.check_own(x, what="the x of batch_norm(x)")
     path = trace.layer_path("bn", name)
-    try:
+    with located(path):
         if x.ndim < 2:
             raise ShapeError(
                 f"batch_norm takes [N, C, ...], got {x.type}",
@@ -368,9 +358,6 @@ def batch_norm(
             )
         op, training_op = BatchNorm(eps), BatchNormTrain(eps)
         affine = flag(affine, "affine")
-    except (ShapeError, AttributeMistake) as error:
-        error.at(path, here())
-        raise
     type_ = TensorType(x.dtype, (x.channels,))
     if affine:
         gamma = trace.parameter(f"{path}.weight", type_, gamma_init)

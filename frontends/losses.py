@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from ..ir import Array, DType, Op
 from ..ir.attributes import integer
-from ..ir.errors import AttributeMistake, ShapeError, TypeMismatch, shown
+from ..ir.errors import AttributeMistake, ShapeError, TypeMismatch, located, shown
 from ..ir.location import here
 from ..ir.ops import loss
 from ..ir.ops.activation import LogSoftmax
@@ -22,11 +22,8 @@ Weights = Tensor | Array | Sequence[float]
 def _loss(make: type[Op], x: Tensor, target: Tensor, **attributes: object) -> Tensor:
     trace = current()
     path = trace.path(make.name)
-    try:
+    with located(path):
         op = make(**attributes)
-    except AttributeMistake as error:
-        error.at(path, here())
-        raise
     return trace.emit(op, x, target, path=path)
 
 

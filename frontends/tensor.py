@@ -12,7 +12,7 @@ import numpy as np
 from ..ir import Array, Dim, DType, Op, TensorType, Value
 from ..ir.attributes import parts
 from ..ir.dims import DimExpr, as_dim, is_int
-from ..ir.errors import AttributeMistake, ShapeError, TypeMismatch, shown
+from ..ir.errors import AttributeMistake, ShapeError, TypeMismatch, located, shown
 from ..ir.location import here
 from ..ir.ops import elementwise as ew
 from ..ir.ops import reduce, shape
@@ -275,12 +275,9 @@ class Tensor(Habits):
 
     def reshape(self, *dims: Size | Sequence[Size]) -> Tensor:
         """The elements in another shape; one -1 stands for what is left over."""
-        try:
+        with located(None):
             wanted = tuple(-1 if dim == -1 else as_dim(dim) for dim in _flat(dims))
             full = shape.complete_shape(self.type, wanted)
-        except ShapeError as error:
-            error.at(None, here())
-            raise
         return self._emit(shape.Reshape(full), self)
 
     def flatten(self, start_dim: int = 0, end_dim: int = -1) -> Tensor:

@@ -7,9 +7,10 @@ user's own line, with its text), and what to do about it.
 from __future__ import annotations
 
 import reprlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
-from .location import Location
+from .location import Location, here
 
 
 class CauceError(Exception):
@@ -51,6 +52,16 @@ class CauceError(Exception):
         if self.fix:
             lines.append(f"  fix: {self.fix}")
         return "\n".join(lines)
+
+
+@contextmanager
+def located(path: str | None) -> Iterator[None]:
+    """What goes wrong within is said to be at layer ``path``, written where the user is now."""
+    try:
+        yield
+    except CauceError as error:
+        error.at(path, here())
+        raise
 
 
 class ShapeError(CauceError, ValueError):
