@@ -333,10 +333,31 @@ def _travels(value: object) -> bool:
 
 @user_facing
 def train_step(
-    model: Model, loss: str | Loss, optimizer: Optimizer, backend: str = "auto", **options: object
+    model: Model,
+    loss: str | Loss,
+    optimizer: Optimizer,
+    backend: str = "auto",
+    *,
+    metrics: Sequence[str] | Mapping[str, Loss] = (),
+    target: TensorType | str | None = None,
+    trainable: Callable[[str], bool] | None = None,
+    clip: GradientClipping | None = None,
+    threads: int | None = None,
+    passes: Iterable[Pass] | None = None,
 ) -> TrainStep:
-    """The training step of ``model``; see :class:`TrainStep` for the options."""
-    return TrainStep(model, loss, optimizer, backend=backend, **options)  # type: ignore[arg-type]
+    """The training step of ``model``; the arguments, and the errors, are :class:`TrainStep`'s."""
+    return TrainStep(
+        model,
+        loss,
+        optimizer,
+        metrics=metrics,
+        target=target,
+        trainable=trainable,
+        clip=clip,
+        backend=backend,
+        threads=threads,
+        passes=passes,
+    )
 
 
 def write_loss(
