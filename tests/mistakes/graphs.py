@@ -104,7 +104,7 @@ def op_of_a_name_that_is_taken():
     UnsupportedOp,
     NotImplementedError,
     says="the llvm backend has no kernel for swish",
-    fix="Swish in _RULES",
+    fix="Swish in RULES",
     line="return nn.apply(Swish(), nn.conv2d(image, 4, 3))",
     ends="cauce.compile(model)",
 )
