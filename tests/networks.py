@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from hypothesis import settings
 from hypothesis import strategies as st
 
 from cauce.ir import Array, DType, Graph, Op, Role, Value, evaluate
@@ -47,6 +48,12 @@ TYPICAL = (
     "transpose",
     "global_avg_pool2d",
 )
+
+
+def several() -> int:
+    """How many networks a test tries: twice as many as other examples, thoroughly four times."""
+    examples = settings.default.max_examples
+    return (4 if examples >= 100 else 2) * examples
 
 
 @st.composite

@@ -21,7 +21,7 @@ from cauce.ir.pass_manager import run_passes
 from cauce.passes.pipelines import PRIMITIVES, TRAINING
 
 from ..net import SIZES
-from ..networks import networks
+from ..networks import networks, several
 from .simulated import Sizes, simulate
 from .small_networks import NETWORKS, ZOO, dense, inference, names, residual, training
 
@@ -167,7 +167,7 @@ def test_training_of_models(
 def test_random_networks(trains: bool) -> None:
     targets = list(TARGETS.values())
 
-    @settings(max_examples=4 * settings.default.max_examples)
+    @settings(max_examples=several())
     @given(networks(dtype="f32", training=trains, most=5 if trains else 8))
     def check(graph: Graph) -> None:
         compiled = graph.copy()

@@ -22,7 +22,7 @@ from cauce.ir.pass_manager import run_passes
 from cauce.ir.validation import Feeds, difference, random_feeds
 from cauce.passes.pipelines import PRIMITIVES, TRAINING
 
-from ..networks import feeds_for, networks, results_of, tame
+from ..networks import feeds_for, networks, results_of, several, tame
 from ..passes.golden import Case, agree, read
 from ..passes.survey import round_trip
 from .small_networks import NETWORKS, ZOO, inference, names, training
@@ -61,18 +61,26 @@ def test_networks(network: Network, make: Callable[..., Graph]) -> None:
     hold(graph, random_feeds(graph, {"N": 3}))
 
 
-@for_both
 @pytest.mark.parametrize("network, shape, options", ZOO, ids=names)
-def test_models(
-    network: Network, shape: tuple[int, ...], options: dict[str, int], make: Callable[..., Graph]
+def test_models(network: Network, shape: tuple[int, ...], options: dict[str, int]) -> None:
+    graph = inference(network, *shape, classes=10, dtype="f64", **options)
+    hold(graph, random_feeds(graph, {"N": 2}))
+
+
+TRAINED = [*ZOO[:3], *(pytest.param(*row, marks=pytest.mark.slow) for row in ZOO[3:])]
+
+
+@pytest.mark.parametrize("network, shape, options", TRAINED, ids=names)
+def test_training_of_models(
+    network: Network, shape: tuple[int, ...], options: dict[str, int]
 ) -> None:
-    graph = make(network, *shape, classes=10, dtype="f64", **options)
+    graph = training(network, *shape, classes=10, dtype="f64", **options)
     hold(graph, random_feeds(graph, {"N": 2}))
 
 
 @pytest.mark.parametrize("trains", [False, True])
 def test_random_networks(trains: bool) -> None:
-    @settings(max_examples=4 * settings.default.max_examples)
+    @settings(max_examples=several())
     @given(networks(training=trains, most=5 if trains else 8))
     def check(graph: Graph) -> None:
         feeds = feeds_for(graph)

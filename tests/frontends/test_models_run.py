@@ -60,9 +60,9 @@ def test_small_images(
     [
         (models.lenet5, {}, (8, 1, 28, 28)),
         (models.plain20, {}, (8, 3, 9, 11)),
-        (models.mobilenet_v2, {}, (4, 3, 32, 32)),
+        pytest.param(models.mobilenet_v2, {}, (4, 3, 32, 32), marks=pytest.mark.slow),
         (models.squeezenet, {"dropout": 0.1}, (4, 3, 33, 40)),
-        (models.densenet121, {}, (2, 3, 32, 32)),
+        pytest.param(models.densenet121, {}, (2, 3, 32, 32), marks=pytest.mark.slow),
         (models.unet, {"width": 4, "depth": 2}, (2, 1, 13, 18)),
     ],
 )

@@ -7,14 +7,13 @@ from hypothesis import given, settings
 
 from cauce.ir import Graph, registry
 from tests.net import growers
-from tests.networks import networks
+from tests.networks import networks, several
 
 from .golden import RULES
 from .motifs import motifs
 from .survey import PIPELINES, Survey, survey, table
 
-# A network takes some 50 ms: here can be more of them than elsewhere.
-many = settings(max_examples=min(4 * settings().max_examples, 300))
+many = settings(max_examples=min(several(), 300))
 
 
 @many
@@ -42,7 +41,7 @@ def test_every_rule_has_a_motif() -> None:
 def test_every_op_and_rule_takes_part(pytestconfig: pytest.Config) -> None:
     """The counts are written to ``.pytest_cache/d/networks/coverage.txt``, and printed by
     ``python -m tests.coverage_report``."""
-    counts = survey(examples=4 if settings().max_examples < 100 else 12)
+    counts = survey(examples=2 if settings().max_examples < 100 else 12)
     text = table(counts)
     print(text)
     cache = getattr(pytestconfig, "cache", None)  # there is none under -p no:cacheprovider
