@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Callable, Mapping
-from importlib import import_module
 from types import FunctionType, MethodType
 from typing import Any
 
@@ -71,7 +70,7 @@ class Network:
             else:
                 self.options[name] = parameter.default
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> str:
         """A network travels as functions do: by its name.
 
         Raises:
@@ -85,7 +84,7 @@ class Network:
                 f"{self.name}.init(...)",
                 loc=definition(self.function),
             )
-        return _found, (self.__module__, self.__qualname__)
+        return self.__qualname__
 
     def __repr__(self) -> str:
         return f"<Network {self.call_text()}>"
@@ -221,23 +220,6 @@ def _by_name(module: str, name: str) -> Any:
     found: Any = sys.modules.get(module)
     for part in name.split("."):
         found = getattr(found, part, None)
-    return found
-
-
-def _found(module: str, name: str) -> Network:
-    """A network that was pickled.
-
-    Raises:
-        GraphError: the module of this process has none under that name.
-    """
-    import_module(module)
-    found = _by_name(module, name)
-    if not isinstance(found, Network):
-        raise GraphError(
-            f"the module {module} has no network called {name} in this process",
-            fix="define it in a file that this process imports, or send a model, which has its "
-            f"graphs: {name}.init(...)",
-        )
     return found
 
 
