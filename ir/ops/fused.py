@@ -52,9 +52,13 @@ class Region(Op):
         return result
 
     def symbols(self) -> frozenset[str]:
-        """The dimension symbols that the body takes from the graph around it."""
+        """The dimension symbols that the body takes from the graph around it.
+
+        Operands tell the others. One of (H + 1)//2 rows does not tell H.
+        """
         used = frozenset().union(*(node.op.symbols() for node in self.body.nodes))
-        return used - self.body.symbols()
+        sizes = {str(dim) for value in self.body.inputs for dim in value.type.shape}
+        return used - sizes
 
     def bind(self: RegionT, bindings: Mapping[str, int]) -> RegionT:
         if not self.symbols():

@@ -5,12 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+import cauce
 from cauce.ir import Builder, DType, Graph, Role, TensorType, evaluate, parse, symbol
 from cauce.ir.errors import CauceError, GraphError, ShapeError, TypeMismatch
 from cauce.ir.evaluate import bind_symbols
 from cauce.ir.ops.constant import DimSize
 from cauce.ir.ops.elementwise import Add, Cast, Div
-from cauce.ir.ops.shape import Reshape
+from cauce.ir.ops.fused import Fused
+from cauce.ir.ops.shape import Expand, Reshape
 
 AFFINE = """
 graph affine(%x: f32[N,2], %scale: f32[]) -> (f32[N,2], f32[N,2]) {
@@ -229,3 +231,22 @@ def test_a_region_whose_operands_do_not_tell_every_symbol() -> None:
         }""")
     x = np.arange(10.0).reshape(2, 5)
     np.testing.assert_array_equal(evaluate(graph, {"x": x}).outputs["y"], -x[:, ::2])
+
+
+@pytest.mark.parametrize("backend", ["reference", "numpy", "llvm"])
+def test_a_region_knows_the_sizes_that_its_operands_do_not_tell(backend: str) -> None:
+    half, odd = TensorType.make("f32", ("(H + 1)//2",)), TensorType.make("f32", (1,))
+    body = Graph("region")
+    operand, one = body.add_input("half", half), body.add_input("one", odd)
+    b = Builder(body)
+    body.outputs = {"y": b(Add(), operand, b(Expand(half.shape), one))}
+    graph = Graph("outer")
+    graph.add_input("x", TensorType.make("f32", ("H",)))
+    inputs = [graph.add_input("half", half), graph.add_input("one", odd)]
+    graph.outputs = {"y": Builder(graph)(Fused(body), *inputs)}
+    given = {"x": np.zeros(4, "f"), "half": np.ones(2, "f"), "one": np.array([3], "f")}
+    if backend == "reference":
+        found = evaluate(graph, given).outputs["y"]
+    else:
+        found = cauce.compile(graph, backend)(**given)
+    np.testing.assert_array_equal(found, [4, 4])
