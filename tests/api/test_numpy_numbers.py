@@ -18,7 +18,7 @@ import pytest
 
 import cauce
 from cauce import nn
-from cauce.frontends import metrics
+from cauce.frontends import batch_metrics
 from cauce.ir import Array
 from cauce.ir.errors import AttributeMistake
 from cauce.training import (
@@ -268,9 +268,13 @@ def drawn(make: Callable[..., Any]) -> Callable[..., object]:
 call(drawn(nn.init.constant), "nn.init.constant", value=0.5)
 call(drawn(nn.init.normal), "nn.init.normal", std=0.5)
 call(drawn(nn.init.uniform), "nn.init.uniform", bound=0.5)
-call(traced(lambda x, **n: metrics.binary_accuracy(**n)(x, x), "N", 4),
+call(traced(lambda x, **n: batch_metrics.binary_accuracy(**n)(x, x), "N", 4),
      "frontends.batch_metrics.binary_accuracy", threshold=0.5)  # fmt: skip
-call(traced(lambda x, **n: metrics.top_k(**n)(x, x), "N", 4), "frontends.batch_metrics.top_k", k=2)
+call(
+    traced(lambda x, **n: batch_metrics.top_k(**n)(x, x), "N", 4),
+    "frontends.batch_metrics.top_k",
+    k=2,
+)
 
 
 def values_of(model: cauce.Model) -> object:
@@ -389,6 +393,7 @@ ELSEWHERE = {
     "training.Checkpoints.save": "called by fit alone",
     "training.Checkpoints.better": "called by fit alone",
     "training.Epoch": "made by fit alone",
+    "register_backend": "a switch, only asked whether it is true",
     "training.load_cifar100": "a switch, only asked whether it is true",
     "train_step": "see TrainStep",
     "Optimizer": "see SGD",
@@ -407,7 +412,7 @@ def public() -> Iterator[tuple[str, Callable[..., object]]]:
     import cauce.training
 
     modules = {"": cauce, "training.": cauce.training, "nn.": nn, "nn.init.": nn.init,
-               "frontends.batch_metrics.": metrics}  # fmt: skip
+               "frontends.batch_metrics.": batch_metrics}  # fmt: skip
     for prefix, module in modules.items():
         for name in getattr(module, "__all__", dir(module)):
             found = getattr(module, name)

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import cauce
-from cauce.backends.llvm.runtime.program import LlvmProgram
+from cauce.backends.llvm.driver import compile_program
 from cauce.ir import Builder, DType, Graph, TensorType, errors, evaluate
 from cauce.ir.dims import symbol
 from cauce.ir.literal import Literal
@@ -55,7 +55,7 @@ def test_a_graph_is_the_same_with_names_lines_and_updates(copied: Callable[[Any]
 
 
 def test_the_layouts_of_a_lowered_graph_travel() -> None:
-    graph = LlvmProgram(small.init(image=(2, 1, 6, 6)).graph).build.lowered.graph
+    graph = compile_program(small.init(image=(2, 1, 6, 6)).graph).listing.build.lowered.graph
     laid = [str(value.type) for value in graph.values]
     twin = pickled(graph)
     assert [str(value.type) for value in twin.values] == laid
