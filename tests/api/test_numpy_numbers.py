@@ -270,11 +270,8 @@ call(drawn(nn.init.normal), "nn.init.normal", std=0.5)
 call(drawn(nn.init.uniform), "nn.init.uniform", bound=0.5)
 call(traced(lambda x, **n: batch_metrics.binary_accuracy(**n)(x, x), "N", 4),
      "frontends.batch_metrics.binary_accuracy", threshold=0.5)  # fmt: skip
-call(
-    traced(lambda x, **n: batch_metrics.top_k(**n)(x, x), "N", 4),
-    "frontends.batch_metrics.top_k",
-    k=2,
-)
+call(traced(lambda x, **n: batch_metrics.top_k(**n)(x, x), "N", 4),
+     "frontends.batch_metrics.top_k", k=2)  # fmt: skip
 
 
 def values_of(model: cauce.Model) -> object:
