@@ -312,8 +312,9 @@ def test_tensors_that_require_a_gradient(use: Any) -> None:
 def test_a_list_of_tensors_that_require_a_gradient() -> None:
     run = cauce.compile(classifier(), "numpy")
     for images in ([TorchTensor()], [[TorchTensor(), TorchTensor()]], (TorchTensor(),)):
-        with pytest.raises(TypeMismatch, match=r"input x cannot be .* requires grad"):
+        with pytest.raises(TypeMismatch, match=r"input x cannot be .* requires grad") as caught:
             run(images)
+        assert "tensor.detach().cpu().numpy()" in str(caught.value.fix)
 
 
 def test_lists_of_different_lengths() -> None:
