@@ -14,11 +14,12 @@ from .ir.habits import TRAINER
 from .ir.pass_manager import Pass
 from .ir.remedies import Foreign
 from .ir.tracebacks import user_facing
+from .objective import TARGET, Loss, write_loss
 from .passes.gradient_clipping import GradientClipping
 from .passes.optimizers import SGD, Optimizer
 from .targets import TargetForm
 from .training.fit_loop import FitLoop
-from .training_step import TARGET, Loss, TrainStep, write_loss
+from .training_step import TrainStep
 
 
 @user_facing

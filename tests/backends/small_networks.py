@@ -8,9 +8,9 @@ from cauce.frontends.network import Network
 from cauce.frontends.tensor import Tensor
 from cauce.ir import Graph, Role
 from cauce.ir.pass_manager import run_passes
+from cauce.objective import write_loss
 from cauce.passes.optimizer_step import add_training_step
 from cauce.passes.pipelines import INFERENCE, PRIMITIVES, TRAINING
-from cauce.training_step import write_loss
 
 SHAPE = (3, 9, 9)
 MOMENTUM = cauce.SGD(0.1, momentum=0.9)

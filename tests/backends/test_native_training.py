@@ -22,8 +22,8 @@ from cauce.ir.ops.constant import scalar
 from cauce.ir.ops.elementwise import Greater, Less, LogicalAnd, Where
 from cauce.ir.ops.pool import MaxPool2d, MaxPool2dSelect
 from cauce.ir.rewrite import substitute
+from cauce.objective import write_loss
 from cauce.passes.autodiff import gradients
-from cauce.training_step import write_loss
 
 from ..api.nets import batch, small
 from ..facets.build import graph_in, wide

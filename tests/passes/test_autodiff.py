@@ -9,9 +9,9 @@ import cauce
 from cauce.frontends.network import Network
 from cauce.ir import Graph, Role, evaluate, parse
 from cauce.ir.validation import random_feeds
+from cauce.objective import write_loss
 from cauce.passes.optimizer_step import add_training_step
 from cauce.passes.properties import no_dead_code
-from cauce.training_step import write_loss
 
 from ..api.nets import small
 from ..backends.small_networks import NETWORKS, names
