@@ -12,7 +12,7 @@ import operator
 import re
 from collections.abc import Mapping
 from functools import cache, cached_property, lru_cache
-from math import gcd
+from math import gcd, prod
 from typing import TypeAlias
 
 from .errors import ShapeError, shown
@@ -231,9 +231,10 @@ def ceil_div(top: Dim, bottom: int) -> Dim:
 
 def product(dims: tuple[Dim, ...]) -> Dim:
     """The product of the dimensions; 1 for none."""
-    result: Dim = 1
+    result: Dim = prod(dim for dim in dims if isinstance(dim, int))
     for dim in dims:
-        result = result * dim
+        if not isinstance(dim, int):  # numbers first: each product of symbols takes long
+            result = result * dim
     return result
 
 
