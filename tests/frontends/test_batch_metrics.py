@@ -15,7 +15,7 @@ from cauce.frontends.batch_metrics import accuracy, binary_accuracy, top_k
 from cauce.frontends.network import network
 from cauce.ir import Array, TensorType, evaluate, verify
 from cauce.ir.errors import AttributeMistake, CauceError, ShapeError, TypeMismatch
-from cauce.training_step import METRICS
+from cauce.objective import METRICS
 
 Metric = Callable[[Any, Any], Any]
 NAN, INF = float("nan"), float("inf")
