@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..ir import Graph, Input, Node, Role, Value
+from .contract import Interface
 
 
 @dataclass
@@ -22,24 +23,13 @@ class Split:
     packed: list[str]
 
 
-def fixed_inputs(graph: Graph) -> list[Input]:
-    """Parameters and state that no update replaces: their values hold from call to call."""
-    inputs = graph.inputs_with(Role.PARAMETER, Role.STATE)
-    return [value for value in inputs if value not in graph.updates]
-
-
-def updated_inputs(graph: Graph) -> list[Input]:
-    """Parameters and state that the graph replaces in place: the backend's ``State``."""
-    return [value for value in graph.inputs if value in graph.updates]
-
-
 def split(graph: Graph) -> Split:
     """Split ``graph``, which is left as it is."""
     early = prepacked_values(graph)
     prepare = Graph(f"{graph.name}.prepare")
     before: dict[Value, Value] = {
         value: prepare.add_input(value.name, value.type, value.role)
-        for value in fixed_inputs(graph)
+        for value in Interface.of(graph).fixed
     }
     main = Graph(graph.name)
     after: dict[Value, Value] = {}
@@ -86,7 +76,7 @@ def _take_types(node: Node, twin: Node) -> None:
 
 def prepacked_values(graph: Graph) -> set[Value]:
     """Values that depend on fixed parameters and constants alone, and on no dimension."""
-    early: set[Value] = set(fixed_inputs(graph))
+    early: set[Value] = set(Interface.of(graph).fixed)
     for node in graph.nodes:
         known = all(value in early or _is_constant(value) for value in node.operands)
         if known and node.operands and not node.op.symbols():

@@ -14,7 +14,7 @@ from ...ir.errors import CauceError
 from ...ir.version import VERSION
 from ..contract import ArrayState, Dims, NodeTime, Program, State
 from ..recent import Recent
-from ..split import split, updated_inputs
+from ..split import split
 from .half import carried
 from .kernels import KERNELS, Kernel
 from .lowering import lower
@@ -107,7 +107,6 @@ class NumpyProgram(Program):
         self._parts = split(lower(graph))
         self._prepare = Schedule(self._parts.prepare)
         self._main = Schedule(self._parts.main)
-        self._updated = updated_inputs(graph)
         self._leaving = list(self._parts.main.outputs.values())
         self._idle: list[Arena] = []
 
@@ -129,7 +128,7 @@ class NumpyProgram(Program):
         return packed
 
     def new_state(self, values: Mapping[str, Array]) -> ArrayState:
-        return ArrayState(self._updated, {name: np.array(a) for name, a in values.items()})
+        return ArrayState(self.interface.updated, {name: np.array(a) for name, a in values.items()})
 
     def new_arena(self, dims: Dims) -> Arena:
         """The arena of an earlier call with these sizes, if there is one; its memory is warm."""

@@ -7,7 +7,6 @@ from hypothesis import assume, given, settings
 
 from cauce.backends.executable import Executable
 from cauce.backends.onnx import export
-from cauce.backends.split import fixed_inputs, updated_inputs
 from cauce.ir import Array, Graph
 from cauce.ir.pass_manager import run_passes
 from cauce.ir.validation import Feeds
@@ -64,8 +63,9 @@ def test_backend_is_the_reference(backend: str, dtype: str, training: bool) -> N
         compiled = graph.copy()
         run_passes(compiled, (*TRAINING, *FUSE))
         executable = Executable(PROGRAMS[backend](compiled))
-        executable.load_state_dict(guarded({v.name: feeds[v.name] for v in fixed_inputs(compiled)}))
-        held = {value.name: feeds[value.name] for value in updated_inputs(compiled)}
+        interface = executable.program.interface
+        executable.load_state_dict(guarded({v.name: feeds[v.name] for v in interface.fixed}))
+        held = {value.name: feeds[value.name] for value in interface.updated}
         state = executable.new_state(held) if held else None
         called = guarded({value.name: feeds[value.name] for value in executable.inputs})
         found = executable.run(called, state)
