@@ -140,8 +140,8 @@ def compare(
     ]
     narrowed = []
     for name in joining:
-        differ = [row for row in (*rows, *joined) if row.difference > tolerance]
-        differ = [row for row in differ if row.backend == name]
+        own = (row for row in (*rows, *joined) if row.backend == name)
+        differ = [row for row in own if row.difference > tolerance]
         if differ and not differ[0].kept:
             narrowed.append(_Narrowing(graph, feeds, name, base, tolerance).first(differ[0]))
     return Comparison((*rows, *joined), tolerance, tuple(narrowed))

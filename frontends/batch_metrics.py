@@ -9,8 +9,14 @@ from ..ir.errors import AttributeMistake, ShapeError
 from ..ir.location import here
 from ..ir.tracebacks import user_facing
 from . import functional
-from .losses import as_binary, is_single
+from .losses import as_binary, need_classes
 from .tensor import Tensor
+
+# A single output is the greatest whatever it is.
+_SINGLE = (
+    "write metrics={'accuracy': binary_accuracy(0.0)} for logits, (0.5) for probabilities, with "
+    "binary_accuracy from cauce.frontends.batch_metrics"
+)
 
 
 @user_facing
@@ -26,7 +32,7 @@ def accuracy(logits: Tensor, target: Tensor) -> Tensor:
     Raises:
         ShapeError: a single class, which would always be the greatest: see :func:`binary_accuracy`.
     """
-    _check_classes("accuracy", logits)
+    need_classes("accuracy", logits, _SINGLE)
     return logits.argmax(dim=1).eq(_classes(logits, target)).cast(logits.dtype).mean()
 
 
@@ -76,7 +82,7 @@ def top_k(k: int) -> Callable[[Tensor, Tensor], Tensor]:
     k = positive(k, "k")
 
     def metric(logits: Tensor, target: Tensor) -> Tensor:
-        _check_classes("top_k", logits)
+        need_classes("top_k", logits, _SINGLE)
         classes = logits.channels
         if not isinstance(classes, int):
             raise ShapeError(
@@ -98,17 +104,6 @@ def top_k(k: int) -> Callable[[Tensor, Tensor], Tensor]:
         return (not_above > classes - k).cast(logits.dtype).mean()
 
     return metric
-
-
-def _check_classes(metric: str, logits: Tensor) -> None:
-    """Raise ShapeError where there is one output, which is the greatest whatever it is."""
-    if is_single(logits):
-        raise ShapeError(
-            f"{metric} compares the outputs of several classes, the network has one: {logits.type}",
-            fix="write metrics={'accuracy': binary_accuracy(0.0)} for logits, (0.5) for "
-            "probabilities, with binary_accuracy from cauce.frontends.batch_metrics",
-            loc=here(),
-        )
 
 
 def _classes(logits: Tensor, target: Tensor) -> Tensor:

@@ -32,13 +32,19 @@ def is_single(x: Tensor) -> bool:
     return x.ndim == 1 or (x.ndim > 1 and x.shape[1] == 1)
 
 
-def _check_classes(loss: str, logits: Tensor) -> None:
-    """Raise ShapeError where there is one logit, whose softmax is 1 whatever the network says."""
+# Of a single logit the softmax is 1 whatever the network says.
+_SINGLE = (
+    "train one output by loss='binary_cross_entropy_with_logits' "
+    "(nn.binary_cross_entropy_with_logits in a function), or give the network two outputs"
+)
+
+
+def need_classes(what: str, logits: Tensor, fix: str) -> None:
+    """Raise ShapeError where a loss or a metric of several classes is given a single output."""
     if is_single(logits):
         raise ShapeError(
-            f"{loss} compares the outputs of several classes, the network has one: {logits.type}",
-            fix="train one output by loss='binary_cross_entropy_with_logits' "
-            "(nn.binary_cross_entropy_with_logits in a function), or give the network two outputs",
+            f"{what} compares the outputs of several classes, the network has one: {logits.type}",
+            fix=fix,
             loc=here(),
         )
 
@@ -65,9 +71,8 @@ def as_binary(x: Tensor, target: Tensor) -> Tensor:
     if target.dtype is DType.BOOL:
         ones = target.cast(x.dtype)
     else:
-        ones = functional.one_hot(target, 2, x.dtype)[
-            ..., 1
-        ]  # which checks them, as a cast would not
+        # It checks them, as a cast would not.
+        ones = functional.one_hot(target, 2, x.dtype)[..., 1]
     return ones if ones.shape == x.shape else ones.reshape(x.shape)
 
 
@@ -101,7 +106,7 @@ def cross_entropy(
         ShapeError, TypeMismatch: a single class, or operands that do not fit.
         AttributeMistake: ``ignore_index`` with probabilities, a reduction that is none.
     """
-    _check_classes("cross_entropy", logits)
+    need_classes("cross_entropy", logits, _SINGLE)
     attributes = {"reduction": reduction, "label_smoothing": label_smoothing}
     if weight is None and ignore_index is None:
         return _loss(loss.CrossEntropy, logits, target, **attributes)
@@ -187,7 +192,7 @@ def kl_divergence(logits: Tensor, target: Tensor, reduction: str = "mean") -> Te
     Raises:
         ShapeError: a single class, or shapes that do not fit.
     """
-    _check_classes("kl_divergence", logits)
+    need_classes("kl_divergence", logits, _SINGLE)
     return _loss(loss.KLDivergence, logits, target, reduction=reduction)
 
 

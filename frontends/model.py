@@ -197,9 +197,9 @@ class Model(Foreign):
         self.frozen -= self._matching(patterns)
 
     def _matching(self, patterns: tuple[str, ...]) -> set[str]:
-        changed = self.training_graph.inputs_with(Role.PARAMETER, Role.STATE)
-        from .tracing import KEY
+        from .tracing import KEY  # here: what is compiled already needs no tracing
 
+        changed = self.training_graph.inputs_with(Role.PARAMETER, Role.STATE)
         names = [value.name for value in changed if value.name != KEY]
         found: set[str] = set()
         for pattern in patterns:
