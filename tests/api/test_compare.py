@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import pytest
 
 import cauce
-from cauce.backends.llvm.codegen.builder import V
-from cauce.backends.llvm.codegen.code import Stage
-from cauce.backends.llvm.codegen.kernels import kernel as kernels
 from cauce.backends.numpy import KERNELS
 from cauce.comparison import Comparison
-from cauce.ir import Graph, Node, Value, parse
+from cauce.ir import Graph, parse
 from cauce.ir.errors import AttributeMistake
 from cauce.ir.ops.activation import Relu
 from cauce.ir.ops.update import SGDUpdate
 from cauce.ir.pass_manager import Pass
 from cauce.passes import pipelines
 
+from ..stand_ins import forget_relu
 from .nets import batch, small
 
 
@@ -89,22 +85,8 @@ def test_a_wrong_pass(backends: tuple[str, str], monkeypatch: pytest.MonkeyPatch
     assert "All 10 values agree where each is an output" in text
 
 
-def forgetful(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Kernels leave out the relu behind their sums."""
-    compute = kernels.compute_nodes
-
-    def forget(stage: Stage, nodes: Sequence[Node], known: dict[Value, V], lanes: int) -> None:
-        for node in nodes:
-            if isinstance(node.op, Relu):
-                known[node.result] = known[node.operands[0]]
-            else:
-                compute(stage, [node], known, lanes)
-
-    monkeypatch.setattr(kernels, "compute_nodes", forget)
-
-
 def test_a_wrong_emitter(monkeypatch: pytest.MonkeyPatch) -> None:
-    forgetful(monkeypatch)
+    forget_relu(monkeypatch)
     found = cauce.compare(net(), IMAGE, ("reference", "numpy", "llvm"))
     assert wrong(found) == ("relu1", "llvm")
     assert {row.backend for row in found.narrowed} == {"llvm"}
@@ -121,7 +103,7 @@ def test_a_wrong_emitter_in_one_of_two_branches(monkeypatch: pytest.MonkeyPatch)
         return cauce.nn.tanh(sum(parts[1:], parts[0]))
 
     model = branches.init(image=("N", 3, 6, 6), seed=0)
-    forgetful(monkeypatch)
+    forget_relu(monkeypatch)
     assert wrong(cauce.compare(model, IMAGE, ("reference", "llvm"))) == ("relu1", "llvm")
 
 

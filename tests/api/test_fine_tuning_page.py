@@ -18,21 +18,10 @@ import cauce
 from cauce import models
 from cauce.ir import Array
 from tests.project.house import ROOT
+from tests.stand_ins import TorchTensor
 
 PAGE = (ROOT / "docs" / "fine-tuning.md").read_text(encoding="utf-8")
 COLOURS = {"daisy": (220, 220, 90), "rose": (190, 40, 60), "tulip": (90, 50, 170)}
-
-
-class TorchTensor:
-    """Stands for a tensor of torch on the CPU: NumPy makes an array of it, and that is all."""
-
-    __module__ = "torch"
-
-    def __init__(self, array: Array) -> None:
-        self._array = array
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
-        return self._array
 
 
 def pretrained() -> dict[str, Array]:

@@ -12,8 +12,9 @@ from safetensors.numpy import save_file
 import cauce
 from cauce import models, nn
 from cauce.frontends.network import Network
-from cauce.ir import Array
 from cauce.ir.errors import AttributeMistake, GraphError, ShapeError, TypeMismatch
+
+from ..stand_ins import TorchTensor
 
 KEY = "random.key"
 HEAD = {"fc.weight", "fc.bias"}
@@ -32,18 +33,6 @@ def wrapped(part: Network, name: str | None = "backbone", **options: Any) -> Net
 
 def init(network: Network, **options: Any) -> cauce.Model:
     return network.init(image=("N", 3, 32, 32), dtype="u8", **options)
-
-
-class TorchTensor:
-    """Stands for a tensor of torch on the CPU: NumPy makes an array of it, and that is all."""
-
-    __module__ = "torch"
-
-    def __init__(self, array: Array) -> None:
-        self._array = array
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
-        return self._array
 
 
 def torch_weights(network: Network = models.resnet20, seed: int = 7, **options: Any) -> Any:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import ast
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -99,16 +100,21 @@ def package_of(path: Path) -> tuple[str, ...]:
     return parts if parts[0] == "cauce" else ("cauce", *parts)
 
 
+def hold(files: Sequence[Path], check: Callable[[str, tuple[str, ...]], list[str]]) -> None:
+    """Modules, given by their text and their package, have no offences."""
+    found = [
+        f"{path.relative_to(ROOT)}, {offence}"
+        for path in files
+        for offence in check(path.read_text(encoding="utf-8"), package_of(path))
+    ]
+    assert not found, "\n".join(found)
+
+
 @pytest.mark.parametrize("folder", LAYERS)
 def test_a_folder_imports_only_what_lies_below_it(folder: str) -> None:
     files = sources(folder)
     assert files
-    found = [
-        f"{path.relative_to(ROOT)}, {offence}"
-        for path in files
-        for offence in offences(folder, path.read_text(encoding="utf-8"), package_of(path))
-    ]
-    assert not found, "\n".join(found)
+    hold(files, partial(offences, folder))
 
 
 @pytest.mark.parametrize(
@@ -213,12 +219,7 @@ def room_offences(room: str, source: str, package: tuple[str, ...]) -> list[str]
 def test_a_room_imports_only_what_lies_below_it(room: str) -> None:
     files = sorted((ROOT / "backends" / "llvm" / room).rglob("*.py"))
     assert files
-    found = [
-        f"{path.relative_to(ROOT)}, {offence}"
-        for path in files
-        for offence in room_offences(room, path.read_text(encoding="utf-8"), package_of(path))
-    ]
-    assert not found, "\n".join(found)
+    hold(files, partial(room_offences, room))
 
 
 @pytest.mark.parametrize(

@@ -6,21 +6,19 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from cauce.backends.llvm.codegen.builder import V
-from cauce.backends.llvm.codegen.code import NodeCode, Stage
-from cauce.backends.llvm.codegen.kernels import kernel as kernels
+from cauce.backends.llvm.codegen.code import NodeCode
 from cauce.backends.llvm.registry import _REGISTRY, ElementwiseFacts, Registration
 from cauce.backends.llvm.runtime.memory import GUARD
 from cauce.backends.numpy import KERNELS
-from cauce.ir import Graph, Node, Value
+from cauce.ir import Graph, Value
 from cauce.ir.ops.activation import Relu, Tanh
 
+from ..stand_ins import forget_relu
 from . import __main__ as command
 from . import shrink
 from .__main__ import Record, search
@@ -128,16 +126,7 @@ def test_every_way_has_its_guard() -> None:
 
 def test_what_fails_is_made_small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a chain of kernels without their relu one op of weight and its relu remain."""
-    compute = kernels.compute_nodes
-
-    def forget(stage: Stage, nodes: Sequence[Node], known: dict[Value, V], lanes: int) -> None:
-        for node in nodes:
-            if isinstance(node.op, Relu):
-                known[node.result] = known[node.operands[0]]
-            else:
-                compute(stage, [node], known, lanes)
-
-    monkeypatch.setattr(kernels, "compute_nodes", forget)
+    forget_relu(monkeypatch)
     graph = network("exp", "tanh", "abs", "neg", "sum", "relu")
     graph.outputs["more"] = graph.value("tanh")
     small, failure = shrunk(graph, {}, "f32", 0)
