@@ -21,6 +21,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from checkout import checkout
+
 ROOT = Path(__file__).resolve().parent.parent
 TARGETS = ("avx512", "avx2", "sse2", "scalar")
 # Channels and size of the images; deeper twins of these models add no other shapes.
@@ -108,25 +110,16 @@ def main() -> None:
     if options.revision is None:
         parser.error("name the earlier revision")
     differences = 0
-    with tempfile.TemporaryDirectory() as folder:
-        earlier = Path(folder).resolve() / "earlier"
-        git = ["git", "-C", str(ROOT)]
-        add = [*git, "worktree", "add", "-q", "--detach", str(earlier), options.revision]
-        subprocess.run(add, check=True)
-        try:
-            for target in options.targets:
-                for model in options.models:
-                    before, after = (found(root, model, target) for root in (earlier, ROOT))
-                    same = before == after and "failed" not in after
-                    differences += not same
-                    print(
-                        f"{target:<8}{model:<14}{'same bits' if same else 'DIFFERENT'}", flush=True
-                    )
-                    for what in () if same else {**before, **after}:
-                        if before.get(what) != after.get(what) or what == "failed":
-                            print(f"  {what}: {before.get(what)} != {after.get(what)}")
-        finally:
-            subprocess.run([*git, "worktree", "remove", "--force", str(earlier)], check=True)
+    with checkout(options.revision) as earlier:
+        for target in options.targets:
+            for model in options.models:
+                before, after = (found(root, model, target) for root in (earlier, ROOT))
+                same = before == after and "failed" not in after
+                differences += not same
+                print(f"{target:<8}{model:<14}{'same bits' if same else 'DIFFERENT'}", flush=True)
+                for what in () if same else {**before, **after}:
+                    if before.get(what) != after.get(what) or what == "failed":
+                        print(f"  {what}: {before.get(what)} != {after.get(what)}")
     sys.exit(bool(differences))
 
 

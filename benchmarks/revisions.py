@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import report
+from checkout import checkout
 from protocol import Benchmark, Case, Prepared, measure, serve
 
 HERE = Path(__file__).resolve().parent
@@ -156,28 +157,20 @@ def main() -> None:
         return serve(Benchmark(__file__, BASE, peers, 0.0), request["peer"], case)
     if options.revision is None:
         parser.error("name the earlier revision")
-    with tempfile.TemporaryDirectory() as folder:
-        earlier = str(Path(folder) / "earlier")
-        git = ["git", "-C", str(HERE)]
-        subprocess.run(
-            [*git, "worktree", "add", "-q", "--detach", earlier, options.revision], check=True
+    with checkout(options.revision) as earlier:
+        roots = {BASE: str(HERE.parent), EARLIER: str(earlier), AGAIN: str(earlier)}
+        benchmark = Benchmark(__file__, BASE, dict.fromkeys(roots, _never), TOLERANCE)
+        report.write(
+            __file__,
+            BASE,
+            {"revision": options.revision, "rounds": options.rounds},
+            options.output,
+            cases(options.what, options.models, options.threads),
+            lambda case: compared(
+                benchmark, options.rounds, options.seconds, {**case, "roots": roots}
+            ),
+            table,
         )
-        roots = {BASE: str(HERE.parent), EARLIER: earlier, AGAIN: earlier}
-        try:
-            benchmark = Benchmark(__file__, BASE, dict.fromkeys(roots, _never), TOLERANCE)
-            report.write(
-                __file__,
-                BASE,
-                {"revision": options.revision, "rounds": options.rounds},
-                options.output,
-                cases(options.what, options.models, options.threads),
-                lambda case: compared(
-                    benchmark, options.rounds, options.seconds, {**case, "roots": roots}
-                ),
-                table,
-            )
-        finally:
-            subprocess.run([*git, "worktree", "remove", "--force", earlier], check=True)
 
 
 def _never(case: Case) -> Prepared:
