@@ -25,9 +25,6 @@ if TYPE_CHECKING:
     from .schedule.schedule import Schedule
     from .show import Listing
 
-# What the backend takes from ``compile`` beside what all take.
-SETTINGS = ("schedules",)
-
 
 def load_or_compile(request: Request) -> LlvmProgram:
     """The program of a graph: from the cache, or compiled and put there.

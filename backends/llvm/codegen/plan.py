@@ -101,7 +101,7 @@ class Plan:
         """
         graph = self.graph
         origins: dict[tuple[str, Location | None], int] = {}
-        for number, node in enumerate((source or graph).nodes):
+        for number, node in enumerate((source or graph).nodes if self.checks else ()):
             origins.setdefault((node.path, node.loc), number)
         launched = {node for _, node in self.launches}
         nodes = [node for node in graph.nodes if node in launched]

@@ -1,7 +1,7 @@
 """Which values are indices, and in what order a graph runs that has some.
 
 A call that finds a wrong index leaves all as it was. So what indices are computed from comes first,
-and no parameter or state is overwritten before the last check (``assignment.py``).
+and no parameter or state is overwritten before the last check (``buffers.py``).
 """
 
 from __future__ import annotations

@@ -56,8 +56,9 @@ def assign_layouts(graph: Graph, target: Target, given: Mapping[str, Schedule]) 
         CompileError: a given schedule that its kernel cannot have.
     """
     _assign_orders(graph)
-    schedules = _schedule(graph, target, given)
-    _reorder_weights(graph, schedules, target)
+    early = prepacked_values(graph)
+    schedules = _schedule(graph, target, given, early)
+    _reorder_weights(graph, schedules, target, early)
     _reorder_images(graph, target)
     _add_halos(graph)
     _pad_pixels(graph, target)
@@ -85,9 +86,10 @@ def _assign_orders(graph: Graph) -> None:
 # ---- weights -----------------------------------------------------------------------------------
 
 
-def _schedule(graph: Graph, target: Target, given: Mapping[str, Schedule]) -> Schedules:
+def _schedule(
+    graph: Graph, target: Target, given: Mapping[str, Schedule], early: set[Value]
+) -> Schedules:
     """Decide how each kernel runs."""
-    early = prepacked_values(graph)
     schedules: Schedules = {}
     for node in graph.nodes:
         anchor = anchor_of(node)
@@ -132,10 +134,9 @@ def _can_pack(weight: Weight, anchor: Anchor, target: Target) -> bool:
     return weight.packs and whole
 
 
-def _reorder_weights(graph: Graph, schedules: Schedules, target: Target) -> None:
+def _reorder_weights(graph: Graph, schedules: Schedules, target: Target, early: set[Value]) -> None:
     """Write a reorder before each anchor for its weight; equal ones are shared."""
     known: dict[tuple[Value, Layout], Value] = {}
-    early = prepacked_values(graph)
     for node in graph.nodes:
         anchor = anchor_of(node)
         weight = _laid_out_weight(node, anchor, early) if anchor.facts.anchor else None

@@ -137,8 +137,8 @@ class Caller:
             packed.enter(addresses)
         for slot, array in arrays.items():
             addresses[slot] = array.ctypes.data
-        status = np.array([-1], np.int64)  # one for each call: several may run at a time
         if entry.status is not None:
+            status = np.array([-1], np.int64)  # one for each call: several may run at a time
             addresses[entry.status] = status.ctypes.data
         cut = entry.batch.cut if entry.batch is not None else len(entry.launches)
         with self._pool.borrow(self._code) as address:

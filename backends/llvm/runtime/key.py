@@ -56,7 +56,8 @@ def _sources() -> str:
         with os.scandir(folders.pop()) as entries:
             for entry in entries:
                 if entry.is_dir():
-                    folders.append(entry.path)
+                    if entry.name != "__pycache__":
+                        folders.append(entry.path)
                 elif entry.name.endswith(".py"):
                     status, name = entry.stat(), os.path.relpath(entry.path, _PACKAGE)
                     found.append(f"{name} {status.st_size} {status.st_mtime_ns}")
