@@ -15,7 +15,7 @@ import numpy as np
 
 from .errors import DataError, MissingExtra, install
 from .files import existing, replacing
-from .types import Array
+from .types import Array, DType
 
 
 def save_tensors(
@@ -140,21 +140,11 @@ def checksum(header: bytes, data: Array) -> str:
 # ---- the format --------------------------------------------------------------------------------
 
 # The types that NumPy has, by the names of the format.
-_DTYPES = {
-    "BOOL": "?",
-    "I8": "i1",
-    "I16": "<i2",
-    "I32": "<i4",
-    "I64": "<i8",
-    "U8": "u1",
-    "U16": "<u2",
-    "U32": "<u4",
-    "U64": "<u8",
-    "F16": "<f2",
-    "F32": "<f4",
-    "F64": "<f8",
-}
 _BF16 = "BF16"  # the upper halves of float32: read as such, every value as it is
+_DTYPES = {
+    **{dtype.value.upper(): dtype.numpy.newbyteorder("<") for dtype in DType},
+    _BF16: np.dtype("<u2"),
+}
 
 
 class _Entry(NamedTuple):
@@ -207,14 +197,14 @@ def _read_header(file: BinaryIO) -> tuple[bytes, list[_Entry], dict[str, str], i
 
 
 def _entry(file: str, name: str, dtype: str, shape: list[int], data_offsets: list[int]) -> _Entry:
-    if dtype not in _DTYPES and dtype != _BF16:
+    if dtype not in _DTYPES:
         raise DataError(
             f"{file} holds {name} as {dtype}, a type that NumPy does not have",
             fix="save the weights as float32",
         )
     start, end = data_offsets
-    stored = np.dtype(_DTYPES.get(dtype, "<u2"))
-    return _Entry(start, end, name, stored, tuple(map(index, shape)), dtype == _BF16)
+    sizes = tuple(map(index, shape))
+    return _Entry(start, end, name, _DTYPES[dtype], sizes, dtype == _BF16)
 
 
 def _need_safetensors() -> None:

@@ -19,7 +19,16 @@ Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 
 
 class DType(enum.Enum):
-    """ONNX's numeric element types and bool, by the short names that LLVM and the text form use."""
+    """ONNX's numeric element types and bool, by the short names that LLVM and the text form use.
+
+    Attributes:
+        is_float: whether this is a floating-point type.
+        is_integer: whether this is a signed or unsigned integer type; bool is neither.
+        itemsize: bytes of one element.
+        numpy: the NumPy type that carries the values. NumPy has no bfloat16: its values are carried
+            in float32 arrays, rounded by :meth:`round` after every op, which gives what a bfloat16
+            unit with float32 arithmetic does.
+    """
 
     BOOL = "bool"
     I8 = "i8"
@@ -35,35 +44,19 @@ class DType(enum.Enum):
     F32 = "f32"
     F64 = "f64"
 
+    def __init__(self, short: str) -> None:
+        kind = short.rstrip("0123456789")
+        self.is_float = kind in ("f", "bf")
+        self.is_integer = kind in ("i", "u")
+        self.itemsize = int(short[len(kind) :] or 8) // 8
+        carrier = {"bool": "?", "bf": "f4"}.get(kind, f"{kind}{self.itemsize}")
+        self.numpy = np.dtype(carrier)
+
     def __str__(self) -> str:
         return self.value
 
     def __repr__(self) -> str:
         return f"DType.{self.name}"
-
-    @property
-    def is_float(self) -> bool:
-        """Whether this is a floating-point type."""
-        return self in _FLOATS
-
-    @property
-    def is_integer(self) -> bool:
-        """Whether this is a signed or unsigned integer type; bool is neither."""
-        return self is not DType.BOOL and not self.is_float
-
-    @property
-    def itemsize(self) -> int:
-        """Bytes of one element."""
-        return 2 if self is DType.BF16 else self.numpy.itemsize
-
-    @property
-    def numpy(self) -> np.dtype[Any]:
-        """The NumPy type that carries the values.
-
-        NumPy has no bfloat16: its values are carried in float32 arrays, rounded by
-        :meth:`round` after every op, which gives what a bfloat16 unit with float32 arithmetic does.
-        """
-        return _NUMPY[self]
 
     def round(self, array: Array) -> Array:
         """``array`` in this type's NumPy carrier, rounded to the values the type has."""
@@ -99,8 +92,8 @@ class DType(enum.Enum):
             found = _BY_NAME.get(value)
         elif value is not None:  # which NumPy takes for float64
             with suppress(TypeError):
-                numpy = np.dtype(value)  # type: ignore[call-overload]
-                found = DType.BF16 if is_bfloat16(numpy) else _BY_NUMPY.get(numpy)
+                given = np.dtype(value)  # type: ignore[call-overload]
+                found = DType.BF16 if is_bfloat16(given) else _BY_NUMPY.get(given)
         if found is None:
             names = ", ".join(map(str, DType))
             raise TypeMismatch(f"{value!r} is not a dtype", fix=f"use one of {names}")
@@ -130,27 +123,12 @@ def cast(array: Array, dtype: DType) -> tuple[Array, Array]:
     return converted, converted != array
 
 
-_FLOATS = frozenset({DType.F16, DType.BF16, DType.F32, DType.F64})
-_BY_NUMPY: dict[np.dtype[Any], DType] = {
-    np.dtype(np.bool_): DType.BOOL,
-    np.dtype(np.int8): DType.I8,
-    np.dtype(np.int16): DType.I16,
-    np.dtype(np.int32): DType.I32,
-    np.dtype(np.int64): DType.I64,
-    np.dtype(np.uint8): DType.U8,
-    np.dtype(np.uint16): DType.U16,
-    np.dtype(np.uint32): DType.U32,
-    np.dtype(np.uint64): DType.U64,
-    np.dtype(np.float16): DType.F16,
-    np.dtype(np.float32): DType.F32,
-    np.dtype(np.float64): DType.F64,
-}
+_BY_NUMPY = {dtype.numpy: dtype for dtype in DType if dtype is not DType.BF16}
 _BY_NAME = {
     **{dtype.value: dtype for dtype in DType},
     **{numpy.name: dtype for numpy, dtype in _BY_NUMPY.items()},
     "bfloat16": DType.BF16,
 }
-_NUMPY = {dtype: numpy for numpy, dtype in _BY_NUMPY.items()} | {DType.BF16: np.dtype(np.float32)}
 
 
 class TensorType(Record):

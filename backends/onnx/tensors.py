@@ -13,22 +13,6 @@ from ...ir.errors import MissingExtra, install
 if TYPE_CHECKING:
     from onnx import TensorProto, ValueInfoProto
 
-_ELEMENT_TYPES = {
-    DType.BOOL: "BOOL",
-    DType.I8: "INT8",
-    DType.I16: "INT16",
-    DType.I32: "INT32",
-    DType.I64: "INT64",
-    DType.U8: "UINT8",
-    DType.U16: "UINT16",
-    DType.U32: "UINT32",
-    DType.U64: "UINT64",
-    DType.F16: "FLOAT16",
-    DType.BF16: "BFLOAT16",
-    DType.F32: "FLOAT",
-    DType.F64: "DOUBLE",
-}
-
 
 def load_onnx() -> ModuleType:
     """The onnx package.
@@ -47,9 +31,11 @@ def load_onnx() -> ModuleType:
 
 def element_type(dtype: DType) -> int:
     """The number of ``dtype`` in ``TensorProto.DataType``."""
-    from onnx import TensorProto
+    from onnx import TensorProto, helper
 
-    return int(TensorProto.DataType.Value(_ELEMENT_TYPES[dtype]))
+    if dtype is DType.BF16:
+        return int(TensorProto.BFLOAT16)
+    return int(helper.np_dtype_to_tensor_dtype(dtype.numpy))
 
 
 def tensor(name: str, array: Array, dtype: DType) -> TensorProto:
