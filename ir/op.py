@@ -14,7 +14,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, TypeVar
 
 from .attributes import ATTRIBUTE_KINDS
-from .dims import Dim, DimExpr, product, substitute
+from .dims import Dim, DimExpr, substitute
 from .dims import symbols as dim_symbols
 from .errors import GraphError, UnsupportedOp, did_you_mean
 from .record import Record
@@ -44,6 +44,8 @@ class Op(Record):
         name: the op's name in the text form.
         operands: names of the operands; ``"bias?"`` is optional, ``"*xs"`` any number of them.
         results: names of the results.
+        flops_per_element: floating-point operations for each element of the first operand; None
+            where :meth:`flops` counts otherwise.
         elementwise: whether each element of the result depends only on the elements of the
             (broadcast) operands at the same place; such ops can be fused into one region.
         zero_gradient: whether the gradient is zero wherever there is one: indices, comparisons.
@@ -52,6 +54,7 @@ class Op(Record):
     name: ClassVar[str]
     operands: ClassVar[tuple[str, ...]] = ("x",)
     results: ClassVar[tuple[str, ...]] = ("y",)
+    flops_per_element: ClassVar[int | None] = None
     elementwise: ClassVar[bool] = False
     zero_gradient: ClassVar[bool] = False
 
@@ -122,9 +125,15 @@ class Op(Record):
         """Write the op as others it is made of, for composites: ``decompose(b, *operands)``."""
         raise UnsupportedOp(f"{self.name} is a primitive: it does not decompose")
 
+    def flops(self, operands: Sequence[TensorType], results: Sequence[TensorType]) -> Dim:
+        """Floating-point operations; one for each result element unless an op says otherwise."""
+        if self.flops_per_element is None:
+            return product_sum(results)
+        return self.flops_per_element * operands[0].size
+
     def cost(self, operands: Sequence[TensorType], results: Sequence[TensorType]) -> Cost:
-        """FLOPs and bytes; one operation for each result element unless an op says otherwise."""
-        return Cost(product_sum(results), bytes_moved(operands, results))
+        """FLOPs, and the bytes of all operands and results, each touched once."""
+        return Cost(self.flops(operands, results), sum(t.nbytes for t in (*operands, *results)))
 
     def indices(self, *operands: TensorType) -> Mapping[int, Dim]:
         """The places of operands that are indices, each with the size that they choose among."""
@@ -194,18 +203,7 @@ OpT = TypeVar("OpT", bound=Op)
 
 def product_sum(types: Sequence[TensorType]) -> Dim:
     """The number of elements of all ``types`` together."""
-    total: Dim = 0
-    for type_ in types:
-        total = total + product(type_.shape)
-    return total
-
-
-def bytes_moved(operands: Sequence[TensorType], results: Sequence[TensorType]) -> Dim:
-    """Bytes of all operands and results, each touched once."""
-    total: Dim = 0
-    for type_ in (*operands, *results):
-        total = total + type_.nbytes
-    return total
+    return sum(type_.size for type_ in types)
 
 
 def _symbols(value: object) -> frozenset[str]:

@@ -8,11 +8,9 @@ and AdaptiveAvgPool2d; ONNX has no such op.
 from __future__ import annotations
 
 from ..attributes import Pair
-from ..builder import Builder
 from ..dims import Dim, ceil_div
 from ..errors import AttributeMistake
-from ..graph import Node, Value
-from ..op import Gradients, register
+from ..op import register
 from .pool import Average, AverageBackward, Maximum, MaximumBackward, MaximumSelect, Pooling
 
 
@@ -55,18 +53,12 @@ class AdaptiveMaxPool2d(Maximum, AdaptiveWindows):
 
     name = "adaptive_max_pool2d"
 
-    def gradient(self, b: Builder, node: Node, dy: Value) -> Gradients:
-        return (b(self.sibling(AdaptiveMaxPool2dBackward), node.operands[0], dy),)
-
 
 @register
 class AdaptiveMaxPool2dBackward(MaximumBackward, AdaptiveWindows):
     """dx[n,c,a,b] = sum of dy[n,c,i,j] over the windows of x whose first maximum is at (a, b)."""
 
     name = "adaptive_max_pool2d_backward"
-
-    def gradient(self, b: Builder, node: Node, dx: Value) -> Gradients:
-        return (None, b(self.sibling(AdaptiveMaxPool2dSelect), node.operands[0], dx))
 
 
 @register
@@ -75,19 +67,12 @@ class AdaptiveMaxPool2dSelect(MaximumSelect, AdaptiveWindows):
 
     name = "adaptive_max_pool2d_select"
 
-    def gradient(self, b: Builder, node: Node, dy: Value) -> Gradients:
-        return (None, b(self.sibling(AdaptiveMaxPool2dBackward), node.operands[0], dy))
-
 
 @register
 class AdaptiveAvgPool2d(Average, AdaptiveWindows):
     """y[n,c,i,j] = mean of x[n,c,a,b] over the cells (a, b) of window (i, j)."""
 
     name = "adaptive_avg_pool2d"
-
-    def gradient(self, b: Builder, node: Node, dy: Value) -> Gradients:
-        size = node.operands[0].type.shape[2:]
-        return (b(self.sibling(AdaptiveAvgPool2dBackward, size=size), dy),)
 
 
 @register
@@ -97,9 +82,4 @@ class AdaptiveAvgPool2dBackward(AverageBackward, AdaptiveWindows):
     ``size`` is (H, W) of x.
     """
 
-    size: tuple[Dim, ...] = ()
-
     name = "adaptive_avg_pool2d_backward"
-
-    def gradient(self, b: Builder, node: Node, dx: Value) -> Gradients:
-        return (b(self.sibling(AdaptiveAvgPool2d), dx),)

@@ -14,10 +14,10 @@ import numpy as np
 
 from ..attributes import Padding, Pair
 from ..builder import Builder
-from ..dims import Dim, sizes
+from ..dims import Dim, product, sizes
 from ..errors import AttributeMistake, ShapeError
 from ..graph import Node, Value
-from ..op import Cost, Gradients, Op, bytes_moved, product_sum, register
+from ..op import Gradients, Op, register
 from ..types import Array, TensorType
 from .broadcast import need_float, same_dtype
 
@@ -50,6 +50,11 @@ def kernel_of(weight: Value) -> Pair:
     """(K_h, K_w) of a weight [C_out, C/groups, K_h, K_w]."""
     height, width = sizes(weight.type.shape[2:])
     return (height, width)
+
+
+def multiplications(y: TensorType, weight: TensorType) -> Dim:
+    """The multiplications and additions of a convolution that gives ``y``, or of a transpose."""
+    return 2 * y.size * product(weight.shape[1:])
 
 
 class ConvBase(Op):
@@ -106,6 +111,14 @@ class ConvBase(Op):
             for parts in zip(x.shape[2:], (kh, kw), self.stride, self.padding, self.dilation)
         )
         return (x.shape[0], c_out, height, width)
+
+    def need_result(self, dy: TensorType, x: TensorType, weight: TensorType) -> None:
+        """Raise ShapeError unless ``dy`` has the shape of y for operands of these types."""
+        wanted = self.output_shape(x, weight)
+        if wanted != dy.shape:
+            raise ShapeError(
+                f"{self.name}: a convolution of {x} gives {x.with_shape(wanted)}, dy is {dy}"
+            )
 
     def windows(self, kernel: Pair, out: Pair) -> list[tuple[int, int, Window]]:
         """For each place (r, s) of the kernel, the part of the padded input that it meets."""
@@ -174,11 +187,9 @@ class Conv2d(ConvBase):
         dw = b(Conv2dBackwardWeight(*self.geometry(), kernel=kernel), x, dy)
         return (dx, dw) if len(node.operands) == 2 else (dx, dw, b(Sum((0, 2, 3)), dy))
 
-    def cost(self, operands: Sequence[TensorType], results: Sequence[TensorType]) -> Cost:
-        _, per_output, kh, kw = operands[1].shape
-        flops = 2 * product_sum(results) * per_output * kh * kw
-        bias = product_sum(results) if len(operands) == 3 else 0
-        return Cost(flops + bias, bytes_moved(operands, results))
+    def flops(self, operands: Sequence[TensorType], results: Sequence[TensorType]) -> Dim:
+        bias = results[0].size if len(operands) == 3 else 0
+        return multiplications(results[0], operands[1]) + bias
 
 
 @register
@@ -198,11 +209,7 @@ class Conv2dBackwardData(ConvBase):
         if len(self.size) != 2 or dy.rank != 4 or weight.rank != 4:
             raise ShapeError(f"{self.name} takes dy [N, C, H, W], a weight and (H, W) of x")
         x = dy.with_shape((dy.shape[0], weight.shape[1] * self.groups, *self.size))
-        wanted = self.output_shape(x, weight)
-        if wanted != dy.shape:
-            raise ShapeError(
-                f"{self.name}: a convolution of {x} gives {x.with_shape(wanted)}, dy is {dy}"
-            )
+        self.need_result(dy, x, weight)
         return x
 
     def reference(self, dy: Array, weight: Array) -> Array:
@@ -224,10 +231,8 @@ class Conv2dBackwardData(ConvBase):
             b(Conv2dBackwardWeight(*self.geometry(), kernel=kernel), dx, dy),
         )
 
-    def cost(self, operands: Sequence[TensorType], results: Sequence[TensorType]) -> Cost:
-        _, per_output, kh, kw = operands[1].shape
-        flops = 2 * operands[0].size * per_output * kh * kw
-        return Cost(flops, bytes_moved(operands, results))
+    def flops(self, operands: Sequence[TensorType], results: Sequence[TensorType]) -> Dim:
+        return multiplications(*operands)
 
 
 @register
@@ -250,11 +255,7 @@ class Conv2dBackwardWeight(ConvBase):
         if isinstance(channels, int) and channels % self.groups:
             raise ShapeError(f"{self.name}: {channels} channels, {self.groups} groups")
         weight = x.with_shape((dy.shape[1], channels // self.groups, *self.kernel))
-        wanted = self.output_shape(x, weight)
-        if wanted != dy.shape:
-            raise ShapeError(
-                f"{self.name}: a convolution of {x} gives {x.with_shape(wanted)}, dy is {dy}"
-            )
+        self.need_result(dy, x, weight)
         return weight
 
     def reference(self, x: Array, dy: Array) -> Array:
@@ -273,7 +274,5 @@ class Conv2dBackwardWeight(ConvBase):
             b(Conv2d(*self.geometry()), x, dweight),
         )
 
-    def cost(self, operands: Sequence[TensorType], results: Sequence[TensorType]) -> Cost:
-        _, per_output, kh, kw = results[0].shape
-        flops = 2 * operands[1].size * per_output * kh * kw
-        return Cost(flops, bytes_moved(operands, results))
+    def flops(self, operands: Sequence[TensorType], results: Sequence[TensorType]) -> Dim:
+        return multiplications(operands[1], results[0])

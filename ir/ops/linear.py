@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..builder import Builder
+from ..dims import Dim
 from ..errors import ShapeError
 from ..graph import Node, Value
-from ..op import Cost, Gradients, Op, Values, bytes_moved, product_sum, register
+from ..op import Gradients, Op, Values, product_sum, register
 from ..types import Array, TensorType
 from .broadcast import broadcast, need_float, same_dtype, sum_to
 from .elementwise import Add
@@ -53,9 +54,8 @@ class MatMul(Op):
         dy = b(MatMul(), swap_last(b, x), dz)
         return (sum_to(b, dx, x.type.shape), sum_to(b, dy, y.type.shape))
 
-    def cost(self, operands: Sequence[TensorType], results: Sequence[TensorType]) -> Cost:
-        flops = 2 * product_sum(results) * operands[0].shape[-1]
-        return Cost(flops, bytes_moved(operands, results))
+    def flops(self, operands: Sequence[TensorType], results: Sequence[TensorType]) -> Dim:
+        return 2 * product_sum(results) * operands[0].shape[-1]
 
 
 def swap_last(b: Builder, value: Value) -> Value:
@@ -107,7 +107,6 @@ class Linear(Op):
         y = b(MatMul(), x, swap_last(b, weight))
         return b(Add(), y, bias[0]) if bias else y
 
-    def cost(self, operands: Sequence[TensorType], results: Sequence[TensorType]) -> Cost:
-        flops = 2 * product_sum(results) * operands[1].shape[1]
-        bias = product_sum(results) if len(operands) == 3 else 0
-        return Cost(flops + bias, bytes_moved(operands, results))
+    def flops(self, operands: Sequence[TensorType], results: Sequence[TensorType]) -> Dim:
+        count = product_sum(results)
+        return 2 * count * operands[1].shape[1] + (count if len(operands) == 3 else 0)

@@ -7,8 +7,7 @@ Names, argument order and defaults are those of ``torch.nn.functional``. ``reduc
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -16,7 +15,7 @@ from ..builder import Builder
 from ..dims import Dim, sizes
 from ..errors import AttributeMistake, ShapeError, TypeMismatch
 from ..graph import Node, Value
-from ..op import Cost, Gradients, Op, Values, bytes_moved, register
+from ..op import Gradients, Op, Values, register
 from ..types import Array, DType, TensorType
 from .activation import LogSoftmax, Sigmoid
 from .broadcast import need_float, same_dtype
@@ -48,12 +47,11 @@ LOG_FLOOR = -100.0
 
 
 class Loss(Op):
-    """Base of losses: the last step, from the loss of each element to the result, and the cost."""
+    """Base of losses: the last step, from the loss of each element to the result."""
 
     reduction: str = "mean"
 
     results = ("loss",)
-    flops_per_element: ClassVar[int]
 
     def check(self) -> None:
         if self.reduction not in REDUCTIONS:
@@ -85,10 +83,6 @@ class Loss(Op):
     def write_mean(self, b: Builder, losses: Value) -> Value:
         """Write :meth:`mean`."""
         return b(Mean(), losses)
-
-    def cost(self, operands: Sequence[TensorType], results: Sequence[TensorType]) -> Cost:
-        flops = self.flops_per_element * operands[0].size
-        return Cost(flops, bytes_moved(operands, results))
 
 
 class PairLoss(Loss):

@@ -5,9 +5,7 @@ Ioffe and Szegedy 2015, "Batch normalization", algorithms 1 and 2. Channels are 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import reduce
-from typing import ClassVar
 
 import numpy as np
 
@@ -15,7 +13,7 @@ from ..builder import Builder
 from ..dims import Dim, product
 from ..errors import AttributeMistake, ShapeError
 from ..graph import Node, Value
-from ..op import Cost, Gradients, Op, Values, bytes_moved, register
+from ..op import Gradients, Op, Values, register
 from ..types import Array, TensorType
 from .broadcast import need_float, same_dtype
 from .constant import scalar, size_as
@@ -46,11 +44,9 @@ def write_against(b: Builder, channels: Value, x: Value) -> Value:
 
 
 class BatchNormBase(Op):
-    """The attribute, the checks and the cost that batch normalisations share."""
+    """The attribute and the checks that batch normalisations share."""
 
     epsilon: float = 1e-5
-
-    flops_per_element: ClassVar[int]
 
     def check(self) -> None:
         if not self.epsilon >= 0:
@@ -74,10 +70,6 @@ class BatchNormBase(Op):
                     f"{self.name}: {name} is {channel}, x {x} has {x.shape[1]} channels",
                     fix=f"{name} must be [{x.shape[1]}]",
                 )
-
-    def cost(self, operands: Sequence[TensorType], results: Sequence[TensorType]) -> Cost:
-        flops = self.flops_per_element * operands[0].size
-        return Cost(flops, bytes_moved(operands, results))
 
 
 @register

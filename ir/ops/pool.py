@@ -29,7 +29,7 @@ from ..builder import Builder
 from ..dims import Dim, sizes
 from ..errors import AttributeMistake, ShapeError
 from ..graph import Node, Value
-from ..op import Cost, Gradients, Op, OpT, Values, bytes_moved, register
+from ..op import Gradients, Op, OpT, Values, lookup, register
 from ..types import Array, TensorType
 from .broadcast import need_float, same_dtype
 from .conv import extent, output_size
@@ -92,12 +92,14 @@ class Pooling(Op):
         shared = {name: value for name, value in self.attributes() if name != "size"}
         return cls(**shared, **more)
 
-    def cost(self, operands: Sequence[TensorType], results: Sequence[TensorType]) -> Cost:
-        return Cost(self.visits(operands[0]), bytes_moved(operands, results))
+    def partner(self, suffix: str, **more: object) -> Op:
+        """The op of the same family, and over the same windows, whose name ends so."""
+        family, _, _ = self.name.partition("pool2d")
+        return self.sibling(lookup(f"{family}pool2d{suffix}"), **more)
 
-    def visits(self, x: TensorType) -> Dim:
-        """The cells of all windows: a comparison or an addition each."""
-        n, c, height, width = x.shape
+    def flops(self, operands: Sequence[TensorType], results: Sequence[TensorType]) -> Dim:
+        """The cells of all windows over x: a comparison or an addition each."""
+        n, c, height, width = operands[0].shape
         return n * c * self.cells(0, height) * self.cells(1, width)
 
 
@@ -124,6 +126,9 @@ class Maximum(Pooling):
             y[place] = x[patch].max(axis=_LAST_TWO)
         return y
 
+    def gradient(self, b: Builder, node: Node, dy: Value) -> Gradients:
+        return (b(self.partner("_backward"), node.operands[0], dy),)
+
 
 class MaximumBackward(Pooling):
     """dx = dy at the first maximum of each window of x, added where windows overlap."""
@@ -141,6 +146,9 @@ class MaximumBackward(Pooling):
         for place, patch in self.windows(x):
             dx[patch] += np.where(first_maximum(x[patch]), dy[place][..., None, None], 0)
         return dx
+
+    def gradient(self, b: Builder, node: Node, dx: Value) -> Gradients:
+        return (None, b(self.partner("_select"), node.operands[0], dx))
 
 
 class MaximumSelect(Pooling):
@@ -160,6 +168,9 @@ class MaximumSelect(Pooling):
             y[place] = np.where(first_maximum(x[patch]), g[patch], 0).sum(axis=_LAST_TWO)
         return y
 
+    def gradient(self, b: Builder, node: Node, dy: Value) -> Gradients:
+        return (None, b(self.partner("_backward"), node.operands[0], dy))
+
 
 class Average(Pooling):
     """y = sum of each window / the number of its cells; the base of average pooling ops."""
@@ -173,6 +184,9 @@ class Average(Pooling):
             y[place] = x[patch].sum(axis=_LAST_TWO)
         return y / self.areas(x)
 
+    def gradient(self, b: Builder, node: Node, dy: Value) -> Gradients:
+        return (b(self.partner("_backward", size=node.operands[0].type.shape[2:]), dy),)
+
 
 class AverageBackward(Pooling):
     """dx = dy / the number of cells, given to every cell of each window: the transpose of average.
@@ -180,7 +194,7 @@ class AverageBackward(Pooling):
     ``size`` is (H, W) of x.
     """
 
-    size: tuple[Dim, ...]
+    size: tuple[Dim, ...] = ()
 
     operands = ("dy",)
     results = ("dx",)
@@ -199,8 +213,11 @@ class AverageBackward(Pooling):
             dx[patch] += share[place][..., None, None]
         return dx
 
-    def cost(self, operands: Sequence[TensorType], results: Sequence[TensorType]) -> Cost:
-        return Cost(self.visits(results[0]), bytes_moved(operands, results))
+    def flops(self, operands: Sequence[TensorType], results: Sequence[TensorType]) -> Dim:
+        return super().flops(results, operands)  # x is the result
+
+    def gradient(self, b: Builder, node: Node, dx: Value) -> Gradients:
+        return (b(self.partner(""), dx),)
 
 
 def need_result(op: Pooling, x: TensorType, dy: TensorType) -> None:
@@ -297,9 +314,6 @@ class MaxPool2d(Maximum, MaxWindows):
 
     name = "max_pool2d"
 
-    def gradient(self, b: Builder, node: Node, dy: Value) -> Gradients:
-        return (b(self.sibling(MaxPool2dBackward), node.operands[0], dy),)
-
 
 @register
 class MaxPool2dBackward(MaximumBackward, MaxWindows):
@@ -307,18 +321,12 @@ class MaxPool2dBackward(MaximumBackward, MaxWindows):
 
     name = "max_pool2d_backward"
 
-    def gradient(self, b: Builder, node: Node, dx: Value) -> Gradients:
-        return (None, b(self.sibling(MaxPool2dSelect), node.operands[0], dx))
-
 
 @register
 class MaxPool2dSelect(MaximumSelect, MaxWindows):
     """y[n,c,i,j] = g[n,c,a,b] where the first maximum of window (i, j) of x is at (a, b)."""
 
     name = "max_pool2d_select"
-
-    def gradient(self, b: Builder, node: Node, dy: Value) -> Gradients:
-        return (None, b(self.sibling(MaxPool2dBackward), node.operands[0], dy))
 
 
 class AverageWindows(FixedWindows):
@@ -344,9 +352,6 @@ class AvgPool2d(Average, AverageWindows):
 
     name = "avg_pool2d"
 
-    def gradient(self, b: Builder, node: Node, dy: Value) -> Gradients:
-        return (b(self.sibling(AvgPool2dBackward, size=node.operands[0].type.shape[2:]), dy),)
-
 
 @register
 class AvgPool2dBackward(AverageBackward, AverageWindows):
@@ -355,12 +360,7 @@ class AvgPool2dBackward(AverageBackward, AverageWindows):
     ``size`` is (H, W) of x.
     """
 
-    size: tuple[Dim, ...] = ()
-
     name = "avg_pool2d_backward"
-
-    def gradient(self, b: Builder, node: Node, dx: Value) -> Gradients:
-        return (b(self.sibling(AvgPool2d), dx),)
 
 
 @register
@@ -368,6 +368,7 @@ class GlobalAvgPool2d(Op):
     """y[n,c,0,0] = mean of x[n,c,:,:]. ONNX GlobalAveragePool-1."""
 
     name = "global_avg_pool2d"
+    flops_per_element = 1
 
     def infer(self, x: TensorType) -> TensorType:
         need_float(self.name, x)
@@ -380,6 +381,3 @@ class GlobalAvgPool2d(Op):
 
     def decompose(self, b: Builder, *operands: Value) -> Values:
         return b(Mean((2, 3), keepdims=True), *operands)
-
-    def cost(self, operands: Sequence[TensorType], results: Sequence[TensorType]) -> Cost:
-        return Cost(operands[0].size, bytes_moved(operands, results))

@@ -11,7 +11,7 @@ from ..builder import Builder
 from ..dims import Dim, product
 from ..errors import AttributeMistake, ShapeError
 from ..graph import Node, Value
-from ..op import Cost, Gradients, Op, Values, bytes_moved, product_sum, register
+from ..op import Gradients, Op, Values, product_sum, register
 from ..types import Array, DType, TensorType
 from .broadcast import need_float, need_number
 from .constant import scalar, size_as
@@ -116,8 +116,8 @@ class Reduction(Op):
         shape = tuple(1 if i in axes else dim for i, dim in enumerate(x.shape))
         return value if value.type.shape == shape else b(Reshape(shape), value)
 
-    def cost(self, operands: Sequence[TensorType], results: Sequence[TensorType]) -> Cost:
-        return Cost(product_sum(operands), bytes_moved(operands, results))
+    def flops(self, operands: Sequence[TensorType], results: Sequence[TensorType]) -> Dim:
+        return product_sum(operands)
 
 
 @register

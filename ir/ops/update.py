@@ -5,7 +5,6 @@ The formulas and their order are PyTorch's. The moments and the velocity start a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -13,7 +12,7 @@ import numpy as np
 from ..builder import Builder
 from ..errors import AttributeMistake, ShapeError, TypeMismatch
 from ..graph import Value
-from ..op import Cost, Op, Values, bytes_moved, register
+from ..op import Op, Values, register
 from ..types import Array, DType, TensorType
 from .broadcast import need_float, same_dtype
 from .constant import scalar
@@ -27,7 +26,6 @@ class Update(Op):
         not_negative: the attributes that must not be.
     """
 
-    flops_per_element: ClassVar[int]
     not_negative: ClassVar[tuple[str, ...]] = ("weight_decay",)
 
     def check(self) -> None:
@@ -46,10 +44,6 @@ class Update(Op):
                 raise ShapeError(f"{self.name}: the parameter is {tensors[0]}, {name} is {tensor}")
         if lr.shape != ():
             raise ShapeError(f"{self.name}: lr must be a scalar, got {lr}")
-
-    def cost(self, operands: Sequence[TensorType], results: Sequence[TensorType]) -> Cost:
-        flops = self.flops_per_element * operands[0].size
-        return Cost(flops, bytes_moved(operands, results))
 
 
 def write_decayed(b: Builder, parameter: Value, gradient: Value, weight_decay: float) -> Value:
