@@ -8,50 +8,24 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...ir import Array, Op
+from ...ir import Array, Op, registry
 from ...ir.ops import elementwise as ops
-from ...ir.ops.activation import LeakyRelu, Relu, Sigmoid, Tanh
+from ...ir.ops.activation import LeakyRelu, Relu, Sigmoid
 from .kernels import KERNELS, Kernel, kernel
 from .memory import Memory
 
-_FUNCTIONS: dict[type[Op], np.ufunc] = {
-    ops.Add: np.add,
-    ops.Sub: np.subtract,
-    ops.Mul: np.multiply,
-    ops.Div: np.divide,
-    ops.Maximum: np.maximum,
-    ops.Minimum: np.minimum,
-    ops.Neg: np.negative,
-    ops.Abs: np.absolute,
-    ops.Sign: np.sign,
-    ops.Exp: np.exp,
-    ops.Log: np.log,
-    ops.Sqrt: np.sqrt,
-    Tanh: np.tanh,
-}
-_PREDICATES: dict[type[Op], np.ufunc] = {
-    ops.Equal: np.equal,
-    ops.Less: np.less,
-    ops.LessEqual: np.less_equal,
-    ops.Greater: np.greater,
-    ops.GreaterEqual: np.greater_equal,
-    ops.LogicalAnd: np.logical_and,
-    ops.LogicalOr: np.logical_or,
-    ops.LogicalNot: np.logical_not,
-}
 
-
-def _by_function(function: np.ufunc, dtype: np.dtype[np.bool_] | None = None) -> Kernel:
+def _by_function(function: np.ufunc, dtype: np.dtype[np.bool_] | None) -> Kernel:
     def run(op: Op, memory: Memory, *operands: Array) -> Array:
         return function(*operands, out=memory.result(*operands, dtype=dtype))
 
     return run
 
 
-KERNELS.update((op, _by_function(function)) for op, function in _FUNCTIONS.items())
-KERNELS.update(
-    (op, _by_function(function, np.dtype(np.bool_))) for op, function in _PREDICATES.items()
-)
+for _op in registry().values():
+    if issubclass(_op, ops.Elementwise) and _op.function:
+        _predicate = issubclass(_op, (ops.Comparison, ops.Logical))
+        KERNELS[_op] = _by_function(_op.function, np.dtype(np.bool_) if _predicate else None)
 
 
 @kernel(Relu)

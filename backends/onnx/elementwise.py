@@ -5,90 +5,33 @@ from __future__ import annotations
 import numpy as np
 
 from ...ir import DType, Node
-from ...ir.ops.elementwise import (
-    Abs,
-    Add,
-    Cast,
-    Div,
-    Equal,
-    Exp,
-    Greater,
-    GreaterEqual,
-    Less,
-    LessEqual,
-    Log,
-    LogicalAnd,
-    LogicalNot,
-    LogicalOr,
-    Maximum,
-    Minimum,
-    Mul,
-    Neg,
-    Pow,
-    Sign,
-    Sqrt,
-    Sub,
-    Where,
-)
-from .rules import BF16_IN_F32, exports, exports_as
+from ...ir.ops import elementwise as ops
+from .rules import BF16_IN_F32, SHORTS_IN_I32, exports, exports_as
 from .writer import Writer
 
-exports_as(
-    {
-        Add: "Add",
-        Sub: "Sub",
-        Mul: "Mul",
-        Div: "Div",
-        Pow: "Pow",
-        Abs: "Abs",
-        Sign: "Sign",
-        Exp: "Exp",
-        Log: "Log",
-        Sqrt: "Sqrt",
-        Equal: "Equal",
-        Less: "Less",
-        LessEqual: "LessOrEqual",
-        Greater: "Greater",
-        GreaterEqual: "GreaterOrEqual",
-        LogicalAnd: "And",
-        LogicalOr: "Or",
-        LogicalNot: "Not",
-    }
-)
-exports_as(
-    {Maximum: "Max", Minimum: "Min"},
-    carriers={**BF16_IN_F32, DType.I16: DType.I32, DType.U16: DType.I32},
-)
-exports_as(
-    {Neg: "Neg"},
-    carriers={
-        **BF16_IN_F32,
-        DType.U8: DType.I32,
-        DType.U16: DType.I32,
-        DType.U32: DType.I64,
-        DType.U64: DType.I64,
-    },
+_UNSIGNED = {DType.U8: DType.I32, DType.U16: DType.I32, DType.U32: DType.I64, DType.U64: DType.I64}
+_SAME = (
+    *(ops.Add, ops.Sub, ops.Mul, ops.Div, ops.Pow, ops.Abs, ops.Sign, ops.Exp, ops.Log, ops.Sqrt),
+    *(ops.Equal, ops.Less, ops.Greater),
 )
 
+exports_as({op: op.__name__ for op in _SAME})
+exports_as({ops.LessEqual: "LessOrEqual", ops.GreaterEqual: "GreaterOrEqual"})
+exports_as({ops.LogicalAnd: "And", ops.LogicalOr: "Or", ops.LogicalNot: "Not"})
+exports_as({ops.Maximum: "Max", ops.Minimum: "Min"}, carriers=SHORTS_IN_I32)
+exports_as({ops.Neg: "Neg"}, carriers={**BF16_IN_F32, **_UNSIGNED})
 
-@exports(
-    Where,
-    carriers={
-        **BF16_IN_F32,
-        DType.I16: DType.I32,
-        DType.U16: DType.I32,
-        DType.U64: DType.I64,
-    },
-)
-def _where(w: Writer, op: Where, node: Node, condition: str, x: str, y: str) -> str:
+
+@exports(ops.Where, carriers={**SHORTS_IN_I32, DType.U64: DType.I64})
+def _where(w: Writer, op: ops.Where, node: Node, condition: str, x: str, y: str) -> str:
     if node.result.type.dtype is not DType.BOOL:
         return w("Where", condition, x, y)
     # ONNX Runtime chooses no bools: z = condition and x, or not condition and y.
     return w("Or", w("And", condition, x), w("And", w("Not", condition), y))
 
 
-@exports(Cast, carriers={})
-def _cast(w: Writer, op: Cast, node: Node, x: str) -> str:
+@exports(ops.Cast, carriers={})
+def _cast(w: Writer, op: ops.Cast, node: Node, x: str) -> str:
     source = node.operands[0].type.dtype
     if source.is_float and op.to.is_integer:
         return _saturated(w, x, source, op.to)

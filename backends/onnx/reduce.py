@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from ...ir import DType, Node
 from ...ir.ops.reduce import ArgMax, Max, Mean, Reduction, Sum, normalize_axes
-from .rules import BF16_IN_F32, exports
+from .rules import BF16_IN_F32, SHORTS_IN_I32, exports
 from .writer import Writer
 
 _SMALL = dict.fromkeys((DType.I8, DType.I16, DType.U8, DType.U16), DType.I32)
-_ORDERED = {**BF16_IN_F32, DType.I16: DType.I32, DType.U16: DType.I32, DType.U32: DType.I64}
+_ORDERED = {**SHORTS_IN_I32, DType.U32: DType.I64}
 _HALF = 2**63
 
 

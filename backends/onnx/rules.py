@@ -24,6 +24,8 @@ Carriers: TypeAlias = Mapping[DType, DType]
 # Integers wrap around in casts, so sums and choices are right in any carrier that is wide enough;
 # bfloat16 is rounded after every op, which is what it means in the reference too.
 BF16_IN_F32: Carriers = {DType.BF16: DType.F32}
+# ONNX Runtime lacks much of what it has for other integers in those of 16 bits.
+SHORTS_IN_I32: Carriers = {**BF16_IN_F32, DType.I16: DType.I32, DType.U16: DType.I32}
 # ONNX Runtime does not add float16 in ScatterElements.
 HALVES_IN_F32: Carriers = {**BF16_IN_F32, DType.F16: DType.F32}
 

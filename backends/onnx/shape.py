@@ -19,10 +19,8 @@ from ...ir.ops.shape import (
     SliceBackward,
     Transpose,
 )
-from .rules import BF16_IN_F32, HALVES_IN_F32, exports
+from .rules import HALVES_IN_F32, SHORTS_IN_I32, exports
 from .writer import Writer
-
-_PAD_CARRIERS = {**BF16_IN_F32, DType.I16: DType.I32, DType.U16: DType.I32}
 
 
 @exports(Reshape, carriers={})
@@ -59,7 +57,7 @@ def _flip(w: Writer, op: Flip, node: Node, x: str) -> str:
     return w("Slice", x, *map(w.ints, bounds))
 
 
-@exports(SliceBackward, carriers=_PAD_CARRIERS)
+@exports(SliceBackward, carriers=SHORTS_IN_I32)
 def _slice_backward(w: Writer, op: SliceBackward, node: Node, dy: str) -> str:
     """Steps are undone by scattering along one axis after another, the rest is padding."""
     dtype, shape = node.operands[0].type.dtype, list(node.operands[0].type.shape)
@@ -78,7 +76,7 @@ def _slice_backward(w: Writer, op: SliceBackward, node: Node, dy: str) -> str:
     return w("Pad", dy, w.ints(before + after), w.constant(0, dtype))
 
 
-@exports(Pad, carriers=_PAD_CARRIERS)
+@exports(Pad, carriers=SHORTS_IN_I32)
 def _pad(w: Writer, op: Pad, node: Node, x: str) -> str:
     dtype = node.operands[0].type.dtype
     if not op.pads:

@@ -9,7 +9,7 @@ import numpy as np
 from ..builder import Builder
 from ..errors import TypeMismatch
 from ..graph import Node, Value
-from ..op import Gradients, Op, register
+from ..op import Arrays, Gradients, Op, register
 from ..types import Array, DType, TensorType
 from .broadcast import broadcast, need_float, need_number, same_dtype, sum_to
 from .constant import scalar
@@ -36,12 +36,25 @@ def saturated(x: Array, to: np.dtype[Any]) -> Array:
     return np.where(below, to.type(info.min), np.where(above, to.type(info.max), inside))
 
 
-class Binary(Op):
+class Elementwise(Op):
+    """Base of ops on the elements of their operands, one by one.
+
+    Class variables:
+        function: the function of NumPy that is the reference, where there is one.
+    """
+
+    elementwise = True
+    function: ClassVar[np.ufunc | None] = None
+
+    def reference(self, *args: Any, **kwargs: Any) -> Arrays:
+        return self.function(*args) if self.function else super().reference()
+
+
+class Binary(Elementwise):
     """Base of ops with two broadcast operands of one dtype."""
 
     operands = ("x", "y")
     results = ("z",)
-    elementwise = True
 
     def infer(self, x: TensorType, y: TensorType) -> TensorType:
         need_number(self.name, x, y)
@@ -56,10 +69,16 @@ class FloatBinary(Binary):
         return super().infer(x, y)
 
 
-class FloatUnary(Op):
-    """Base of ops with one floating-point operand."""
+class NumberUnary(Elementwise):
+    """Base of ops with one operand of any dtype but bool."""
 
-    elementwise = True
+    def infer(self, x: TensorType) -> TensorType:
+        need_number(self.name, x)
+        return x
+
+
+class FloatUnary(Elementwise):
+    """Base of ops with one floating-point operand."""
 
     def infer(self, x: TensorType) -> TensorType:
         need_float(self.name, x)
@@ -76,9 +95,7 @@ class Add(Binary):
     """z = x + y. ONNX Add-14."""
 
     name = "add"
-
-    def reference(self, x: Array, y: Array) -> Array:
-        return x + y
+    function = np.add
 
     def gradient(self, b: Builder, node: Node, dz: Value) -> Gradients:
         return _fit(b, node, dz, dz)
@@ -89,9 +106,7 @@ class Sub(Binary):
     """z = x - y. ONNX Sub-14."""
 
     name = "sub"
-
-    def reference(self, x: Array, y: Array) -> Array:
-        return x - y
+    function = np.subtract
 
     def gradient(self, b: Builder, node: Node, dz: Value) -> Gradients:
         return _fit(b, node, dz, b(Neg(), dz))
@@ -102,9 +117,7 @@ class Mul(Binary):
     """z = x * y. ONNX Mul-14."""
 
     name = "mul"
-
-    def reference(self, x: Array, y: Array) -> Array:
-        return x * y
+    function = np.multiply
 
     def gradient(self, b: Builder, node: Node, dz: Value) -> Gradients:
         x, y = node.operands
@@ -116,9 +129,7 @@ class Div(FloatBinary):
     """z = x / y. ONNX Div-14."""
 
     name = "div"
-
-    def reference(self, x: Array, y: Array) -> Array:
-        return x / y
+    function = np.divide
 
     def gradient(self, b: Builder, node: Node, dz: Value) -> Gradients:
         _, y = node.operands
@@ -150,55 +161,34 @@ class Pow(FloatBinary):
 
 
 @register
-class Neg(Op):
+class Neg(NumberUnary):
     """y = -x. ONNX Neg-13."""
 
     name = "neg"
-    elementwise = True
-
-    def infer(self, x: TensorType) -> TensorType:
-        need_number(self.name, x)
-        return x
-
-    def reference(self, x: Array) -> Array:
-        return -x
+    function = np.negative
 
     def gradient(self, b: Builder, node: Node, dy: Value) -> Gradients:
         return (b(Neg(), dy),)
 
 
 @register
-class Abs(Op):
+class Abs(NumberUnary):
     """y = |x|; the gradient at 0 is 0. ONNX Abs-13."""
 
     name = "abs"
-    elementwise = True
-
-    def infer(self, x: TensorType) -> TensorType:
-        need_number(self.name, x)
-        return x
-
-    def reference(self, x: Array) -> Array:
-        return np.abs(x)
+    function = np.absolute
 
     def gradient(self, b: Builder, node: Node, dy: Value) -> Gradients:
         return (b(Mul(), dy, b(Sign(), node.operands[0])),)
 
 
 @register
-class Sign(Op):
+class Sign(NumberUnary):
     """y = -1, 0 or 1, the sign of x; its gradient is 0. ONNX Sign-13."""
 
     name = "sign"
-    elementwise = True
     zero_gradient = True
-
-    def infer(self, x: TensorType) -> TensorType:
-        need_number(self.name, x)
-        return x
-
-    def reference(self, x: Array) -> Array:
-        return np.sign(x)
+    function = np.sign
 
 
 @register
@@ -206,9 +196,7 @@ class Exp(FloatUnary):
     """y = e**x. ONNX Exp-13."""
 
     name = "exp"
-
-    def reference(self, x: Array) -> Array:
-        return np.exp(x)
+    function = np.exp
 
     def gradient(self, b: Builder, node: Node, dy: Value) -> Gradients:
         return (b(Mul(), dy, node.result),)
@@ -219,9 +207,7 @@ class Log(FloatUnary):
     """y = ln x. ONNX Log-13."""
 
     name = "log"
-
-    def reference(self, x: Array) -> Array:
-        return np.log(x)
+    function = np.log
 
     def gradient(self, b: Builder, node: Node, dy: Value) -> Gradients:
         return (b(Div(), dy, node.operands[0]),)
@@ -232,20 +218,17 @@ class Sqrt(FloatUnary):
     """y = square root of x. ONNX Sqrt-13."""
 
     name = "sqrt"
-
-    def reference(self, x: Array) -> Array:
-        return np.sqrt(x)
+    function = np.sqrt
 
     def gradient(self, b: Builder, node: Node, dy: Value) -> Gradients:
         return (b(Div(), b(Mul(), dy, scalar(b, 0.5, dy)), node.result),)
 
 
-class Comparison(Op):
+class Comparison(Elementwise):
     """Base of comparisons: bool results, no gradient."""
 
     operands = ("x", "y")
     results = ("z",)
-    elementwise = True
     zero_gradient = True
 
     def infer(self, x: TensorType, y: TensorType) -> TensorType:
@@ -259,9 +242,7 @@ class Equal(Comparison):
     """z = x == y. ONNX Equal-13."""
 
     name = "equal"
-
-    def reference(self, x: Array, y: Array) -> Array:
-        return np.equal(x, y)
+    function = np.equal
 
 
 @register
@@ -269,9 +250,7 @@ class Less(Comparison):
     """z = x < y. ONNX Less-13."""
 
     name = "less"
-
-    def reference(self, x: Array, y: Array) -> Array:
-        return np.less(x, y)
+    function = np.less
 
 
 @register
@@ -279,9 +258,7 @@ class LessEqual(Comparison):
     """z = x <= y. ONNX LessOrEqual-16."""
 
     name = "less_equal"
-
-    def reference(self, x: Array, y: Array) -> Array:
-        return np.less_equal(x, y)
+    function = np.less_equal
 
 
 @register
@@ -289,9 +266,7 @@ class Greater(Comparison):
     """z = x > y. ONNX Greater-13."""
 
     name = "greater"
-
-    def reference(self, x: Array, y: Array) -> Array:
-        return np.greater(x, y)
+    function = np.greater
 
 
 @register
@@ -299,9 +274,7 @@ class GreaterEqual(Comparison):
     """z = x >= y. ONNX GreaterOrEqual-16."""
 
     name = "greater_equal"
-
-    def reference(self, x: Array, y: Array) -> Array:
-        return np.greater_equal(x, y)
+    function = np.greater_equal
 
 
 class _Extremum(Binary):
@@ -325,9 +298,7 @@ class Maximum(_Extremum):
 
     name = "maximum"
     beyond = Greater
-
-    def reference(self, x: Array, y: Array) -> Array:
-        return np.maximum(x, y)
+    function = np.maximum
 
 
 @register
@@ -336,15 +307,12 @@ class Minimum(_Extremum):
 
     name = "minimum"
     beyond = Less
-
-    def reference(self, x: Array, y: Array) -> Array:
-        return np.minimum(x, y)
+    function = np.minimum
 
 
-class Logical(Op):
+class Logical(Elementwise):
     """Base of ops on bool."""
 
-    elementwise = True
     zero_gradient = True
     operands: ClassVar[tuple[str, ...]] = ("x", "y")
     results = ("z",)
@@ -361,9 +329,7 @@ class LogicalAnd(Logical):
     """z = x and y. ONNX And-7."""
 
     name = "logical_and"
-
-    def reference(self, x: Array, y: Array) -> Array:
-        return np.logical_and(x, y)
+    function = np.logical_and
 
 
 @register
@@ -371,9 +337,7 @@ class LogicalOr(Logical):
     """z = x or y. ONNX Or-7."""
 
     name = "logical_or"
-
-    def reference(self, x: Array, y: Array) -> Array:
-        return np.logical_or(x, y)
+    function = np.logical_or
 
 
 @register
@@ -382,9 +346,7 @@ class LogicalNot(Logical):
 
     name = "logical_not"
     operands = ("x",)
-
-    def reference(self, x: Array) -> Array:
-        return np.logical_not(x)
+    function = np.logical_not
 
 
 @register
