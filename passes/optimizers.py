@@ -138,9 +138,8 @@ class SGD(Optimizer):
         lr: Value,
         step: Value | None,
     ) -> tuple[Value, ...]:
-        if not self.momentum:
-            return b.results(SGDUpdate(self.weight_decay), parameter, gradient, lr)
-        op = SGDMomentumUpdate(self.momentum, self.nesterov, self.weight_decay)
+        cls = SGDMomentumUpdate if self.momentum else SGDUpdate
+        op = cls(**{name: getattr(self, name) for name in cls.kinds()})
         return b.results(op, parameter, gradient, *slots, lr)
 
 

@@ -83,15 +83,8 @@ class BatchNorm(BatchNormBase):
     operands = ("x", "gamma", "beta", "mean", "variance")
     flops_per_element = 3
 
-    def infer(
-        self,
-        x: TensorType,
-        gamma: TensorType,
-        beta: TensorType,
-        mean: TensorType,
-        variance: TensorType,
-    ) -> TensorType:
-        self.check_operands(x, gamma, beta, mean, variance)
+    def infer(self, x: TensorType, *channels: TensorType) -> TensorType:
+        self.check_operands(x, *channels)
         return x
 
     def reference(self, x: Array, gamma: Array, beta: Array, mean: Array, variance: Array) -> Array:
@@ -122,9 +115,7 @@ class BatchNormTrain(BatchNormBase):
     results = ("y", "mean", "variance")
     flops_per_element = 7
 
-    def infer(
-        self, x: TensorType, gamma: TensorType, beta: TensorType
-    ) -> tuple[TensorType, TensorType, TensorType]:
+    def infer(self, x: TensorType, gamma: TensorType, beta: TensorType) -> tuple[TensorType, ...]:
         self.check_operands(x, gamma, beta)
         return (x, gamma, gamma)
 
@@ -150,14 +141,8 @@ class BatchNormTrain(BatchNormBase):
         mean, variance = b(Mean(axes), x), b(Variance(axes), x)
         return (b(BatchNorm(self.epsilon), x, gamma, beta, mean, variance), mean, variance)
 
-    def gradient(
-        self,
-        b: Builder,
-        node: Node,
-        dy: Value | None,
-        dmean: Value | None,
-        dvariance: Value | None,
-    ) -> Gradients:
+    def gradient(self, b: Builder, node: Node, *dys: Value | None) -> Gradients:
+        dy, dmean, dvariance = dys
         x, gamma, _ = node.operands
         _, mean, variance = node.results
         count = size_as(b, elements_per_channel(x.type), x.type.dtype)
@@ -193,18 +178,12 @@ class BatchNormTrainBackward(BatchNormBase):
     results = ("dx", "dgamma", "dbeta")
     flops_per_element = 9
 
-    def infer(
-        self,
-        x: TensorType,
-        gamma: TensorType,
-        mean: TensorType,
-        variance: TensorType,
-        dy: TensorType,
-    ) -> tuple[TensorType, TensorType, TensorType]:
-        self.check_operands(x, gamma, mean, variance)
+    def infer(self, x: TensorType, *others: TensorType) -> tuple[TensorType, ...]:
+        *channels, dy = others
+        self.check_operands(x, *channels)
         if dy != x:
             raise ShapeError(f"{self.name}: x is {x}, dy is {dy}")
-        return (x, gamma, gamma)
+        return (x, channels[0], channels[0])
 
     def reference(
         self, x: Array, gamma: Array, mean: Array, variance: Array, dy: Array

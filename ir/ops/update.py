@@ -35,15 +35,16 @@ class Update(Op):
                     f"{self.name}: {what} must not be negative, got {getattr(self, what)}"
                 )
 
-    def check_operands(self, lr: TensorType, *tensors: TensorType) -> None:
-        """Raise unless all ``tensors`` have one type, and lr is a scalar of its dtype."""
-        need_float(self.name, *tensors, lr)
-        same_dtype(self.name, *tensors, lr)
-        for name, tensor in zip(self.operands[1:], tensors[1:]):
-            if tensor.shape != tensors[0].shape:
-                raise ShapeError(f"{self.name}: the parameter is {tensors[0]}, {name} is {tensor}")
+    def infer(self, *operands: TensorType) -> tuple[TensorType, ...]:
+        parameter, _, *slots, lr = operands
+        need_float(self.name, *operands)
+        same_dtype(self.name, *operands)
+        for name, tensor in zip(self.operands[1:-1], operands[1:-1]):
+            if tensor.shape != parameter.shape:
+                raise ShapeError(f"{self.name}: the parameter is {parameter}, {name} is {tensor}")
         if lr.shape != ():
             raise ShapeError(f"{self.name}: lr must be a scalar, got {lr}")
+        return (parameter, *slots)
 
 
 def write_decayed(b: Builder, parameter: Value, gradient: Value, weight_decay: float) -> Value:
@@ -63,10 +64,6 @@ class SGDUpdate(Update):
     operands = ("parameter", "gradient", "lr")
     results = ("new_parameter",)
     flops_per_element = 4
-
-    def infer(self, parameter: TensorType, gradient: TensorType, lr: TensorType) -> TensorType:
-        self.check_operands(lr, parameter, gradient)
-        return parameter
 
     def reference(self, parameter: Array, gradient: Array, lr: Array) -> Array:
         return parameter - lr * (gradient + self.weight_decay * parameter)
@@ -97,12 +94,6 @@ class SGDMomentumUpdate(Update):
     results = ("new_parameter", "new_velocity")
     flops_per_element = 8
     not_negative = ("weight_decay", "momentum")
-
-    def infer(
-        self, parameter: TensorType, gradient: TensorType, velocity: TensorType, lr: TensorType
-    ) -> tuple[TensorType, TensorType]:
-        self.check_operands(lr, parameter, gradient, velocity)
-        return (parameter, velocity)
 
     def reference(
         self, parameter: Array, gradient: Array, velocity: Array, lr: Array
@@ -154,32 +145,18 @@ class AdamUpdate(Update):
                     f"{self.name}: {what} must lie in [0, 1), got {getattr(self, what)}"
                 )
 
-    def infer(
-        self,
-        parameter: TensorType,
-        gradient: TensorType,
-        first_moment: TensorType,
-        second_moment: TensorType,
-        step: TensorType,
-        lr: TensorType,
-    ) -> tuple[TensorType, TensorType, TensorType]:
-        self.check_operands(lr, parameter, gradient, first_moment, second_moment)
+    def infer(self, *operands: TensorType) -> tuple[TensorType, ...]:
+        *tensors, step, lr = operands
+        types = super().infer(*tensors, lr)
         if step != TensorType(DType.I64, ()):
             raise TypeMismatch(
                 f"{self.name}: step must be i64[], got {step}",
                 fix="count the steps in an integer scalar, from 1",
             )
-        return (parameter, first_moment, second_moment)
+        return types
 
-    def reference(
-        self,
-        parameter: Array,
-        gradient: Array,
-        first_moment: Array,
-        second_moment: Array,
-        step: Array,
-        lr: Array,
-    ) -> tuple[Array, Array, Array]:
+    def reference(self, *operands: Array) -> tuple[Array, Array, Array]:
+        parameter, gradient, first_moment, second_moment, step, lr = operands
         decay = self.weight_decay * parameter
         start = parameter - lr * decay if self.decoupled else parameter
         g = gradient if self.decoupled else gradient + decay
@@ -197,16 +174,12 @@ class AdamUpdate(Update):
 
         start, g = parameter, gradient
         if self.decoupled and self.weight_decay:
-            start = b(
-                Sub(), parameter, b(Mul(), parameter, b(Mul(), lr, constant(self.weight_decay)))
-            )
+            rate = b(Mul(), lr, constant(self.weight_decay))
+            start = b(Sub(), parameter, b(Mul(), parameter, rate))
         elif not self.decoupled:
             g = write_decayed(b, parameter, gradient, self.weight_decay)
-        m = b(
-            Add(),
-            b(Mul(), first_moment, constant(self.beta1)),
-            b(Mul(), g, constant(1 - self.beta1)),
-        )
+        kept = b(Mul(), first_moment, constant(self.beta1))
+        m = b(Add(), kept, b(Mul(), g, constant(1 - self.beta1)))
         squares = b(Mul(), b(Mul(), g, g), constant(1 - self.beta2))
         v = b(Add(), b(Mul(), second_moment, constant(self.beta2)), squares)
         # In f32, 1 - beta2**step would keep only some three digits in the first steps.
