@@ -1,20 +1,13 @@
 """The NumPy backend: the reference interpreter with fast primitives."""
 
-from . import conv, elementwise, movement, normalize, pool, random, reduce
-from .kernels import KERNELS, kernel
-from .lowering import lower
-from .program import NumpyProgram
-
-__all__ = [
-    "KERNELS",
-    "NumpyProgram",
-    "conv",
-    "elementwise",
-    "kernel",
-    "lower",
-    "movement",
-    "normalize",
-    "pool",
-    "random",
-    "reduce",
-]
+from . import conv as conv
+from . import elementwise as elementwise
+from . import movement as movement
+from . import normalize as normalize
+from . import pool as pool
+from . import random as random
+from . import reduce as reduce
+from .kernels import KERNELS as KERNELS
+from .kernels import kernel as kernel
+from .lowering import lower as lower
+from .program import NumpyProgram as NumpyProgram

@@ -37,26 +37,11 @@ def by_reference(op: Op, memory: Memory, *operands: Any) -> Arrays:
 
 
 _VECTORISED: tuple[type[Op], ...] = (
-    constant.Constant,
-    constant.DimSize,
-    elementwise.Cast,
-    activation.Clip,
-    activation.Softmax,
-    activation.LogSoftmax,
-    reduce.Max,
-    reduce.ArgMax,
-    shape.Transpose,
-    shape.Concat,
-    shape.Slice,
-    shape.Flip,
-    shape.Gather,
-    shape.OneHot,
-    adaptive_pool.AdaptiveMaxPool2d,
-    adaptive_pool.AdaptiveMaxPool2dBackward,
-    adaptive_pool.AdaptiveMaxPool2dSelect,
-    adaptive_pool.AdaptiveAvgPool2d,
-    adaptive_pool.AdaptiveAvgPool2dBackward,
-    linear.MatMul,
-    linear.Linear,
+    *(constant.Constant, constant.DimSize, elementwise.Cast),
+    *(activation.Clip, activation.Softmax, activation.LogSoftmax, reduce.Max, reduce.ArgMax),
+    *(shape.Transpose, shape.Concat, shape.Slice, shape.Flip, shape.Gather, shape.OneHot),
+    *(adaptive_pool.AdaptiveMaxPool2d, adaptive_pool.AdaptiveMaxPool2dBackward),
+    *(adaptive_pool.AdaptiveMaxPool2dSelect, adaptive_pool.AdaptiveAvgPool2d),
+    *(adaptive_pool.AdaptiveAvgPool2dBackward, linear.MatMul, linear.Linear),
 )
 KERNELS.update(dict.fromkeys(_VECTORISED, by_reference))

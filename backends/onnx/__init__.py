@@ -1,32 +1,15 @@
 """Export to ONNX: one rule for each op, by family, as in ``ir/ops``."""
 
-from . import (
-    activation,
-    adaptive_pool,
-    constant,
-    conv,
-    elementwise,
-    linear,
-    normalize,
-    pool,
-    random,
-    reduce,
-    shape,
-)
-from .exporter import export, save
-
-__all__ = [
-    "activation",
-    "adaptive_pool",
-    "constant",
-    "conv",
-    "elementwise",
-    "export",
-    "linear",
-    "normalize",
-    "pool",
-    "random",
-    "reduce",
-    "save",
-    "shape",
-]
+from . import activation as activation
+from . import adaptive_pool as adaptive_pool
+from . import constant as constant
+from . import conv as conv
+from . import elementwise as elementwise
+from . import linear as linear
+from . import normalize as normalize
+from . import pool as pool
+from . import random as random
+from . import reduce as reduce
+from . import shape as shape
+from .exporter import export as export
+from .exporter import save as save
