@@ -135,20 +135,26 @@ class _Parser:
             return str(json.loads(self.expect("string").text))
         return self.expect("word").text
 
+    def _items(self, opens: str, closes: str) -> Iterator[None]:
+        """Once for each item of a list in brackets, which the caller reads."""
+        self.expect(opens)
+        while not self.accept(closes):
+            yield
+            if self.token.text != closes:
+                self.expect(",")
+
     # ---- graphs --------------------------------------------------------------------------------
 
     def graph(self) -> Graph:
         self.expect("graph")
         graph = Graph(self.name())
         scope: dict[str, Value] = {}
-        self.expect("(")
-        while not self.accept(")"):
+        for _ in self._items("(", ")"):
             self._input(graph, scope, Role.DATA)
-            if self.token.text != ")":
-                self.expect(",")
         self.expect("->")
         start = self.token.start
-        declared = self._types_in_parentheses() if self.token.text == "(" else [self.type()]
+        several = self.token.text == "("
+        declared = [self.type() for _ in self._items("(", ")")] if several else [self.type()]
         self.expect("{")
         while self.token.kind == "value":
             if self.tokens[self.at + 1].text == ":":
@@ -164,15 +170,6 @@ class _Parser:
             self._update(graph, scope)
         self.expect("}")
         return graph
-
-    def _types_in_parentheses(self) -> list[TensorType]:
-        self.expect("(")
-        types = []
-        while not self.accept(")"):
-            types.append(self.type())
-            if self.token.text != ")":
-                self.expect(",")
-        return types
 
     def _input(self, graph: Graph, scope: dict[str, Value], role: Role | None) -> None:
         token = self.expect("value")
@@ -198,12 +195,7 @@ class _Parser:
         op_token = self.token
         with self._located(op_token.start):
             cls = lookup(self.expect("word").text)
-        operands = []
-        self.expect("(")
-        while not self.accept(")"):
-            operands.append(self._value(scope))
-            if self.token.text != ")":
-                self.expect(",")
+        operands = [self._value(scope) for _ in self._items("(", ")")]
         op = self._op(cls, op_token)
         self.expect(":")
         type_start = self.token.start
@@ -361,13 +353,7 @@ class _Parser:
         return self._number_or_dim()
 
     def _list(self) -> tuple[Any, ...]:
-        self.expect("[")
-        items = []
-        while not self.accept("]"):
-            items.append(self.attribute())
-            if self.token.text != "]":
-                self.expect(",")
-        return tuple(items)
+        return tuple([self.attribute() for _ in self._items("[", "]")])
 
     def _number_or_dim(self) -> Any:
         start = self.at
