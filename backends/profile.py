@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from statistics import median
 from typing import overload
 
+from ..ir.text import table
 from .contract import NodeTime
 
 _COLUMNS = ("node", "op", "ms", "GFLOP", "GFLOP/s", "MB", "share")
@@ -45,18 +46,7 @@ class Profile(Sequence[NodeTime]):
         """The table; its last line is the sum."""
         flops, moved = sum(row.flops for row in self), sum(row.bytes for row in self)
         whole = NodeTime("total", "", self.seconds, flops, moved).within(self.seconds)
-        cells = [_COLUMNS, *map(_cells, (*self, whole))]
-        widths = [max(map(len, column)) for column in zip(*cells)]
-        lines = [
-            # Names stand at the left, numbers at the right.
-            "  ".join(
-                cell.ljust(width) if place < 2 else cell.rjust(width)
-                for place, (cell, width) in enumerate(zip(row, widths))
-            )
-            for row in cells
-        ]
-        rule = "-" * len(lines[0])
-        return "\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1]])
+        return table([_COLUMNS, *map(_cells, (*self, whole))], names=2)
 
 
 def _rows(times: Iterable[NodeTime]) -> dict[tuple[str, str], NodeTime]:

@@ -17,6 +17,7 @@ from .errors import CompileError
 from .graph import Graph
 from .record import Record
 from .rewrite import Event, Rule, apply_rules, watching
+from .text import table
 from .tracebacks import user_facing
 from .verify import verify
 
@@ -166,13 +167,7 @@ class Timing(Instrument):
             times = [seconds for other, seconds in self.seconds if other == name]
             rows.append((name, str(len(times)), *_share(sum(times), total)))
         rows.append(("total", str(len(self.seconds)), *_share(total, total)))
-        widths = [max(map(len, column)) for column in zip(*rows)]
-        lines = [
-            "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])])
-            for row in rows
-        ]
-        rule = "-" * len(lines[0])
-        return "\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1]])
+        return table(rows, names=1)
 
 
 def _share(seconds: float, total: float) -> tuple[str, str]:

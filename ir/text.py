@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -160,6 +161,18 @@ def _element(element: Any) -> str:
     if np.isfinite(element) and type(element)(float(short)) == element:
         return short if re.search(r"[.e]", short) else short + ".0"
     return print_float(float(element))
+
+
+def table(rows: Sequence[Sequence[str]], names: int) -> str:
+    """Rows, of which the first is the header and the last a sum, as a table.
+
+    The first columns, so many names, stand at the left; the others, numbers, at the right.
+    """
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    justify = [str.ljust] * names + [str.rjust] * (len(widths) - names)
+    lines = ["  ".join(j(cell, w) for j, cell, w in zip(justify, row, widths)) for row in rows]
+    rule = "-" * len(lines[0])
+    return "\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1]])
 
 
 def large_constants(graph: Graph) -> dict[str, Array]:
