@@ -17,10 +17,7 @@ _LOW, _HALF = np.uint64(0xFFFFFFFF), np.uint64(32)
 
 @kernel(RandomUniform)
 def random_uniform(op: RandomUniform, memory: Memory, key: Array) -> Array:
-    shape = sizes(op.shape)
-    batch = shape[0] if len(shape) >= 2 else 1
-    channels = shape[1] if len(shape) >= 3 else 1
-    pixels = int(np.prod(shape[min(len(shape) - 1, 2) :])) if shape else 1
+    batch, channels, pixels = sizes(op.grid())
     blocks = -(-pixels // 4)
     draws = memory.empty((batch * channels * blocks, 4), op.dtype.numpy)
     for start in range(0, len(draws), BLOCK):
@@ -32,8 +29,9 @@ def random_uniform(op: RandomUniform, memory: Memory, key: Array) -> Array:
             word >>= np.uint64(32 - DRAW_BITS)
             draws[start : start + len(word), i] = word
     draws *= op.dtype.numpy.type(2.0**-DRAW_BITS)
-    logical = draws.reshape(batch, channels, blocks * 4)[..., :pixels].reshape(shape)
-    return laid_channels_last(memory, logical) if len(shape) == 4 else logical
+    logical = draws.reshape(batch, channels, blocks * 4)[..., :pixels]
+    logical = logical.reshape(sizes(op.shape))
+    return laid_channels_last(memory, logical) if logical.ndim == 4 else logical
 
 
 def philox(words: list[Array], key: Array) -> list[Array]:

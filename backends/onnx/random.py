@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ...ir import Dim, DType, Node
-from ...ir.dims import ceil_div, product
+from ...ir.dims import ceil_div
 from ...ir.ops.random import DRAW_BITS, MULTIPLIERS, ROUNDS, WEYL, RandomUniform
 from .rules import exports
 from .writer import Writer
@@ -18,10 +18,7 @@ def _random_uniform(w: Writer, op: RandomUniform, node: Node, key: str) -> str:
     A round multiplies words 0 and 2 and mixes words 1 and 3 in, so the words are kept as two
     tensors [N, C, blocks, 2]: the even and the odd ones.
     """
-    shape = op.shape
-    batch: Dim = shape[0] if len(shape) >= 2 else 1
-    channels: Dim = shape[1] if len(shape) >= 3 else 1
-    pixels = product(shape[min(len(shape) - 1, 2) :]) if shape else 1
+    batch, channels, pixels = op.grid()
     blocks = ceil_div(pixels, 4)
 
     def word(*values: int) -> str:
@@ -53,4 +50,4 @@ def _random_uniform(w: Writer, op: RandomUniform, node: Node, key: str) -> str:
         words = w("Slice", words, w.ints([0]), w.ints([pixels]), w.ints([2]))
     bits = w("BitShift", words, word(32 - DRAW_BITS), direction="RIGHT")
     draws = w("Mul", w.cast(bits, op.dtype), w.constant(2.0**-DRAW_BITS, op.dtype))
-    return w.reshape(draws, (batch, channels, pixels), shape)
+    return w.reshape(draws, (batch, channels, pixels), op.shape)

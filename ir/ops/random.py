@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..builder import Builder
-from ..dims import Dim, sizes
+from ..dims import Dim, product, sizes
 from ..errors import AttributeMistake, ShapeError, TypeMismatch
 from ..graph import Value
 from ..op import Op, Values, register
@@ -82,6 +82,12 @@ class RandomUniform(Op):
                 fix="draw in f32 and cast",
             )
 
+    def grid(self) -> tuple[Dim, Dim, Dim]:
+        """The sizes that n, c and p range over."""
+        lead = max(0, min(len(self.shape) - 1, 2))
+        batch, channels = (*self.shape[:lead], 1, 1)[:2]
+        return batch, channels, product(self.shape[lead:])
+
     def infer(self, key: TensorType) -> TensorType:
         if key != TensorType(DType.U32, (2,)):
             raise TypeMismatch(
@@ -90,10 +96,7 @@ class RandomUniform(Op):
         return TensorType(self.dtype, self.shape)
 
     def reference(self, key: Array) -> Array:
-        shape = sizes(self.shape)
-        batch = shape[0] if len(shape) >= 2 else 1
-        channels = shape[1] if len(shape) >= 3 else 1
-        pixels = int(np.prod(shape[min(len(shape) - 1, 2) :])) if shape else 1
+        batch, channels, pixels = sizes(self.grid())
         blocks = -(-pixels // 4)
         counter = np.empty((batch, channels, blocks, 4), np.uint32)
         counter[..., 0] = np.arange(blocks)
@@ -102,7 +105,7 @@ class RandomUniform(Op):
         counter[..., 3] = self.stream
         words = philox(counter, key).reshape(batch, channels, blocks * 4)[..., :pixels]
         draws = (words >> np.uint32(32 - DRAW_BITS)).astype(self.dtype.numpy)
-        return draws.reshape(shape) * self.dtype.numpy.type(2.0**-DRAW_BITS)
+        return draws.reshape(sizes(self.shape)) * self.dtype.numpy.type(2.0**-DRAW_BITS)
 
 
 @register
