@@ -43,10 +43,11 @@ class CauceError(Exception):
         self.loc = self.loc or loc
         return self
 
+    def _first_lines(self) -> list[str]:
+        return [self.what, *([f"  in layer: {self.path}"] if self.path else [])]
+
     def __str__(self) -> str:
-        lines = [self.what]
-        if self.path:
-            lines.append(f"  in layer: {self.path}")
+        lines = self._first_lines()
         if self.loc:
             lines.append(self.loc.describe(indent="  "))
         if self.fix:
@@ -94,14 +95,9 @@ class ParseError(CauceError, ValueError):
         self.column = column
         self.text = text
 
-    def __str__(self) -> str:
-        lines = [f"line {self.line}, column {self.column}: {self.what}", f"  {self.text}"]
-        lines.append("  " + " " * (self.column - 1) + "^")
-        if self.loc:
-            lines.append(self.loc.describe(indent="  "))
-        if self.fix:
-            lines.append(f"  fix: {self.fix}")
-        return "\n".join(lines)
+    def _first_lines(self) -> list[str]:
+        where = f"line {self.line}, column {self.column}"
+        return [f"{where}: {self.what}", f"  {self.text}", " " * (self.column + 1) + "^"]
 
 
 class DataError(CauceError, ValueError):
