@@ -24,6 +24,9 @@ class Symbol(Record):
 
     name: str
 
+    def __hash__(self) -> int:
+        return hash(self.name)
+
     def __str__(self) -> str:
         return self.name
 
@@ -53,8 +56,8 @@ Atom: TypeAlias = Symbol | FloorDiv
 Monomial = tuple[Atom, ...]
 
 
-def _order(monomial: Monomial) -> tuple[int, list[str]]:
-    return (-len(monomial), [str(atom) for atom in monomial])
+def _order(term: tuple[Monomial, int]) -> tuple[int, list[str]]:
+    return (-len(term[0]), list(map(str, term[0])))
 
 
 class DimExpr(Record):
@@ -86,6 +89,8 @@ class DimExpr(Record):
         return _canonical(terms)
 
     def __mul__(self, other: Dim) -> Dim:
+        if isinstance(other, int):
+            return _canonical({monomial: c * other for monomial, c in self.terms})
         terms: dict[Monomial, int] = {}
         for left, a in self.terms:
             for right, b in _terms(other):
@@ -147,7 +152,8 @@ def _canonical(terms: Mapping[Monomial, int]) -> Dim:
     kept = {monomial: c for monomial, c in terms.items() if c}
     if not kept.keys() - {()}:
         return kept.get((), 0)
-    return DimExpr(tuple(sorted(kept.items(), key=lambda term: _order(term[0]))))
+    ordered = sorted(kept.items(), key=_order) if len(kept) > 1 else kept.items()
+    return DimExpr(tuple(ordered))
 
 
 @cache
@@ -231,9 +237,10 @@ def ceil_div(top: Dim, bottom: int) -> Dim:
 
 def product(dims: tuple[Dim, ...]) -> Dim:
     """The product of the dimensions; 1 for none."""
-    result: Dim = prod(dim for dim in dims if isinstance(dim, int))
-    for dim in dims:
-        if not isinstance(dim, int):  # numbers first: each product of symbols takes long
+    known = [dim for dim in dims if isinstance(dim, int)]
+    result: Dim = prod(known)  # numbers first: each product of symbols takes long
+    for dim in dims if len(known) < len(dims) else ():
+        if not isinstance(dim, int):
             result = result * dim
     return result
 

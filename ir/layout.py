@@ -7,6 +7,8 @@ but what knows the format can read a packed array.
 
 from __future__ import annotations
 
+from itertools import accumulate
+from operator import mul
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -213,10 +215,9 @@ FORMATS: dict[str, type[Packed]] = {kind.format: kind for kind in (Blocked,)}
 
 
 def _strides(order: Order, extents: tuple[Dim, ...]) -> Strides:
-    found: dict[int, Dim] = {}
-    for place, axis in enumerate(order):
-        found[axis] = product(tuple(extents[inner] for inner in order[place + 1 :]))
-    return tuple(found[axis] for axis in range(len(order)))
+    inner = [extents[axis] for axis in order[:0:-1]]
+    found = dict(zip(reversed(order), accumulate(inner, mul, initial=1)))
+    return tuple([found[axis] for axis in range(len(order))])
 
 
 def _numbers(numbers: tuple[int, ...]) -> str:

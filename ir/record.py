@@ -87,7 +87,7 @@ class Record:
         """Check the fields, or bring them into one form, with ``vars(self)[name] = ...``."""
 
     def _values(self) -> tuple[Any, ...]:
-        return tuple([getattr(self, name) for name in self._names])
+        return tuple(map(vars(self).__getitem__, self._names))
 
     def __getstate__(self) -> dict[str, Any]:
         """The fields alone: what was computed from them, a hash say, holds in one process."""

@@ -179,7 +179,7 @@ class TensorType(Record):
     @property
     def nbytes(self) -> Dim:
         """Bytes of all elements."""
-        return self.size * self.dtype.itemsize
+        return product((self.dtype.itemsize, *self.shape))
 
     def with_shape(self, shape: Iterable[Dim]) -> TensorType:
         """The same dtype with another shape."""
