@@ -69,15 +69,10 @@ def batch_norm_train(
 
 @kernel(BatchNormTrainBackward)
 def batch_norm_train_backward(
-    op: BatchNormTrainBackward,
-    memory: Memory,
-    x: Array,
-    gamma: Array,
-    mean: Array,
-    variance: Array,
-    dy: Array,
+    op: BatchNormTrainBackward, memory: Memory, *operands: Array
 ) -> tuple[Array, Array, Array]:
     """With c = x - mean: dx = gamma*s * dy - gamma*s**2 * dgamma/M * c - gamma*s * dbeta/M."""
+    x, gamma, mean, variance, dy = operands
     channels = len(gamma)
     rows, slopes = channel_rows(x), channel_rows(dy)
     repeats, count = rows.shape[1] // channels, rows.dtype.type(rows.size // channels)

@@ -12,15 +12,7 @@ import numpy as np
 
 from ...ir import Array, TensorType
 from ...ir.dims import sizes
-from ...ir.ops.pool import (
-    AvgPool2d,
-    AvgPool2dBackward,
-    FixedWindows,
-    MaxPool2d,
-    MaxPool2dBackward,
-    MaxPool2dSelect,
-    MaxWindows,
-)
+from ...ir.ops import pool as ops
 from .elementwise import choose
 from .kernels import kernel
 from .memory import Memory
@@ -28,7 +20,7 @@ from .memory import Memory
 Cells = tuple[slice, slice]
 
 
-def _places(op: FixedWindows, x_size: tuple[int, int]) -> Iterator[tuple[Cells, Cells]]:
+def _places(op: ops.FixedWindows, x_size: tuple[int, int]) -> Iterator[tuple[Cells, Cells]]:
     """For each place of a window, in row order: the windows that have it inside of x, and the
     pixels of x that stand there."""
     rows, columns = (list(_along(op, axis, size)) for axis, size in enumerate(x_size))
@@ -37,7 +29,7 @@ def _places(op: FixedWindows, x_size: tuple[int, int]) -> Iterator[tuple[Cells, 
             yield (windows_down, windows_across), (down, across)
 
 
-def _along(op: FixedWindows, axis: int, size: int) -> Iterator[tuple[slice, slice]]:
+def _along(op: ops.FixedWindows, axis: int, size: int) -> Iterator[tuple[slice, slice]]:
     kernel_size, stride, _, dilation = op.geometry(axis)
     starts = op.starts(axis, size)
     for place in range(0, kernel_size * dilation, dilation):
@@ -48,12 +40,12 @@ def _along(op: FixedWindows, axis: int, size: int) -> Iterator[tuple[slice, slic
             yield slice(inside[0], inside[-1] + 1), slice(first, last + 1, stride)
 
 
-def _pooled(op: FixedWindows, x: Array) -> tuple[int, ...]:
+def _pooled(op: ops.FixedWindows, x: Array) -> tuple[int, ...]:
     return sizes(op.pooled(TensorType.of(x)).shape)
 
 
-@kernel(MaxPool2d)
-def max_pool2d(op: MaxWindows, memory: Memory, x: Array) -> Array:
+@kernel(ops.MaxPool2d)
+def max_pool2d(op: ops.MaxWindows, memory: Memory, x: Array) -> Array:
     y = memory.empty_like(x, _pooled(op, x))
     y[...] = -np.inf
     for windows, pixels in _places(op, x.shape[2:]):
@@ -62,7 +54,7 @@ def max_pool2d(op: MaxWindows, memory: Memory, x: Array) -> Array:
     return y
 
 
-def _maxima(op: MaxWindows, memory: Memory, x: Array) -> Iterator[tuple[Cells, Cells, Array]]:
+def _maxima(op: ops.MaxWindows, memory: Memory, x: Array) -> Iterator[tuple[Cells, Cells, Array]]:
     """The places, each with where the first maximum of a window stands there."""
     y = max_pool2d(op, memory, x)
     has_nan = np.isnan(y).any()
@@ -78,8 +70,8 @@ def _maxima(op: MaxWindows, memory: Memory, x: Array) -> Iterator[tuple[Cells, C
         yield windows, pixels, found
 
 
-@kernel(MaxPool2dBackward)
-def max_pool2d_backward(op: MaxPool2dBackward, memory: Memory, x: Array, dy: Array) -> Array:
+@kernel(ops.MaxPool2dBackward)
+def max_pool2d_backward(op: ops.MaxPool2dBackward, memory: Memory, x: Array, dy: Array) -> Array:
     dx, zero = memory.empty_like(x), np.zeros((), x.dtype)
     dx[...] = 0
     for windows, pixels, found in _maxima(op, memory, x):
@@ -87,8 +79,8 @@ def max_pool2d_backward(op: MaxPool2dBackward, memory: Memory, x: Array, dy: Arr
     return dx
 
 
-@kernel(MaxPool2dSelect)
-def max_pool2d_select(op: MaxPool2dSelect, memory: Memory, x: Array, g: Array) -> Array:
+@kernel(ops.MaxPool2dSelect)
+def max_pool2d_select(op: ops.MaxPool2dSelect, memory: Memory, x: Array, g: Array) -> Array:
     y, zero = memory.empty_like(x, _pooled(op, x)), np.zeros((), x.dtype)
     y[...] = 0
     for windows, pixels, found in _maxima(op, memory, x):
@@ -96,8 +88,8 @@ def max_pool2d_select(op: MaxPool2dSelect, memory: Memory, x: Array, g: Array) -
     return y
 
 
-@kernel(AvgPool2d)
-def avg_pool2d(op: AvgPool2d, memory: Memory, x: Array) -> Array:
+@kernel(ops.AvgPool2d)
+def avg_pool2d(op: ops.AvgPool2d, memory: Memory, x: Array) -> Array:
     y = memory.empty_like(x, _pooled(op, x))
     y[...] = 0
     for windows, pixels in _places(op, x.shape[2:]):
@@ -106,8 +98,8 @@ def avg_pool2d(op: AvgPool2d, memory: Memory, x: Array) -> Array:
     return y
 
 
-@kernel(AvgPool2dBackward)
-def avg_pool2d_backward(op: AvgPool2dBackward, memory: Memory, dy: Array) -> Array:
+@kernel(ops.AvgPool2dBackward)
+def avg_pool2d_backward(op: ops.AvgPool2dBackward, memory: Memory, dy: Array) -> Array:
     dx = memory.empty_like(dy, (*dy.shape[:2], *sizes(op.size)))
     dx[...] = 0
     share = np.divide(dy, op.areas(dx), out=memory.result(dy))

@@ -22,16 +22,15 @@ CHAIN = 256
 
 @kernel(Sum)
 def sum_(op: Sum, memory: Memory, x: Array) -> Array:
-    return _channel_total(op, x) if _keeps_channels(op, x) else _total(op, x)
+    return _total(op, x)
 
 
 @kernel(Mean)
 def mean(op: Mean, memory: Memory, x: Array) -> Array:
     if x.dtype.itemsize == 2:
         return op.reference(x)
-    total = _channel_total(op, x) if _keeps_channels(op, x) else _total(op, x)
     count = prod(x.shape[axis] for axis in normalize_axes(op.axes, x.ndim, op.name))
-    return total / x.dtype.type(count)
+    return _total(op, x) / x.dtype.type(count)
 
 
 def _total(op: Reduction, x: Array) -> Array:
@@ -41,6 +40,9 @@ def _total(op: Reduction, x: Array) -> Array:
     along all others.
     """
     axes = normalize_axes(op.axes, x.ndim, op.name)
+    if _keeps_channels(axes, x):
+        sums = channel_sums(channel_rows(x), x.shape[1])
+        return sums.reshape(1, -1, 1, 1) if op.keepdims else sums
     paired, step = 1, x.itemsize
     for axis in sorted(axes, key=lambda axis: x.strides[axis]):
         if x.strides[axis] == step:
@@ -51,13 +53,7 @@ def _total(op: Reduction, x: Array) -> Array:
     return sum_of(x, op.axes, op.keepdims)
 
 
-def _keeps_channels(op: Reduction, x: Array) -> bool:
-    """Whether all axes but dimension 1 of a channels-last image are reduced."""
-    axes = normalize_axes(op.axes, x.ndim, op.name)
+def _keeps_channels(axes: tuple[int, ...], x: Array) -> bool:
+    """Whether ``axes`` are all but dimension 1 of a channels-last image."""
     images = x.ndim == 4 and axes == (0, 2, 3) and x.dtype.kind == "f" and x.dtype.itemsize > 2
     return images and x.size > 0 and x.transpose(0, 2, 3, 1).flags.c_contiguous
-
-
-def _channel_total(op: Reduction, x: Array) -> Array:
-    sums = channel_sums(channel_rows(x), x.shape[1])
-    return sums.reshape(1, -1, 1, 1) if op.keepdims else sums

@@ -33,11 +33,6 @@ def _clip(w: Writer, op: Clip, node: Node, x: str) -> str:
     return w("Clip", x, w.constant(least, dtype), w.constant(most, dtype))
 
 
-@exports(Softmax)
-def _softmax(w: Writer, op: Softmax, node: Node, x: str) -> str:
-    return w("Softmax", x, axis=op.axis)
-
-
-@exports(LogSoftmax)
-def _log_softmax(w: Writer, op: LogSoftmax, node: Node, x: str) -> str:
-    return w("LogSoftmax", x, axis=op.axis)
+@exports(Softmax, LogSoftmax)
+def _softmax(w: Writer, op: Softmax | LogSoftmax, node: Node, x: str) -> str:
+    return w(type(op).__name__, x, axis=op.axis)

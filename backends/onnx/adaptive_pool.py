@@ -8,30 +8,15 @@ from __future__ import annotations
 
 from ...ir import Dim, DType, Node
 from ...ir.dims import ceil_div
-from ...ir.ops.adaptive_pool import (
-    AdaptiveAvgPool2d,
-    AdaptiveAvgPool2dBackward,
-    AdaptiveMaxPool2d,
-    AdaptiveMaxPool2dBackward,
-    AdaptiveMaxPool2dSelect,
-    AdaptiveWindows,
-)
+from ...ir.ops import adaptive_pool as ops
 from .rules import HALVES_IN_F32, exports
 from .writer import Writer
 
 
-@exports(AdaptiveMaxPool2d)
-def _max_pool(w: Writer, op: AdaptiveMaxPool2d, node: Node, x: str) -> str:
-    return _reduce_spans(w, "ReduceMax", op, node, x)
-
-
-@exports(AdaptiveAvgPool2d)
-def _avg_pool(w: Writer, op: AdaptiveAvgPool2d, node: Node, x: str) -> str:
-    return _reduce_spans(w, "ReduceMean", op, node, x)
-
-
-def _reduce_spans(w: Writer, op_type: str, op: AdaptiveWindows, node: Node, x: str) -> str:
+@exports(ops.AdaptiveMaxPool2d, ops.AdaptiveAvgPool2d)
+def _pool(w: Writer, op: ops.AdaptiveWindows, node: Node, x: str) -> str:
     """Reduce the rows of every window, then the columns."""
+    op_type = "ReduceMax" if isinstance(op, ops.AdaptiveMaxPool2d) else "ReduceMean"
     for axis in (0, 1):
         size, along = node.operands[0].type.shape[2 + axis], 2 + axis
         parts = []
@@ -43,8 +28,8 @@ def _reduce_spans(w: Writer, op_type: str, op: AdaptiveWindows, node: Node, x: s
     return x
 
 
-@exports(AdaptiveMaxPool2dSelect)
-def _max_select(w: Writer, op: AdaptiveMaxPool2dSelect, node: Node, x: str, g: str) -> str:
+@exports(ops.AdaptiveMaxPool2dSelect)
+def _max_select(w: Writer, op: ops.AdaptiveMaxPool2dSelect, node: Node, x: str, g: str) -> str:
     shape = node.operands[0].type.shape
     flat = (*shape[:2], shape[2] * shape[3])
     places = _first_maxima(w, op, shape, w.reshape(x, shape, flat))
@@ -52,8 +37,8 @@ def _max_select(w: Writer, op: AdaptiveMaxPool2dSelect, node: Node, x: str, g: s
     return w.reshape(chosen, (*shape[:2], _windows(op)), node.result.type.shape)
 
 
-@exports(AdaptiveMaxPool2dBackward, carriers=HALVES_IN_F32)
-def _max_backward(w: Writer, op: AdaptiveMaxPool2dBackward, node: Node, x: str, dy: str) -> str:
+@exports(ops.AdaptiveMaxPool2dBackward, carriers=HALVES_IN_F32)
+def _max_backward(w: Writer, op: ops.AdaptiveMaxPool2dBackward, node: Node, x: str, dy: str) -> str:
     shape, small = node.operands[0].type.shape, node.operands[1].type.shape
     flat = (*shape[:2], shape[2] * shape[3])
     x = w.reshape(x, shape, flat)
@@ -64,11 +49,11 @@ def _max_backward(w: Writer, op: AdaptiveMaxPool2dBackward, node: Node, x: str, 
     return w.reshape(dx, flat, shape)
 
 
-def _windows(op: AdaptiveWindows) -> int:
+def _windows(op: ops.AdaptiveWindows) -> int:
     return op.output_size[0] * op.output_size[1]
 
 
-def _first_maxima(w: Writer, op: AdaptiveWindows, shape: tuple[Dim, ...], x: str) -> str:
+def _first_maxima(w: Writer, op: ops.AdaptiveWindows, shape: tuple[Dim, ...], x: str) -> str:
     """The flat places a*W + b of the first maximum of each window of x [N, C, H*W], i64[N, C, L].
 
     A table [L, M] lists the cells of the L windows in row order; where a window has fewer than M,
@@ -89,7 +74,7 @@ def _first_maxima(w: Writer, op: AdaptiveWindows, shape: tuple[Dim, ...], x: str
     return w("Gather", w("Reshape", table, w.ints([-1])), line, axis=0)
 
 
-def _cells(w: Writer, op: AdaptiveWindows, axis: int, size: Dim) -> str:
+def _cells(w: Writer, op: ops.AdaptiveWindows, axis: int, size: Dim) -> str:
     """The cells of every span along an axis, i64[k, M]: start, start + 1, ..., at most the last.
 
     A span has at most M = ceil(size / k) + 1 cells.
@@ -101,8 +86,8 @@ def _cells(w: Writer, op: AdaptiveWindows, axis: int, size: Dim) -> str:
     return w("Min", w("Add", starts, w.range(ceil_div(size, len(bounds)) + 1)), lasts)
 
 
-@exports(AdaptiveAvgPool2dBackward)
-def _avg_backward(w: Writer, op: AdaptiveAvgPool2dBackward, node: Node, dy: str) -> str:
+@exports(ops.AdaptiveAvgPool2dBackward)
+def _avg_backward(w: Writer, op: ops.AdaptiveAvgPool2dBackward, node: Node, dy: str) -> str:
     """With A [k, H] holding 1 / the number of its cells in the span of each row, y = A x B^T, and
     so dx = A^T dy B."""
     dtype = node.result.type.dtype
@@ -110,7 +95,7 @@ def _avg_backward(w: Writer, op: AdaptiveAvgPool2dBackward, node: Node, dy: str)
     return w("MatMul", w("MatMul", w("Transpose", rows, perm=(1, 0)), dy), columns)
 
 
-def _averages(w: Writer, op: AdaptiveWindows, axis: int, size: Dim, dtype: DType) -> str:
+def _averages(w: Writer, op: ops.AdaptiveWindows, axis: int, size: Dim, dtype: DType) -> str:
     """A of the formula for one axis: 1 / (stop - start) where start <= cell < stop, [k, size]."""
     bounds = op.bounds(axis, size)
     column = w.ints([1])

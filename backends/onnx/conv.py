@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from ...ir import Dim, Node
-from ...ir.attributes import Padding, Pair
+from ...ir.attributes import Padding
 from ...ir.dims import sizes
-from ...ir.ops.conv import Conv2d, Conv2dBackwardData, Conv2dBackwardWeight
+from ...ir.ops.conv import Conv2d, Conv2dBackwardData, Conv2dBackwardWeight, ConvBase
 from .rules import exports
 from .writer import Writer
 
@@ -19,69 +19,42 @@ def pads_of(pads: Padding) -> list[int]:
 
 @exports(Conv2d)
 def _conv2d(w: Writer, op: Conv2d, node: Node, x: str, weight: str, bias: str = "") -> str:
-    return w(
-        "Conv",
-        x,
-        weight,
-        bias,
-        kernel_shape=sizes(node.operands[1].type.shape[2:]),
-        strides=op.stride,
-        pads=pads_of(op.padding),
-        dilations=op.dilation,
-        group=op.groups,
-    )
+    return w("Conv", x, weight, bias, pads=pads_of(op.padding), **_window(op, node))
 
 
 @exports(Conv2dBackwardData)
 def _backward_data(w: Writer, op: Conv2dBackwardData, node: Node, dy: str, weight: str) -> str:
-    return transposed_conv(
-        w,
-        dy,
-        weight,
-        kernel=sizes(node.operands[1].type.shape[2:]),
-        stride=op.stride,
-        padding=op.padding,
-        dilation=op.dilation,
-        groups=op.groups,
-        size=op.size,
-    )
+    return transposed_conv(w, dy, weight, op.padding, op.size, **_window(op, node))
+
+
+def _window(op: ConvBase, node: Node) -> dict[str, Any]:
+    """What a convolution and its transpose take beside the padding."""
+    kernel = sizes(node.operands[1].type.shape[2:])
+    steps = {"strides": op.stride, "dilations": op.dilation}
+    return {"kernel_shape": kernel, **steps, "group": op.groups}
 
 
 def transposed_conv(
-    w: Writer,
-    dy: str,
-    weight: str,
-    *,
-    kernel: tuple[int, ...],
-    stride: Pair,
-    padding: Padding,
-    size: tuple[Dim, ...],
-    dilation: Pair = (1, 1),
-    groups: int = 1,
+    w: Writer, dy: str, weight: str, padding: Padding, size: tuple[Dim, ...], **window: Any
 ) -> str:
-    """The transpose of a convolution of x [N, C, *size].
+    """The transpose of a convolution of x [N, C, *size], with a ``window`` as ONNX names it.
 
     ConvTranspose gives S*(H' - 1) + E + output_padding rows less the pads, where E is the extent
     of the kernel, so the output padding is what the stride left over: (H + P_top + P_bottom - E)
     mod S. Where that depends on a size known only at run time, the most that it can be is written,
     and the rows that are too many are sliced off.
     """
-    attributes: dict[str, Any] = {
-        "kernel_shape": kernel,
-        "strides": stride,
-        "dilations": dilation,
-        "group": groups,
-    }
+    strides, dilations, kernel = window["strides"], window["dilations"], window["kernel_shape"]
     left = [
         _remainder(length + sum(pads) - (d * (k - 1) + 1), s)
-        for length, pads, d, k, s in zip(size, padding, dilation, kernel, stride)
+        for length, pads, d, k, s in zip(size, padding, dilations, kernel, strides)
     ]
     known = [rest for rest in left if rest is not None]
     if len(known) == len(left):
         pads = pads_of(padding)
-        return w("ConvTranspose", dy, weight, pads=pads, output_padding=known, **attributes)
-    most = [s - 1 for s in stride]
-    padded = w("ConvTranspose", dy, weight, output_padding=most, **attributes)
+        return w("ConvTranspose", dy, weight, pads=pads, output_padding=known, **window)
+    most = [s - 1 for s in strides]
+    padded = w("ConvTranspose", dy, weight, output_padding=most, **window)
     return crop(w, padded, padding, size)
 
 
@@ -102,15 +75,9 @@ def _backward_weight(w: Writer, op: Conv2dBackwardWeight, node: Node, x: str, dy
         x = w("Transpose", x, perm=(2, 1, 0, 3, 4))
         merged: tuple[Dim, ...] = (per_group, op.groups * n, *size)
         x = w.reshape(x, (per_group, op.groups, n, *size), merged)
-    swapped = w(
-        "Conv",
-        x,
-        w("Transpose", dy, perm=(1, 0, 2, 3)),
-        strides=op.dilation,
-        pads=pads_of(op.padding),
-        dilations=op.stride,
-        group=op.groups,
-    )
+    window = {"strides": op.dilation, "dilations": op.stride, "group": op.groups}
+    turned = w("Transpose", dy, perm=(1, 0, 2, 3))
+    swapped = w("Conv", x, turned, pads=pads_of(op.padding), **window)
     # Where the stride left rows of x over, there is room for more places than the kernel has.
     dw = w("Slice", swapped, w.ints([0, 0]), w.ints(op.kernel), w.ints([2, 3]))
     return w("Transpose", dw, perm=(1, 0, 2, 3))

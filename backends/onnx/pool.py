@@ -12,32 +12,24 @@ import numpy as np
 
 from ...ir import Dim, DType, Node
 from ...ir.attributes import Padding
-from ...ir.ops.pool import (
-    AvgPool2d,
-    AvgPool2dBackward,
-    GlobalAvgPool2d,
-    MaxPool2d,
-    MaxPool2dBackward,
-    MaxPool2dSelect,
-    MaxWindows,
-)
+from ...ir.ops import pool as ops
 from .conv import crop, pads_of, transposed_conv
 from .rules import HALVES_IN_F32, exports, exports_as, not_in_f64
 from .writer import Writer
 
 _NONE: Padding = ((0, 0), (0, 0))
 
-exports_as({GlobalAvgPool2d: "GlobalAveragePool"}, applies=not_in_f64)
+exports_as({ops.GlobalAvgPool2d: "GlobalAveragePool"}, applies=not_in_f64)
 
 
-@exports(MaxPool2d)
-def _max_pool2d(w: Writer, op: MaxPool2d, node: Node, x: str) -> str:
+@exports(ops.MaxPool2d)
+def _max_pool2d(w: Writer, op: ops.MaxPool2d, node: Node, x: str) -> str:
     x, attributes, _ = _max_windows(w, op, node, x)
     return w("MaxPool", x, **attributes)
 
 
-@exports(MaxPool2dBackward, carriers=HALVES_IN_F32)
-def _max_pool2d_backward(w: Writer, op: MaxPool2dBackward, node: Node, x: str, dy: str) -> str:
+@exports(ops.MaxPool2dBackward, carriers=HALVES_IN_F32)
+def _max_pool2d_backward(w: Writer, op: ops.MaxPool2dBackward, node: Node, x: str, dy: str) -> str:
     """The second result of MaxPool tells where the first maximum of each window is, as a flat
     index into x [N, C, H, W]."""
     x, attributes, border = _max_windows(w, op, node, x)
@@ -51,8 +43,8 @@ def _max_pool2d_backward(w: Writer, op: MaxPool2dBackward, node: Node, x: str, d
     return dx if border == _NONE else crop(w, dx, border, node.result.type.shape[2:])
 
 
-@exports(MaxPool2dSelect)
-def _max_pool2d_select(w: Writer, op: MaxPool2dSelect, node: Node, x: str, g: str) -> str:
+@exports(ops.MaxPool2dSelect)
+def _max_pool2d_select(w: Writer, op: ops.MaxPool2dSelect, node: Node, x: str, g: str) -> str:
     x, attributes, border = _max_windows(w, op, node, x)
     places = w.results(2, "MaxPool", x, **attributes)[1]
     if border != _NONE:
@@ -61,7 +53,7 @@ def _max_pool2d_select(w: Writer, op: MaxPool2dSelect, node: Node, x: str, g: st
 
 
 def _max_windows(
-    w: Writer, op: MaxWindows, node: Node, x: str
+    w: Writer, op: ops.MaxWindows, node: Node, x: str
 ) -> tuple[str, dict[str, Any], Padding]:
     """x, the attributes of MaxPool, and the border of -inf that x was given where ONNX Runtime
     has no such padding: it takes less than the kernel size, even where that is dilated."""
@@ -82,8 +74,8 @@ def _bordered(w: Writer, x: str, pads: Padding, value: float, dtype: DType) -> s
     return w("Pad", x, borders, w.constant(value, dtype), mode="constant")
 
 
-@exports(AvgPool2d)
-def _avg_pool2d(w: Writer, op: AvgPool2d, node: Node, x: str) -> str:
+@exports(ops.AvgPool2d)
+def _avg_pool2d(w: Writer, op: ops.AvgPool2d, node: Node, x: str) -> str:
     """What ceil mode adds never counts; so where padding counts it becomes part of the input."""
     reach = (op.reach(0), op.reach(1))
     pads, counted = reach, op.count_include_pad
@@ -102,8 +94,8 @@ def _avg_pool2d(w: Writer, op: AvgPool2d, node: Node, x: str) -> str:
     )
 
 
-@exports(AvgPool2dBackward)
-def _avg_pool2d_backward(w: Writer, op: AvgPool2dBackward, node: Node, dy: str) -> str:
+@exports(ops.AvgPool2dBackward)
+def _avg_pool2d_backward(w: Writer, op: ops.AvgPool2dBackward, node: Node, dy: str) -> str:
     """Each window gives dy / the number of its cells to its cells: a transposed convolution of
     every channel by itself, [N*C, 1, H', W'], with a kernel of ones."""
     dtype = node.result.type.dtype
@@ -114,15 +106,13 @@ def _avg_pool2d_backward(w: Writer, op: AvgPool2dBackward, node: Node, dy: str) 
     images = shape[0] * shape[1]
     share = w.reshape(share, shape, (images, 1, *shape[2:]))
     ones = w.constant(np.ones((1, 1, *op.kernel_size)), dtype)
-    stride = op.stride or op.kernel_size
+    window = {"kernel_shape": op.kernel_size, "strides": op.stride or op.kernel_size}
     reach = (op.reach(0), op.reach(1))
-    dx = transposed_conv(
-        w, share, ones, kernel=op.kernel_size, stride=stride, padding=reach, size=wide[2:]
-    )
+    dx = transposed_conv(w, share, ones, reach, wide[2:], dilations=(1, 1), group=1, **window)
     return w.reshape(dx, (images, 1, *wide[2:]), wide)
 
 
-def _divisors(w: Writer, op: AvgPool2dBackward, axis: int, count: Dim, size: Dim) -> str:
+def _divisors(w: Writer, op: ops.AvgPool2dBackward, axis: int, count: Dim, size: Dim) -> str:
     """The number of cells that count in each window along an axis, i64[count]."""
     kernel, stride, (before, after), _ = op.geometry(axis)
     starts = w("Mul", w.range(count), w.ints([stride]))

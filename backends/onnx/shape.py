@@ -5,41 +5,29 @@ from __future__ import annotations
 import numpy as np
 
 from ...ir import Dim, DType, Node
+from ...ir.ops import shape as ops
 from ...ir.ops.reduce import normalize_axes, normalize_axis
-from ...ir.ops.shape import (
-    Concat,
-    Expand,
-    Flip,
-    Gather,
-    GatherBackward,
-    OneHot,
-    Pad,
-    Reshape,
-    Slice,
-    SliceBackward,
-    Transpose,
-)
 from .rules import HALVES_IN_F32, SHORTS_IN_I32, exports
 from .writer import Writer
 
 
-@exports(Reshape, carriers={})
-def _reshape(w: Writer, op: Reshape, node: Node, x: str) -> str:
+@exports(ops.Reshape, carriers={})
+def _reshape(w: Writer, op: ops.Reshape, node: Node, x: str) -> str:
     return w.reshape(x, node.operands[0].type.shape, op.shape)
 
 
-@exports(Transpose, carriers={})
-def _transpose(w: Writer, op: Transpose, node: Node, x: str) -> str:
+@exports(ops.Transpose, carriers={})
+def _transpose(w: Writer, op: ops.Transpose, node: Node, x: str) -> str:
     return w("Transpose", x, perm=op.perm) if op.perm else w("Identity", x)
 
 
-@exports(Concat, carriers={})
-def _concat(w: Writer, op: Concat, node: Node, *xs: str) -> str:
+@exports(ops.Concat, carriers={})
+def _concat(w: Writer, op: ops.Concat, node: Node, *xs: str) -> str:
     return w("Concat", *xs, axis=op.axis)
 
 
-@exports(Slice, carriers={})
-def _slice(w: Writer, op: Slice, node: Node, x: str) -> str:
+@exports(ops.Slice, carriers={})
+def _slice(w: Writer, op: ops.Slice, node: Node, x: str) -> str:
     bounds = op.bounds(node.operands[0].type.rank)
     if not bounds:
         return w("Identity", x)
@@ -47,8 +35,8 @@ def _slice(w: Writer, op: Slice, node: Node, x: str) -> str:
     return w("Slice", x, *map(w.ints, (starts, stops, axes, steps)))
 
 
-@exports(Flip, carriers={})
-def _flip(w: Writer, op: Flip, node: Node, x: str) -> str:
+@exports(ops.Flip, carriers={})
+def _flip(w: Writer, op: ops.Flip, node: Node, x: str) -> str:
     """From the last element on, backwards, to the one before the first: beyond any size."""
     axes = normalize_axes(op.axes, node.operands[0].type.rank, op.name)
     if not axes:
@@ -57,8 +45,8 @@ def _flip(w: Writer, op: Flip, node: Node, x: str) -> str:
     return w("Slice", x, *map(w.ints, bounds))
 
 
-@exports(SliceBackward, carriers=SHORTS_IN_I32)
-def _slice_backward(w: Writer, op: SliceBackward, node: Node, dy: str) -> str:
+@exports(ops.SliceBackward, carriers=SHORTS_IN_I32)
+def _slice_backward(w: Writer, op: ops.SliceBackward, node: Node, dy: str) -> str:
     """Steps are undone by scattering along one axis after another, the rest is padding."""
     dtype, shape = node.operands[0].type.dtype, list(node.operands[0].type.shape)
     before: list[Dim] = [0] * len(shape)
@@ -76,8 +64,8 @@ def _slice_backward(w: Writer, op: SliceBackward, node: Node, dy: str) -> str:
     return w("Pad", dy, w.ints(before + after), w.constant(0, dtype))
 
 
-@exports(Pad, carriers=SHORTS_IN_I32)
-def _pad(w: Writer, op: Pad, node: Node, x: str) -> str:
+@exports(ops.Pad, carriers=SHORTS_IN_I32)
+def _pad(w: Writer, op: ops.Pad, node: Node, x: str) -> str:
     dtype = node.operands[0].type.dtype
     if not op.pads:
         return w("Identity", x)
@@ -86,13 +74,13 @@ def _pad(w: Writer, op: Pad, node: Node, x: str) -> str:
     return w("Pad", x, w.ints(borders), w.constant(value, dtype), mode="constant")
 
 
-@exports(Gather, carriers={})
-def _gather(w: Writer, op: Gather, node: Node, x: str, indices: str) -> str:
+@exports(ops.Gather, carriers={})
+def _gather(w: Writer, op: ops.Gather, node: Node, x: str, indices: str) -> str:
     return w("Gather", x, _as_indices(w, node, indices), axis=op.axis)
 
 
-@exports(GatherBackward, carriers=HALVES_IN_F32)
-def _gather_backward(w: Writer, op: GatherBackward, node: Node, dy: str, indices: str) -> str:
+@exports(ops.GatherBackward, carriers=HALVES_IN_F32)
+def _gather_backward(w: Writer, op: ops.GatherBackward, node: Node, dy: str, indices: str) -> str:
     """With the indices in one dimension, rows of dy are added along the axis."""
     rank, shape = node.operands[1].type.rank, node.operands[0].type.shape
     axis = normalize_axis(op.axis, node.result.type.rank, op.name)
@@ -104,13 +92,13 @@ def _gather_backward(w: Writer, op: GatherBackward, node: Node, dy: str, indices
     return _scatter(w, updates, rows, axis, dx.shape, dx.dtype, "add")
 
 
-@exports(Expand)
-def _expand(w: Writer, op: Expand, node: Node, x: str) -> str:
+@exports(ops.Expand)
+def _expand(w: Writer, op: ops.Expand, node: Node, x: str) -> str:
     return w("Expand", x, w.ints(op.shape))
 
 
-@exports(OneHot, carriers={})
-def _one_hot(w: Writer, op: OneHot, node: Node, indices: str) -> str:
+@exports(ops.OneHot, carriers={})
+def _one_hot(w: Writer, op: ops.OneHot, node: Node, indices: str) -> str:
     column = w("Unsqueeze", w.cast(indices, DType.I64), w.ints([-1]))
     return w.cast(w("Equal", column, w.range(op.depth)), op.dtype)
 
