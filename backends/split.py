@@ -46,32 +46,24 @@ def split(graph: Graph) -> Split:
             after[value] = main.add_input(value.name, value.type, Role.PARAMETER)
         return after[value]
 
+    def copy(node: Node, half: Graph, known: dict[Value, Value], operands: list[Value]) -> None:
+        names, types = zip(*((value.name, value.type) for value in node.results))
+        twin = half.add_node(node.op, operands, names=names, types=types, loc=node.loc)
+        known.update(zip(node.results, twin.results))
+
     for node in graph.nodes:
-        names = tuple(value.name for value in node.results)
         constant = not node.operands
         shared = constant and any(user.results[0] in early for user in node.results[0].users)
         if shared or node.results[0] in early:
-            operands = [before[value] for value in node.operands]
-            twin = prepare.add_node(node.op, operands, names=names, loc=node.loc)
-            _take_types(node, twin)
-            before.update(zip(node.results, twin.results))
+            copy(node, prepare, before, [before[value] for value in node.operands])
         if constant or node.results[0] not in early:
-            operands = [cross(value) for value in node.operands]
-            twin = main.add_node(node.op, operands, names=names, loc=node.loc)
-            _take_types(node, twin)
-            after.update(zip(node.results, twin.results))
+            copy(node, main, after, [cross(value) for value in node.operands])
     main.outputs = {name: cross(value) for name, value in graph.outputs.items()}
     for target, value in graph.updates.items():
         place = after[target]
         assert isinstance(place, Input)
         main.updates[place] = cross(value)
     return Split(prepare, main, packed)
-
-
-def _take_types(node: Node, twin: Node) -> None:
-    """Give the results the same types, with the layouts on them, which inference does not know."""
-    for value, copy in zip(node.results, twin.results):
-        copy.type = value.type
 
 
 def prepacked_values(graph: Graph) -> set[Value]:

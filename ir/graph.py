@@ -140,6 +140,7 @@ class Graph:
         path: str | None = None,
         suffix: str = "",
         names: tuple[str, ...] | None = None,
+        types: tuple[TensorType, ...] | None = None,
         loc: Location | None = None,
         before: Node | None = None,
     ) -> Node:
@@ -151,6 +152,7 @@ class Graph:
             path: the layer path; the op's name where None.
             suffix: what tells apart several values with the same path (``grad``).
             names: the exact names of the results, instead of path and suffix.
+            types: of the results, with layouts, where a node is copied: inferred where None.
             loc: where the user wrote it.
             before: the node to insert before.
 
@@ -162,7 +164,7 @@ class Graph:
         path = op.name if path is None else path
         try:
             check_arity(op, len(operands))
-            types = infer(op, *(value.type for value in operands))
+            types = types or infer(op, *(value.type for value in operands))
         except CauceError as error:
             error.at(names[0].partition("~")[0] if names else path, loc)
             raise
@@ -295,10 +297,7 @@ class Graph:
             value: twin.add_input(value.name, types.get(value.name, value.type), value.role)
             for value in self.inputs
         }
-        twin.inline(self, mapping, keep_names=True)
-        if not types:
-            for value, copied in mapping.items():
-                copied.type = value.type
+        twin.inline(self, mapping, keep_names=True, keep_types=not types)
         twin.outputs = {name: mapping[value] for name, value in self.outputs.items()}
         for target, value in self.updates.items():
             twin_target = mapping[target]
@@ -329,10 +328,12 @@ class Graph:
         *,
         before: Node | None = None,
         keep_names: bool = False,
+        keep_types: bool = False,
     ) -> None:
         """Copy the nodes of ``body`` into this graph; ``mapping`` gives its inputs, and is filled.
 
-        Names that are taken get a number; with ``keep_names`` a taken name is an error.
+        Names that are taken get a number; with ``keep_names`` a taken name is an error. Types are
+        inferred, without layouts; with ``keep_types`` they are those of the body.
         """
         for node in body.nodes:
             names = tuple(value.name for value in node.results)
@@ -346,6 +347,7 @@ class Graph:
                 node.op,
                 (mapping[value] for value in node.operands),
                 names=names,
+                types=tuple([value.type for value in node.results]) if keep_types else None,
                 loc=node.loc,
                 before=before,
             )
