@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar, Self
 
 from ..ir import Array, Graph, Input, Node, Role, TensorType
@@ -105,12 +106,11 @@ class NodeTime(Record):
     def __add__(self, other: NodeTime) -> NodeTime:
         """What both took, under the name of the first."""
         seconds, flops = self.seconds + other.seconds, self.flops + other.flops
-        return NodeTime(self.path, self.op, seconds, flops, self.bytes + other.bytes)
+        return replace(self, seconds=seconds, flops=flops, bytes=self.bytes + other.bytes)
 
     def within(self, seconds: float) -> NodeTime:
         """The row of a profile that took so long in all."""
-        share = self.seconds / seconds if seconds else 0.0
-        return NodeTime(self.path, self.op, self.seconds, self.flops, self.bytes, share)
+        return replace(self, share=self.seconds / seconds if seconds else 0.0)
 
     @property
     def gflops_per_second(self) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from statistics import median
 from typing import overload
 
@@ -60,9 +61,7 @@ def _rows(times: Iterable[NodeTime]) -> dict[tuple[str, str], NodeTime]:
 
 def _median(rows: Sequence[NodeTime]) -> NodeTime:
     """The row of a node from that of each run, which differ in their times alone."""
-    first = rows[0]
-    seconds = median(row.seconds for row in rows)
-    return NodeTime(first.path, first.op, seconds, first.flops, first.bytes)
+    return replace(rows[0], seconds=median(row.seconds for row in rows))
 
 
 def _cells(row: NodeTime) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import ast
 import operator
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache, cached_property, lru_cache
 from math import gcd, prod
 from typing import TypeAlias
@@ -363,6 +363,14 @@ def parse_dim(text: str) -> Dim:
         ) from None
 
 
+_OPERATORS: Mapping[type[ast.operator], Callable[[Dim, Dim], Dim]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.FloorDiv: operator.floordiv,
+}
+
+
 def _from_ast(tree: ast.expr) -> Dim:
     if isinstance(tree, ast.Constant) and type(tree.value) is int:
         return tree.value
@@ -370,14 +378,6 @@ def _from_ast(tree: ast.expr) -> Dim:
         return symbol(tree.id)
     if isinstance(tree, ast.UnaryOp) and isinstance(tree.op, ast.USub):
         return -_from_ast(tree.operand)
-    if isinstance(tree, ast.BinOp):
-        left, right = _from_ast(tree.left), _from_ast(tree.right)
-        if isinstance(tree.op, ast.Add):
-            return left + right
-        if isinstance(tree.op, ast.Sub):
-            return left - right
-        if isinstance(tree.op, ast.Mult):
-            return left * right
-        if isinstance(tree.op, ast.FloorDiv):
-            return left // right
+    if isinstance(tree, ast.BinOp) and type(tree.op) in _OPERATORS:
+        return _OPERATORS[type(tree.op)](_from_ast(tree.left), _from_ast(tree.right))
     raise SyntaxError("not a dimension")

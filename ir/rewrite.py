@@ -208,7 +208,11 @@ def rewrite_node(node: Node, write: Callable[[Builder], Values]) -> list[Node]:
     """Replace ``node`` by what ``write`` writes before it; returns the new nodes, last first."""
     first = node._prev
     values = write(Builder.like(node, before=node))
-    fresh = list(_nodes_between(first, node))
+    fresh: list[Node] = []
+    cursor = node._prev
+    while cursor is not None and cursor is not first:
+        fresh.append(cursor)
+        cursor = cursor._prev
     substitute(node, values if isinstance(values, tuple) else (values,), fresh)
     return [new for new in fresh if new.results]
 
@@ -297,11 +301,3 @@ def decompose_unless(
                     loc=node.loc,
                 )
             decompose(node)
-
-
-def _nodes_between(first: Node | None, last: Node) -> Iterator[Node]:
-    """The nodes after ``first`` and before ``last``, from the end."""
-    cursor = last._prev
-    while cursor is not None and cursor is not first:
-        yield cursor
-        cursor = cursor._prev

@@ -141,7 +141,7 @@ class Tanh(FloatUnary):
 class _AlongAxis(Op):
     """Base of softmax and log_softmax."""
 
-    axis: int
+    axis: int = -1
 
     def infer(self, x: TensorType) -> TensorType:
         need_float(self.name, x)
@@ -157,8 +157,6 @@ def _shifted(b: Builder, axis: int, x: Value) -> Value:
 @register
 class Softmax(_AlongAxis):
     """y = e**(x - max x) / sum of the same, along one axis. ONNX Softmax-13."""
-
-    axis: int = -1
 
     name = "softmax"
 
@@ -179,8 +177,6 @@ class Softmax(_AlongAxis):
 @register
 class LogSoftmax(_AlongAxis):
     """y = x - max x - ln(sum of e**(x - max x)), along one axis. ONNX LogSoftmax-13."""
-
-    axis: int = -1
 
     name = "log_softmax"
 
