@@ -10,10 +10,11 @@ import struct
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import NamedTuple
 
 
-@dataclass(frozen=True)
-class V:
+class V(NamedTuple):
     """An IR value: its text (``%v7``, ``42``) and its type (``i64``, ``<16 x float>``)."""
 
     text: str
@@ -26,6 +27,7 @@ class V:
 Index = V | int
 
 
+@lru_cache
 def i64(value: int) -> V:
     """An integer constant."""
     return V(str(value), "i64")
