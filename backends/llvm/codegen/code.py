@@ -25,6 +25,9 @@ from ..schedule.schedule import Schedule
 from ..target import Target
 from .builder import Function, V, i64
 
+OpT = TypeVar("OpT", bound=Op)
+ScheduleT = TypeVar("ScheduleT", bound=Schedule)
+
 # How LLVM calls the element types in memory and in registers.
 STORED = {
     DType.BOOL: "i8",
@@ -206,6 +209,17 @@ class NodeCode:
     epilogue: Epilogue | None = None
     launches: list[Launch] = field(default_factory=list)
     scratches: list[Scratch] = field(default_factory=list)
+
+    def op(self, kind: type[OpT]) -> OpT:
+        """The op, which is one of a class."""
+        op = self.node.op
+        assert isinstance(op, kind)
+        return op
+
+    def scheduled(self, kind: type[ScheduleT]) -> ScheduleT:
+        """The schedule, which is one of a class."""
+        assert isinstance(self.schedule, kind)
+        return self.schedule
 
     @property
     def operand_types(self) -> list[TensorType]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
-from ....ir import Dim
+from ....ir import Dim, DType
 from ....ir.layout import Strides
-from ..lowering.access import Shape
-from .builder import V, i64
+from ..lowering.access import Access, Shape
+from .builder import Function, Index, V, i64
 from .code import Stage
 
 
@@ -45,9 +46,32 @@ def unravel(stage: Stage, index: V, sizes: Sequence[V]) -> list[V]:
     return result[::-1]
 
 
-def offset(stage: Stage, indices: Sequence[V], strides: Sequence[V]) -> V:
-    """The sum of index * stride."""
-    total = i64(0)
-    for index, stride in zip(indices, strides):
-        total = stage.f.add(total, stage.f.mul(index, stride))
-    return total
+@dataclass(frozen=True)
+class Placed:
+    """An array within a launch, seen from one of its elements.
+
+    Attributes:
+        steps: the strides of its axes, in elements.
+    """
+
+    f: Function
+    dtype: DType
+    pointer: V
+    steps: Sequence[V]
+
+    @staticmethod
+    def of(stage: Stage, access: Access, axes: Sequence[int] | None = None) -> Placed:
+        """An array over some of its axes, or all, from its first element; ask outside of loops."""
+        strides = access.strides if axes is None else [access.strides[axis] for axis in axes]
+        return Placed(stage.f, access.dtype, stage.base(access), list(map(stage.dim, strides)))
+
+    def at(self, *indices: Index) -> V:
+        """The address of an element; axes that are not told are at 0."""
+        f, place = self.f, i64(0)
+        for index, step in zip(indices, self.steps):
+            place = f.add(place, f.mul(index, step))
+        return f.at(self.pointer, place, self.dtype.itemsize)
+
+    def within(self, *indices: Index) -> Placed:
+        """The array over its further axes, at these places along the first ones."""
+        return replace(self, pointer=self.at(*indices), steps=self.steps[len(indices) :])

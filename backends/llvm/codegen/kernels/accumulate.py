@@ -16,7 +16,7 @@ from .....ir.dims import ceil_div, product
 from .....ir.ops import reduce
 from ..builder import Index, V, i64, vector
 from ..code import COMPUTED, NodeCode, Stage
-from ..iteration import offset, unravel
+from ..iteration import Placed, unravel
 from ..math.elements import extremum, is_unsigned, scalar_constant
 from .elementwise import load_apart, store_apart
 from .jobs import Job, VectorRun, pieces_of
@@ -117,7 +117,7 @@ class _ReductionWriter:
         """Go to a place on the kept axes, the first ones where there are fewer indices."""
         f, job = self.stage.f, self.job
         self.at = [
-            f.at(base, offset(self.stage, indices, steps), side.access.dtype.itemsize)
+            Placed(f, side.access.dtype, base, steps).at(*indices)
             for base, steps, side in zip(self.bases, self.kept, self.sides)
         ]
         if job.part is not None:

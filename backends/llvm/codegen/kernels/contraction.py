@@ -24,6 +24,8 @@ from .elementwise import load, load_apart, store
 
 Strides = Mapping[str, Dim]
 Point = dict[str, V]
+# What has been loaded for a tile: by array, and by the places that tell its elements apart.
+Loaded = dict[tuple[int, tuple[tuple[str, int], ...]], V]
 
 
 @dataclass(frozen=True)
@@ -207,15 +209,12 @@ class _ContractionWriter:
         f, dtype = self.stage.f, self.what.dtype
         axes = [axis for axis, _ in self.loops.tile]
         places = [dict(zip(axes, place)) for place in combinations(*tile)]
-        starts = [
-            f.at(base, self._offset(strides, point), array.dtype.itemsize)
-            for base, strides, array in zip(self.bases, self.strides, self.arrays)
-        ]
+        starts = [self._moved(base, which, point) for which, base in enumerate(self.bases)]
         self.next = self._next(starts[1], point)
         zeros = [f.broadcast(scalar_constant(0, dtype), width)] * len(places)
         totals = self._sum(0, starts[0], starts[1], zeros, places, width)
         others = range(3, len(self.arrays))
-        loaded: dict[tuple[int, tuple[tuple[str, int], ...]], V] = {}
+        loaded: Loaded = {}
         for place, total in zip(places, totals):
             values = [self._operand(which, starts[which], place, width, loaded) for which in others]
             if self.what.finish is not None:
@@ -242,15 +241,9 @@ class _ContractionWriter:
 
         def run(start: Index, stop: Index, totals: Sequence[V]) -> list[V]:
             with f.loop(stop, start, carry=totals) as loop:
-                at = [
-                    f.at(
-                        pointer,
-                        f.mul(loop.index, strides.get(axis, i64(0))),
-                        self.what.dtype.itemsize,
-                    )
-                    for pointer, strides in zip((a, b), self.strides)
-                ]
-                loop.next(*self._sum(level + 1, at[0], at[1], loop.carried, places, width))
+                here = {axis: loop.index}
+                below = self._moved(a, 0, here), self._moved(b, 1, here)
+                loop.next(*self._sum(level + 1, *below, loop.carried, places, width))
             return list(loop.results)
 
         stop = self.stops.get(axis, self.sizes[axis])
@@ -267,7 +260,7 @@ class _ContractionWriter:
     def _multiply(
         self, a: V, b: V, totals: Sequence[V], places: Sequence[dict[str, int]], width: int
     ) -> list[V]:
-        loaded: dict[tuple[int, tuple[tuple[str, int], ...]], V] = {}
+        loaded: Loaded = {}
         if self.what.b.block and width == self.lanes:
             self._fetch(b)
         return [
@@ -304,38 +297,22 @@ class _ContractionWriter:
         return _Next(b, f.add(group, part), shift)
 
     def _operand(
-        self,
-        which: int,
-        pointer: V,
-        place: dict[str, int],
-        width: int,
-        loaded: dict[tuple[int, tuple[tuple[str, int], ...]], V],
+        self, which: int, pointer: V, place: Mapping[str, int], width: int, loaded: Loaded
     ) -> V:
         """The elements at a place of the tile, loaded once for all places that share them."""
-        strides = self.arrays[which].strides
-        key = (which, tuple((x, i) for x, i in place.items() if strides.get(x, 0) != 0))
+        array = self.arrays[which]
+        key = (which, tuple([(x, i) for x, i in place.items() if array.strides.get(x, 0) != 0]))
         if key not in loaded:
-            loaded[key] = self._load(self._moved(pointer, which, place), which, width)
+            at = self._moved(pointer, which, place)
+            step = self.strides[which].get(self.loops.vector, i64(0))
+            loaded[key] = load_apart(self.stage, array.dtype, at, width, step)
         return loaded[key]
 
-    def _load(self, at: V, which: int, width: int) -> V:
-        """``width`` elements along the vector axis."""
-        step = self.strides[which].get(self.loops.vector, i64(0))
-        return load_apart(self.stage, self.arrays[which].dtype, at, width, step)
-
-    def _moved(self, pointer: V, which: int, place: Mapping[str, int]) -> V:
-        f = self.stage.f
+    def _moved(self, pointer: V, which: int, place: Mapping[str, Index]) -> V:
+        """The address that lies so far from a pointer, along each axis."""
+        f, strides = self.stage.f, self.strides[which]
         total = i64(0)
         for axis, index in place.items():
-            step = self.strides[which].get(axis)
-            if step is not None:
-                total = f.add(total, f.mul(step, index))
-        return f.at(pointer, total, self.arrays[which].dtype.itemsize)
-
-    def _offset(self, strides: Mapping[str, V], point: Point) -> V:
-        f = self.stage.f
-        total = i64(0)
-        for axis, index in point.items():
             if axis in strides:
                 total = f.add(total, f.mul(index, strides[axis]))
-        return total
+        return f.at(pointer, total, self.arrays[which].dtype.itemsize)

@@ -21,7 +21,7 @@ from ...schedule.convolution import convolution_sizes, phase_sizes
 from ...schedule.layouts import is_better_planar
 from ...target import Target
 from ..code import NodeCode, emits
-from ..iteration import offset, unravel
+from ..iteration import Placed, unravel
 from .contraction import Contraction, Operand
 from .copies import write_fill
 from .elementwise import load, store_apart
@@ -110,8 +110,7 @@ def _drop_empty(halo: Halo) -> Halo:
 @emits(conv.Conv2d, facts=_Forward())
 def conv2d(code: NodeCode) -> None:
     """Convolution of an image that lies within the zeros that it reads."""
-    op = code.node.op
-    assert isinstance(op, conv.Conv2d)
+    op = code.op(conv.Conv2d)
     x, weight, *bias = code.operand_types
     y = code.node.result.type
     biases = [code.operand_access(2)] if bias else []
@@ -126,9 +125,7 @@ def conv2d(code: NodeCode) -> None:
         tuple(_outputs(op, access, y.shape[1]) for access in arrays),
         finish,
     )
-    schedule = code.schedule
-    assert isinstance(schedule, schedules.Direct)
-    write_tiles(code, what, schedule.tiling(what.sizes))
+    write_tiles(code, what, code.scheduled(schedules.Direct).tiling(what.sizes))
 
 
 @emits(conv.Conv2dBackwardWeight, facts=_BackwardWeight())
@@ -139,13 +136,11 @@ def conv2d_backward_weight(code: NodeCode) -> None:
     part in passes of some rows or some images, which stay near while taps and channels go over
     them. All this depends on shapes alone.
     """
-    op = code.node.op
-    assert isinstance(op, conv.Conv2dBackwardWeight)
+    op = code.op(conv.Conv2dBackwardWeight)
     x, dy = code.operand_types
     weight = code.node.result.type
     batch = x.shape[0]
-    schedule = code.schedule
-    assert isinstance(schedule, schedules.BackwardWeight)
+    schedule = code.scheduled(schedules.BackwardWeight)
     parts = schedule.parts
     slot = code.scratch(weight.nbytes * parts)
     write_fill(code, (weight.size * parts,), Access(slot, weight.dtype, (1,)), 0)
@@ -174,8 +169,8 @@ def _add_weights(code: NodeCode, weight: TensorType, parts: Sequence[Access]) ->
     near for all taps.
     """
     outputs, channels, rows, columns = weight.shape
-    lanes, item = code.target.lanes(weight.dtype.itemsize), weight.dtype.itemsize
-    result, full = code.result_access(), outputs // lanes
+    lanes, result = code.target.lanes(weight.dtype.itemsize), code.result_access()
+    full = outputs // lanes
     for width, first, count in ((lanes, 0, full), (1, full * lanes, outputs - full * lanes)):
         if count == 0:
             continue
@@ -184,19 +179,15 @@ def _add_weights(code: NodeCode, weight: TensorType, parts: Sequence[Access]) ->
             for access in (*parts, result)
         ]
         with code.stage(count * channels) as stage:
-            f = stage.f
-            bases = [stage.base(access) for access in arrays]
-            steps = [[stage.dim(step) for step in access.strides] for access in arrays]
+            f, placed = stage.f, [Placed.of(stage, access) for access in arrays]
             extents = [stage.dim(count), stage.dim(channels)]
             taps = f.loop(stage.dim(rows)), f.loop(stage.dim(columns))
             with stage.tasks() as task, taps[0] as row, taps[1] as column:
                 block, channel = unravel(stage, task, extents)
                 place = (f.mul(block, width), channel, row.index, column.index)
-                *sums, at = (
-                    f.at(base, offset(stage, place, step), item) for base, step in zip(bases, steps)
-                )
+                *sums, at = (array.at(*place) for array in placed)
                 total = total_of(stage, [load(stage, weight.dtype, part, width) for part in sums])
-                store_apart(stage, weight.dtype, total, at, width, steps[-1][0])
+                store_apart(stage, weight.dtype, total, at, width, placed[-1].steps[0])
 
 
 @emits(conv.Conv2dBackwardData, facts=_BackwardData())
@@ -205,8 +196,7 @@ def conv2d_backward_data(code: NodeCode) -> None:
 
     Each phase is a convolution of dy, of stride 1, with those taps alone.
     """
-    op = code.node.op
-    assert isinstance(op, conv.Conv2dBackwardData)
+    op = code.op(conv.Conv2dBackwardData)
     dy, weight = code.operand_types
     dx = code.node.result.type
     kernel = conv.kernel_of(code.node.operands[1])
@@ -215,8 +205,7 @@ def conv2d_backward_data(code: NodeCode) -> None:
     outputs = weight.shape[0] // op.groups
     o, c, _, _ = own.strides
     n, channel, _, _ = source.strides
-    schedule = code.schedule
-    assert isinstance(schedule, schedules.DirectPhases)
+    schedule = code.scheduled(schedules.DirectPhases)
     each = phase_sizes(op, dy.shape[0], weight, dx)
     for phase, extents, direct in zip(phases(op, kernel, dx.shape[2:]), each, schedule.phases):
         reads: Steps = {"n": n, "g": channel * outputs, "c": channel}

@@ -182,8 +182,7 @@ def transpose(code: NodeCode) -> None:
 
     A copy it is where it must be its own: where ``prepare`` makes it for ``main``.
     """
-    op = code.node.op
-    assert isinstance(op, shape.Transpose)
+    op = code.op(shape.Transpose)
     (y,) = code.result_types
     source, result = code.operand_access(0), code.result_access()
     if source.slot != result.slot:
@@ -231,8 +230,7 @@ class _Slice(FollowingFacts):
 @emits(shape.Slice, facts=_Slice())
 def slice_(code: NodeCode) -> None:
     """Read from the first element on, with longer strides."""
-    op = code.node.op
-    assert isinstance(op, shape.Slice)
+    op = code.op(shape.Slice)
     part = _sliced(op, code.operand_access(0))
     space = code.result_types[0].shape
     write_copy(code, space, part, code.result_access(), code.result_order())
@@ -248,8 +246,7 @@ class _Flip(FollowingFacts):
 @emits(shape.Flip, facts=_Flip())
 def flip(code: NodeCode) -> None:
     """Read from the last element on, with strides that go back."""
-    op = code.node.op
-    assert isinstance(op, shape.Flip)
+    op = code.op(shape.Flip)
     (x,), whole = code.operand_types, code.operand_access(0)
     start, steps = whole.start, list(whole.strides)
     for axis in normalize_axes(op.axes, x.rank, op.name):
@@ -262,8 +259,7 @@ def flip(code: NodeCode) -> None:
 @emits(shape.SliceBackward, facts=FollowingFacts())
 def slice_backward(code: NodeCode) -> None:
     """Zeros, then the slice written into them."""
-    op = code.node.op
-    assert isinstance(op, shape.SliceBackward)
+    op = code.op(shape.SliceBackward)
     (dy,), (dx,) = code.operand_types, code.result_types
     write_fill(code, dx.shape, code.result_access(), 0, code.result_order())
     part = _sliced(op.slice(), code.result_access())
@@ -280,8 +276,7 @@ class _Pad(FollowingFacts):
 @emits(shape.Pad, facts=_Pad())
 def pad(code: NodeCode) -> None:
     """The border value everywhere, then the operand within."""
-    op = code.node.op
-    assert isinstance(op, shape.Pad)
+    op = code.op(shape.Pad)
     (x,), (y,) = code.operand_types, code.result_types
     whole = code.result_access()
     start = whole.start
@@ -304,8 +299,7 @@ class _Concat(FollowingFacts):
 @emits(shape.Concat, facts=_Concat())
 def concat(code: NodeCode) -> None:
     """Each operand copied to its place, unless it was written there."""
-    op = code.node.op
-    assert isinstance(op, shape.Concat)
+    op = code.op(shape.Concat)
     whole = code.result_access()
     axis = op.axis % len(whole.strides)
     start = whole.start
@@ -326,8 +320,7 @@ def constant(code: NodeCode) -> None:
 @emits(DimSize)
 def dim_size(code: NodeCode) -> None:
     """A dimension as a number."""
-    op = code.node.op
-    assert isinstance(op, DimSize)
+    op = code.op(DimSize)
     with code.stage(1) as stage:
         pointer, size = stage.base(code.result_access()), stage.dim(op.size)
         with stage.tasks():
@@ -359,8 +352,7 @@ def _rows(x_shape: Shape, indices: Shape, axis: int) -> tuple[Shape, Shape]:
 @emits(shape.Gather)
 def gather(code: NodeCode) -> None:
     """Rows copied one by one."""
-    op = code.node.op
-    assert isinstance(op, shape.Gather)
+    op = code.op(shape.Gather)
     x, indices = code.operand_types
     axis = op.axis % x.rank
     before, after = _rows(x.shape, indices.shape, axis)
@@ -385,8 +377,7 @@ def gather(code: NodeCode) -> None:
 @emits(shape.GatherBackward)
 def gather_backward(code: NodeCode) -> None:
     """Every row added at its index, in order; columns are shared among the tasks."""
-    op = code.node.op
-    assert isinstance(op, shape.GatherBackward)
+    op = code.op(shape.GatherBackward)
     indices = code.operand_types[1]
     (dx,) = code.result_types
     axis = op.axis % dx.rank
@@ -415,8 +406,7 @@ def gather_backward(code: NodeCode) -> None:
 @emits(shape.OneHot, facts=_Moved())
 def one_hot(code: NodeCode) -> None:
     """1 where the index is the place."""
-    op = code.node.op
-    assert isinstance(op, shape.OneHot)
+    op = code.op(shape.OneHot)
     (indices,) = code.operand_types
     slot = row_operand(code, 0)
     with code.stage(indices.size) as stage:

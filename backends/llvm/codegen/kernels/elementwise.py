@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from .....ir import DType, Node, TensorType, Value
 from .....ir.dims import ceil_div, divide_exactly, product
@@ -11,9 +12,9 @@ from .....ir.ops import elementwise
 from .....ir.ops.constant import Constant
 from .....ir.ops.fused import Fused
 from ...lowering.access import Access, Shape
-from ..builder import V, vector
+from ..builder import V, i64, vector
 from ..code import COMPUTED, STORED, Compute, NodeCode, Stage, emits
-from ..iteration import collapse, offset, unravel
+from ..iteration import Placed, collapse, unravel
 from ..math.elements import RULES, element, scalar_constant
 
 # Elements of one task where the whole space is a single run.
@@ -88,40 +89,36 @@ def write_map(
     tasks = ceil_div(total, CHUNK) if single else product(sizes[:-1])
     with code.stage(tasks) as stage:
         f = stage.f
-        pointers = [stage.base(access) for access in accesses]
+        arrays = [
+            Placed.of(stage, replace(access, strides=own or (0,)))
+            for access, own in zip(accesses, strides)
+        ]
         extents = [stage.dim(size) for size in sizes]
-        steps = [[stage.dim(step) for step in own] for own in strides]
         with stage.tasks() as task:
             if single:
                 begin = f.mul(task, CHUNK)
                 end = f.intrinsic("smin", f.add(begin, CHUNK), stage.dim(total))
-                bases = pointers
+                runs = arrays
             else:
-                begin, end = f.mul(task, 0), extents[-1]
+                begin, end = i64(0), extents[-1]
                 outer = unravel(stage, task, extents[:-1])
-                bases = [
-                    f.at(pointer, offset(stage, outer, step[:-1]), access.dtype.itemsize)
-                    for pointer, step, access in zip(pointers, steps, accesses)
-                ]
-            inner = [own[-1] if own else 0 for own in strides]
-            step_of = [step[-1] if step else stage.dim(0) for step in steps]
+                runs = [array.within(*outer) for array in arrays]
+            *read, written = runs
             fixed = {
-                place: load(stage, access.dtype, bases[place], 1)
-                for place, access in enumerate(operands)
-                if inner[place] == 0
+                place: load(stage, run.dtype, run.pointer, 1)
+                for place, run in enumerate(read)
+                if run.steps[0].text == "0"
             }
 
             def body(index: V, width: int) -> None:
                 values = []
-                for place, access in enumerate(operands):
+                for place, run in enumerate(read):
                     if place in fixed:
                         values.append(f.broadcast(fixed[place], width))
-                        continue
-                    at = f.at(bases[place], f.mul(index, step_of[place]), access.dtype.itemsize)
-                    values.append(load(stage, access.dtype, at, width))
+                    else:
+                        values.append(load(stage, run.dtype, run.at(index), width))
                 value = compute(stage, width, values)
-                at = f.at(bases[-1], f.mul(index, step_of[-1]), result.dtype.itemsize)
-                store(stage, result.dtype, value, at, width)
+                store(stage, result.dtype, value, written.at(index), width)
 
             # CHUNK holds whole vectors: only the end of the run may leave a rest.
             whole = divide_exactly(sizes[-1] if sizes else 1, lanes) is not None
@@ -155,8 +152,7 @@ def elementwise_op(code: NodeCode) -> None:
 @emits(Fused)
 def region(code: NodeCode) -> None:
     """A region of elementwise ops: its body on registers."""
-    op = code.node.op
-    assert isinstance(op, Fused)
+    op = code.op(Fused)
     out = code.result_types[0]
 
     def compute(stage: Stage, lanes: int, values: Sequence[V]) -> V:

@@ -17,8 +17,7 @@ from .elementwise import compute_nodes
 @emits(Kernel)
 def kernel(code: NodeCode) -> None:
     """The anchor, with the rest as its prologue and epilogue."""
-    op = code.node.op
-    assert isinstance(op, Kernel)
+    op = code.op(Kernel)
     (stage,) = op.stages
     anchor, before, after = stage.anchor, stage.prologue, stage.epilogue
     places: dict[Value, int] = {value: place for place, value in enumerate(op.body.inputs)}

@@ -49,8 +49,7 @@ def philox(stage: Stage, counter: tuple[V, V, V, V], key: tuple[V, V]) -> tuple[
 @emits(random.RandomUniform)
 def random_uniform(code: NodeCode) -> None:
     """One task is one channel of one image: whole blocks of four draws, then the rest."""
-    op = code.node.op
-    assert isinstance(op, random.RandomUniform)
+    op = code.op(random.RandomUniform)
     shape = op.shape
     batch = shape[0] if len(shape) >= 2 else 1
     channels = shape[1] if len(shape) >= 3 else 1

@@ -54,8 +54,7 @@ class _ArgMax(Facts):
 @emits(reduce.Sum, reduce.Max, facts=_Reduction())
 def sum_or_max(code: NodeCode) -> None:
     """Sum and max over any axes, of an operand that is read or computed on the fly."""
-    op = code.node.op
-    assert isinstance(op, reduce.Reduction)
+    op = code.op(reduce.Reduction)
     (x,) = code.operand_types
     axes = reduce.normalize_axes(op.axes, x.rank, op.name)
     before, schedule = code.prologue, code.schedule
@@ -171,8 +170,7 @@ def _step(code: NodeCode, job: Job) -> int:
 @emits(reduce.ArgMax, facts=_ArgMax())
 def argmax(code: NodeCode) -> None:
     """The index of the first greatest element along one axis; NaN is the greatest."""
-    op = code.node.op
-    assert isinstance(op, reduce.ArgMax)
+    op = code.op(reduce.ArgMax)
     (x,) = code.operand_types
     axis = reduce.normalize_axis(op.axis, x.rank, op.name)
     before, length, after = product(x.shape[:axis]), x.shape[axis], product(x.shape[axis + 1 :])

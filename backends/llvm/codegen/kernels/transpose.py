@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from .....ir import Dim, DType
+from .....ir import Dim
 from .....ir.dims import ceil_div, product
 from .....ir.layout import Order
 from ...lowering.access import Access, Shape
-from ..builder import V, i64, vector
-from ..code import STORED, NodeCode, Stage
-from ..iteration import collapse, offset, unravel
+from ..builder import vector
+from ..code import STORED, NodeCode
+from ..iteration import Placed, collapse, unravel
 from .elementwise import write_map
 
 # Squares of one task side by side: so long is a run of the result that is written at a time.
@@ -111,12 +111,9 @@ def _write_squares(code: NodeCode, copy: TransposedCopy, lanes: int) -> None:
     near, far = copy.near, copy.far
     others = [axis for axis in range(len(copy.sizes)) if axis not in (near, far)]
     counts = (*(copy.sizes[axis] for axis in others), ceil_div(copy.sizes[far] // lanes, _RUN))
-    item = copy.result.dtype.itemsize
     with code.stage(product(counts)) as stage:
-        f = stage.f
-        arrays = (copy.source, copy.result)
-        pointers = [stage.base(access) for access in arrays]
-        steps = [[stage.dim(step) for step in access.strides] for access in arrays]
+        f, axes = stage.f, (*others, near, far)
+        arrays = [Placed.of(stage, access, axes) for access in (copy.source, copy.result)]
         extents = [stage.dim(count) for count in counts]
         whole = stage.dim(copy.sizes[far] // lanes * lanes)
         length = stage.dim(copy.sizes[near] // lanes * lanes)
@@ -124,27 +121,19 @@ def _write_squares(code: NodeCode, copy: TransposedCopy, lanes: int) -> None:
             *outer, run = unravel(stage, task, extents)
             start = f.mul(run, _RUN * lanes)
             end = f.intrinsic("smin", f.add(start, _RUN * lanes), whole)
-            bases = [
-                f.at(pointer, offset(stage, outer, [own[axis] for axis in others]), item)
-                for pointer, own in zip(pointers, steps)
-            ]
+            within = [array.within(*outer) for array in arrays]
             with f.loop(length, step=lanes) as column, f.loop(end, start, lanes) as row:
-                here = [
-                    f.at(
-                        base, offset(stage, (column.index, row.index), (own[near], own[far])), item
-                    )
-                    for base, own in zip(bases, steps)
-                ]
-                _write_square(stage, copy.result.dtype, lanes, here, steps[0][far], steps[1][near])
+                source, result = (
+                    replace(array, pointer=array.at(column.index, row.index)) for array in within
+                )
+                _write_square(source, result, lanes)
 
 
-def _write_square(
-    stage: Stage, dtype: DType, lanes: int, here: list[V], read: V, written: V
-) -> None:
+def _write_square(source: Placed, result: Placed, lanes: int) -> None:
     """Read one vector from each row, exchange rows and lanes, and write them."""
-    f, item = stage.f, dtype.itemsize
-    kind = vector(STORED[dtype], lanes)
-    rows = [f.load(f.at(here[0], f.mul(read, i64(row)), item), kind, item) for row in range(lanes)]
+    f, item = source.f, source.dtype.itemsize
+    kind = vector(STORED[source.dtype], lanes)
+    rows = [f.load(source.at(0, row), kind, item) for row in range(lanes)]
     # Blocks beside the diagonal change places: of one element, then of two, of four, ...
     width = 1
     while width < lanes:
@@ -157,4 +146,4 @@ def _write_square(
                 rows[row + width] = f.shuffle(above, below, second)
         width *= 2
     for row, value in enumerate(rows):
-        f.store(value, f.at(here[1], f.mul(written, i64(row)), item), item)
+        f.store(value, result.at(row), item)

@@ -17,6 +17,7 @@ from .....ir.ops import adaptive_pool, pool
 from ...lowering.access import Access
 from ..builder import Function, Index, Loop, V, i64
 from ..code import NodeCode, Stage
+from ..iteration import Placed
 from ..math.elements import scalar_constant
 from .elementwise import load, store
 
@@ -96,46 +97,14 @@ def _share(f: Function, part: V, size: V, count: V) -> Span:
 
 
 @dataclass(frozen=True)
-class Images:
-    """An array [N, C, H, W] within a launch, seen from one of its elements."""
-
-    f: Function
-    dtype: DType
-    pointer: V
-    steps: tuple[V, ...]
-
-    @staticmethod
-    def of(stage: Stage, access: Access) -> Images:
-        """The array seen from its first element; ask for it outside of loops."""
-        base, start = stage.pointer(access.slot), stage.dim(access.start)
-        pointer = stage.f.at(base, start, access.dtype.itemsize)
-        return Images(stage.f, access.dtype, pointer, tuple(map(stage.dim, access.strides)))
-
-    def from_(self, image: Index = 0, channel: Index = 0) -> Images:
-        """The array seen from another image and channel."""
-        at = self._at((image, channel, 0, 0))
-        return Images(self.f, self.dtype, at, self.steps)
-
-    def pixel(self, row: V, column: V) -> V:
-        """The address of a pixel."""
-        return self._at((0, 0, row, column))
-
-    def _at(self, indices: Sequence[Index]) -> V:
-        f, place = self.f, i64(0)
-        for index, step in zip(indices, self.steps, strict=True):
-            place = f.add(place, f.mul(index, step))
-        return f.at(self.pointer, place, self.dtype.itemsize)
-
-
-@dataclass(frozen=True)
 class Run:
     """Channels of a pixel that are computed together: ``count`` vectors of ``lanes`` each.
 
-    ``images`` are the arrays of the launch, seen from the first of these channels.
+    ``arrays`` are those of the launch over rows and columns, seen from the first of these channels.
     """
 
     pixel: Pixel
-    images: list[Images]
+    arrays: list[Placed]
     lanes: int
     count: int
 
@@ -151,16 +120,16 @@ class Run:
 
     def read(self, place: int, row: V, column: V) -> list[V]:
         """A pixel of the array at ``place``."""
-        images = self.images[place]
-        pointers = self._pointers(images, row, column)
-        return [load(self.pixel.stage, images.dtype, at, self.lanes) for at in pointers]
+        array = self.arrays[place]
+        pointers = self._pointers(array, row, column)
+        return [load(self.pixel.stage, array.dtype, at, self.lanes) for at in pointers]
 
     def write(self, values: Sequence[V]) -> None:
         """Write the pixel itself, in the array that stands last."""
-        images = self.images[-1]
-        pointers = self._pointers(images, self.pixel.row, self.pixel.column)
+        array = self.arrays[-1]
+        pointers = self._pointers(array, self.pixel.row, self.pixel.column)
         for at, value in zip(pointers, values, strict=True):
-            store(self.pixel.stage, images.dtype, value, at, self.lanes)
+            store(self.pixel.stage, array.dtype, value, at, self.lanes)
 
     def every(self, scalar: V) -> V:
         """A scalar in every lane."""
@@ -170,9 +139,9 @@ class Run:
         """A number in every lane of every vector."""
         return [scalar_constant(value, dtype, self.lanes)] * self.count
 
-    def _pointers(self, images: Images, row: V, column: V) -> list[V]:
-        f, size = self.pixel.stage.f, self.lanes * images.dtype.itemsize
-        first = images.pixel(row, column)
+    def _pointers(self, array: Placed, row: V, column: V) -> list[V]:
+        f, size = self.pixel.stage.f, self.lanes * array.dtype.itemsize
+        first = array.at(row, column)
         return [f.at(first, number * size) for number in range(self.count)]
 
 
@@ -198,11 +167,14 @@ class Stretch:
 
 @dataclass(frozen=True)
 class Pixel:
-    """A pixel of the array that a launch goes over, and the spans that it gathers from."""
+    """A pixel of the array that a launch goes over, and the spans that it gathers from.
+
+    ``images`` are the arrays of the launch [C, H, W], the one written last.
+    """
 
     stage: Stage
     axes: tuple[Axis, Axis]
-    images: list[Images]
+    images: list[Placed]
     stretches: list[Stretch]
     row: V
     column: V
@@ -213,8 +185,8 @@ class Pixel:
         """Each length of runs once, within its loop over channels."""
         for part in self.stretches:
             with part.loop(self.stage.f) as channel:
-                images = [images.from_(channel=channel) for images in self.images]
-                yield Run(self, images, part.lanes, part.count)
+                arrays = [image.within(channel) for image in self.images]
+                yield Run(self, arrays, part.lanes, part.count)
 
     def cell(self, row: V, column: V) -> V:
         """The number of a cell of x in row order. An image has less than 2**31 of them."""
@@ -256,19 +228,18 @@ def _each_pixel(
     spans: Callable[[Axis, V], Span],
 ) -> Iterator[Pixel]:
     """Write one launch over ``pixels``; a task is a row of them."""
-    op = code.node.op
-    assert isinstance(op, pool.Pooling)
+    op = code.op(pool.Pooling)
     count, channels, height, width = pixels.shape
     with code.stage(count * height) as stage:
         f = stage.f
         sizes = [[stage.dim(size) for size in type_.shape[2:]] for type_ in pooling]
         down, across = (Axis(f, op, axis, *pair) for axis, pair in enumerate(zip(*sizes)))
-        images = [Images.of(stage, access) for access in accesses]
+        arrays = [Placed.of(stage, access) for access in accesses]
         stretches = _stretches(stage, channels, accesses)
         rows, columns = stage.dim(height), stage.dim(width)
         with stage.tasks() as task:
             image, row = f.op("udiv", task, rows), f.op("urem", task, rows)
-            own = [array.from_(image) for array in images]
+            own = [array.within(image) for array in arrays]
             near = spans(down, row)
             with f.loop(columns) as loop:
                 column, beside = loop.index, spans(across, loop.index)
