@@ -9,20 +9,21 @@ import json
 import math
 import struct
 from collections.abc import Mapping
-from dataclasses import asdict
-from enum import IntEnum
+from dataclasses import fields
+from enum import Enum, IntEnum
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from ...ir import Array, Dim, DType, Input, Role, TensorType
+from ...ir import Array, Dim, DimExpr, DType, Input, Role, TensorType
 from ...ir.dims import as_dim
 from ...ir.errors import CompileError
 from ...ir.record import Record
 from ..contract import Interface
 from .target import Caches, Target
 
-_MAGIC = b"cauce artifact 4\n"
+_MAGIC = b"cauce artifact 5\n"
 
 _DTYPES = {dtype.value: dtype for dtype in DType}
 
@@ -209,12 +210,12 @@ class Artifact(Record):
         arrays: list[Array] = []
         header = {
             "digest": self.digest,
-            "target": asdict(self.target),
-            "interface": _interface_to_json(self.interface),
+            "target": self.target,
+            "interface": self.interface,
             "code": len(self.code),
-            "entries": [_entry_to_json(entry, arrays) for entry in (self.prepare, self.main)],
+            "entries": (self.prepare, self.main),
         }
-        text = json.dumps(header).encode()
+        text = json.dumps(header, default=partial(_plain, arrays=arrays)).encode()
         parts = [_MAGIC, struct.pack("<Q", len(text)), text, self.code]
         return b"".join([*parts, *(array.tobytes() for array in arrays)])
 
@@ -240,108 +241,77 @@ def _read(data: bytes) -> Artifact:
     place = start + length + header["code"]
     code = data[start + length : place]
     entries = []
-    for fields in header["entries"]:
+    for known in header["entries"]:
         constants = {}
-        for slot, name, shape in fields["constants"]:
+        for slot, (name, shape) in known["constants"].items():
             dtype = np.dtype(name)
             count = int(np.prod(shape, dtype=np.int64))
             array = np.frombuffer(data, dtype, count, place).reshape(shape)
             constants[int(slot)] = array
             place += array.nbytes
-        entries.append(_entry_from_json(fields, constants))
-    fields = header["target"]
-    target = Target(**{**fields, "caches": Caches(**fields["caches"])})
-    interface = _interface_from_json(header["interface"])
-    return Artifact(code, header["digest"], target, interface, *entries)
+        entries.append(_entry(known, constants))
+    known = header["target"]
+    target = Target(**{**known, "caches": Caches(**known["caches"])})
+    return Artifact(code, header["digest"], target, _interface(header["interface"]), *entries)
 
 
-def _interface_to_json(interface: Interface) -> list[object]:
-    inputs = [
-        [value.name, *_type_to_json(value.type), value.role.value] for value in interface.inputs
-    ]
-    outputs = [[name, *_type_to_json(type_)] for name, type_ in interface.outputs.items()]
-    return [interface.name, inputs, outputs, sorted(interface.updates)]
+def _plain(value: object, arrays: list[Array]) -> object:
+    """What JSON has no form for, as what it has one for; ``arrays`` receives those that are met."""
+    if isinstance(value, np.ndarray):
+        arrays.append(value)
+        return value.dtype.str, value.shape
+    if isinstance(value, TensorType):
+        return value.dtype, value.shape
+    if isinstance(value, Input):
+        return value.name, value.type, value.role
+    if isinstance(value, DimExpr):
+        return str(value)
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, frozenset):
+        return sorted(value)
+    assert isinstance(value, Record)
+    return {field.name: getattr(value, field.name) for field in fields(value)}
 
 
-def _interface_from_json(
-    fields: tuple[str, list[list[Any]], list[list[Any]], list[str]],
-) -> Interface:
-    name, inputs, outputs, updates = fields
-    values = tuple(
-        Input(name, _type(dtype, dims), Role(role)) for name, dtype, dims, role in inputs
-    )
-    types = {name: _type(dtype, dims) for name, dtype, dims in outputs}
-    return Interface(name, values, types, frozenset(updates))
+def _interface(known: Mapping[str, Any]) -> Interface:
+    inputs = (Input(name, _type(*type_), Role(role)) for name, type_, role in known["inputs"])
+    outputs = {name: _type(*type_) for name, type_ in known["outputs"].items()}
+    return Interface(known["name"], tuple(inputs), outputs, frozenset(known["updates"]))
 
 
-def _entry_to_json(entry: Entry, arrays: list[Array]) -> dict[str, object]:
-    def places(found: tuple[Place, ...]) -> list[object]:
-        return [[p.name, p.slot, *_type_to_json(p.type), _dim_to_json(p.nbytes)] for p in found]
-
-    arrays += entry.constants.values()
-    batch = entry.batch
-    return {
-        "name": entry.name,
-        "symbols": entry.symbols,
-        "count": entry.count,
-        "table": entry.table,
-        "buffers": [[b.slot, _dim_to_json(b.nbytes), *b[2:]] for b in entry.buffers],
-        "constants": [[s, a.dtype.str, a.shape] for s, a in entry.constants.items()],
-        "inputs": places(entry.inputs),
-        "outputs": places(entry.outputs),
-        "updates": places(entry.updates),
-        "in_place": sorted(entry.in_place),
-        "rows": [[r.path, r.op, _dim_to_json(r.flops), _dim_to_json(r.bytes)] for r in entry.rows],
-        "launches": entry.launches,
-        "batch": batch and [batch.symbol, batch.flops, batch.together, batch.cut],
-        "given": entry.given,
-        "checks": [
-            [c.path, c.slot, c.dtype.value, _dim_to_json(c.size), c.origin] for c in entry.checks
-        ],
-        "status": entry.status,
-    }
-
-
-def _entry_from_json(fields: Mapping[str, Any], constants: dict[int, Array]) -> Entry:
+def _entry(known: Mapping[str, Any], constants: dict[int, Array]) -> Entry:
     def places(key: str) -> tuple[Place, ...]:
         return tuple(
-            Place(name, slot, _type(dtype, shape), _dim(nbytes))
-            for name, slot, dtype, shape, nbytes in fields[key]
+            Place(name, slot, _type(*type_), _dim(nbytes))
+            for name, slot, type_, nbytes in known[key]
         )
 
     return Entry(
-        fields["name"],
-        tuple(fields["symbols"]),
-        fields["count"],
-        tuple(fields["table"]),
-        tuple(Buffer(slot, _dim(size), *span) for slot, size, *span in fields["buffers"]),
+        known["name"],
+        tuple(known["symbols"]),
+        known["count"],
+        tuple(known["table"]),
+        tuple(Buffer(slot, _dim(size), *span) for slot, size, *span in known["buffers"]),
         constants,
         places("inputs"),
         places("outputs"),
         places("updates"),
-        frozenset(fields["in_place"]),
-        tuple(Row(path, op, *map(_dim, costs)) for path, op, *costs in fields["rows"]),
-        tuple(fields["launches"]),
-        Batch(*fields["batch"]) if fields["batch"] else None,
-        fields["given"],
+        frozenset(known["in_place"]),
+        tuple(Row(path, op, *map(_dim, costs)) for path, op, *costs in known["rows"]),
+        tuple(known["launches"]),
+        Batch(**known["batch"]) if known["batch"] else None,
+        known["given"],
         tuple(
             Check(path, slot, _DTYPES[dtype], _dim(size), origin)
-            for path, slot, dtype, size, origin in fields["checks"]
+            for path, slot, dtype, size, origin in known["checks"]
         ),
-        fields["status"],
+        known["status"],
     )
-
-
-def _type_to_json(type_: TensorType) -> tuple[str, list[int | str]]:
-    return type_.dtype.value, [_dim_to_json(dim) for dim in type_.shape]
 
 
 def _type(dtype: str, shape: list[int | str]) -> TensorType:
     return TensorType(_DTYPES[dtype], tuple([_dim(dim) for dim in shape]))
-
-
-def _dim_to_json(dim: Dim) -> int | str:
-    return dim if isinstance(dim, int) else str(dim)
 
 
 def _dim(dim: int | str) -> Dim:
