@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import mmap
 import struct
+from collections import namedtuple
 from collections.abc import Callable, Iterator
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any
 
 from ....ir.errors import CauceError
 from ....ir.record import Record
@@ -43,30 +44,9 @@ _LINK = 16  # bytes: a jump through the address that follows it, and that addres
 _LIMIT = 2**26  # bytes: the code of no network comes near; what says it is larger is damaged
 
 
-class Section(NamedTuple):
-    """The header of a section, with the names of the specification."""
-
-    name: int
-    type: int
-    flags: int
-    addr: int
-    offset: int
-    size: int
-    link: int
-    info: int
-    addralign: int
-    entsize: int
-
-
-class Symbol(NamedTuple):
-    """An entry of the table of symbols, with the names of the specification."""
-
-    name: int
-    info: int
-    other: int
-    shndx: int
-    value: int
-    size: int
+# The header of a section and an entry of the table of symbols, with the names of the specification.
+Section = namedtuple("Section", "name type flags addr offset size link info addralign entsize")
+Symbol = namedtuple("Symbol", "name info other shndx value size")
 
 
 class Image:
