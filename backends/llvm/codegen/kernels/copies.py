@@ -17,7 +17,7 @@ from ...registry import Facts, FollowingFacts, Types, order_of
 from ...registry import row_major as row_major_order
 from ..builder import V, i64
 from ..code import NodeCode, Stage, emits
-from ..math.elements import scalar_constant
+from ..math.elements import convert, scalar_constant
 from .elementwise import load, store, write_map
 from .transpose import write_copy
 
@@ -329,8 +329,6 @@ def dim_size(code: NodeCode) -> None:
 
 def index_of(stage: Stage, dtype: DType, pointer: V, place: V) -> V:
     """An index of any integer dtype, as i64."""
-    from ..math.elements import convert
-
     at = stage.f.at(pointer, place, dtype.itemsize)
     return convert(stage.f, load(stage, dtype, at, 1), dtype, DType.I64, 1)
 
@@ -345,18 +343,13 @@ def index_below(stage: Stage, size: V, dtype: DType, pointer: V, place: V) -> V:
     return stage.f.intrinsic("umin", index_of(stage, dtype, pointer, place), last)
 
 
-def _rows(x_shape: Shape, indices: Shape, axis: int) -> tuple[Shape, Shape]:
-    return x_shape[:axis], x_shape[axis + 1 :]
-
-
 @emits(shape.Gather)
 def gather(code: NodeCode) -> None:
     """Rows copied one by one."""
     op = code.op(shape.Gather)
     x, indices = code.operand_types
     axis = op.axis % x.rank
-    before, after = _rows(x.shape, indices.shape, axis)
-    rows, length, count = product(before), x.shape[axis], product(after)
+    rows, length, count = product(x.shape[:axis]), x.shape[axis], product(x.shape[axis + 1 :])
     slots = row_operand(code, 0), row_operand(code, 1)
     with code.stage(rows * indices.size) as stage:
         f = stage.f

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from .....ir import DType, Node, TensorType, Value
+from .....ir import DType, Node, Value
 from .....ir.dims import ceil_div, divide_exactly, product
 from .....ir.layout import Order
 from .....ir.ops import elementwise
@@ -138,35 +138,26 @@ def write_map(
 @emits(elementwise.Cast, *RULES)
 def elementwise_op(code: NodeCode) -> None:
     """One elementwise op."""
-    node = code.node
-    out = code.result_types[0]
-
-    def compute(stage: Stage, lanes: int, values: Sequence[V]) -> V:
-        return element(stage.f, node.op, values, code.operand_types, out, lanes)
-
-    write_map(
-        code, out.shape, _operands(code, out), code.result_access(), compute, code.result_order()
-    )
+    op, types = code.node.op, code.operand_types
+    _write(code, lambda stage, lanes, values: element(stage.f, op, values, types, lanes))
 
 
 @emits(Fused)
 def region(code: NodeCode) -> None:
     """A region of elementwise ops: its body on registers."""
     op = code.op(Fused)
-    out = code.result_types[0]
 
     def compute(stage: Stage, lanes: int, values: Sequence[V]) -> V:
-        known: dict[Value, V] = dict(zip(op.body.inputs, values))
-        compute_nodes(stage, op.body.nodes, known, lanes)
-        return known[op.output]
+        known = dict[Value, V](zip(op.body.inputs, values))
+        return compute_nodes(stage, op.body.nodes, known, lanes)[op.output]
 
-    write_map(
-        code, out.shape, _operands(code, out), code.result_access(), compute, code.result_order()
-    )
+    _write(code, compute)
 
 
-def compute_nodes(stage: Stage, nodes: Iterable[Node], known: dict[Value, V], lanes: int) -> None:
-    """Write elementwise nodes and scalar constants on registers; ``known`` is filled."""
+def compute_nodes(
+    stage: Stage, nodes: Iterable[Node], known: dict[Value, V], lanes: int
+) -> dict[Value, V]:
+    """Write elementwise nodes and scalar constants on registers; returns ``known``, filled."""
     for node in nodes:
         if isinstance(node.op, Constant):
             literal = node.op.value
@@ -174,11 +165,15 @@ def compute_nodes(stage: Stage, nodes: Iterable[Node], known: dict[Value, V], la
             continue
         operands = [known[value] for value in node.operands]
         types = [value.type for value in node.operands]
-        known[node.result] = element(stage.f, node.op, operands, types, node.result.type, lanes)
+        known[node.result] = element(stage.f, node.op, operands, types, lanes)
+    return known
 
 
-def _operands(code: NodeCode, out: TensorType) -> list[Access]:
-    return [
-        code.operand_access(place).over(type_.shape, out.shape)
+def _write(code: NodeCode, compute: Compute) -> None:
+    """Write one launch over the shape of the result, that the operands broadcast to."""
+    shape = code.result_types[0].shape
+    operands = [
+        code.operand_access(place).over(type_.shape, shape)
         for place, type_ in enumerate(code.operand_types)
     ]
+    write_map(code, shape, operands, code.result_access(), compute, code.result_order())

@@ -31,8 +31,7 @@ def kernel(code: NodeCode) -> None:
 
     def finish(stage: Stage, lanes: int, total: V, values: Sequence[V]) -> V:
         known: dict[Value, V] = {anchor.result: total, **dict(zip(further, values))}
-        compute_nodes(stage, after, known, lanes)
-        return known[op.output]
+        return compute_nodes(stage, after, known, lanes)[op.output]
 
     inner = replace(
         code,
@@ -51,9 +50,7 @@ def kernel(code: NodeCode) -> None:
             sources = [value for value in places if value in taken]
 
         def apply(stage: Stage, lanes: int, values: Sequence[V]) -> V:
-            known: dict[Value, V] = dict(zip(sources, values))
-            compute_nodes(stage, before, known, lanes)
-            return known[operand]
+            return compute_nodes(stage, before, dict(zip(sources, values)), lanes)[operand]
 
         shape = operand.type.shape
         wide = [code.operand_types[places[v]] for v in sources if v.type.shape == shape]

@@ -26,14 +26,7 @@ def scalar_constant(value: float, dtype: DType, lanes: int = 1) -> V:
     return splat(V(str(int(value)), kind), lanes)
 
 
-def element(
-    f: Function,
-    op: Op,
-    values: Values,
-    operands: Sequence[TensorType],
-    result: TensorType,
-    lanes: int,
-) -> V:
+def element(f: Function, op: Op, values: Values, operands: Sequence[TensorType], lanes: int) -> V:
     """Write one application of ``op`` on ``lanes`` elements.
 
     Raises:
@@ -62,31 +55,21 @@ def _binary(floats: str, integers: str) -> ElementRule:
     return rule
 
 
-def _divide(f: Function, op: Op, values: Values, dtype: DType, lanes: int) -> V:
-    return f.op("fdiv", values[0], values[1])
-
-
-def _compare(predicate: str, ordered: str = "o") -> ElementRule:
+def _choice(write: Callable[[Function, str, V, V, DType], V], which: str) -> ElementRule:
     def rule(f: Function, op: Op, values: Values, dtype: DType, lanes: int) -> V:
-        return compare(f, predicate, values[0], values[1], dtype, ordered)
+        return write(f, which, values[0], values[1], dtype)
 
     return rule
 
 
-def compare(f: Function, predicate: str, a: V, b: V, dtype: DType, ordered: str = "o") -> V:
-    """a ``predicate`` b with the predicates ``eq``, ``lt``, ``le``, ``gt`` and ``ge``."""
+def compare(f: Function, predicate: str, a: V, b: V, dtype: DType) -> V:
+    """a ``predicate`` b with the predicates ``eq``, ``lt``, ``le``, ``gt`` and ``ge``; false where
+    either is NaN."""
     if dtype.is_float:
-        return f.compare(f"fcmp {ordered}{predicate}", a, b)
+        return f.compare(f"fcmp o{predicate}", a, b)
     if predicate == "eq":
         return f.compare("icmp eq", a, b)
     return f.compare(f"icmp {'u' if is_unsigned(dtype) else 's'}{predicate}", a, b)
-
-
-def _extremum(which: str) -> ElementRule:
-    def rule(f: Function, op: Op, values: Values, dtype: DType, lanes: int) -> V:
-        return extremum(f, which, values[0], values[1], dtype)
-
-    return rule
 
 
 def extremum(f: Function, which: str, a: V, b: V, dtype: DType) -> V:
@@ -94,13 +77,6 @@ def extremum(f: Function, which: str, a: V, b: V, dtype: DType) -> V:
     if dtype.is_float:
         return f.intrinsic(f"{which}imum", a, b)
     return f.intrinsic(f"{'u' if is_unsigned(dtype) else 's'}{which}", a, b)
-
-
-def _intrinsic(name: str) -> ElementRule:
-    def rule(f: Function, op: Op, values: Values, dtype: DType, lanes: int) -> V:
-        return f.intrinsic(name, *values)
-
-    return rule
 
 
 def _formula(function: Callable[..., Num]) -> ElementRule:
@@ -133,10 +109,6 @@ def _sign(f: Function, op: Op, values: Values, dtype: DType, lanes: int) -> V:
         return f.select(up, one, zero)
     down = compare(f, "lt", x, zero, dtype)
     return f.select(up, one, f.select(down, scalar_constant(-1, dtype, lanes), x))
-
-
-def _where(f: Function, op: Op, values: Values, dtype: DType, lanes: int) -> V:
-    return f.select(*values)
 
 
 def _not(f: Function, op: Op, values: Values, dtype: DType, lanes: int) -> V:
@@ -196,25 +168,25 @@ RULES: dict[type[Op], ElementRule] = {
     elementwise.Add: _binary("fadd", "add"),
     elementwise.Sub: _binary("fsub", "sub"),
     elementwise.Mul: _binary("fmul", "mul"),
-    elementwise.Div: _divide,
+    elementwise.Div: lambda f, op, values, dtype, lanes: f.op("fdiv", *values),
     elementwise.Pow: _formula(pow),
-    elementwise.Maximum: _extremum("max"),
-    elementwise.Minimum: _extremum("min"),
+    elementwise.Maximum: _choice(extremum, "max"),
+    elementwise.Minimum: _choice(extremum, "min"),
     elementwise.Neg: _neg,
     elementwise.Abs: _abs,
     elementwise.Sign: _sign,
     elementwise.Exp: _formula(exp),
     elementwise.Log: _formula(log),
-    elementwise.Sqrt: _intrinsic("sqrt"),
-    elementwise.Equal: _compare("eq"),
-    elementwise.Less: _compare("lt"),
-    elementwise.LessEqual: _compare("le"),
-    elementwise.Greater: _compare("gt"),
-    elementwise.GreaterEqual: _compare("ge"),
+    elementwise.Sqrt: lambda f, op, values, dtype, lanes: f.intrinsic("sqrt", *values),
+    elementwise.Equal: _choice(compare, "eq"),
+    elementwise.Less: _choice(compare, "lt"),
+    elementwise.LessEqual: _choice(compare, "le"),
+    elementwise.Greater: _choice(compare, "gt"),
+    elementwise.GreaterEqual: _choice(compare, "ge"),
     elementwise.LogicalAnd: _binary("and", "and"),
     elementwise.LogicalOr: _binary("or", "or"),
     elementwise.LogicalNot: _not,
-    elementwise.Where: _where,
+    elementwise.Where: lambda f, op, values, dtype, lanes: f.select(*values),
     activation.Relu: _relu,
     activation.LeakyRelu: _leaky_relu,
     activation.Clip: _clip,
