@@ -27,7 +27,7 @@ class V(NamedTuple):
 Index = V | int
 
 
-@lru_cache
+@lru_cache(4096)
 def i64(value: int) -> V:
     """An integer constant."""
     return V(str(value), "i64")
@@ -124,25 +124,21 @@ class Function:
     def add(self, a: Index, b: Index) -> V:
         """a + b for addresses and counters; folded where both are known."""
         a, b = _index(a), _index(b)
-        if a.text == "0":
-            return b
-        if b.text == "0":
-            return a
         if _known(a) and _known(b):
             return i64(int(a.text) + int(b.text))
+        if "0" in (a.text, b.text):
+            return b if a.text == "0" else a
         return self.op("add nsw", a, b)
 
     def mul(self, a: Index, b: Index) -> V:
         """a * b for addresses and counters; folded where possible."""
         a, b = _index(a), _index(b)
-        if "0" in (a.text, b.text):
-            return i64(0)
-        if a.text == "1":
-            return b
-        if b.text == "1":
-            return a
         if _known(a) and _known(b):
             return i64(int(a.text) * int(b.text))
+        if "0" in (a.text, b.text):
+            return i64(0)
+        if "1" in (a.text, b.text):
+            return b if a.text == "1" else a
         return self.op("mul nsw", a, b)
 
     def fma(self, a: V, b: V, c: V) -> V:
@@ -317,7 +313,8 @@ def _index(value: Index) -> V:
 
 
 def _known(value: V) -> bool:
-    return value.text.lstrip("-").isdigit()
+    """Whether an integer is a constant."""
+    return value.text[0] != "%"
 
 
 def _phi(phi: V, first: V, before: str, following: V, end: str) -> str:
