@@ -2,12 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from ..builder import Function, V, floating, splat, vector
 
 _INTEGERS = {"float": "i32", "double": "i64"}
 _FLOATS = {integer: number for number, integer in _INTEGERS.items()}
+
+
+Operator = Callable[["Num", "Num | float"], "Num"]
+
+
+def _instruction(name: str) -> Operator:
+    """Writes an instruction of that name."""
+    return lambda a, b: Num(a.f, a.f.op(name, a.v, a._constant(b)))
+
+
+def _arithmetic(name: str) -> Operator:
+    """Writes an instruction that has another name for floating-point numbers."""
+    whole, number = _instruction(name), _instruction(f"f{name}")
+    return lambda a, b: (number if a.kind in _INTEGERS else whole)(a, b)
+
+
+def _comparison(predicate: str) -> Operator:
+    """Writes a comparison of floating-point numbers."""
+    return lambda a, b: Num(a.f, a.f.compare(f"fcmp {predicate}", a.v, a._constant(b)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,65 +62,26 @@ class Num:
         one = floating(value, self.kind) if known else V(str(int(value)), self.kind)
         return splat(one, self.lanes)
 
-    def _write(self, name: str, other: Num | float) -> Num:
-        return Num(self.f, self.f.op(name, self.v, self._constant(other)))
-
-    def _either(self, name: str, other: Num | float) -> Num:
-        return self._write(f"f{name}" if self.kind in _INTEGERS else name, other)
-
-    def __add__(self, other: Num | float) -> Num:
-        return self._either("add", other)
-
-    def __sub__(self, other: Num | float) -> Num:
-        return self._either("sub", other)
-
-    def __mul__(self, other: Num | float) -> Num:
-        return self._either("mul", other)
-
-    def __truediv__(self, other: Num | float) -> Num:
-        return self._write("fdiv", other)
+    __add__ = _arithmetic("add")
+    __sub__ = _arithmetic("sub")
+    __mul__ = _arithmetic("mul")
+    __truediv__ = _arithmetic("div")
+    __and__ = _instruction("and")
+    __or__ = _instruction("or")
+    __xor__ = _instruction("xor")
+    __lshift__ = _instruction("shl")
+    __rshift__ = _instruction("lshr")  # zeros come in from above
+    __lt__ = _comparison("olt")
+    __gt__ = _comparison("ogt")
+    __ge__ = _comparison("oge")
+    equals = _comparison("oeq")  # where both are the same number; 0 and -0 are
+    unordered = _comparison("uno")  # where either is NaN
 
     def __neg__(self) -> Num:
         return Num(self.f, self.f.value(f"fneg {self.v}", self.v.type))
 
-    def __and__(self, other: Num | int) -> Num:
-        return self._write("and", other)
-
-    def __or__(self, other: Num | int) -> Num:
-        return self._write("or", other)
-
-    def __xor__(self, other: Num | int) -> Num:
-        return self._write("xor", other)
-
     def __invert__(self) -> Num:
-        return self._write("xor", -1)
-
-    def __lshift__(self, places: int) -> Num:
-        return self._write("shl", places)
-
-    def __rshift__(self, places: int) -> Num:
-        """Zeros come in from above."""
-        return self._write("lshr", places)
-
-    def _compare(self, predicate: str, other: Num | float) -> Num:
-        return Num(self.f, self.f.compare(f"fcmp {predicate}", self.v, self._constant(other)))
-
-    def __lt__(self, other: Num | float) -> Num:
-        return self._compare("olt", other)
-
-    def __gt__(self, other: Num | float) -> Num:
-        return self._compare("ogt", other)
-
-    def __ge__(self, other: Num | float) -> Num:
-        return self._compare("oge", other)
-
-    def equals(self, other: Num | float) -> Num:
-        """Where both are the same number; 0 and -0 are."""
-        return self._compare("oeq", other)
-
-    def unordered(self, other: Num | float) -> Num:
-        """Where either is NaN."""
-        return self._compare("uno", other)
+        return self ^ -1
 
     def fma(self, factor: Num | float, addend: Num | float) -> Num:
         """self * factor + addend, rounded once or twice: formulas must bear both."""
