@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -63,10 +63,12 @@ class Listing:
         Raises:
             GraphError: there is no such layer.
         """
-        if form == "llvm":
-            return self.build.text if layer is None else functions_of(self.build, layer)
-        whole = self._assembly
-        return whole if layer is None else assembly_of(self.build, layer, whole)
+        whole = self.build.text if form == "llvm" else self._assembly
+        if layer is None:
+            return whole
+        functions = [plan.launches[place][0].function for plan, place in _places(self.build, layer)]
+        texts = {function.name: function.text() for function in functions}
+        return "\n\n".join(texts.values() if form == "llvm" else _assembly_of(texts, whole))
 
 
 def _launches(plan: Plan) -> Iterator[str]:
@@ -97,35 +99,19 @@ def _buffers(plan: Plan, caller: Caller, sizes: Mapping[str, int]) -> Iterator[s
         yield f"  buffer {buffer.slot}: {size} bytes{place}, {span}"
 
 
-def functions_of(build: Build, layer: str) -> str:
-    """The LLVM IR of the functions of a layer.
-
-    Raises:
-        GraphError: there is no such layer.
-    """
-    texts = {}
-    for plan, place in _places(build, layer):
-        function = plan.launches[place][0].function
-        texts[function.name] = function.text()
-    return "\n\n".join(texts.values())
-
-
-def assembly_of(build: Build, layer: str, whole: str) -> str:
-    """The part of the module's assembly that belongs to a layer.
-
-    Raises:
-        GraphError: there is no such layer.
-    """
-    parts = []
-    places = _places(build, layer)
-    for name in dict.fromkeys(plan.launches[place][0].function.name for plan, place in places):
+def _assembly_of(names: Iterable[str], whole: str) -> Iterator[str]:
+    """The parts of a module's assembly that are these functions."""
+    for name in names:
         found = re.search(rf'^"?{re.escape(name)}"?:.*?^\.Lfunc_end\d+:', whole, re.M | re.S)
-        parts.append(found.group() if found else "")
-    return "\n\n".join(parts)
+        yield found.group() if found else ""
 
 
 def _places(build: Build, layer: str) -> list[tuple[Plan, int]]:
-    """The launches of a layer, or of the layers within it."""
+    """The launches of a layer, or of the layers within it.
+
+    Raises:
+        GraphError: there is no such layer.
+    """
     found: list[tuple[Plan, int]] = []
     known: dict[str, None] = {}
     for plan in (build.main, build.prepare):
