@@ -65,17 +65,9 @@ def build(graph: Graph, target: Target, schedules: Mapping[str, Schedule] | None
 
 
 def compile_graph(
-    graph: Graph,
-    target: Target,
-    source: Graph,
-    schedules: Mapping[str, Schedule] | None = None,
+    graph: Graph, target: Target, source: Graph, schedules: Mapping[str, Schedule] | None = None
 ) -> Artifact:
-    """The machine code of a graph, which passes made from a source.
-
-    Raises:
-        UnsupportedOp: an op or a dtype without native code.
-        CompileError: a schedule that its kernel cannot have, or a name that no kernel has.
-    """
+    """The machine code of a graph, which passes made from a source; raises what ``build`` does."""
     made = build(graph, target, schedules)
     digest = hashlib.sha256(made.text.encode()).hexdigest()[:16]
     code = compile_text(made.text, target)

@@ -217,7 +217,10 @@ def _filled(text: str, target: Target) -> str:
         sleep = f"%slept = {call}, i32 {_WAIT_PRIVATE}, i32 %value, {rest}"
     pause, argument = _pause(target)
     words = {
-        "WORDS": "".join(map(_address, Word)),
+        "WORDS": "".join(
+            f"\n  %at.{word.name.lower()} = getelementptr i8, ptr %pool, i64 {word.value}"
+            for word in Word
+        ),
         "SPINS": str(_SPINS),
         "CHUNKS": str(CHUNKS),
         "TICKET": str(TICKET_BYTES),
@@ -228,10 +231,6 @@ def _filled(text: str, target: Target) -> str:
     for name, value in words.items():
         text = text.replace("{" + name + "}", value)
     return text
-
-
-def _address(word: Word) -> str:
-    return f"\n  %at.{word.name.lower()} = getelementptr i8, ptr %pool, i64 {word.value}"
 
 
 def _pause(target: Target) -> tuple[str, str]:

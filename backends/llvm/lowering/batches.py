@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ....ir import Graph, Node, Op, Role, Value
+from ....ir import Dim, Graph, Node, Op, Role, Value
 from ....ir.dims import substitute, symbol, symbols
 from ....ir.errors import CauceError
 from ....ir.ops import shape
@@ -38,16 +38,17 @@ def find_batch(graph: Graph, nodes: Sequence[Node]) -> Batch | None:
     cut = next(large, len(nodes))
     before = dict.fromkeys(nodes[:cut])
     read = dict.fromkeys(value for node in before for value in node.operands)
-    weights = sum(_bytes(value, name) for value in read if value not in batched)
-    largest = max((_bytes(value, name) for value in read if value in batched), default=0)
-    flops = sum(_flops(node, name) for node in before)
+    nbytes = {value: _of_one(value.type.nbytes, name) for value in read}
+    weights = sum(nbytes[value] for value in read if value not in batched)
+    largest = max((nbytes[value] for value in read if value in batched), default=0)
+    flops = sum(_of_one(node.cost.flops, name) for node in before)
     return Batch(name, flops, images_together(weights, largest), cut)
 
 
-def _bytes(value: Value, name: str) -> int:
-    """The bytes for one image; 0 where they depend on further symbols."""
-    nbytes = substitute(value.type.nbytes, {name: 1})
-    return nbytes if isinstance(nbytes, int) else 0
+def _of_one(dim: Dim, name: str) -> int:
+    """The number for one image; 0 where it depends on further symbols."""
+    number = substitute(dim, {name: 1})
+    return number if isinstance(number, int) else 0
 
 
 def _reads_large_matrix(node: Node) -> bool:
@@ -56,13 +57,6 @@ def _reads_large_matrix(node: Node) -> bool:
     if weight is None or not anchor.facts.reads_weight_once:
         return False
     return is_large_matrix(anchor.types[weight.place].nbytes)
-
-
-def _flops(node: Node, name: str) -> int:
-    """The work for one image; 0 where it depends on further symbols."""
-    cost = node.cost
-    flops = substitute(cost.flops, {name: 1})
-    return flops if isinstance(flops, int) else 0
 
 
 def free_batch(graph: Graph) -> tuple[Graph, dict[str, int]]:

@@ -122,7 +122,7 @@ class _Assigner:
     def _may_overwrite(self, node: Node, source: Value, value: Value) -> bool:
         """Whether ``value`` can take the place of ``source``, read at the same places alone."""
         assignment = self.assignment
-        if source not in node.operands or not _at_its_place(node, source):
+        if not _at_its_place(node, source):
             return False
         root = assignment.roots[source]
         others = [operand for operand in node.operands if operand is not source]

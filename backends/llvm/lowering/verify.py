@@ -8,7 +8,7 @@ from ....ir.layout import Packed, Strided
 from ....ir.ops.fused import Kernel
 from ....ir.ops.reorder import Reorder
 from .kernels import anchor_of
-from .layouts import layout_of, strided
+from .layouts import larger, layout_of, strided
 
 
 def verify_layouts(graph: Graph) -> None:
@@ -31,11 +31,7 @@ def verify_layouts(graph: Graph) -> None:
                 made = isinstance(node.op, Reorder)
                 _need(made, value, "is packed, and not made by a reorder")
             elif isinstance(layout, Strided) and layout.halo:
-                _need(
-                    layout.can_frame(),
-                    value,
-                    "has a halo in an order that can have none",
-                )
+                _need(layout.can_frame(), value, "has a halo in an order that can have none")
         _verify_reads(node)
     for value in (*graph.outputs.values(), *graph.updates.values()):
         _need(_is_row_major(value), value, "leaves the graph, and is not row-major")
@@ -51,8 +47,7 @@ def _verify_reads(node: Node) -> None:
     if halo:
         image = node.operands[anchor.places[anchor.facts.images(anchor.op, anchor.types)[0]]]
         there = strided(image).halo or ((0, 0),) * len(halo)
-        sides = zip((side for pair in there for side in pair), (s for pair in halo for s in pair))
-        enough = all(has >= read for has, read in sides)
+        enough = larger(there, halo) == there
         _need(enough, image, f"has a smaller halo than {node.path} reads")
 
 

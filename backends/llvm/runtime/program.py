@@ -64,12 +64,7 @@ class LlvmProgram(Program):
     backend = "llvm"
     forms = ("llvm", "assembly")
 
-    def __init__(
-        self,
-        artifact: Artifact,
-        request: Request,
-        maker: Maker,
-    ) -> None:
+    def __init__(self, artifact: Artifact, request: Request, maker: Maker) -> None:
         self.target = artifact.target
         self._request = request
         self._maker = maker

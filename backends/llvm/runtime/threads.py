@@ -81,17 +81,12 @@ class Pool:
             yield None
             return
         try:
-            yield self._address(library)
+            memory = self._start(library) if self._memory is None else self._memory
+            yield int(memory.ctypes.data)
         finally:
             lock.release()
 
-    def _address(self, library: Code) -> int:
-        if self._memory is None:
-            self._start(library)
-        assert self._memory is not None
-        return int(self._memory.ctypes.data)
-
-    def _start(self, library: Code) -> None:
+    def _start(self, library: Code) -> Array:
         words = (Word.TICKETS + TICKET_BYTES * self.threads) // 8
         raw = np.zeros(words + 8, np.int64)
         skip = -raw.ctypes.data % 64 // 8
@@ -110,6 +105,7 @@ class Pool:
             except RuntimeError:  # the system gives no more: those that are there do all chunks
                 break
             self._workers.append(worker)
+        return memory
 
     def stop(self) -> None:
         """End the threads, unless a call is under way."""

@@ -28,6 +28,10 @@ _COLUMNS = 1024
 # of an inner axis, and within a long axis.
 _FEW, _BLOCK = 4, 16
 
+# Elements that are loaded once, before the loops that do not move them: by source, place across
+# and width.
+Fixed = dict[tuple[int, int, int], V]
+
 
 def identity(op: reduce.Reduction, dtype: DType) -> V:
     """What an empty reduction gives."""
@@ -207,7 +211,7 @@ class _ReductionWriter:
         self,
         axis: int,
         at: Sequence[V],
-        fixed: Mapping[tuple[int, int, int], V],
+        fixed: Fixed,
         totals: Sequence[V],
         sweeps: Sequence[_Sweep],
     ) -> list[V]:
@@ -243,13 +247,7 @@ class _ReductionWriter:
             for pointer, steps, side in zip(at, self.summed, self.job.sources)
         ]
 
-    def _sweep(
-        self,
-        sweep: _Sweep,
-        at: Sequence[V],
-        fixed: Mapping[tuple[int, int, int], V],
-        totals: Sequence[V],
-    ) -> list[V]:
+    def _sweep(self, sweep: _Sweep, at: Sequence[V], fixed: Fixed, totals: Sequence[V]) -> list[V]:
         f, axis = self.stage.f, len(self.stops) - 1
         if isinstance(sweep.start, int) and sweep.stop == sweep.start + sweep.step:
             below = self._below(axis, at, sweep.start)
@@ -271,11 +269,7 @@ class _ReductionWriter:
         return list(loop.results)
 
     def _add(
-        self,
-        cells: Sequence[_Cell],
-        at: Sequence[V],
-        fixed: Mapping[tuple[int, int, int], V],
-        totals: Sequence[V],
+        self, cells: Sequence[_Cell], at: Sequence[V], fixed: Fixed, totals: Sequence[V]
     ) -> list[V]:
         """Add each vector of elements to its accumulator."""
         totals = list(totals)
@@ -288,15 +282,9 @@ class _ReductionWriter:
             totals[cell.total] = self._combine(totals[cell.total], value)
         return totals
 
-    def _fixed(
-        self,
-        axis: int,
-        at: Sequence[V],
-        known: Mapping[tuple[int, int, int], V],
-        sweeps: Sequence[_Sweep],
-    ) -> dict[tuple[int, int, int], V]:
-        """What the summed axes from here on do not move: by source, place across and width."""
-        found: dict[tuple[int, int, int], V] = {}
+    def _fixed(self, axis: int, at: Sequence[V], known: Fixed, sweeps: Sequence[_Sweep]) -> Fixed:
+        """What the summed axes from here on do not move."""
+        found: Fixed = {}
         for which, (steps, pointer) in enumerate(zip(self.summed, at)):
             if any(step.text != "0" for step in steps[axis:]):
                 continue

@@ -78,7 +78,13 @@ def matmul(code: NodeCode) -> None:
     )
     schedule = code.schedule
     if isinstance(schedule, schedules.Strips):
-        _write_strips(code, what, schedule, names, axes)
+        # Pieces of rows that lie side by side stay near while all rows of x go over them; each
+        # adds to the result.
+        result = _result(code)
+        write_fill(code, z.shape, result, 0)
+        part = replace(what, result=along(result), others=(), finish=None)
+        write_tiles(code, part, schedule.tiling(tuple(names)))
+        _finish(code, result)
         return
     if isinstance(schedule, schedules.Transposed):
         _write_transposed(code, what, schedule)
@@ -118,26 +124,6 @@ def _finish(code: NodeCode, result: Access) -> None:
     """Make of a result what is done at its end."""
     if code.epilogue is not None:
         add_parts(code, code.node.result.type.shape, [result], *end_of(code, (), bias=False))
-
-
-def _write_strips(
-    code: NodeCode,
-    what: Contraction,
-    schedule: schedules.Strips,
-    names: Sequence[str],
-    axes: Sequence[str],
-) -> None:
-    """Write a product with a large matrix in row order.
-
-    A task has a strip of its columns, and takes some rows at a time: pieces of rows that lie side
-    by side, and stay near while all rows of x go over them.
-    """
-    result = _result(code)
-    write_fill(code, code.node.result.type.shape, result, 0)
-    total = Operand(result.slot, result.dtype, dict(zip(axes, result.strides)), result.start)
-    part = replace(what, result=total, others=(), finish=None)
-    write_tiles(code, part, schedule.tiling(tuple(names)))
-    _finish(code, result)
 
 
 def _write_transposed(code: NodeCode, what: Contraction, schedule: schedules.Transposed) -> None:
