@@ -46,6 +46,14 @@ def vector(type: str, lanes: int) -> str:
     return type if lanes == 1 else f"<{lanes} x {type}>"
 
 
+def lanes_of(type: str) -> tuple[int, str]:
+    """How many elements a type has, and the type of one."""
+    if not type.startswith("<"):
+        return 1, type
+    lanes, _, element = type[1:-1].partition(" x ")
+    return int(lanes), element
+
+
 def splat(value: V, lanes: int) -> V:
     """A constant repeated in every lane."""
     if lanes == 1:
@@ -154,8 +162,7 @@ class Function:
 
     def compare(self, kind: str, a: V, b: V) -> V:
         """``icmp`` or ``fcmp`` with its predicate: ``compare("fcmp ogt", a, b)``."""
-        lanes = a.type.partition("<")[2].partition(" x")[0]
-        type = f"<{lanes} x i1>" if lanes else "i1"
+        type = vector("i1", lanes_of(a.type)[0])
         return self.value(f"{kind} {a.type} {a.text}, {b.text}", type)
 
     def select(self, condition: V, a: V, b: V) -> V:
@@ -184,9 +191,10 @@ class Function:
         return self.value(f"shufflevector {one}, {type} poison, {zeros}", type)
 
     def shuffle(self, a: V, b: V, places: Sequence[int]) -> V:
-        """The elements at these places of ``a`` and ``b`` behind one another."""
+        """The elements at these places of ``a`` and ``b`` behind one another, two at least."""
         mask = ", ".join(f"i32 {place}" for place in places)
-        return self.value(f"shufflevector {a}, {b}, <{len(places)} x i32> <{mask}>", a.type)
+        type = vector(lanes_of(a.type)[1], len(places))
+        return self.value(f"shufflevector {a}, {b}, <{len(places)} x i32> <{mask}>", type)
 
     # ---- memory --------------------------------------------------------------------------------
 
@@ -325,8 +333,6 @@ def _phi(phi: V, first: V, before: str, following: V, end: str) -> str:
 
 def mangled(type: str) -> str:
     """A type as intrinsics spell it: ``v16f32``."""
-    names = {"float": "f32", "double": "f64"}
-    if type.startswith("<"):
-        lanes, _, element = type[1:-1].partition(" x ")
-        return f"v{lanes}{names.get(element, element)}"
-    return names.get(type, type)
+    lanes, element = lanes_of(type)
+    name = {"float": "f32", "double": "f64"}.get(element, element)
+    return name if lanes == 1 else f"v{lanes}{name}"

@@ -14,7 +14,7 @@ from functools import partial
 from .....ir import DType
 from .....ir.dims import ceil_div, product
 from .....ir.ops import reduce
-from ..builder import Index, V, i64, vector
+from ..builder import Index, V, i64
 from ..code import COMPUTED, NodeCode, Stage
 from ..iteration import Placed, unravel
 from ..math.elements import extremum, is_unsigned, scalar_constant
@@ -330,13 +330,10 @@ class _ReductionWriter:
                 total = self._combine(self._half(total, 0, width), self._half(total, width, width))
 
     def _half(self, value: V, first: int, width: int) -> V:
-        f, kind = self.stage.f, COMPUTED[self.job.dtype]
+        f = self.stage.f
         if width == 1:
-            return f.value(f"extractelement {value}, i64 {first}", kind)
-        lanes = ", ".join(f"i32 {lane}" for lane in range(first, first + width))
-        mask = f"<{width} x i32> <{lanes}>"
-        type_ = vector(kind, width)
-        return f.value(f"shufflevector {value}, {value.type} poison, {mask}", type_)
+            return f.value(f"extractelement {value}, i64 {first}", COMPUTED[self.job.dtype])
+        return f.shuffle(value, V("poison", value.type), range(first, first + width))
 
     def _finish(self, total: V | None, at: Sequence[V], over: int, width: int) -> None:
         """Store one vector of results."""

@@ -46,8 +46,7 @@ class _Forward(_Pooling):
 def maximum(code: NodeCode) -> None:
     """The greatest cell of each window."""
     x, y = code.operand_access(0), code.result_access()
-    (x_type,), (y_type,) = code.operand_types, code.result_types
-    with each_window(code, x_type, y_type, (x, y)) as window:
+    with each_window(code, code.operand_types[0], code.result_types[0], (x, y)) as window:
         f = window.stage.f
         for run in window.runs():
             best = run.full(float("-inf"), x.dtype)
@@ -126,8 +125,7 @@ def maximum_backward(code: NodeCode) -> None:
 def average(code: NodeCode) -> None:
     """The sum of each window over the number of cells that count."""
     x, y = code.operand_access(0), code.result_access()
-    (x_type,), (y_type,) = code.operand_types, code.result_types
-    with each_window(code, x_type, y_type, (x, y)) as window:
+    with each_window(code, code.operand_types[0], code.result_types[0], (x, y)) as window:
         area = _area(window, x.dtype)
         for run in window.runs():
             total = _sum(run, x.dtype)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ..builder import Function, V, floating, splat, vector
+from ..builder import Function, V, floating, lanes_of, splat, vector
 
 _INTEGERS = {"float": "i32", "double": "i64"}
 _FLOATS = {integer: number for number, integer in _INTEGERS.items()}
@@ -44,12 +44,12 @@ class Num:
     @property
     def lanes(self) -> int:
         """How many elements it holds."""
-        return int(self.v.type[1:].partition(" x ")[0]) if self.v.type.startswith("<") else 1
+        return lanes_of(self.v.type)[0]
 
     @property
     def kind(self) -> str:
         """The type of one element."""
-        return self.v.type[1:-1].partition(" x ")[2] if self.v.type.startswith("<") else self.v.type
+        return lanes_of(self.v.type)[1]
 
     def full(self, value: float) -> Num:
         """A number in every lane of a value like this."""
@@ -65,7 +65,7 @@ class Num:
     __add__ = _arithmetic("add")
     __sub__ = _arithmetic("sub")
     __mul__ = _arithmetic("mul")
-    __truediv__ = _arithmetic("div")
+    __truediv__ = _instruction("fdiv")
     __and__ = _instruction("and")
     __or__ = _instruction("or")
     __xor__ = _instruction("xor")
