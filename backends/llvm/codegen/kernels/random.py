@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from .....ir.dims import product
 from .....ir.ops import random
 from ..builder import V, i64
 from ..code import COMPUTED, NodeCode, Stage, emits
@@ -50,10 +49,7 @@ def philox(stage: Stage, counter: tuple[V, V, V, V], key: tuple[V, V]) -> tuple[
 def random_uniform(code: NodeCode) -> None:
     """One task is one channel of one image: whole blocks of four draws, then the rest."""
     op = code.op(random.RandomUniform)
-    shape = op.shape
-    batch = shape[0] if len(shape) >= 2 else 1
-    channels = shape[1] if len(shape) >= 3 else 1
-    pixels = product(shape[min(len(shape) - 1, 2) :]) if shape else 1
+    batch, channels, pixels = op.grid()
     item = op.dtype.itemsize
     with code.stage(batch * channels) as stage:
         f = stage.f
