@@ -27,7 +27,7 @@ help:
 	@echo "make types      mypy, strict"
 	@echo "make docs       rewrite the generated parts of the documentation"
 	@echo "make demo       train a residual network on digits, export it, compare with others"
-	@echo "make bench      measure against PyTorch, ONNX Runtime and OpenVINO (benchmarks/README.md)"
+	@echo "make bench      measure against PyTorch and four engines (benchmarks/README.md)"
 	@echo "make clean      remove the virtual environment, builds and caches"
 
 # A stamp for each set of extras: installed again when pyproject.toml changes.
@@ -68,6 +68,7 @@ format: $(VENV)/.installed-dev
 docs: $(VENV)/.installed-dev
 	$(PY) -m tests.project.readme
 	$(PY) -m tests.mistakes.page
+	$(PY) benchmarks/page.py
 
 types: $(VENV)/.installed-dev
 	$(PY) -m mypy -p cauce

@@ -43,26 +43,47 @@ def steps_command_line(description: str, seconds: float) -> argparse.ArgumentPar
     return parser
 
 
-def run(
-    benchmark: Benchmark, options: argparse.Namespace, cases: Iterable[Case]
-) -> list[dict[str, Any]]:
-    """Measure the steps of all cases; return the rows of :func:`write`.
-
-    With ``--worker`` it is a worker instead, and does not return.
-    """
+def work(benchmark: Benchmark, options: argparse.Namespace) -> None:
+    """With ``--worker``: be a worker, and do not return."""
     if options.worker:
         request = json.loads(options.worker)
         serve(benchmark, request["peer"], request["case"])
         sys.exit()
+
+
+def run(
+    benchmark: Benchmark,
+    options: argparse.Namespace,
+    cases: Iterable[Case],
+    limit: Callable[[Case], float] | None = None,
+    facts: Mapping[str, Any] | None = None,
+) -> list[dict[str, Any]]:
+    """Measure the steps of all cases; return the rows of :func:`write`.
+
+    With ``--worker`` it is a worker instead, and does not return.
+
+    Args:
+        benchmark: whose peers.
+        options: of :func:`steps_command_line`.
+        cases: what to measure.
+        limit: the seconds of a case at best, of which the peers reach a share.
+        facts: what else belongs in the JSON.
+    """
+    work(benchmark, options)
     benchmark = replace(benchmark, peers=chosen(benchmark.peers, benchmark.base, options.peers))
 
     def measured(case: Case) -> tuple[Rows, Versions]:
         results = measure(benchmark, case, options.rounds, options.seconds)
         base = results[benchmark.base]
         rows = {peer: summary(result, base) for peer, result in results.items()}
+        if limit is not None:
+            at_best = 1000 * limit(case)
+            for row in rows.values():
+                if "failed" not in row:
+                    row |= {"limit_ms": at_best, "of_limit": at_best / row["median_ms"]}
         return rows, merged(result.versions for result in results.values())
 
-    settings = {"rounds": options.rounds, "seconds_of_a_turn": options.seconds}
+    settings = {"rounds": options.rounds, "seconds_of_a_turn": options.seconds, **(facts or {})}
     return write(benchmark.script, benchmark.base, settings, options.output, cases, measured, table)
 
 
@@ -151,22 +172,42 @@ def lower_quartile(numbers: Iterable[float]) -> float:
     return ranked[below] + part / 4 * (ranked[min(below + 1, len(ranked) - 1)] - ranked[below])
 
 
+def best_peer(base: str, peers: Rows) -> str | None:
+    """The peer with the least median time, the base aside; None where none was measured."""
+    measured = [peer for peer, row in peers.items() if peer != base and "failed" not in row]
+    return min(measured, key=lambda peer: peers[peer]["median_ms"], default=None)
+
+
 def table(case: Case, base: str, peers: Rows) -> str:
-    """The results of one case, for people."""
-    lines = [
-        f"\n{title(case)}; ratio: time over that of {base}, above 1 where {base} is faster",
-        f"{'':<24}{'fastest':>12}{'median':>12}{'ratio':>9}{'quartile':>10}{'CPUs':>7}{'differs':>10}",
-    ]
-    for peer, row in peers.items():
-        if "failed" in row:
-            lines.append(failure(peer, row["failed"]))
-            continue
-        lines.append(
-            f"{peer:<24}{row['fastest_ms']:>9.2f} ms{row['median_ms']:>9.2f} ms"
-            f"{row['ratio_median']:>9.3f}{row['ratio_lower_quartile']:>10.3f}"
-            f"{row['processors']:>7.2f}{row['difference']:>10.0e}"
-        )
+    """The results of one case, for people.
+
+    The last row is that of the best peer again, so that none has to be looked for. Where there is
+    a limit, a column has the share of it that each peer reaches.
+    """
+    limited = "limit_ms" in peers[base]
+    head = f"{title(case)}; ratio: time over that of {base}, above 1 where {base} is faster"
+    columns = f"{'ratio':>9}{'quartile':>10}{'CPUs':>7}{'differs':>10}"
+    if limited:
+        head += f"; limit {peers[base]['limit_ms']:.2f} ms"
+        columns += f"{'of limit':>10}"
+    lines = [f"\n{head}", f"{'':<24}{'fastest':>12}{'median':>12}{columns}"]
+    lines += [line(peer, row) for peer, row in peers.items()]
+    best = best_peer(base, peers)
+    if best is not None and len(peers) > 2:
+        lines.append(line(f"best peer: {best}", peers[best]))
     return "\n".join(lines)
+
+
+def line(name: str, row: Mapping[str, Any]) -> str:
+    """The line of a peer in the table."""
+    if "failed" in row:
+        return failure(name, row["failed"])
+    share = f"{row['of_limit']:>10.0%}" if "of_limit" in row else ""
+    return (
+        f"{name:<24}{row['fastest_ms']:>9.2f} ms{row['median_ms']:>9.2f} ms"
+        f"{row['ratio_median']:>9.3f}{row['ratio_lower_quartile']:>10.3f}"
+        f"{row['processors']:>7.2f}{row['difference']:>10.0e}{share}"
+    )
 
 
 def title(case: Case) -> str:

@@ -49,7 +49,7 @@ def training(case: Case) -> Prepared:
 
 def compilation(case: Case) -> Prepared:
     """``cauce.compile`` without its cache, the code run once for the evidence."""
-    from inference import start
+    from classifiers import start
 
     import cauce
 
@@ -62,7 +62,7 @@ def compilation(case: Case) -> Prepared:
 def first_result(case: Case) -> Prepared:
     """A process from its start to its first result, its code in the cache."""
     import numpy as np
-    from inference import start
+    from classifiers import start
 
     folder = tempfile.TemporaryDirectory()
     atexit.register(folder.cleanup)  # the steps of this worker need it to the end

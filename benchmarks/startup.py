@@ -197,12 +197,12 @@ def write_files(case: Case, folder: Path) -> None:
 
 def written(case: Case, folder: Path) -> None:
     """What that process does."""
-    import inference
+    import classifiers
     import numpy as np
 
     import cauce
 
-    model, image = inference.start({**case, "batch": 1})
+    model, image = classifiers.start({**case, "batch": 1})
     model.save(folder / "model.safetensors")
     cauce.export_onnx(model, folder / "model.onnx")
     np.save(folder / "image.npy", image)
