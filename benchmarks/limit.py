@@ -16,7 +16,8 @@ were measured to do (``machine.py``), and adds the layers up:
   that is as large as all weights of the network. Weights that wait for multiplications, or the
   other way round, cost nothing: a layer takes the longer of the two.
 - Activations come from cache, unless those of a single image exceed the last-level cache.
-- Everything else costs its operations at the peak: it is fused with what is before it.
+- Everything else costs its operations at the peak: it is fused with what is before it. What only
+  moves numbers costs nothing.
 
 It is no bound in the strict sense: larger tiles need fewer multiplications still, at the price of
 precision.
@@ -38,10 +39,12 @@ from cauce.ir import Graph, Node
 from cauce.ir.dims import sizes
 from cauce.ir.ops.conv import Conv2d
 from cauce.ir.ops.linear import Linear
+from cauce.ir.ops.shape import Concat, Flatten, Pad, Reshape, Slice
 
 ITEM = 4  # bytes of a number in float32
 # Additions of the one-dimensional transforms of F(m, 3): of an input of m + 2, of its m outputs.
 ADDITIONS = {2: (4, 4), 4: (12, 11), 6: (24, 25)}
+MOVES = (Concat, Flatten, Pad, Reshape, Slice)
 TILES = ((2, 2), (4, 2), (4, 4), (6, 6))
 
 
@@ -103,12 +106,17 @@ def fastest(works: Sequence[Work], machine: Capacity, last_level: int) -> list[t
 def works_of(graph: Graph) -> list[Work]:
     """The layers of a graph for inference whose sizes are all known.
 
-    What depends on parameters alone is computed before the first call, and costs nothing.
+    What depends on parameters alone is computed before the first call, and costs nothing; nor does
+    what only moves numbers.
     """
     from cauce.backends.split import prepacked_values
 
     early = prepacked_values(graph)
-    return [_work(node) for node in graph.nodes if node.operands and node.result not in early]
+    return [
+        _work(node)
+        for node in graph.nodes
+        if node.operands and node.result not in early and not isinstance(node.op, MOVES)
+    ]
 
 
 def _work(node: Node) -> Work:

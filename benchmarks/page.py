@@ -26,12 +26,12 @@ def updated(text: str, names: Sequence[str] | None = None) -> str:
     _, _, after = rest.partition(END)
     chosen = named.split() if names is None else names
     reports = [json.loads((HERE / "results" / name).read_text()) for name in chosen]
-    return f"{before}{BEGIN}{' '.join(chosen)}{ENDS}\n{tables(reports)}\n{END}{after}"
+    return f"{before}{BEGIN}{' '.join(chosen)}{ENDS}{tables(reports)}{END}{after}"
 
 
 def tables(reports: Iterable[dict[str, Any]]) -> str:
     """The results in Markdown: a table for each report, with what they were measured on."""
-    return "\n".join(table(report) for report in reports)
+    return "".join(f"\n{table(report)}\n" for report in reports)
 
 
 def table(report: dict[str, Any]) -> str:
@@ -44,11 +44,11 @@ def table(report: dict[str, Any]) -> str:
     lines += [row(cells(case, base, peers)) for case in cases]
     versions = ", ".join(f"{name} {version}" for name, version in report["versions"].items())
     capacity = "; ".join(f"threads {count}: {c}" for count, c in report["capacity"].items())
-    facts = [
+    facts = (
         f"Median milliseconds, {report['rounds']} rounds; {report['date']}, "
         f"commit `{report['commit']}`, {report['machine']['processor']}. {capacity}. {versions}."
-    ]
-    return "\n".join([*lines, "", *facts, *failures(cases), ""])
+    )
+    return "\n".join([*lines, "", facts, *failures(cases)]) + "\n"
 
 
 def cells(case: dict[str, Any], base: str, peers: Sequence[str]) -> list[str]:
