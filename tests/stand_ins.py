@@ -30,11 +30,14 @@ def forget_relu(monkeypatch: pytest.MonkeyPatch) -> None:
     """Kernels leave out the relu behind their sums."""
     compute = kernels.compute_nodes
 
-    def forget(stage: Stage, nodes: Sequence[Node], known: dict[Value, V], lanes: int) -> None:
+    def forget(
+        stage: Stage, nodes: Sequence[Node], known: dict[Value, V], lanes: int
+    ) -> dict[Value, V]:
         for node in nodes:
             if isinstance(node.op, Relu):
                 known[node.result] = known[node.operands[0]]
             else:
                 compute(stage, [node], known, lanes)
+        return known
 
     monkeypatch.setattr(kernels, "compute_nodes", forget)
