@@ -203,7 +203,8 @@ class Program(ABC):
     @property
     def identity(self) -> str:
         """What tells this program, and what was pickled of it, from all others."""
-        return vars(self).setdefault("_identity", os.urandom(16).hex())
+        own = vars(self)
+        return own.get("_identity") or own.setdefault("_identity", os.urandom(16).hex())
 
     def __copy__(self) -> Self:
         return self

@@ -65,6 +65,7 @@ class Executable:
         self.program = program
         self.name = program.interface.name
         self._inputs = program.interface.called
+        self._names = [value.name for value in self._inputs]
         self._fixed = program.interface.fixed
         self._updated = program.interface.updated
         self._types = dict(program.interface.outputs)
@@ -301,7 +302,7 @@ class Executable:
     def _arguments(
         self, args: tuple[object, ...], kwargs: Mapping[str, object]
     ) -> dict[str, object]:
-        names = [value.name for value in self._inputs]
+        names = self._names
         if len(args) > len(names):
             raise GraphError(
                 f"{self.name} takes ({', '.join(names)}), got {len(args)} arrays",
@@ -348,7 +349,7 @@ class Executable:
             )
         packed = self._weights.packed()
         arrays = check_feeds(self._inputs, feeds, self.name)
-        dims = self._dims.get(tuple(array.shape for array in arrays), lambda: self._bind(arrays))
+        dims = self._dims.get(tuple([array.shape for array in arrays]), lambda: self._bind(arrays))
         outputs = self._outputs(out, dims, arrays)
         arena = self.program.new_arena(dims)
         return self.program.main(dims, packed, state, arena, arrays, outputs, profile)
@@ -362,16 +363,16 @@ class Executable:
     def _outputs(
         self, out: Array | Sequence[Array] | None, dims: Dims, inputs: Sequence[Array]
     ) -> list[Array | None]:
-        types = list(self.outputs.values())
         if out is None:
             return [None] * len(self._types)
+        types = self.outputs
         given: list[Any] = list(out) if isinstance(out, (tuple, list)) else [out]
         if len(given) != len(types):
             raise GraphError(
                 f"out has {len(given)} arrays, {self.name} has {len(types)} outputs",
-                fix=f"give an array for each of {', '.join(self.outputs)}",
+                fix=f"give an array for each of {', '.join(types)}",
             )
-        for (name, type_), array in zip(self.outputs.items(), given):
+        for (name, type_), array in zip(types.items(), given):
             wanted = type_.bind(dims)
             fix = f"make it with np.empty({wanted.shape}, np.{wanted.dtype.numpy.name})"
             need(array, np.ndarray, f"out for {name} must be an array {wanted}", fix)

@@ -121,10 +121,10 @@ def check_feeds(
         ShapeError: another number of dimensions.
         TypeMismatch: another dtype (Python numbers and lists are converted).
     """
-    names = [value.name for value in inputs]
-    unknown = [name for name in feeds if name not in names]
-    missing = [name for name in names if name not in feeds]
-    if unknown or missing:
+    missing = [value.name for value in inputs if value.name not in feeds]
+    if missing or len(feeds) > len(inputs):
+        names = {value.name for value in inputs}
+        unknown = [name for name in feeds if name not in names]
         problem = f"no value was given for {', '.join(missing)}" if missing else ""
         surplus = f"{graph_name} has no input called {', '.join(unknown)}" if unknown else ""
         raise GraphError(

@@ -91,12 +91,11 @@ class _Machine:
         self._whole()
         for value in given:
             self._write(value, sizes)
-        table = np.zeros(entry.count, np.int64)
+        frame = self.caller.new_frame(layout)
         for slot, (address, _) in self.ranges.items():
-            table[slot] = address
+            frame.addresses[slot] = address
         arrays: Any = {slot: _array_at(self.ranges[slot][0]) for slot in external}
-        arena: Any = SimpleNamespace(table=lambda count: table)
-        self.caller.run(arrays, arena, sizes)
+        self.caller.run(arrays, frame)
         if entry.batch is not None:
             assert self.done == sizes[entry.batch.symbol]
         self._whole()
@@ -120,10 +119,10 @@ class _Machine:
     def function(self, name: str, *arguments: object, result: object) -> Callable[..., int]:
         """What the program calls in place of native code."""
 
-        def call(table: int, dims: int, pool: None, times: None) -> int:
+        def call(table: int, dims: ctypes.Array[ctypes.c_int64], pool: None, times: None) -> int:
             entry, cut = self.entry, self.plan.cut
             self.addresses |= zip(entry.table, _numbers(table, len(entry.table)))
-            sizes = dict(zip(entry.symbols, _numbers(dims, len(entry.symbols))))
+            sizes = dict(zip(entry.symbols, dims))
             rest = name == entry.name + REST
             self.images = slice(None)
             if entry.batch is not None and not rest:

@@ -26,6 +26,7 @@ from cauce.backends.llvm.runtime.memory import (
     aligned,
     aligned_copy,
     empty,
+    guard,
 )
 from cauce.ir import Array, Builder, DType, Graph, TensorType
 from cauce.ir.errors import AttributeMistake
@@ -93,10 +94,10 @@ def test_one_element_too_far_ends_the_process(side: str, count: int) -> None:
 def test_memory_is_poisoned(side: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(GUARD, side)
     for dtype in (DType.F32, DType.F64):
-        array = empty((3, 700), dtype)
+        array = empty((3, 700), dtype, side)
         assert array.shape == (3, 700) and np.isnan(array).all()
-    assert (empty((5,), DType.I64) == -1).all()
-    assert empty((0, 3), DType.F32).size == 0 and empty((), DType.F32).shape == ()
+    assert (empty((5,), DType.I64, side) == -1).all()
+    assert empty((0, 3), DType.F32, side).size == 0 and empty((), DType.F32, side).shape == ()
 
 
 @pytest.mark.parametrize("side", SIDES)
@@ -112,9 +113,9 @@ def test_buffers_of_an_arena_lie_apart(side: str, monkeypatch: pytest.MonkeyPatc
 def test_an_unknown_side_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(GUARD, "both")
     with pytest.raises(AttributeMistake, match=r"CAUCE_GUARD .* got 'both'"):
-        aligned(8)
+        aligned(8, guard())
     monkeypatch.setenv(GUARD, "")
-    assert aligned(8).ctypes.data % 64 == 0
+    assert aligned(8, guard()).ctypes.data % 64 == 0
 
 
 def tanh_of_relu() -> Graph:

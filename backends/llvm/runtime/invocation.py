@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,17 +15,35 @@ from ....ir.interval_packer import Interval, pack
 from ....ir.ops.shape import index_error
 from ...contract import Dims, NodeTime
 from ...recent import Recent
-from ..abi import ALIGN, REST, TIMED, Buffer, Check, Entry, Place, rounded_up
+from ..abi import ALIGN, REST, TIMED, Batch, Buffer, Check, Entry, Place, rounded_up
 from .library import Code
 from .memory import Arena, ArenaSlice, aligned_copy, aligned_together
 from .threads import Pool
 
+_SIGNATURE = [ctypes.c_void_p] * 4  # the pointers, the sizes, the pool, the clock
 
-class ArenaLayout(NamedTuple):
-    """Where the buffers of the arena lie for given sizes."""
+
+class Part(NamedTuple):
+    """One call of native code: some of the launches, for the images of the batch from one on."""
+
+    name: str
+    first: int
+    last: int
+    image: int
+    dims: Dims
+    sizes: Any  # the same as native code takes them
+
+
+class CallLayout(NamedTuple):
+    """What calls with the same sizes have in common: the arena, the shapes of what leaves, the
+    parts, the buffers that hold the images of all parts and the bytes of one image in each."""
 
     pieces: tuple[ArenaSlice, ...]
     nbytes: int
+    shapes: list[tuple[int, ...]]
+    parts: list[Part]
+    slots: Array
+    steps: Array
 
 
 class Fixed:
@@ -33,8 +51,8 @@ class Fixed:
 
     def __init__(self, arrays: Mapping[int, Array]) -> None:
         self.arrays = dict(arrays)
-        self._slots = list(arrays)
-        self._addresses = [array.ctypes.data for array in arrays.values()]
+        self._slots = np.array(list(arrays), np.intp)
+        self._addresses = np.array([array.ctypes.data for array in arrays.values()], np.int64)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _fixed, (self.arrays,)  # with the addresses of the copies
@@ -54,6 +72,21 @@ def _fixed(arrays: Mapping[int, Array]) -> Fixed:
     return Fixed(copies)
 
 
+class Frame:
+    """The memory of one call and its tables, which a later one of the same sizes takes over."""
+
+    def __init__(self, layout: CallLayout, entry: Entry, constants: Fixed) -> None:
+        self.layout = layout
+        self.arena = Arena(layout.pieces, layout.nbytes)
+        self.addresses = self.arena.table(entry.count)
+        constants.enter(self.addresses)
+        self.status = np.empty(1, np.int64)
+        if entry.status is not None:
+            self.addresses[entry.status] = self.status.ctypes.data
+        self.pointers = np.empty(len(entry.table), np.int64)
+        self.pointers_address = self.pointers.ctypes.data
+
+
 class Caller:
     """Calls one entry of the code with tables of addresses.
 
@@ -66,10 +99,11 @@ class Caller:
         self._source = source
         self._code = code
         self._pool = pool
-        self._table = np.array(entry.table, np.int64)
+        self._table = np.array(entry.table, np.intp)
+        self._free = [name for name in entry.symbols if name not in entry.given]
         constants = {slot: aligned_copy(array) for slot, array in entry.constants.items()}
         self._constants = Fixed(constants)
-        self._layouts: Recent[tuple[int, ...], ArenaLayout] = Recent()
+        self._layouts: Recent[tuple[int, ...], CallLayout] = Recent()
 
     def sizes(self, dims: Dims) -> Dims:
         """All sizes, those included that are numbers in the source."""
@@ -83,28 +117,60 @@ class Caller:
         piece = batch.piece(count, threads) if batch is not None and count > 1 else count
         return piece if piece < count else 0
 
-    def layout(self, dims: Dims) -> ArenaLayout:
-        """The layout of the arena for these sizes, kept for the sizes seen last."""
-        sizes = tuple(dims[name] for name in self.entry.symbols)
-        return self._layouts.get(sizes, lambda: self._pack(dims))
+    def layout(self, dims: Dims) -> CallLayout:
+        """The layout of a call with these sizes, kept for the sizes seen last."""
+        key = tuple([dims[name] for name in self._free])
+        return self._layouts.get(key, lambda: self._lay_out(self.sizes(dims)))
 
-    def _pack(self, dims: Dims) -> ArenaLayout:
-        buffers, batch, piece = self.entry.buffers, self.entry.batch, self.piece(dims)
+    def new_frame(self, layout: CallLayout) -> Frame:
+        """A frame for one call at a time."""
+        return Frame(layout, self.entry, self._constants)
+
+    def _lay_out(self, dims: Dims) -> CallLayout:
+        entry, batch, piece = self.entry, self.entry.batch, self.piece(dims)
         part = {**dims, batch.symbol: piece} if batch is not None and piece else dims
-        cut = batch.cut if batch is not None else 0
+        end = len(entry.launches)
+        cut = batch.cut if batch is not None else end
         # What is gone before the cut holds one piece. What crosses it holds all of them, from the
         # first piece on, while all launches before the cut run again.
         intervals = [
             Interval(self._size(b, part), b.first, b.last)
             if b.last < cut
             else Interval(self._size(b, dims), 0 if b.first < cut else b.first, b.last)
-            for b in buffers
+            for b in entry.buffers
         ]
         offsets, nbytes = pack(intervals, ALIGN)
-        placed = zip(buffers, offsets, intervals)
-        return ArenaLayout(
-            tuple(ArenaSlice(b.slot, offset, i.nbytes) for b, offset, i in placed), nbytes
-        )
+        placed = zip(entry.buffers, offsets, intervals)
+        slices = tuple(ArenaSlice(b.slot, offset, i.nbytes) for b, offset, i in placed)
+        leaving = [place.type.shape for place in (*entry.outputs, *entry.updates)]
+        shapes = [tuple([size_of(dim, dims) for dim in shape]) for shape in leaving]
+        parts = [Part(entry.name, 0, cut, 0, *self._sized(dims))]
+        images: dict[int, int] = {}
+        if batch is not None and piece:
+            count = dims[batch.symbol]
+            sized = {n: self._sized({**dims, batch.symbol: n}) for n in (piece, count % piece)}
+            starts = range(0, count, piece)
+            parts = [Part(entry.name, 0, cut, i, *sized[min(piece, count - i)]) for i in starts]
+            images = self._images(batch, dims)
+        if cut < end:
+            parts.append(Part(entry.name + REST, cut, end, 0, *self._sized(dims)))
+        slots, steps = np.array(list(images), np.intp), np.array(list(images.values()), np.int64)
+        return CallLayout(slices, nbytes, shapes, parts, slots, steps)
+
+    def _sized(self, dims: Dims) -> tuple[Dims, Any]:
+        sizes = [dims[symbol] for symbol in self.entry.symbols]
+        return dims, (ctypes.c_int64 * len(sizes))(*sizes)
+
+    def _images(self, batch: Batch, dims: Dims) -> dict[int, int]:
+        """The buffers that hold the images of all pieces, and the bytes of an image in each."""
+        entry = self.entry
+        places = [(p.slot, p.nbytes) for p in (*entry.inputs, *entry.outputs)]
+        places += [(b.slot, b.nbytes) for b in entry.buffers if b.first < batch.cut <= b.last]
+        return {
+            slot: size_of(size, dims) // dims[batch.symbol]
+            for slot, size in places
+            if batch.symbol in symbols(size)
+        }
 
     def _size(self, buffer: Buffer, dims: Dims) -> int:
         """The bytes of a buffer, of all threads where each has one."""
@@ -120,99 +186,63 @@ class Caller:
     def run(
         self,
         arrays: Mapping[int, Array],
-        arena: Arena,
-        dims: Dims,
-        profile: list[NodeTime] | None = None,
+        frame: Frame,
         packed: Fixed | None = None,
+        profile: list[NodeTime] | None = None,
     ) -> None:
         """Run all launches with these arrays, by buffer, of inputs and outputs.
 
         Raises:
-            ShapeError: an index out of range. The launches after its check have not run then.
+            ShapeError: an index out of range. The launches after its check have not run then, and
+                the frame must not be used again.
         """
-        entry = self.entry
-        addresses = arena.table(entry.count)
-        self._constants.enter(addresses)
+        addresses = frame.addresses
         if packed is not None:
             packed.enter(addresses)
         for slot, array in arrays.items():
             addresses[slot] = array.ctypes.data
-        if entry.status is not None:
-            status = np.array([-1], np.int64)  # one for each call: several may run at a time
-            addresses[entry.status] = status.ctypes.data
-        cut = entry.batch.cut if entry.batch is not None else len(entry.launches)
-        with self._pool.borrow(self._code) as address:
-            for part in self._pieces(addresses, dims):
-                self._call(entry.name, 0, cut, addresses, part, address, profile)
-            if cut < len(entry.launches):
-                self._call(
-                    entry.name + REST, cut, len(entry.launches), addresses, dims, address, profile
-                )
+        frame.status[0] = -1
+        self._pool.lend(self._code, lambda pool: self._launch(frame, pool, profile))
 
-    def _call(
-        self,
-        name: str,
-        first: int,
-        last: int,
-        addresses: Array,
-        dims: Dims,
-        pool: int | None,
-        profile: list[NodeTime] | None,
-    ) -> None:
-        """Call the function of the launches from ``first`` to before ``last``."""
-        pointers = addresses[self._table]
-        sizes = np.array([dims[symbol] for symbol in self.entry.symbols], np.int64)
-        times = None
-        if profile is not None:
-            name, times = name + TIMED, np.zeros((len(self.entry.launches) + 1, 2), np.int64)
-        function = self._code.function(name, *[ctypes.c_void_p] * 4, result=ctypes.c_int64)
-        clock = times.ctypes.data if times is not None else None
-        failed = function(pointers.ctypes.data, sizes.ctypes.data, pool, clock)
-        if failed:
-            raise self._wrong_index(self.entry.checks[failed - 1], addresses, dims)
-        if profile is not None and times is not None:
-            profile += self._rows(times[first : last + 1], self.entry.launches[first:last], dims)
+    def _launch(self, frame: Frame, pool: int | None, profile: list[NodeTime] | None) -> None:
+        """Call the parts one by one; the addresses of images move on between them."""
+        layout, addresses = frame.layout, frame.addresses
+        starts = addresses[layout.slots] if layout.slots.size else None
+        for part in layout.parts:
+            if starts is not None:
+                addresses[layout.slots] = starts + layout.steps * part.image
+            frame.pointers[:] = addresses[self._table]
+            name, times, clock = part.name, None, None
+            if profile is not None:
+                name, times = name + TIMED, np.zeros((len(self.entry.launches) + 1, 2), np.int64)
+                clock = times.ctypes.data
+            function = self._code.function(name, *_SIGNATURE, result=ctypes.c_int64)
+            failed = function(frame.pointers_address, part.sizes, pool, clock)
+            if failed:
+                raise self._wrong_index(self.entry.checks[failed - 1], frame, part.dims)
+            if profile is not None and times is not None:
+                profile += self._rows(times, part)
+        if starts is not None:
+            addresses[layout.slots] = starts
 
-    def _wrong_index(self, check: Check, addresses: Array, dims: Dims) -> CauceError:
+    def _wrong_index(self, check: Check, frame: Frame, dims: Dims) -> CauceError:
         """What a check found, of which the status and the indices are as it left them."""
-        place = ctypes.c_int64.from_address(int(addresses[self.entry.status])).value
         item = check.dtype.itemsize
-        data = ctypes.string_at(int(addresses[check.slot]) + place * item, item)
-        (index,) = np.frombuffer(data, check.dtype.numpy)
+        place = int(frame.addresses[check.slot]) + int(frame.status[0]) * item
+        (index,) = np.frombuffer(ctypes.string_at(place, item), check.dtype.numpy)
         error = index_error(index, size_of(check.size, dims))
         nodes = enumerate(self._source.nodes)
         lines = (node.loc for number, node in nodes if number == check.origin)
         return error.at(check.path, next(lines, None))
 
-    def _pieces(self, addresses: Array, dims: Dims) -> Iterator[Dims]:
-        """The sizes of each piece of the batch; the addresses of images move on between them."""
-        entry, piece = self.entry, self.piece(dims)
-        if not piece:
-            yield dims
-            return
-        batch = entry.batch
-        assert batch is not None
-        count = dims[batch.symbol]
-        places = [(p.slot, p.nbytes) for p in (*entry.inputs, *entry.outputs)]
-        places += [(b.slot, b.nbytes) for b in entry.buffers if b.first < batch.cut <= b.last]
-        images = {
-            slot: size_of(size, dims) // count
-            for slot, size in places
-            if batch.symbol in symbols(size)
-        }
-        slots, steps = list(images), np.array(list(images.values()), np.int64)
-        starts = addresses[slots]
-        for start in range(0, count, piece):
-            addresses[slots] = starts + steps * start
-            yield {**dims, batch.symbol: min(piece, count - start)}
-        addresses[slots] = starts
-
-    def _rows(self, times: Array, launches: Sequence[int], dims: Dims) -> list[NodeTime]:
+    def _rows(self, times: Array, part: Part) -> list[NodeTime]:
         """The time of each node, from the clock before the first launch and after each."""
-        taken = np.diff(times[:, 0] + times[:, 1] * 1e-9)
+        dims, launches = part.dims, self.entry.launches[part.first : part.last]
+        clock = times[part.first : part.last + 1]
+        taken = np.diff(clock[:, 0] + clock[:, 1] * 1e-9)
         seconds: dict[int, float] = {}
-        for row, part in zip(launches, taken):
-            seconds[row] = seconds.get(row, 0.0) + float(part)
+        for row, each in zip(launches, taken):
+            seconds[row] = seconds.get(row, 0.0) + float(each)
         rows = [(self.entry.rows[row], time) for row, time in seconds.items()]
         return [
             NodeTime(row.path, row.op, time, size_of(row.flops, dims), size_of(row.bytes, dims))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
+from itertools import zip_longest
 from typing import Any, Protocol
 
 import numpy as np
@@ -21,10 +22,10 @@ from ...contract import (
     State,
     check_sizes,
 )
-from ..abi import Artifact, Place
-from .invocation import ArenaLayout, Caller, Fixed, size_of
+from ..abi import Artifact
+from .invocation import Caller, Fixed, Frame, size_of
 from .library import load
-from .memory import Arena, aligned_copy, aligned_together, empty, guard
+from .memory import aligned_copy, aligned_together, empty
 from .threads import shared_pool, thread_count
 
 
@@ -75,8 +76,19 @@ class LlvmProgram(Program):
         pool = shared_pool(self.threads)
         self._prepare = Caller(artifact.prepare, self._code, pool, request.source)
         self._main = Caller(artifact.main, self._code, pool, request.source)
-        self._leaving = (*artifact.main.outputs, *artifact.main.updates)
-        self._idle: list[tuple[ArenaLayout, Arena]] = []
+        self._idle: list[Frame] = []
+        # How the buffers of a call get their arrays.
+        main, updates = artifact.main, artifact.interface.updates
+        self._leaving = (*main.outputs, *main.updates)
+        packed = {place.name for place in artifact.prepare.outputs}
+        fixed = {place.slot for place in main.inputs if place.name in packed} | set(main.constants)
+        self._passed = [place.slot for place in self._leaving if place.slot in fixed]
+        self._held = [(place.name, place.slot) for place in main.inputs if place.name in updates]
+        given = [place for place in main.inputs if place.name not in updates]
+        self._called = [place.slot for place in given if place.name not in packed]
+        slots = {place.slot for place in main.inputs}
+        fresh = [place for place in main.updates if place.name not in main.in_place]
+        self._fresh = [(place.name, place.slot, place.slot in slots) for place in fresh]
 
     @property
     def callers(self) -> tuple[Caller, Caller]:
@@ -137,9 +149,7 @@ class LlvmProgram(Program):
             # The caller may alter its own array later.
             own = arrays[place.slot]
             packed[place.name] = aligned_copy(own) if place.slot in borrowed else own
-        layout = self._prepare.layout({})
-        arena = Arena(layout.pieces, layout.nbytes)
-        self._prepare.run(arrays, arena, {})
+        self._prepare.run(arrays, self._prepare.new_frame(self._prepare.layout({})))
         places = {place.name: place.slot for place in self._main.entry.inputs}
         fixed = {places[name]: array for name, array in packed.items()}
         for place in self._leaving:
@@ -147,48 +157,46 @@ class LlvmProgram(Program):
                 # What leaves the graph is dense, so the bytes that were prepared are its elements.
                 own = fixed[place.slot].view(place.type.dtype.numpy)
                 fixed[place.slot] = own.reshape(place.type.bind({}).shape)
-        return Fixed(fixed)
+        return Fixed({**fixed, **self._main.constants(self._leaving)})
 
     def new_state(self, values: Mapping[str, Array]) -> ArrayState:
         return AlignedState(self._interface.updated, values)
 
-    def new_arena(self, dims: Dims) -> tuple[ArenaLayout, Arena]:
-        layout = self._main.layout(self._main.sizes(dims))
+    def new_arena(self, dims: Dims) -> Frame:
+        """The frame of an earlier call with these sizes, if there is one; its memory is warm."""
+        layout = self._main.layout(dims)
         try:
-            kept = self._idle.pop()
+            frame = self._idle.pop()
         except IndexError:
-            return layout, Arena(layout.pieces, layout.nbytes)
-        return kept if kept[0] is layout else (layout, Arena(layout.pieces, layout.nbytes))
+            return self._main.new_frame(layout)
+        return frame if frame.layout is layout else self._main.new_frame(layout)
 
     def main(
         self,
         dims: Dims,
         packed: Fixed,
         state: State | None,
-        arena: tuple[ArenaLayout, Arena],
+        arena: Frame,
         inputs: Sequence[Array],
         outputs: Sequence[Array | None],
         profile: list[NodeTime] | None = None,
     ) -> list[Array]:
         assert state is None or isinstance(state, ArrayState)
-        entry, dims = self._main.entry, self._main.sizes(dims)
+        entry, side = self._main.entry, arena.arena.side
         held = state.arrays if state is not None else {}
-        arrays = self._input_arrays(held, packed, inputs)
-        arrays.update(self._main.constants(self._leaving))
-        for place in self._leaving:
-            if place.slot in packed.arrays:
-                arrays[place.slot] = packed.arrays[place.slot]
+        arrays = {slot: packed.arrays[slot] for slot in self._passed}
+        arrays.update(zip(self._called, map(_contiguous, inputs)))
+        for name, slot in self._held:
+            arrays[slot] = held[name]
         borrowed = set(arrays)
-        for place, out in zip(entry.outputs, outputs):
+        for place, shape, out in zip_longest(self._leaving, arena.layout.shapes, outputs):
             if place.slot not in arrays:
                 # Where a check may fail, what was computed before it must not show.
-                usable = out is not None and not entry.checks and _writable_in_place(out, inputs)
-                arrays[place.slot] = out if out is not None and usable else _empty(place, dims)
-        for place in entry.updates:
-            if place.slot not in arrays:
-                arrays[place.slot] = _empty(place, dims)
-        self._main.run(arrays, arena[1], dims, profile, packed)
-        if guard() is None:  # in the test mode every call gets poisoned scratch
+                if out is None or entry.checks or not _writable_in_place(out, inputs):
+                    out = empty(shape, place.type.dtype, side)
+                arrays[place.slot] = out
+        self._main.run(arrays, arena, packed, profile)
+        if side is None:  # in the test mode every call gets poisoned scratch
             self._idle.append(arena)
         results = []
         for place, out in zip(entry.outputs, outputs):
@@ -200,34 +208,15 @@ class LlvmProgram(Program):
             else:
                 results.append(array.copy() if place.slot in borrowed else array)
             borrowed.add(place.slot)
-        self._update(held, arrays)
+        # All reads are done: the new values take their places. Those that are other inputs are
+        # copied first, before these change.
+        new = [
+            (held[name], arrays[slot].copy() if given else arrays[slot])
+            for name, slot, given in self._fresh
+        ]
+        for old, array in new:
+            old[...] = array
         return results
-
-    def _update(self, held: Mapping[str, Array], arrays: Mapping[int, Array]) -> None:
-        """All reads are done: the new values take their places."""
-        entry = self._main.entry
-        given = {place.slot for place in entry.inputs}
-        fresh = [place for place in entry.updates if place.name not in entry.in_place]
-        # Those that are other inputs are copied first, before these change.
-        new = {
-            place.name: arrays[place.slot].copy() if place.slot in given else arrays[place.slot]
-            for place in fresh
-        }
-        for name, array in new.items():
-            held[name][...] = array
-
-    def _input_arrays(
-        self, held: Mapping[str, Array], packed: Fixed, inputs: Sequence[Array]
-    ) -> dict[int, Array]:
-        """The arrays of the inputs of the main entry that are not packed, by buffer."""
-        called = iter(inputs)
-        arrays: dict[int, Array] = {}
-        for place in self._main.entry.inputs:
-            if place.name in held:
-                arrays[place.slot] = held[place.name]
-            elif place.slot not in packed.arrays:
-                arrays[place.slot] = _contiguous(next(called))
-        return arrays
 
 
 class AlignedState(ArrayState):
@@ -244,13 +233,9 @@ def _aligned(arrays: Mapping[str, Array]) -> dict[str, Array]:
     return {name: aligned_copy(array) for name, array in arrays.items()}
 
 
-def _empty(place: Place, dims: Dims) -> Array:
-    shape = tuple(size_of(dim, dims) for dim in place.type.shape)
-    return empty(shape, place.type.dtype)
-
-
 def _contiguous(array: Array) -> Array:
-    fit = array.flags.c_contiguous and array.flags.aligned
+    flags = array.flags
+    fit = flags.c_contiguous and flags.aligned
     return array if fit else aligned_copy(array)
 
 

@@ -11,8 +11,7 @@ import atexit
 import ctypes
 import os
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import numpy as np
 
@@ -67,26 +66,22 @@ class Pool:
         """Begin anew, without threads."""
         self._lock = threading.Lock()
         self._memory: Array | None = None
+        self._address: int | None = None
         self._workers: list[threading.Thread] = []
         self._library: Code | None = None  # where the threads are: it must not go
 
-    @contextmanager
-    def borrow(self, library: Code) -> Iterator[int | None]:
-        """The address of the pool, for one call; None where it is busy or has one thread."""
-        if self.threads == 1:
-            yield None
-            return
+    def lend(self, library: Code, call: Callable[[int | None], None]) -> None:
+        """Make a call with the address of the pool; None where it is busy or has one thread."""
         lock = self._lock
-        if not lock.acquire(blocking=False):
-            yield None
+        if self.threads == 1 or not lock.acquire(blocking=False):
+            call(None)
             return
         try:
-            memory = self._start(library) if self._memory is None else self._memory
-            yield int(memory.ctypes.data)
+            call(self._address or self._start(library))
         finally:
             lock.release()
 
-    def _start(self, library: Code) -> Array:
+    def _start(self, library: Code) -> int:
         words = (Word.TICKETS + TICKET_BYTES * self.threads) // 8
         raw = np.zeros(words + 8, np.int64)
         skip = -raw.ctypes.data % 64 // 8
@@ -96,24 +91,23 @@ class Pool:
         work = library.function("work", ctypes.c_void_p)
         self._stop_function = library.function("stop", ctypes.c_void_p)
         self._memory = memory
+        self._address = address = int(memory.ctypes.data)
         for i in range(1, self.threads):
-            worker = threading.Thread(
-                target=work, args=(memory.ctypes.data,), name=f"cauce-{i}", daemon=True
-            )
+            worker = threading.Thread(target=work, args=(address,), name=f"cauce-{i}", daemon=True)
             try:
                 worker.start()
             except RuntimeError:  # the system gives no more: those that are there do all chunks
                 break
             self._workers.append(worker)
-        return memory
+        return address
 
     def stop(self) -> None:
         """End the threads, unless a call is under way."""
-        if self._memory is None:
+        if self._address is None:
             return
         if not self._lock.acquire(timeout=1):
             return
-        self._stop_function(self._memory.ctypes.data)
+        self._stop_function(self._address)
         for worker in self._workers:
             worker.join(timeout=1)
         self.reset()
