@@ -16,6 +16,7 @@ import numpy as np
 from .dims import Dim, ceil_div, product
 from .errors import AttributeMistake
 from .record import Record
+from .winograd import filter_matrix, products
 
 if TYPE_CHECKING:
     from .types import Array
@@ -211,7 +212,56 @@ class Blocked(Packed):
         return np.moveaxis(filled.reshape(*outer, blocks, self.block), -2, 0).ravel()
 
 
-FORMATS: dict[str, type[Packed]] = {kind.format: kind for kind in (Blocked,)}
+class Transformed(Packed):
+    """The filters of a 3x3 convolution, transformed by the matrices of :mod:`cauce.ir.winograd`.
+
+    ``winograd 2,3,1,0 tile 4,4 by 32`` of [64, 16, 3, 3] lies as [2][36][16][32]: blocks of
+    outputs, points, inputs, the outputs of a block. Zeros fill up the last block. It is computed in
+    float64 and rounded once.
+
+    Attributes:
+        order: rows and columns of taps, then the axis that is summed, and that which is cut into
+            blocks.
+        tile: the rows and columns of outputs that a tile has.
+        block: how many elements of the last axis a block has.
+        flip: 1 where the taps are read backwards, as the gradient of the input does; else 0.
+    """
+
+    format: ClassVar[str] = "winograd"
+    tile: tuple[int, int]
+    block: int
+    flip: int = 0
+
+    def block_stride(self, shape: tuple[Dim, ...]) -> Dim:
+        """The distance, in elements, from block to block."""
+        return products(self.tile) * shape[self.order[2]] * self.block
+
+    def size(self, shape: tuple[Dim, ...]) -> Dim:
+        return ceil_div(shape[self.order[-1]], self.block) * self.block_stride(shape)
+
+    def text(self) -> str:
+        flip = " flip 1" if self.flip else ""
+        tile = _numbers(self.tile)
+        return f"{self.format} {_numbers(self.order)} tile {tile} by {self.block}{flip}"
+
+    @staticmethod
+    def made(order: Order, options: dict[str, tuple[int, ...]]) -> Transformed:
+        rows, columns = options.pop("tile")
+        (block,), (flip,) = options.pop("by"), options.pop("flip", (0,))
+        if options or block < 1 or flip not in (0, 1):
+            raise ValueError
+        return Transformed(order, (rows, columns), block, flip)
+
+    def pack(self, array: Array) -> Array:
+        taps = array.transpose(self.order).astype(np.float64)
+        if self.flip:
+            taps = taps[::-1, ::-1]
+        rows, columns = (np.array(filter_matrix(size), np.float64) for size in self.tile)
+        found = np.einsum("pr,qs,rsco->pqco", rows, columns, taps).reshape(-1, *taps.shape[2:])
+        return Blocked((0, 1, 2), self.block).pack(found.astype(array.dtype))
+
+
+FORMATS: dict[str, type[Packed]] = {kind.format: kind for kind in (Blocked, Transformed)}
 
 
 def _strides(order: Order, extents: tuple[Dim, ...]) -> Strides:
