@@ -30,6 +30,7 @@ HERE = Path(__file__).resolve().parent
 BASE, EARLIER, AGAIN = "at hand", "earlier", "earlier again"
 SLOWEST = 0.98
 TOLERANCE = 1e-3  # of evidence: a change may round differently, and training amplifies that
+TRAINED = {"resnet20": 128, "resnet18": 16}  # with the images of a batch
 MODELS = ("resnet18", "resnet50", "mobilenet_v2", "resnet20", "vgg11", "densenet121")
 
 
@@ -103,7 +104,7 @@ def prepare(root: str, case: Case) -> Prepared:
 
 
 def cases(what: list[str], models: list[str], threads: list[int]) -> Iterator[Case]:
-    """What is measured, the models of ``models`` where it is not training."""
+    """What is measured of these models."""
     for count in threads:
         if "inference" in what:
             for model in models:
@@ -111,7 +112,9 @@ def cases(what: list[str], models: list[str], threads: list[int]) -> Iterator[Ca
             if "resnet18" in models:
                 yield {"what": "inference", "model": "resnet18", "batch": 16, "threads": count}
         if "training" in what:
-            yield {"what": "training", "model": "resnet20", "batch": 128, "threads": count}
+            for model, batch in TRAINED.items():
+                if model in models:
+                    yield {"what": "training", "model": model, "batch": batch, "threads": count}
     for kind in ("compile", "first result"):
         if kind in what:
             for model in {"resnet20", "resnet50"} & set(models):

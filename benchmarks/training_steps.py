@@ -1,4 +1,4 @@
-"""A training step of CIFAR ResNet-20, prepared for each library: same weights, batch, optimiser.
+"""A training step of a residual network, prepared for each library: same weights, batch, optimiser.
 
 The evidence is the losses of the first steps: the first tells that forward and loss agree, the
 others that gradients and updates do.
@@ -15,9 +15,9 @@ from protocol import Case, Prepared
 import cauce
 from cauce.ir import Array
 
-LR, MOMENTUM, WEIGHT_DECAY = 0.1, 0.9, 1e-4
+MOMENTUM, WEIGHT_DECAY = 0.9, 1e-4
+RATES = {"resnet20": 0.1, "resnet18": 0.001}  # at which rounding grows slowly from step to step
 FIRST = 4  # how many losses are compared
-# Rounding grows from step to step: at this rate, by about ten times.
 TOLERANCE = 1e-3
 
 
@@ -50,9 +50,16 @@ def compiled_step(case: Case) -> Prepared:
 def _start(case: Case) -> tuple[cauce.Model, Array, Array]:
     """The model and a batch, which the peers must have alike."""
     rng = np.random.default_rng(0)
-    images = rng.standard_normal((case["batch"], 3, 32, 32)).astype(np.float32)
-    labels = rng.integers(0, 10, (case["batch"],))
-    return cauce.models.resnet20.init(image=("N", 3, 32, 32), seed=0), images, labels
+    name = case.get("model", "resnet20")
+    size, classes = (32, 10) if name == "resnet20" else (224, 1000)
+    images = rng.standard_normal((case["batch"], 3, size, size)).astype(np.float32)
+    labels = rng.integers(0, classes, (case["batch"],))
+    network = getattr(cauce.models, name)
+    return network.init(image=("N", 3, size, size), seed=0), images, labels
+
+
+def _rate(case: Case) -> float:
+    return RATES[case.get("model", "resnet20")]
 
 
 def _ready(step: Callable[[], float], versions: dict[str, str]) -> Prepared:
@@ -61,7 +68,7 @@ def _ready(step: Callable[[], float], versions: dict[str, str]) -> Prepared:
 
 def _cauce_step(case: Case, backend: str, versions: dict[str, str]) -> Prepared:
     model, *batch = _start(case)
-    sgd = cauce.SGD(LR, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY)
+    sgd = cauce.SGD(_rate(case), momentum=MOMENTUM, weight_decay=WEIGHT_DECAY)
     train = cauce.train_step(model, "cross_entropy", sgd, backend=backend)
     state = train.init()
     return _ready(lambda: train(state, batch).loss, {"cauce": cauce.__version__, **versions})
@@ -79,7 +86,7 @@ def _torch_step(case: Case, channels_last: bool = False, compiled: bool = False)
     if channels_last:
         network = network.to(memory_format=torch.channels_last)
         image = image.to(memory_format=torch.channels_last)
-    sgd = torch.optim.SGD(network.parameters(), LR, MOMENTUM, weight_decay=WEIGHT_DECAY)
+    sgd = torch.optim.SGD(network.parameters(), _rate(case), MOMENTUM, weight_decay=WEIGHT_DECAY)
 
     def loss_of(image: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         return F.cross_entropy(network(image), target)
