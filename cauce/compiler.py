@@ -65,7 +65,7 @@ class Backend(Record):
 
 _BACKENDS = {
     "numpy": Backend(_numpy),
-    "llvm": Backend(_llvm, primitives=True, settings=("schedules",)),
+    "llvm": Backend(_llvm, primitives=True, settings=("schedules", "precision")),
 }
 
 
@@ -154,14 +154,17 @@ def compile(
         instruments: what watches the passes.
         settings: what the backend takes beside these. The llvm backend takes ``schedules``: how
             some kernels run, by the name of the kernel as ``plan()`` lists it, in place of cauce's
-            own choice.
+            own choice; and ``precision``. With ``"strict"`` every sum of a convolution or a matrix
+            product runs directly, in the order of its definition; ``"default"`` admits algorithms
+            whose rounding is within a small factor of that (Winograd's, for 3x3 convolutions);
+            ``"fast"`` admits more of them. ``docs/performance.md`` states the bounds.
 
     Returns:
         The executable: call it with arrays.
 
     Raises:
         UnsupportedOp: the backend has no rule for an op.
-        AttributeMistake: no such backend, or a batch or a number of threads below 1.
+        AttributeMistake: no such backend or precision, or a batch or a number of threads below 1.
         MissingExtra: the backend needs what is not installed.
         GraphError: a tap that is no value of the graph.
         CompileError: with ``validate``, a pass that changed what the graph computes; a schedule

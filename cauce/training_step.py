@@ -86,9 +86,10 @@ class TrainStep:
         backend: as for ``compile``.
         threads: as for ``compile``.
         passes: the passes that the step runs through, instead of the pipeline for training.
+        precision: of the llvm backend, as for ``compile``; its default where None.
 
     Raises:
-        AttributeMistake: an unknown loss, metric or kind of target.
+        AttributeMistake: an unknown loss, metric, kind of target or precision.
         ShapeError: a loss that is not a scalar; a batch norm over one value for each channel.
     """
 
@@ -105,6 +106,7 @@ class TrainStep:
         backend: str = "auto",
         threads: int | None = None,
         passes: Iterable[Pass] | None = None,
+        precision: str | None = None,
     ) -> None:
         if optimizer is None:
             raise AttributeMistake(
@@ -134,6 +136,7 @@ class TrainStep:
             backend=backend,
             threads=threads,
             passes=passes,
+            precision=precision,
         )
         self._frozen = set(model.frozen)
         self.model = model
@@ -159,7 +162,10 @@ class TrainStep:
             )
         added = add_training_step(self.graph, "loss", optimizer, chosen, clip)
         self._added = [value.name for value in added]
-        self.executable: Executable = compile(self.graph, backend, threads=threads, passes=passes)
+        settings: dict[str, Any] = {} if precision is None else {"precision": precision}
+        self.executable: Executable = compile(
+            self.graph, backend, threads=threads, passes=passes, **settings
+        )
         self.executable.follow(model)
 
     def __repr__(self) -> str:
@@ -335,6 +341,7 @@ def train_step(
     clip: GradientClipping | None = None,
     threads: int | None = None,
     passes: Iterable[Pass] | None = None,
+    precision: str | None = None,
 ) -> TrainStep:
     """The training step of ``model``; the arguments, and the errors, are :class:`TrainStep`'s."""
     return TrainStep(
@@ -348,4 +355,5 @@ def train_step(
         backend=backend,
         threads=threads,
         passes=passes,
+        precision=precision,
     )

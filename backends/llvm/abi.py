@@ -23,6 +23,9 @@ from ...ir.record import Record
 from ..contract import Interface
 from .target import Caches, Target
 
+# What a caller may ask of the rounding of results.
+PRECISIONS = ("strict", "default", "fast")
+
 _MAGIC = b"cauce artifact 5\n"
 
 _DTYPES = {dtype.value: dtype for dtype in DType}

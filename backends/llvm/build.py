@@ -38,20 +38,26 @@ class Build:
     text: str
 
 
-def build(graph: Graph, target: Target, schedules: Mapping[str, Schedule] | None = None) -> Build:
+def build(
+    graph: Graph,
+    target: Target,
+    schedules: Mapping[str, Schedule] | None = None,
+    precision: str = "default",
+) -> Build:
     """Write the module of a graph.
 
     Args:
         graph: what to compile.
         target: the processor.
         schedules: for some kernels, by name, in place of our own.
+        precision: as for ``compile``.
 
     Raises:
         UnsupportedOp: an op or a dtype without native code.
         CompileError: a schedule that its kernel cannot have, or a name that no kernel has.
     """
     free, given = free_batch(graph)
-    lowered = lower(free, target, schedules)
+    lowered = lower(free, target, schedules, precision)
     parts = split(lowered.graph)
     symbols = sorted(free.symbols())
     main = make_plan(parts.main, lowered.schedules, target, "main", symbols, given)
@@ -65,10 +71,14 @@ def build(graph: Graph, target: Target, schedules: Mapping[str, Schedule] | None
 
 
 def compile_graph(
-    graph: Graph, target: Target, source: Graph, schedules: Mapping[str, Schedule] | None = None
+    graph: Graph,
+    target: Target,
+    source: Graph,
+    schedules: Mapping[str, Schedule] | None = None,
+    precision: str = "default",
 ) -> Artifact:
     """The machine code of a graph, which passes made from a source; raises what ``build`` does."""
-    made = build(graph, target, schedules)
+    made = build(graph, target, schedules, precision)
     digest = hashlib.sha256(made.text.encode()).hexdigest()[:16]
     code = compile_text(made.text, target)
     entries = (made.prepare.describe(source), made.main.describe(source))

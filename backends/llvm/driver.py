@@ -6,23 +6,23 @@ cache runs no pass and no LLVM.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ...ir import Graph
-from ...ir.errors import CompileError
+from ...ir.errors import AttributeMistake, CompileError
 from ...ir.record import Record
 from ..contract import Optimized, Request
-from .abi import Artifact
+from .abi import PRECISIONS, Artifact
 from .runtime.cache import default_store
 from .runtime.key import cache_key
 from .runtime.program import LlvmProgram
 from .target import Target
 
 if TYPE_CHECKING:
-    from .schedule.schedule import Schedule
     from .show import Listing
 
 
@@ -52,7 +52,7 @@ def compile_program(
     graph: Graph,
     target: Target | None = None,
     threads: int | None = None,
-    schedules: Mapping[str, Schedule] | None = None,
+    **settings: Any,
 ) -> LlvmProgram:
     """The program of a graph as it stands, without the cache.
 
@@ -60,21 +60,22 @@ def compile_program(
         graph: what to compile; it is left as it is.
         target: the processor; this machine's where None.
         threads: how many share the work; ``CAUCE_NUM_THREADS``, or all processors, where None.
-        schedules: for some kernels, by name, in place of our own.
+        settings: those of the llvm backend, as for ``compile``.
 
     Raises:
         UnsupportedOp: an op or a dtype without native code.
         CompileError: a schedule that its kernel cannot have, or a name that no kernel has.
+        AttributeMistake: there is no such precision.
     """
-    settings = (("schedules", schedules),) if schedules else ()
-    request = Request(graph, Optimized(graph), threads=threads, settings=settings)
+    given = tuple(sorted(settings.items()))
+    request = Request(graph, Optimized(graph), threads=threads, settings=given)
     return program_of(_compiled(request, target or Target.host()), request, target)
 
 
 def _compiled(request: Request, target: Target) -> Artifact:
     from .build import compile_graph
 
-    return compile_graph(request.optimize(), target, request.source, _schedules(request))
+    return compile_graph(request.optimize(), target, request.source, **_settings(request))
 
 
 def program_of(artifact: Artifact, request: Request, chosen: Target | None = None) -> LlvmProgram:
@@ -98,17 +99,28 @@ class _Maker(Record):
         from .build import build
         from .show import Listing
 
-        made = build(program.graph, program.target, _schedules(request))
+        made = build(program.graph, program.target, **_settings(request))
         return Listing(made, program.target, program.callers)
 
     def recipe(
         self, program: LlvmProgram, request: Request
     ) -> tuple[Callable[..., LlvmProgram], tuple[Any, ...]]:
         if self.chosen is not None:
-            arguments = (program.graph, self.chosen, program.threads, _schedules(request))
-            return compile_program, arguments
+            again = partial(compile_program, **_settings(request))
+            return again, (program.graph, self.chosen, program.threads)
         return load_or_compile, (replace(request, threads=program.threads),)
 
 
-def _schedules(request: Request) -> Any:
-    return dict(request.settings).get("schedules")
+def _settings(request: Request) -> dict[str, Any]:
+    """What the user said that is for this backend.
+
+    Raises:
+        AttributeMistake: there is no such precision.
+    """
+    settings = dict(request.settings)
+    precision = settings.get("precision", "default")
+    if precision not in PRECISIONS:
+        raise AttributeMistake(
+            f"there is no precision {precision!r}", fix=f"use one of {', '.join(PRECISIONS)}"
+        )
+    return settings

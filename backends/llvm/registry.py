@@ -15,7 +15,7 @@ from ...ir.layout import CHANNELS_LAST, NO_HALO, Halo, Order, Strided, Strides
 from ...ir.record import Record
 
 if TYPE_CHECKING:
-    from .schedule.schedule import Schedule
+    from .schedule.schedule import Choice, Setting
     from .target import Target
 
 Types = Sequence[TensorType]
@@ -33,12 +33,14 @@ class Weight(Record):
         order: the axes as it is read, the one across the lanes innermost.
         packs: whether the emitter accepts it in blocks, as ``Blocked`` has them.
         fixed: whether it is brought into that order only where it never changes.
+        flip: whether its taps are read backwards.
     """
 
     place: int
     order: Order
     packs: bool = True
     fixed: bool = False
+    flip: bool = False
 
 
 class Facts:
@@ -96,11 +98,11 @@ class Facts:
         None where it needs a buffer of its own."""
         return None
 
-    def schedule(
-        self, op: Any, operands: Types, result: TensorType, target: Target, packed: bool
-    ) -> Schedule:
-        """How an anchor runs; ``operands`` have the layouts that they are made in, and ``packed``
-        says whether the weight will be packed."""
+    def schedules(
+        self, op: Any, operands: Types, result: TensorType, setting: Setting
+    ) -> Sequence[Choice]:
+        """How an anchor can run, the best way first; ``operands`` have the layouts that they are
+        made in."""
         raise NotImplementedError
 
     def by_image(

@@ -7,12 +7,16 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from ...ir import Node
+from ...ir import Dim, Node
 from ...ir.errors import GraphError, did_you_mean
+from ...ir.layout import Packed
+from ...ir.ops.reorder import Reorder
 from .build import Build
 from .codegen.assemble import assembly
 from .codegen.plan import Plan
+from .lowering.access import nbytes
 from .lowering.kernels import anchor_of
+from .lowering.lower import Lowered
 from .target import Caches, Target
 
 if TYPE_CHECKING:
@@ -45,12 +49,11 @@ class Listing:
         Where all symbols have sizes it says where the buffers lie.
         """
         build = self.build
-        schedules = (f"  {name}: {chosen}" for name, chosen in build.lowered.schedules.items())
         target, reported = self._target, Caches.reported()
         told = f"; the system reports {reported}" if reported else ""
         parts = [f"target: {target.name} ({target.cpu}), caches taken to be {target.caches}{told}"]
         parts.append(build.lowered.graph.to_text(locations=False))
-        parts.append("\n".join(["schedules:", *schedules]))
+        parts.append("\n".join(["schedules:", *_schedules(build.lowered)]))
         for plan, caller in zip((build.prepare, build.main), self._callers):
             given = [f"  {name} = {size}" for name, size in caller.entry.given.items()]
             lines = [f"{plan.entry}:", *given, *_launches(plan), *_buffers(plan, caller, sizes)]
@@ -69,6 +72,27 @@ class Listing:
         functions = [plan.launches[place][0].function for plan, place in _places(self.build, layer)]
         texts = {function.name: function.text() for function in functions}
         return "\n\n".join(texts.values() if form == "llvm" else _assembly_of(texts, whole))
+
+
+def _schedules(lowered: Lowered) -> Iterator[str]:
+    """How each kernel runs, and what the ways that it could are predicted to take."""
+    for name, chosen in lowered.schedules.items():
+        costs = {
+            choice.schedule.label: f"{choice.cycles / 1e6:.3g}"
+            for choice in lowered.choices[name]
+            if choice.cycles is not None
+        }
+        own = f"; {costs.pop(chosen.label)} million cycles" if chosen.label in costs else ""
+        others = ", ".join(f"{label} {cost}" for label, cost in costs.items())
+        yield f"  {name}: {chosen}{own}{f' ({others})' if others else ''}"
+    packed: Dim = 0
+    weights: Dim = 0
+    for node in lowered.graph.nodes:
+        if isinstance(node.op, Reorder) and isinstance(node.op.layout, Packed):
+            sizes = nbytes(node.result.type), node.result.type.nbytes
+            packed, weights = (total + size for total, size in zip((packed, weights), sizes))
+    if packed:
+        yield f"  packed weights: {packed} bytes, of {weights}"
 
 
 def _launches(plan: Plan) -> Iterator[str]:

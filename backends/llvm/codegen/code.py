@@ -21,6 +21,7 @@ from ....ir.layout import Order
 from ..abi import rounded_up
 from ..lowering.access import Access, lies
 from ..registry import ElementwiseFacts, Facts, register
+from ..schedule.cost import is_for_one_thread
 from ..schedule.schedule import Schedule
 from ..target import Target
 from .builder import Function, V, i64
@@ -59,12 +60,14 @@ class Launch:
 
     Attributes:
         check: the number of the check that it belongs to; 0 where it is a node's own.
+        alone: whether the thread that calls does it by itself.
     """
 
     function: Function
     tasks: Dim
     slots: tuple[int, ...]
     check: int = 0
+    alone: bool = False
 
 
 @dataclass(frozen=True)
@@ -256,12 +259,18 @@ class NodeCode:
         return scratch
 
     @contextmanager
-    def stage(self, tasks: Dim) -> Iterator[Stage]:
-        """Write one launch with that many tasks; launches run one after the other."""
+    def stage(self, tasks: Dim, moved: Dim | None = None) -> Iterator[Stage]:
+        """Write one launch with that many tasks; launches run one after the other.
+
+        Args:
+            tasks: how many.
+            moved: the elements that it writes, where it does nothing else.
+        """
         stage = Stage(self.target, self.symbols)
         yield stage
         stage.f.ret()
-        self.launches.append(Launch(stage.f, tasks, stage.slots))
+        alone = moved is not None and is_for_one_thread(moved)
+        self.launches.append(Launch(stage.f, tasks, stage.slots, alone=alone))
 
 
 EmitterT = TypeVar("EmitterT", bound=Callable[[NodeCode], None])

@@ -231,7 +231,10 @@ def _sequence(
             _note_time(f, times, first + place, target)
         own = f.at(table, used, 8)
         function = launch.function.name
-        f.line(f"call void @run({pool}, ptr @{function}, {own}, {dims}, {tasks})")
+        if launch.alone:
+            f.call(function, own, dims, i64(0), tasks, i64(0))
+        else:
+            f.line(f"call void @run({pool}, ptr @{function}, {own}, {dims}, {tasks})")
         if launch.check and launch.slots[0] == plan.status:
             _return_failure(f, f.load(own, "ptr", 8), launch.check)
         used += len(launch.slots)

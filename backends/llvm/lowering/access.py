@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from ....ir import Dim, DType, TensorType
-from ....ir.layout import Blocked, Layout, Strided, Strides
+from ....ir.layout import Blocked, Layout, Packed, Strided, Strides
 
 Shape = tuple[Dim, ...]
 
@@ -42,6 +42,8 @@ class Access:
         if isinstance(layout, Blocked):
             steps, apart = layout.strides(shape), layout.block_stride(shape)
             return Access(slot, type_.dtype, steps, 0, layout.block, apart)
+        if isinstance(layout, Packed):
+            return Access(slot, type_.dtype, ())  # only what knows the format can read it
         assert isinstance(layout, Strided)
         return Access(slot, type_.dtype, layout.strides(shape), layout.start(shape))
 

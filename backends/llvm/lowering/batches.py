@@ -15,6 +15,7 @@ from ....ir.ops.fused import Region
 from ..abi import Batch
 from ..registry import known_facts
 from ..schedule.batches import images_together, is_large_matrix
+from .access import nbytes
 from .kernels import anchor_of
 
 
@@ -38,9 +39,9 @@ def find_batch(graph: Graph, nodes: Sequence[Node]) -> Batch | None:
     cut = next(large, len(nodes))
     before = dict.fromkeys(nodes[:cut])
     read = dict.fromkeys(value for node in before for value in node.operands)
-    nbytes = {value: _of_one(value.type.nbytes, name) for value in read}
-    weights = sum(nbytes[value] for value in read if value not in batched)
-    largest = max((nbytes[value] for value in read if value in batched), default=0)
+    sizes = {value: _of_one(nbytes(value.type), name) for value in read}
+    weights = sum(sizes[value] for value in read if value not in batched)
+    largest = max((sizes[value] for value in read if value in batched), default=0)
     flops = sum(_of_one(node.cost.flops, name) for node in before)
     return Batch(name, flops, images_together(weights, largest), cut)
 

@@ -7,17 +7,17 @@ a caller sees is row-major.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from ....ir import Builder, Graph, Node, Value
 from ....ir.errors import CompileError, did_you_mean
-from ....ir.layout import CHANNELS_LAST, NO_HALO, Blocked, Halo, Layout, Strided
+from ....ir.layout import CHANNELS_LAST, NO_HALO, Halo, Layout, Strided
 from ....ir.ops.reorder import Reorder
 from ...split import prepacked_values
 from ..registry import Weight
 from ..schedule.layouts import pixel_pad
-from ..schedule.schedule import Schedule
+from ..schedule.schedule import Choice, Schedule, Setting
 from ..target import Target
 from .concatenation import concat_roots
 from .kernels import Anchor, anchor_of
@@ -26,6 +26,7 @@ from .kernels import Anchor, anchor_of
 _PLANAR = (0, 1, 2, 3)
 
 Schedules = dict[str, Schedule]
+Choices = dict[str, Sequence[Choice]]
 
 
 def layout_of(value: Value) -> Layout:
@@ -41,32 +42,35 @@ def strided(value: Value) -> Strided:
     return layout
 
 
-def assign_layouts(graph: Graph, target: Target, given: Mapping[str, Schedule]) -> Schedules:
+def assign_layouts(
+    graph: Graph, setting: Setting, given: Mapping[str, Schedule]
+) -> tuple[Schedules, Choices]:
     """Lay out all values of a graph in which kernels are formed.
 
     Args:
         graph: what to lay out.
-        target: the processor.
+        setting: the processor, and what is asked for.
         given: schedules to use in place of our own, by the name of the kernel.
 
     Returns:
-        The schedule of each kernel, by its name.
+        The schedule of each kernel, by its name, and those that it could have.
 
     Raises:
         CompileError: a given schedule that its kernel cannot have.
     """
     _assign_orders(graph)
     early = prepacked_values(graph)
-    schedules = _schedule(graph, target, given, early)
+    target = setting.target
+    schedules, choices = _schedule(graph, setting, given, early)
     _reorder_weights(graph, schedules, target, early)
     _reorder_images(graph, target)
-    _add_halos(graph)
+    _add_halos(graph, schedules)
     _pad_pixels(graph, target)
     for name, value in graph.outputs.items():
         graph.outputs[name] = _row_major(graph, value)
     for source, value in graph.updates.items():
         graph.updates[source] = _row_major(graph, value)
-    return schedules
+    return schedules, choices
 
 
 def _lay(value: Value, layout: Layout) -> None:
@@ -87,10 +91,12 @@ def _assign_orders(graph: Graph) -> None:
 
 
 def _schedule(
-    graph: Graph, target: Target, given: Mapping[str, Schedule], early: set[Value]
-) -> Schedules:
+    graph: Graph, setting: Setting, given: Mapping[str, Schedule], early: set[Value]
+) -> tuple[Schedules, Choices]:
     """Decide how each kernel runs."""
     schedules: Schedules = {}
+    choices: Choices = {}
+    target, weights = setting.target, _bytes_of_weights(graph)
     for node in graph.nodes:
         anchor = anchor_of(node)
         if not anchor.facts.anchor:
@@ -98,9 +104,13 @@ def _schedule(
         name = node.result.name
         weight = _laid_out_weight(node, anchor, early)
         packed = weight is not None and _can_pack(weight, anchor, target)
-        own = anchor.facts.schedule(anchor.op, anchor.types, anchor.result, target, packed)
-        schedules[name] = given.get(name, own)
-        mistake = schedules[name].mistake(own, target)
+        fixed = weight is not None and node.operands[anchor.places[weight.place]] in early
+        around = replace(setting, packed=packed, fixed=fixed, weights=weights)
+        choices[name] = anchor.facts.schedules(anchor.op, anchor.types, anchor.result, around)
+        possible = [choice.schedule for choice in choices[name]]
+        chosen = schedules[name] = given.get(name, possible[0])
+        own = next((like for like in possible if type(like) is type(chosen)), possible[0])
+        mistake = chosen.mistake(own, target)
         if mistake is not None:
             raise CompileError(
                 f"{name} cannot run as {given[name]!r}: {mistake}",
@@ -114,7 +124,20 @@ def _schedule(
                 f"there is no kernel called {name!r} to schedule",
                 fix=did_you_mean(name, schedules, "plan() lists the kernels"),
             )
-    return schedules
+    return schedules, choices
+
+
+def _bytes_of_weights(graph: Graph) -> int:
+    """Of the operands that anchors read as weights, as far as their sizes are known."""
+    found: dict[Value, int] = {}
+    for node in graph.nodes:
+        anchor = anchor_of(node)
+        weight = anchor.facts.weight(anchor.op, anchor.types)
+        if weight is not None:
+            nbytes = anchor.types[weight.place].nbytes
+            value = node.operands[anchor.places[weight.place]]
+            found[value] = nbytes if isinstance(nbytes, int) else 0
+    return sum(found.values())
 
 
 def _laid_out_weight(node: Node, anchor: Anchor, early: set[Value]) -> Weight | None:
@@ -147,7 +170,7 @@ def _reorder_weights(graph: Graph, schedules: Schedules, target: Target, early: 
         layout: Layout = Strided(weight.order)
         if _can_pack(weight, anchor, target):
             lanes = target.lanes(value.type.dtype.itemsize)
-            layout = Blocked(weight.order, schedules[node.result.name].block(lanes))
+            layout = schedules[node.result.name].pack(weight.order, lanes, weight.flip)
         if (value, layout) not in known:
             known[value, layout] = _reordered(node, value, layout, "weight")
         node.replace_operand(place, known[value, layout])
@@ -167,7 +190,7 @@ def _reorder_images(graph: Graph, target: Target) -> None:
     wanted = Strided(CHANNELS_LAST)
     for node in graph.nodes:
         anchor = anchor_of(node)
-        for image in anchor.facts.images(anchor.op, anchor.types):
+        for image in _images(anchor):
             place = anchor.places[image]
             value = node.operands[place]
             own = strided(value)
@@ -191,7 +214,19 @@ def _row_major(graph: Graph, value: Value) -> Value:
 # ---- halos -------------------------------------------------------------------------------------
 
 
-def _add_halos(graph: Graph) -> None:
+def halo_of(node: Node, schedules: Schedules) -> Halo:
+    """The zeros around its first image that a node reads."""
+    anchor = anchor_of(node)
+    halo = anchor.facts.halo(anchor.op, anchor.types)
+    schedule, images = schedules.get(node.results[0].name), _images(anchor)
+    return schedule.reads(halo, anchor.types[images[0]]) if schedule and images else halo
+
+
+def _images(anchor: Anchor) -> Sequence[int]:
+    return anchor.facts.images(anchor.op, anchor.types)
+
+
+def _add_halos(graph: Graph, schedules: Schedules) -> None:
     """Give images the zeros around them that their readers read.
 
     Parts of a concatenation lie within it, and so in its halo.
@@ -200,11 +235,10 @@ def _add_halos(graph: Graph) -> None:
     needs: dict[Value, Halo] = {}
     readers: dict[Value, list[tuple[Node, int, Halo]]] = {}
     for node in graph.nodes:
-        anchor = anchor_of(node)
-        halo = anchor.facts.halo(anchor.op, anchor.types)
+        anchor, halo = anchor_of(node), halo_of(node, schedules)
         if halo == NO_HALO:
             continue
-        place = anchor.places[anchor.facts.images(anchor.op, anchor.types)[0]]
+        place = anchor.places[_images(anchor)[0]]
         value = node.operands[place]
         root = roots.get(value, value)
         needs[root] = larger(needs.get(root, halo), halo)

@@ -11,12 +11,12 @@ from ....ir.ops.fused import Kernel
 from ....ir.ops.reorder import Reorder
 from ....ir.rewrite import decompose_unless
 from ..registry import NATIVE, registered
-from ..schedule.schedule import Schedule
+from ..schedule.schedule import Schedule, Setting
 from ..target import Target
 from .concatenation import nest_concats
 from .indices import put_indices_first
 from .kernels import form_kernels
-from .layouts import Schedules, assign_layouts
+from .layouts import Choices, Schedules, assign_layouts
 from .verify import verify_layouts
 
 
@@ -26,13 +26,20 @@ class Lowered(NamedTuple):
     Attributes:
         graph: of kernels, with layouts on the types, in the order in which they run.
         schedules: how each kernel runs, by its name.
+        choices: how each could, the best way first.
     """
 
     graph: Graph
     schedules: Schedules
+    choices: Choices
 
 
-def lower(graph: Graph, target: Target, schedules: Mapping[str, Schedule] | None = None) -> Lowered:
+def lower(
+    graph: Graph,
+    target: Target,
+    schedules: Mapping[str, Schedule] | None = None,
+    precision: str = "default",
+) -> Lowered:
     """Lower a graph: kernels, schedules, layouts.
 
     Composites without native code are decomposed. Each anchor and the elementwise ops behind it
@@ -43,6 +50,7 @@ def lower(graph: Graph, target: Target, schedules: Mapping[str, Schedule] | None
         graph: what to lower; it is left as it is.
         target: the processor.
         schedules: for some kernels, by name, in place of our own.
+        precision: which algorithms may be chosen: ``"strict"``, ``"default"`` or ``"fast"``.
 
     Raises:
         UnsupportedOp: an op that can be neither compiled nor decomposed, or a dtype that native
@@ -61,10 +69,10 @@ def lower(graph: Graph, target: Target, schedules: Mapping[str, Schedule] | None
     )
     nest_concats(graph)
     form_kernels(graph)
-    chosen = assign_layouts(graph, target, schedules or {})
+    chosen, choices = assign_layouts(graph, Setting(target, precision=precision), schedules or {})
     put_indices_first(graph)
-    verify_layouts(graph)
-    return Lowered(graph, chosen)
+    verify_layouts(graph, chosen)
+    return Lowered(graph, chosen, choices)
 
 
 def _remedy(op: Op) -> str:

@@ -8,10 +8,10 @@ from ....ir.layout import Packed, Strided
 from ....ir.ops.fused import Kernel
 from ....ir.ops.reorder import Reorder
 from .kernels import anchor_of
-from .layouts import larger, layout_of, strided
+from .layouts import Schedules, halo_of, larger, layout_of, strided
 
 
-def verify_layouts(graph: Graph) -> None:
+def verify_layouts(graph: Graph, schedules: Schedules) -> None:
     """Check the layouts of a lowered graph, each value and each read of one.
 
     What a caller sees is row-major. A halo lies around images of those orders alone that its zeros
@@ -32,18 +32,18 @@ def verify_layouts(graph: Graph) -> None:
                 _need(made, value, "is packed, and not made by a reorder")
             elif isinstance(layout, Strided) and layout.halo:
                 _need(layout.can_frame(), value, "has a halo in an order that can have none")
-        _verify_reads(node)
+        _verify_reads(node, schedules)
     for value in (*graph.outputs.values(), *graph.updates.values()):
         _need(_is_row_major(value), value, "leaves the graph, and is not row-major")
 
 
-def _verify_reads(node: Node) -> None:
+def _verify_reads(node: Node, schedules: Schedules) -> None:
     anchor = anchor_of(node)
     for place, value in enumerate(node.operands):
         if isinstance(layout_of(value), Packed):
             fine = _is_weight_alone(node, place)
             _need(fine, value, f"is packed, and {node.path} reads it not only as a weight")
-    halo = anchor.facts.halo(anchor.op, anchor.types)
+    halo = halo_of(node, schedules)
     if halo:
         image = node.operands[anchor.places[anchor.facts.images(anchor.op, anchor.types)[0]]]
         there = strided(image).halo or ((0, 0),) * len(halo)

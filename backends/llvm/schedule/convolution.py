@@ -10,13 +10,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-from ....ir import Dim, TensorType
+from ....ir import Dim, DType, TensorType
 from ....ir.dims import ceil_div, sizes
 from ....ir.ops import conv
 from ...phases import phases, reach
 from ..target import Target
+from . import winograd
 from .layouts import is_better_planar
-from .schedule import Schedule, Sizes, Tiled, even_pieces, known, tile_text
+from .schedule import Choice, Schedule, Setting, Sizes, Tiled, even_pieces, known, tile_text
 from .tiles import Blocks, Tiling, columns_of, groups_of, vectors_of
 
 # What data costs that comes from beyond the third-level cache, where one unit is a byte from it.
@@ -176,15 +177,51 @@ def convolution_sizes(
 
 
 def conv2d(
-    op: conv.Conv2d, operands: Sequence[TensorType], y: TensorType, target: Target
-) -> Direct:
-    """The schedule of a convolution of x [N, C, H, W] with a weight [O, C/groups, R, S]."""
-    x, weight = operands[:2]
+    op: conv.Conv2d, operands: Sequence[TensorType], y: TensorType, setting: Setting
+) -> list[Choice]:
+    """The schedules of a convolution of x [N, C, H, W] with a weight [O, C/groups, R, S]."""
+    (x, weight), target = operands[:2], setting.target
     _, (left, right) = op.padding
     # An image of few channels is read one channel after the other.
     deep = 1 if is_better_planar(x, target) else x.shape[1]
     row = deep * (x.shape[3] + (left + right)) * op.stride[0]
-    return _direct(convolution_sizes(op, x.shape[0], y, weight), row, x.dtype.itemsize, target)
+    sizes = convolution_sizes(op, x.shape[0], y, weight)
+    direct = _direct(sizes, row, x.dtype.itemsize, target)
+    return _with_winograd(direct, op, weight, x, y, setting)
+
+
+def _with_winograd(
+    direct: Schedule,
+    op: conv.ConvBase,
+    weight: TensorType,
+    image: TensorType,
+    result: TensorType,
+    setting: Setting,
+) -> list[Choice]:
+    """The direct algorithm, and Winograd's where it can be, the cheapest first."""
+    problem = _winograd_problem(op, weight, image, result, setting)
+    if problem is None or not setting.packed:
+        return [Choice(direct)]
+    own = winograd.choices(problem, setting)
+    return _cheapest(Choice(direct, problem.direct(setting)), *own)
+
+
+def _winograd_problem(
+    op: conv.ConvBase, weight: TensorType, image: TensorType, result: TensorType, setting: Setting
+) -> winograd.Problem | None:
+    """A convolution as Winograd's algorithm sees it; None where it does not apply."""
+    plain = op.stride == op.dilation == (1, 1) and op.groups == 1
+    fits = plain and weight.shape[2:] == (3, 3) and image.dtype is DType.F32
+    if not fits or is_better_planar(image, setting.target):
+        return None
+    channels = image.shape[1]
+    assert isinstance(channels, int)
+    return winograd.Problem.of(result, channels, setting)
+
+
+def _cheapest(*choices: Choice) -> list[Choice]:
+    """Choices, the cheapest first."""
+    return sorted(choices, key=lambda choice: choice.cycles or 0)
 
 
 def phase_sizes(
@@ -205,22 +242,25 @@ def phase_sizes(
 
 
 def conv2d_backward_data(
-    op: conv.Conv2dBackwardData, operands: Sequence[TensorType], dx: TensorType, target: Target
-) -> DirectPhases:
-    """The schedule of the gradient of the input, from dy [N, O, H', W'] and the weight."""
+    op: conv.Conv2dBackwardData, operands: Sequence[TensorType], dx: TensorType, setting: Setting
+) -> list[Choice]:
+    """The schedules of the gradient of the input, from dy [N, O, H', W'] and the weight."""
     dy, weight = operands
     before, after = reach(op, 1, sizes(weight.shape[2:])[1])
     row = dy.shape[1] * (dy.shape[3] + (before + after))
     item = dy.dtype.itemsize
     each = phase_sizes(op, dy.shape[0], weight, dx)
-    return DirectPhases(tuple(_direct(phase, row, item, target) for phase in each))
+    direct = DirectPhases(tuple(_direct(phase, row, item, setting.target) for phase in each))
+    if any(side > 2 for pair in op.padding for side in pair):
+        return [Choice(direct)]  # its tiles would begin within dy
+    return _with_winograd(direct, op, weight, dy, dx, setting)
 
 
 def conv2d_backward_weight(
-    op: conv.Conv2dBackwardWeight, operands: Sequence[TensorType], dw: TensorType, target: Target
-) -> BackwardWeight:
-    """The schedule of the gradient of the weight, from x and dy."""
-    x, dy = operands
+    op: conv.Conv2dBackwardWeight, operands: Sequence[TensorType], dw: TensorType, setting: Setting
+) -> list[Choice]:
+    """The schedules of the gradient of the weight, from x and dy."""
+    (x, dy), target = operands, setting.target
     small = isinstance(dw.nbytes, int) and dw.nbytes <= _SMALL_WEIGHT
     parts = _PARTS if small else 1
     sizes = convolution_sizes(op, ceil_div(x.shape[0], parts), dy, dw)
@@ -229,7 +269,12 @@ def conv2d_backward_weight(
     axes = [(axis, sizes[axis]) for axis in _weight_columns(sizes)]
     columns = columns_of(axes, target.registers, vectors)
     blocks = _weight_blocks(op, sizes, item, target)
-    return BackwardWeight(columns, vectors, parts, blocks, row_tasks=not small)
+    direct = BackwardWeight(columns, vectors, parts, blocks, row_tasks=not small)
+    problem = _winograd_problem(op, dw, x, dy, setting)
+    if problem is None:
+        return [Choice(direct)]
+    own = winograd.weight_choices(problem, setting)
+    return _cheapest(Choice(direct, problem.direct(setting)), *own)
 
 
 def _weight_columns(sizes: Sizes) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from ..target import Target
-from .schedule import Columns, Schedule, Sizes, Tiled, even_pieces, known, tile_text
+from .schedule import Columns, Schedule, Setting, Sizes, Tiled, even_pieces, known, tile_text
 from .tiles import Tiling, columns_of, groups_of, most_columns, vectors_of
 
 # A large matrix that lies row by row: the rows of a block, and the most groups of vectors in a
@@ -120,29 +120,28 @@ class Transposed(Schedule):
 def matmul(
     sizes: Sizes,
     lead: int,
-    packed: bool,
     by_rows: bool,
     by_columns: bool,
     item: int,
-    target: Target,
+    setting: Setting,
 ) -> Schedule:
     """The schedule of a product.
 
     Args:
         sizes: of m, n and k.
         lead: how many axes lie before those of the matrices.
-        packed: whether y will be packed in blocks.
         by_rows, by_columns: whether y lies row by row, or column by column.
         item: bytes of an element.
-        target: the processor.
+        setting: what else it depends on.
     """
+    target = setting.target
     m, n, k = (sizes[axis] for axis in "mnk")
     lanes = target.lanes(item)
     vectors = vectors_of(n, lanes, target.registers)
     columns = columns_of([("m", m)], target.registers, vectors)
     # Bytes of a matrix that does not stay near while each tile goes over all of its rows.
     fixed = isinstance(k, int) and isinstance(n, int)
-    large = fixed and not packed and item * known([k, n]) > target.caches.second
+    large = fixed and not setting.packed and item * known([k, n]) > target.caches.second
     if large and by_rows:
         assert isinstance(k, int)
         groups, _ = groups_of(n, vectors * lanes)

@@ -4,14 +4,42 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
-from ....ir import Dim
+from ....ir import Dim, TensorType
+from ....ir.layout import Blocked, Halo, Order, Packed
 from ....ir.record import Record
 from ..target import Target
 
 Sizes = Mapping[str, Dim]
 Columns = tuple[tuple[str, int], ...]
+
+
+class Setting(Record):
+    """What a schedule depends on beside the op and its types.
+
+    Attributes:
+        target: the processor.
+        packed: whether the weight will be packed.
+        fixed: whether the weight never changes, so that it is packed once and not in each call.
+        weights: bytes of all weights of the graph: where they are more than a cache holds, none
+            stays there from call to call.
+        precision: ``"strict"``, ``"default"`` or ``"fast"``.
+    """
+
+    target: Target
+    packed: bool = True
+    fixed: bool = True
+    weights: int = 0
+    precision: str = "default"
+
+
+class Choice(NamedTuple):
+    """A schedule that a kernel can have, and the cycles of one thread that it is predicted to take,
+    where there are others to compare it with."""
+
+    schedule: Schedule
+    cycles: int | None = None
 
 
 class Schedule(Record):
@@ -22,9 +50,28 @@ class Schedule(Record):
 
     algorithm: ClassVar[str]
 
+    @property
+    def label(self) -> str:
+        """What tells it from the other ways that its kernel can run, in a word or two."""
+        return self.algorithm
+
     def block(self, lanes: int) -> int:
         """How many elements across the lanes a block of a packed weight has."""
         raise NotImplementedError
+
+    def pack(self, order: Order, lanes: int, flip: bool) -> Packed:
+        """The format of a packed weight.
+
+        Args:
+            order: of its axes, as the kernel reads them.
+            lanes: elements of a vector.
+            flip: whether taps are read backwards.
+        """
+        return Blocked(order, self.block(lanes))
+
+    def reads(self, halo: Halo, image: TensorType) -> Halo:
+        """The zeros around the image that the kernel reads, where the op reads ``halo``."""
+        return halo
 
     def mistake(self, own: Schedule, target: Target) -> str | None:
         """Why this schedule cannot stand in the place of ``own``, our choice for the same kernel;

@@ -19,13 +19,17 @@ from ...registry import Facts, ImageFacts, Types, Weight
 from ...schedule import convolution as schedules
 from ...schedule.convolution import convolution_sizes, phase_sizes
 from ...schedule.layouts import is_better_planar
+from ...schedule.schedule import Choice, Setting
+from ...schedule.winograd import Winograd, WinogradWeight
 from ...target import Target
-from ..code import NodeCode, emits
+from ..code import Finish, NodeCode, emits
 from ..iteration import Placed, unravel
 from .contraction import Contraction, Operand
 from .copies import write_fill
 from .elementwise import load, store_apart
 from .tiles import Steps, cut, end_of, total_of, write_tiles
+from .winograd import Tiles, write_winograd
+from .winograd_weight import WeightTiles, write_winograd_weight
 
 # Weights [O, C, r, s]: outputs side by side for a convolution, inputs for its transpose.
 OUTPUTS_LAST: Order = (2, 3, 1, 0)
@@ -57,29 +61,24 @@ class _Forward(_Convolution):
     def halo(self, op: conv.Conv2d, operands: Types) -> Halo:
         return _drop_empty(op.padding)
 
-    def schedule(
-        self, op: conv.Conv2d, operands: Types, result: TensorType, target: Target, packed: bool
-    ) -> schedules.Direct:
-        return schedules.conv2d(op, operands, result, target)
+    def schedules(
+        self, op: conv.Conv2d, operands: Types, result: TensorType, setting: Setting
+    ) -> Sequence[Choice]:
+        return schedules.conv2d(op, operands, result, setting)
 
 
 class _BackwardData(_Convolution):
     def weight(self, op: conv.Conv2dBackwardData, operands: Types) -> Weight:
-        return Weight(1, INPUTS_LAST, packs=op.groups == 1)
+        return Weight(1, INPUTS_LAST, packs=op.groups == 1, flip=True)
 
     def halo(self, op: conv.Conv2dBackwardData, operands: Types) -> Halo:
         kernel = sizes(operands[1].shape[2:])
         return _drop_empty(tuple(reach(op, axis, size) for axis, size in enumerate(kernel)))
 
-    def schedule(
-        self,
-        op: conv.Conv2dBackwardData,
-        operands: Types,
-        result: TensorType,
-        target: Target,
-        packed: bool,
-    ) -> schedules.DirectPhases:
-        return schedules.conv2d_backward_data(op, operands, result, target)
+    def schedules(
+        self, op: conv.Conv2dBackwardData, operands: Types, result: TensorType, setting: Setting
+    ) -> Sequence[Choice]:
+        return schedules.conv2d_backward_data(op, operands, result, setting)
 
 
 class _BackwardWeight(Facts):
@@ -91,15 +90,10 @@ class _BackwardWeight(Facts):
     def halo(self, op: conv.Conv2dBackwardWeight, operands: Types) -> Halo:
         return _drop_empty(op.padding)
 
-    def schedule(
-        self,
-        op: conv.Conv2dBackwardWeight,
-        operands: Types,
-        result: TensorType,
-        target: Target,
-        packed: bool,
-    ) -> schedules.BackwardWeight:
-        return schedules.conv2d_backward_weight(op, operands, result, target)
+    def schedules(
+        self, op: conv.Conv2dBackwardWeight, operands: Types, result: TensorType, setting: Setting
+    ) -> Sequence[Choice]:
+        return schedules.conv2d_backward_weight(op, operands, result, setting)
 
 
 def _drop_empty(halo: Halo) -> Halo:
@@ -116,6 +110,10 @@ def conv2d(code: NodeCode) -> None:
     biases = [code.operand_access(2)] if bias else []
     over = [replace(access, strides=(0, access.strides[0], 0, 0)) for access in biases]
     arrays, finish = end_of(code, over, bool(bias))
+    if isinstance(code.schedule, Winograd):
+        first = [-before for before, _ in op.padding]
+        write_winograd(code, _tiles(code, first, arrays, finish), code.schedule)
+        return
     what = Contraction(
         x.dtype,
         convolution_sizes(op, x.shape[0], y, weight),
@@ -140,6 +138,17 @@ def conv2d_backward_weight(code: NodeCode) -> None:
     x, dy = code.operand_types
     weight = code.node.result.type
     batch = x.shape[0]
+    if isinstance(code.schedule, WinogradWeight):
+        first = [-before for before, _ in op.padding]
+        tiles = WeightTiles(
+            _from(code.operand_access(0), first),
+            code.operand_access(1),
+            dy.shape,
+            sizes(x.shape[1:2])[0],
+            code.result_access(),
+        )
+        write_winograd_weight(code, tiles, code.schedule)
+        return
     schedule = code.scheduled(schedules.BackwardWeight)
     parts = schedule.parts
     slot = code.scratch(weight.nbytes * parts)
@@ -202,6 +211,10 @@ def conv2d_backward_data(code: NodeCode) -> None:
     kernel = conv.kernel_of(code.node.operands[1])
     source, own = code.operand_access(0), code.operand_access(1)
     arrays, finish = end_of(code, (), bias=False)
+    if isinstance(code.schedule, Winograd):
+        first = [before + 1 - size for (before, _), size in zip(op.padding, kernel)]
+        write_winograd(code, _tiles(code, first, arrays, finish), code.schedule)
+        return
     outputs = weight.shape[0] // op.groups
     o, c, _, _ = own.strides
     n, channel, _, _ = source.strides
@@ -239,6 +252,30 @@ def conv2d_backward_data(code: NodeCode) -> None:
             finish,
         )
         write_tiles(code, what, direct.tiling(extents))
+
+
+def _tiles(
+    code: NodeCode, first: Sequence[int], arrays: Sequence[Access], finish: Finish | None
+) -> Tiles:
+    """The image of a convolution of stride 1, from row and column ``first`` on, in tiles."""
+    image, result = code.operand_types[0], code.node.result.type
+    return Tiles(
+        _from(code.operand_access(0), first),
+        sizes(image.shape[1:2])[0],
+        code.operand_access(1).slot,
+        code.result_access(),
+        result.shape,
+        arrays,
+        finish,
+    )
+
+
+def _from(image: Access, first: Sequence[int]) -> Access:
+    """An image from a row and column on, which may lie in its halo."""
+    start = image.start
+    for place, step in zip(first, image.strides[2:]):
+        start = start + place * step
+    return replace(image, start=start)
 
 
 def _outputs(op: conv.ConvBase, y: Access, channels: Dim) -> Operand:

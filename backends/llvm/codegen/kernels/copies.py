@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from .....ir import DType, Op, TensorType
 from .....ir.dims import product
-from .....ir.layout import CHANNELS_LAST, Order, Strided, Strides
+from .....ir.layout import CHANNELS_LAST, Order, Strided, Strides, Transformed
 from .....ir.ops import shape
 from .....ir.ops.constant import Constant, DimSize
 from .....ir.ops.reduce import normalize_axes
@@ -20,6 +20,7 @@ from ..code import NodeCode, Stage, emits
 from ..math.elements import convert, scalar_constant
 from .elementwise import load, store, write_map
 from .transpose import write_copy
+from .winograd_transforms import write_filters
 
 
 def row_operand(code: NodeCode, place: int) -> int:
@@ -60,7 +61,8 @@ def write_frame(code: NodeCode, type_: TensorType, slot: int) -> None:
     outer = shape_[0] if channels_last else shape_[0] * shape_[1]
     zero = scalar_constant(0, type_.dtype)
     item, lanes = type_.dtype.itemsize, code.target.lanes(type_.dtype.itemsize)
-    with code.stage(outer * product(tuple(planes))) as stage:
+    rows = outer * product(tuple(planes))
+    with code.stage(rows, rows * columns * wide) as stage:
         f = stage.f
         pointer, sizes = stage.pointer(slot), [stage.dim(size) for size in planes]
         length = stage.dim(columns * wide)
@@ -126,7 +128,10 @@ def reorder(code: NodeCode) -> None:
     """The same elements, at other places."""
     (x,) = code.operand_types
     source, result = code.operand_access(0), code.result_access()
-    order = code.result_order()
+    order, layout = code.result_order(), code.result_types[0].layout
+    if isinstance(layout, Transformed):
+        write_filters(code, x, layout, source, result.slot)
+        return
     if not result.block:
         write_copy(code, x.shape, source, result, order)
         return

@@ -87,7 +87,7 @@ def write_map(
     single = len(sizes) <= 1
     total = product(sizes)
     tasks = ceil_div(total, CHUNK) if single else product(sizes[:-1])
-    with code.stage(tasks) as stage:
+    with code.stage(tasks, total) as stage:
         f = stage.f
         arrays = [
             Placed.of(stage, replace(access, strides=own or (0,)))

@@ -12,9 +12,8 @@ from .....ir.ops import linear
 from ...lowering.access import Access, Shape, row_major
 from ...registry import Facts, Types, Weight
 from ...schedule import matmul as schedules
-from ...schedule.schedule import Schedule
+from ...schedule.schedule import Choice, Setting
 from ...schedule.tiles import Loops
-from ...target import Target
 from ..code import NodeCode, emits
 from .contraction import Contraction, Operand, write_contraction
 from .copies import row_operand, write_fill
@@ -35,15 +34,16 @@ class _MatMul(Facts):
     ) -> bool:
         return list(of_images) == [True, False] and operands[0].rank == result.rank
 
-    def schedule(
-        self, op: linear.MatMul, operands: Types, result: TensorType, target: Target, packed: bool
-    ) -> Schedule:
+    def schedules(
+        self, op: linear.MatMul, operands: Types, result: TensorType, setting: Setting
+    ) -> Sequence[Choice]:
         x, y = operands
         sizes = {"m": result.shape[-2], "n": result.shape[-1], "k": x.shape[-1]}
         assert isinstance(y.layout, Strided)
         *_, rows, columns = y.layout.strides(y.shape)
         item, lead = result.dtype.itemsize, result.rank - 2
-        return schedules.matmul(sizes, lead, packed, columns == 1, rows == 1, item, target)
+        chosen = schedules.matmul(sizes, lead, columns == 1, rows == 1, item, setting)
+        return [Choice(chosen)]
 
 
 @emits(linear.MatMul, facts=_MatMul())

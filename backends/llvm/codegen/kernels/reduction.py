@@ -12,7 +12,7 @@ from .....ir.ops import reduce
 from ...lowering.access import Access, row_major
 from ...registry import Facts, Types
 from ...schedule.reduction import Reduction, reduction
-from ...target import Target
+from ...schedule.schedule import Choice, Setting
 from ..builder import V, i64
 from ..code import Epilogue, NodeCode, Stage, emits
 from ..iteration import collapse
@@ -28,15 +28,10 @@ class _Reduction(Facts):
     epilogue = True
     prologue = True
 
-    def schedule(
-        self,
-        op: reduce.Reduction,
-        operands: Types,
-        result: TensorType,
-        target: Target,
-        packed: bool,
-    ) -> Reduction:
-        return reduction()
+    def schedules(
+        self, op: reduce.Reduction, operands: Types, result: TensorType, setting: Setting
+    ) -> Sequence[Choice]:
+        return [Choice(reduction())]
 
     def by_image(
         self, op: reduce.Reduction, operands: Types, result: TensorType, of_images: Sequence[bool]

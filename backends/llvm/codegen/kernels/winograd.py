@@ -1,0 +1,325 @@
+"""Convolutions with 3x3 taps by Winograd's algorithm, as a schedule says.
+
+Tiles of outputs, in the order in which they lie in the image, are cut into blocks. The tiles of the
+input that belong to a block are transformed (vectors run over input channels); then, for each point
+of the transform, a small matrix product multiplies them with the transformed filters (vectors run
+over output channels); and what comes out is transformed back, through the epilogue, into the
+result. Between the three steps lie two arrays of scratch, which stay in a second-level cache:
+
+    V[point][tile][input channel]       M[point][tile][filter of a group]
+
+Each output is the same sequence of operations in whatever block its tile lies, so its bits depend
+neither on threads nor on the other images of a batch. No tile reads beyond the halo of its image,
+for the schedule asks for one that holds the last tiles.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from .....ir.dims import ceil_div, divide_exactly, product
+from .....ir.winograd import TAPS, products
+from ...lowering.access import Access, Shape
+from ...schedule.tiles import groups_of
+from ...schedule.winograd import Winograd
+from ..builder import Function, Index, V, i64
+from ..code import Finish, NodeCode, Stage
+from ..iteration import Placed, unravel
+from ..math.elements import scalar_constant
+from ..math.winograd import both_axes, of_input, of_output
+from .elementwise import load, load_apart, store
+from .winograd_transforms import TileTransform, runs
+
+
+@dataclass(frozen=True)
+class Tiles:
+    """What to compute: a convolution of stride 1 with 3x3 taps, in tiles of its outputs.
+
+    Attributes:
+        source: the image, from the first place on that the first window reads.
+        channels: of the image.
+        weight: the buffer of the transformed filters.
+        result: of ``shape``, [N, K, H, W].
+        arrays: what ``finish`` takes beside the sums, over the space of the result.
+        finish: makes of each sum what is stored.
+    """
+
+    source: Access
+    channels: int
+    weight: int
+    result: Access
+    shape: Shape
+    arrays: Sequence[Access]
+    finish: Finish | None
+
+
+class _Sizes:
+    """What all launches of a convolution share."""
+
+    def __init__(self, code: NodeCode, what: Tiles, schedule: Winograd) -> None:
+        self.what, self.schedule = what, schedule
+        self.item = what.result.dtype.itemsize
+        self.lanes = code.target.lanes(self.item)
+        images, filters, rows, columns = what.shape
+        m, n = schedule.tile
+        self.space = (images, ceil_div(rows, m), ceil_div(columns, n))
+        self.blocks = ceil_div(product(self.space), schedule.tiles)
+        self.width = schedule.vectors * self.lanes
+        self.groups, rest = groups_of(filters, self.width)
+        assert isinstance(rest, int)
+        self.rest = rest
+        self.points = products(schedule.tile)
+        # Distances between points, a line longer than they must be: where they are a power of two,
+        # all stores of a tile want the same few places of a cache.
+        self.line = code.target.caches.line
+        line = self.line // self.item
+        self.input_point = schedule.tiles * what.channels + line
+        self.output_point = schedule.tiles * self.width + line
+        self.input_bytes = self.points * self.input_point * self.item
+        # Behind M a tile of outputs has room.
+        self.output_bytes = (self.points * self.output_point + m * n * self.lanes) * self.item
+
+    def input(self, stage: Stage) -> TileTransform:
+        """What transforms the tiles of the input."""
+        m, n = tile = self.schedule.tile
+        window = (m + TAPS - 1, n + TAPS - 1)
+        source, channels = self.what.source, self.what.channels
+        point, far = self.input_point, self.schedule.far
+        return TileTransform(
+            stage, source, channels, self.space, tile, of_input, window, point, far
+        )
+
+    def place(self, f: Function, v: V, tile: V) -> V:
+        """Where the channels of a tile of a block lie in V, of the first point."""
+        return f.at(v, f.mul(tile, self.what.channels), self.item)
+
+
+def write_winograd(code: NodeCode, what: Tiles, schedule: Winograd) -> None:
+    """Write the launches of a convolution."""
+    sizes = _Sizes(code, what, schedule)
+    if schedule.order == "tiles":
+        _by_tiles(code, sizes)
+    else:
+        _by_filters(code, sizes)
+
+
+def _by_tiles(code: NodeCode, sizes: _Sizes) -> None:
+    """One launch: a task is a block of tiles, for which it goes through all filters."""
+    inputs = code.thread_scratch(sizes.input_bytes)
+    outputs = code.thread_scratch(sizes.output_bytes)
+    with code.stage(sizes.blocks) as stage:
+        f, v, m = stage.f, stage.own_pointer(inputs), stage.own_pointer(outputs)
+        into, out_of = sizes.input(stage), _Output(stage, sizes, m)
+        with stage.tasks() as task:
+            first, count = out_of.span(task)
+            with f.loop(count) as tile:
+                into.write(f.add(first, tile.index), sizes.place(f, v, tile.index))
+            with f.loop(sizes.groups) as group:
+                out_of.filters(group.index, sizes.width, v, first, count)
+            if sizes.rest:
+                out_of.filters(i64(sizes.groups), sizes.rest, v, first, count)
+
+
+def _by_filters(code: NodeCode, sizes: _Sizes) -> None:
+    """A launch that transforms tiles, then one in which a task is a group of filters for a block of
+    them; what is left of the filters is a launch of its own."""
+    slot = code.scratch(sizes.blocks * sizes.input_bytes)
+    with code.stage(product(sizes.space)) as stage:
+        f, into, v = stage.f, sizes.input(stage), stage.pointer(slot)
+        size = i64(sizes.schedule.tiles)
+        with stage.tasks() as tile:
+            block = f.at(v, f.op("udiv", tile, size), sizes.input_bytes)
+            into.write(tile, sizes.place(f, block, f.op("urem", tile, size)))
+    outputs = code.thread_scratch(sizes.output_bytes)
+    for start, groups, width in ((0, sizes.groups, sizes.width), (sizes.groups, 1, sizes.rest)):
+        if not groups or not width:
+            continue
+        with code.stage(sizes.blocks * groups) as stage:
+            f, v, m = stage.f, stage.pointer(slot), stage.own_pointer(outputs)
+            out_of = _Output(stage, sizes, m)
+            extents = [i64(groups), stage.dim(sizes.blocks)]
+            with stage.tasks() as task:
+                # All blocks for a group, one after the other: its filters stay near.
+                group, block = unravel(stage, task, extents)
+                first, count = out_of.span(block)
+                own = f.at(v, block, sizes.input_bytes)
+                out_of.filters(f.add(group, start), width, own, first, count)
+
+
+class _Output:
+    """Writes the products and the transform of the output.
+
+    Args:
+        stage: the launch.
+        sizes: of the convolution.
+        m: scratch for the products.
+    """
+
+    def __init__(self, stage: Stage, sizes: _Sizes, m: V) -> None:
+        self.stage, self.sizes, self.m = stage, sizes, m
+        what = sizes.what
+        self.dtype = what.source.dtype
+        self.weight = stage.pointer(what.weight)
+        # Over images, rows, columns and filters.
+        self.arrays = [
+            Placed.of(stage, access, (0, 2, 3, 1)) for access in (*what.arrays, what.result)
+        ]
+        self.extents = [stage.dim(size) for size in sizes.space]
+        self.tiles = stage.dim(product(sizes.space))
+        self.ends = [stage.dim(size) for size in what.shape[2:]]
+
+    def span(self, block: V) -> tuple[V, V]:
+        """The first tile of a block, and how many it has."""
+        f, most = self.stage.f, self.sizes.schedule.tiles
+        first = f.mul(block, most)
+        if divide_exactly(product(self.sizes.space), most) is not None:
+            return first, i64(most)
+        return first, f.intrinsic("smin", f.op("sub", self.tiles, first), i64(most))
+
+    def filters(self, group: V, width: int, v: V, first: V, count: V) -> None:
+        """All that becomes of a block of tiles with a group of ``width`` filters."""
+        f, sizes, item = self.stage.f, self.sizes, self.sizes.item
+        begin = f.mul(group, sizes.width)
+        own = f.mul(begin, sizes.points * sizes.what.channels)
+        self.multiply(v, f.at(self.weight, own, item), count, -(-width // sizes.lanes))
+        with f.loop(count) as tile:
+            place = unravel(self.stage, f.add(first, tile.index), self.extents)
+            at = f.at(self.m, f.mul(tile.index, sizes.width), item)
+            for low, high, lanes in runs(width, sizes.lanes):
+                with f.loop(high, low, lanes) as run:
+                    sums = f.at(at, run.index, item)
+                    self.transform(sums, lanes, place, f.add(begin, run.index))
+
+    def multiply(self, v: V, u: V, count: V, vectors: int) -> None:
+        """M[point] = V[point] U[point] for all points, in register tiles.
+
+        The last register tile of a block ends where the block does, and computes again what it
+        shares with the one before; one that is longer than the block computes what nobody reads.
+        """
+        f, sizes, item = self.stage.f, self.sizes, self.sizes.item
+        ((_, columns),) = sizes.schedule.columns
+        channels, width, lanes = sizes.what.channels, sizes.width, sizes.lanes
+        ahead = sizes.schedule.ahead
+        zeros = [scalar_constant(0, self.dtype, lanes)] * (columns * vectors)
+        even = count.text.isdigit() and int(count.text) % columns == 0
+        with f.loop(sizes.points) as point, f.loop(count, step=columns) as step:
+            tile = step.index
+            if not even:
+                last = f.intrinsic("smin", tile, f.op("sub", count, i64(columns)))
+                tile = f.intrinsic("smax", last, i64(0))
+            start = f.add(f.mul(point.index, sizes.input_point), f.mul(tile, channels))
+            pixels = f.at(v, start, item)
+            taps = f.at(u, f.mul(point.index, channels * width), item)
+            with f.loop(channels, carry=zeros) as channel:
+                at = f.at(taps, f.mul(channel.index, width), item)
+                own = [
+                    load(self.stage, self.dtype, f.at(at, vector * lanes, item), lanes)
+                    for vector in range(vectors)
+                ]
+                for line in range(0, vectors * lanes * item if ahead else 0, sizes.line):
+                    f.prefetch(at, ahead + line, level=2)
+                if sizes.schedule.tiles_ahead:
+                    self.fetch(pixels, channel.index)
+                row, sums = f.at(pixels, channel.index, item), []
+                for t in range(columns):
+                    one = load(self.stage, self.dtype, f.at(row, t * channels, item), 1)
+                    many = f.broadcast(one, lanes)
+                    before = channel.carried[t * vectors : (t + 1) * vectors]
+                    sums += [f.fma(many, *pair) for pair in zip(own, before)]
+                channel.next(*sums)
+            start = f.add(f.mul(point.index, sizes.output_point), f.mul(tile, width))
+            to = f.at(self.m, start, item)
+            for number, total in enumerate(channel.results):
+                t, vector = divmod(number, vectors)
+                where = f.at(to, t * width + vector * lanes, item)
+                store(self.stage, self.dtype, total, where, lanes)
+
+    def fetch(self, pixels: V, channel: V) -> None:
+        """Bring nearer the next line of a tile, or of some: of another one for each channel of a
+        line, so that when that is done all are near."""
+        f, sizes = self.stage.f, self.sizes
+        line = sizes.line // sizes.item
+        ((_, columns),) = sizes.schedule.columns
+        within, begin = f.op("and", channel, i64(line - 1)), f.op("and", channel, i64(-line))
+        for first in range(0, columns, line):
+            tile = f.mul(f.add(within, first), sizes.what.channels)
+            f.prefetch(f.at(pixels, f.add(tile, f.add(begin, line)), sizes.item), 0)
+
+    def transform(self, sums: V, width: int, place: Sequence[V], filter_: V) -> None:
+        """Transform a tile back for ``width`` filters; ``place`` is its image, and its row and
+        column of tiles."""
+        f, sizes = self.stage.f, self.sizes
+        m, n = sizes.schedule.tile
+        across = n + TAPS - 1
+        found = [
+            load(self.stage, self.dtype, f.at(sums, point * sizes.output_point, sizes.item), width)
+            for point in range(sizes.points)
+        ]
+        lines = [found[start : start + across] for start in range(0, sizes.points, across)]
+        image, *tile = place
+        corner = [f.mul(index, size) for index, size in zip(tile, (m, n))]
+        end = _End(self, (image, *corner, filter_), width)
+        rows, columns = sizes.what.shape[2:]
+        if divide_exactly(rows, m) is not None and divide_exactly(columns, n) is not None:
+            end.store_whole(both_axes(f, of_output, (m, n), lines))
+            return
+        left = [f.op("sub", size, first) for size, first in zip(self.ends, corner)]
+        down, right = (f.compare("icmp sge", some, i64(size)) for some, size in zip(left, (m, n)))
+        whole = f.op("and", down, right)
+        with f.loop(f.select(whole, i64(1), i64(0))):
+            end.store_whole(both_axes(f, of_output, (m, n), lines))
+        with f.loop(f.select(whole, i64(0), i64(1))):
+            end.store_part(both_axes(f, of_output, (m, n), lines), left)
+
+
+class _End:
+    """Writes what becomes of the outputs of a tile, for ``width`` filters."""
+
+    def __init__(self, output: _Output, corner: Sequence[V], width: int) -> None:
+        self.output, self.stage, self.width = output, output.stage, width
+        # Each array from the first output of the tile on.
+        *self.others, self.result = (
+            replace(array, pointer=array.at(*corner)) for array in output.arrays
+        )
+        # What is the same for all pixels, a bias, is read once.
+        self.fixed = {
+            place: self.read(other, other.pointer)
+            for place, other in enumerate(self.others)
+            if {step.text for step in other.steps[1:3]} == {"0"}
+        }
+
+    def read(self, array: Placed, at: V) -> V:
+        """What an array has at a pixel."""
+        return load_apart(self.stage, array.dtype, at, self.width, array.steps[3])
+
+    def store_whole(self, values: Iterable[V]) -> None:
+        """Store all outputs of the tile."""
+        for number, value in enumerate(values):
+            self.store(value, *divmod(number, self.output.sizes.schedule.tile[1]))
+
+    def store_part(self, values: Iterable[V], left: Sequence[V]) -> None:
+        """Store the outputs that lie within the image, of which so many rows and columns are left;
+        they go by way of the scratch."""
+        f, sizes, dtype = self.stage.f, self.output.sizes, self.output.dtype
+        m, n = sizes.schedule.tile
+        behind = f.at(self.output.m, sizes.points * sizes.output_point, sizes.item)
+        for number, value in enumerate(values):
+            at = f.at(behind, number * sizes.lanes, sizes.item)
+            store(self.stage, dtype, value, at, self.width)
+        ends = [f.intrinsic("smin", some, i64(size)) for some, size in zip(left, (m, n))]
+        with f.loop(ends[0]) as row, f.loop(ends[1]) as column:
+            place = f.add(f.mul(row.index, n), column.index)
+            at = f.at(behind, f.mul(place, sizes.lanes), sizes.item)
+            self.store(load(self.stage, dtype, at, self.width), row.index, column.index)
+
+    def store(self, value: V, i: Index, j: Index) -> None:
+        """Store the output at row i and column j of the tile."""
+        finish = self.output.sizes.what.finish
+        if finish is not None:
+            read = [
+                self.fixed[place] if place in self.fixed else self.read(other, other.at(0, i, j))
+                for place, other in enumerate(self.others)
+            ]
+            value = finish(self.stage, self.width, value, read)
+        store(self.stage, self.result.dtype, value, self.result.at(0, i, j), self.width)
