@@ -63,7 +63,7 @@ def assign_layouts(
     target = setting.target
     schedules, choices = _schedule(graph, setting, given, early)
     _reorder_weights(graph, schedules, target, early)
-    _reorder_images(graph, target)
+    _reorder_images(graph, schedules, target)
     _add_halos(graph, schedules)
     _pad_pixels(graph, target)
     for name, value in graph.outputs.items():
@@ -184,18 +184,24 @@ def _reordered(node: Node, value: Value, layout: Layout, suffix: str) -> Value:
 # ---- images ------------------------------------------------------------------------------------
 
 
-def _reorder_images(graph: Graph, target: Target) -> None:
-    """Let images be read channels-last, unless a few channels are better read one by one."""
+def _reorder_images(graph: Graph, schedules: Schedules, target: Target) -> None:
+    """Let images be read channels-last, unless a few channels are better read one by one.
+
+    Another order passes for channels-last where rows and columns are one. With zeros around them
+    they are more, and it no longer does.
+    """
     known: dict[Value, Value] = {}
     wanted = Strided(CHANNELS_LAST)
     for node in graph.nodes:
         anchor = anchor_of(node)
+        framed = halo_of(node, schedules) != NO_HALO
         for image in _images(anchor):
             place = anchor.places[image]
             value = node.operands[place]
             own = strided(value)
             planar = anchor.facts.reads_planar(anchor.op, anchor.types, target)
-            if (planar and own.order == _PLANAR) or own.same_places(wanted, value.type.shape):
+            alike = own == wanted if framed else own.same_places(wanted, value.type.shape)
+            if alike or (planar and own.order == _PLANAR):
                 continue
             if value not in known:
                 known[value] = _reordered(node, value, wanted, "image")
@@ -249,16 +255,13 @@ def _add_halos(graph: Graph, schedules: Schedules) -> None:
             for member in (root, *(part for part, whole in roots.items() if whole is root)):
                 _lay(member, replace(strided(member), halo=needs[root]))
             continue
-        # Another order passes for channels-last where an axis of size 1 makes them alike. With
-        # zeros around it that axis is longer, and they no longer are.
-        own = strided(value)
-        order = own.order if own.can_frame() else CHANNELS_LAST
         # Where the whole cannot have a halo its part is copied, with what is read of it.
         halo = needs[root]
         if root is not value:
             halo = reading[0][2]
             for _, _, other in reading[1:]:
                 halo = larger(halo, other)
+        order = strided(value).order
         copy = _reordered(reading[0][0], value, Strided(order, halo), "framed")
         for node, place, _ in reading:
             node.replace_operand(place, copy)
