@@ -100,7 +100,11 @@ class Winograd(Tiled):
             return f"there are no points for tiles of {self.tile[0]} x {self.tile[1]}"
         if self.tiles < 1 or self.ahead < 0:
             return "a block has a tile at least, and nothing is fetched behind its use"
-        return super().mistake(own, target)
+        mistake = super().mistake(own, target)
+        ((_, columns),) = self.columns
+        if mistake is None and columns > self.tiles:
+            return f"it has {columns} tiles in a register tile, and {self.tiles} in a block"
+        return mistake
 
     def __str__(self) -> str:
         ((_, columns),) = self.columns
