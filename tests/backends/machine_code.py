@@ -10,6 +10,7 @@ import networkx as nx
 _JUMP = re.compile(r"(j\w+|b|b\.\w+|cbn?z|tbn?z)\s(?:.*\s)?(\.L\w+)$")
 _ALWAYS = ("jmp", "b")
 _STACK = re.compile(r"\(%rsp|\[sp\b")
+_STORE = re.compile(r"v?mov\w+\s[^,(]+,.*\(|st\w*\s")
 _FLOATS = re.compile(r"v?(add|sub|mul|div|max|min|sqrt|cmp\w*|fn?m\w*)[ps][sd]\s|f(?!mov)\w+\s")
 
 
@@ -90,3 +91,8 @@ def computing_loops(body: str) -> list[list[str]]:
 def spills(loop: list[str]) -> list[str]:
     """The instructions of a loop that go to the stack."""
     return [line for line in loop if _STACK.search(line)]
+
+
+def stores(loop: list[str]) -> list[str]:
+    """The instructions of a loop that write to memory, but for the stack."""
+    return [line for line in loop if _STORE.match(line) and not _STACK.search(line)]

@@ -29,10 +29,11 @@ from cauce.backends.llvm.runtime.memory import ALIGN
 from cauce.backends.llvm.runtime.threads import Pool
 from cauce.ir import Array, Dim, Node, Value
 from cauce.ir.dims import substitute, symbol
-from cauce.ir.layout import NO_HALO, Blocked, Halo, Strided
+from cauce.ir.layout import NO_HALO, Blocked, Halo, Strided, Transformed
 from cauce.ir.ops import conv, shape
 from cauce.ir.ops.constant import Constant
 from cauce.ir.ops.fused import Kernel
+from cauce.ir.winograd import products
 
 # Names of what is no element: never written, scratch, the zeros around an image.
 NOTHING, SCRATCH, ZERO = 0, -1, -2
@@ -225,7 +226,9 @@ class _Machine:
         """
         access, layout = self.plan.assignment.accesses[value], value.type.layout
         assert layout is not None
-        item = access.dtype.itemsize
+        if isinstance(layout, Transformed):
+            places = _among_points(layout, tuple(self._at(dim, sizes) for dim in value.type.shape))
+            return self._units(value, places)
         places: Array = np.array(self._at(access.start, sizes))
         rank = value.type.rank
         for axis, (dim, step) in enumerate(zip(value.type.shape, access.strides)):
@@ -237,6 +240,12 @@ class _Machine:
                 apart = self._at(access.block_stride, sizes)
                 along = block * apart + within * self._at(step, sizes)
             places = places + along.reshape([-1 if own == axis else 1 for own in range(rank)])
+        return self._units(value, places)
+
+    def _units(self, value: Value, places: Array) -> Array:
+        """The cells of elements of a value that lie at these places of its buffer."""
+        access = self.plan.assignment.accesses[value]
+        item = access.dtype.itemsize
         places = places * item + self.addresses[access.slot]
         start, nbytes = self.ranges[access.slot]
         if places.size:
@@ -262,14 +271,25 @@ class _Machine:
             operands = dict(zip(node.op.body.inputs, node.operands))
         op = inner.op
         if isinstance(op, (conv.Conv2d, conv.Conv2dBackwardWeight)):
-            yield operands[inner.operands[0]], *op.padding
+            yield operands[inner.operands[0]], *self._in_tiles(node, inner, op.padding, sizes)
         elif isinstance(op, conv.Conv2dBackwardData):
             (dy, weight), dx = inner.operands, inner.result
             reach = []
             for axis in range(2):
                 size, length = (self._at(v.type.shape[2 + axis], sizes) for v in (dy, dx))
                 reach.append(_reach(op, axis, conv.kernel_of(weight)[axis], length, size))
-            yield operands[dy], *reach
+            yield operands[dy], *self._in_tiles(node, inner, reach, sizes)
+
+    def _in_tiles(
+        self, node: Node, inner: Node, reach: Sequence[Range], sizes: Sizes
+    ) -> Iterator[Range]:
+        """How far the whole tiles of a convolution read, if its filters are transformed."""
+        tile = next(
+            (v.type.layout.tile for v in node.operands if isinstance(v.type.layout, Transformed)),
+            (1, 1),
+        )
+        for dim, (before, after), outputs in zip(inner.result.type.shape[2:], reach, tile):
+            yield before, after + -self._at(dim, sizes) % outputs
 
     def _at(self, dim: Dim, sizes: Sizes) -> int:
         size = substitute(dim, sizes)
@@ -304,6 +324,20 @@ class _Machine:
         for slot in scratches:
             start, nbytes = self.ranges[slot]
             self.names[start // self.unit : (start + nbytes) // self.unit] = SCRATCH
+
+
+def _among_points(layout: Transformed, shape: tuple[int, ...]) -> Array:
+    """A place of its own for each tap of transformed filters: among the points of its filter and
+    channel, of which there are more than taps. Those at the end stand for the others, so that all
+    of the buffer must be there."""
+    rows, columns, channels, filters = (shape[axis] for axis in layout.order)
+    points, apart = products(layout.tile), layout.block_stride(shape)
+    row, column, channel, filter_ = np.ogrid[:rows, :columns, :channels, :filters]
+    tap = row * columns + column
+    point = np.where(tap < rows * columns // 2, tap, points - rows * columns + tap)
+    block, within = np.divmod(filter_, layout.block)
+    places = block * apart + (point * channels + channel) * layout.block + within
+    return places.transpose(np.argsort(layout.order))
 
 
 def _array_at(address: int) -> SimpleNamespace:

@@ -17,7 +17,7 @@ from cauce.backends.llvm.codegen.kernels.elementwise import load, store
 from cauce.backends.llvm.driver import compile_program
 from cauce.backends.llvm.lowering.kernels import anchor_of
 from cauce.backends.llvm.registry import Facts, Types, known_facts
-from cauce.backends.llvm.schedule.schedule import Schedule
+from cauce.backends.llvm.schedule.schedule import Choice, Schedule, Setting
 from cauce.backends.llvm.target import Target
 from cauce.ir import Array, Builder, Graph, Op, TensorType, symbol
 from cauce.ir.errors import CompileError, UnsupportedOp
@@ -62,10 +62,10 @@ class ReversedRowsFacts(Facts):
     anchor = True
     epilogue = True
 
-    def schedule(
-        self, op: Op, operands: Types, result: TensorType, target: Target, packed: bool
-    ) -> Backwards:
-        return Backwards(3)
+    def schedules(
+        self, op: Op, operands: Types, result: TensorType, setting: Setting
+    ) -> Sequence[Choice]:
+        return [Choice(Backwards(3))]
 
     def by_image(
         self, op: Op, operands: Types, result: TensorType, of_images: Sequence[bool]

@@ -20,6 +20,7 @@ from cauce.backends.llvm.schedule.convolution import (
 )
 from cauce.backends.llvm.schedule.matmul import Strips, Tiles, Transposed
 from cauce.backends.llvm.schedule.reduction import reduction
+from cauce.backends.llvm.schedule.schedule import Schedule, Setting
 from cauce.backends.llvm.target import ASSUMED, Caches, Target
 from cauce.ir import TensorType
 from cauce.ir.errors import CompileError, TypeMismatch
@@ -51,21 +52,29 @@ SAME = Conv2d(padding=((1, 1), (1, 1)))
 )
 def test_a_convolution(size: int | str, channels: int, target: Target, text: str) -> None:
     image = f32("N", channels, size, size)
-    schedule = conv2d(SAME, [image, f32(channels, channels, 3, 3)], image, target)
-    assert str(schedule) == text
+    assert str(strict(image, channels, target)) == text
+
+
+def strict(image: TensorType, channels: int, target: Target) -> Schedule:
+    """The schedule of a convolution whose sums must be direct."""
+    operands = [image, f32(channels, channels, 3, 3)]
+    (choice,) = conv2d(SAME, operands, image, Setting(target, precision="strict"))
+    return choice.schedule
 
 
 def test_depthwise_vectors_run_over_the_groups() -> None:
     op, image = replace(SAME, groups=32), f32("N", 32, 28, 28)
-    schedule = conv2d(op, [image, f32(32, 1, 3, 3)], image, AVX512)
+    (choice,) = conv2d(op, [image, f32(32, 1, 3, 3)], image, Setting(AVX512))
+    schedule = choice.schedule
+    assert isinstance(schedule, Direct)
     assert schedule.tiling({"g": 32, "o": 1}).vector == "g"
 
 
 def test_a_strided_gradient_has_a_schedule_for_each_phase() -> None:
     op = Conv2dBackwardData((2, 2), ((1, 1), (1, 1)), size=(8, 8))
-    schedule = conv2d_backward_data(
-        op, [f32("N", 16, 4, 4), f32(16, 16, 3, 3)], f32("N", 16, 8, 8), AVX2
-    )
+    operands = [f32("N", 16, 4, 4), f32(16, 16, 3, 3)]
+    (choice,) = conv2d_backward_data(op, operands, f32("N", 16, 8, 8), Setting(AVX2))
+    schedule = choice.schedule
     assert isinstance(schedule, DirectPhases) and len(schedule.phases) == 4
     assert schedule.block(8) == 16
 
@@ -87,9 +96,10 @@ def test_a_gradient_of_weights_in_parts_and_blocks() -> None:
 # ---- matrix products ---------------------------------------------------------------------------
 
 
-def product(m: int, n: int, k: int, **lies: bool) -> object:
-    options = {"packed": False, "by_rows": False, "by_columns": False, **lies}
-    return products.matmul({"m": m, "n": n, "k": k}, 0, item=4, target=AVX512, **options)
+def product(m: int, n: int, k: int, packed: bool = False, **lies: bool) -> object:
+    options = {"by_rows": False, "by_columns": False, **lies}
+    setting = Setting(AVX512, packed)
+    return products.matmul({"m": m, "n": n, "k": k}, 0, item=4, setting=setting, **options)
 
 
 def test_products() -> None:
@@ -119,10 +129,13 @@ def test_long_reductions_are_cut(
 
 def test_caches_decide_and_are_part_of_the_target() -> None:
     image = f32("N", 64, 56, 56)
-    operands = [image, f32(64, 64, 3, 3)]
     little = replace(AVX512, caches=replace(ASSUMED, second=16 * 1024))
-    assert conv2d(SAME, operands, image, AVX512).order == "rows"
-    assert conv2d(SAME, operands, image, little).order != "rows"
+    orders = []
+    for target in (AVX512, little):
+        schedule = strict(image, 64, target)
+        assert isinstance(schedule, Direct)
+        orders.append(schedule.order)
+    assert orders[0] == "rows" != orders[1]
     assert little != AVX512
     assert str(ASSUMED) == "32 KiB, 768 KiB, 8 MiB"
 

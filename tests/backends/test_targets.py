@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from functools import cache
 from itertools import product
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import llvmlite.binding as llvm
 import numpy as np
@@ -166,10 +166,10 @@ class Text(NamedTuple):
     layers: dict[str, list[str]]  # the functions of each layer, but those that only reorder
 
 
-def compiled(graph: Graph, target: Target) -> Text:
+def compiled(graph: Graph, target: Target, **settings: Any) -> Text:
     llvm.initialize_all_targets()
     llvm.initialize_all_asmprinters()
-    made = build(graph, target)
+    made = build(graph, target, **settings)
     text = assembly(made.text, target)
     bodies = functions(text)
     layers: dict[str, list[str]] = {}
@@ -272,7 +272,8 @@ LAYERS += ("odd", "linear", "max_pool", "avg_pool")
 def layers_for(name: str) -> dict[str, list[str]]:
     shapes = {"image": ("N", 64, 14, 14), "photo": ("N", 3, 56, 56), "few": ("N", 13, 9, 9)}
     model = layers.init(**shapes, rows=("N", 256))
-    return compiled(cauce.compile(model, "numpy").graph, TARGETS[name]).layers
+    graph = cauce.compile(model, "numpy").graph
+    return compiled(graph, TARGETS[name], precision="strict").layers
 
 
 @pytest.mark.parametrize("name, layer", list(product(TARGETS, LAYERS)))

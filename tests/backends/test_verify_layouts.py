@@ -10,6 +10,7 @@ import pytest
 from cauce.backends.llvm.codegen import kernels
 from cauce.backends.llvm.lowering.lower import lower
 from cauce.backends.llvm.lowering.verify import verify_layouts
+from cauce.backends.llvm.schedule.winograd import Winograd
 from cauce.backends.llvm.target import Target
 from cauce.ir import Graph, Value, parse
 from cauce.ir.errors import VerifyError
@@ -76,8 +77,23 @@ def leaving_in_another_order(graph: Graph) -> None:
     ],
 )
 def test_wrong_layouts_are_found(damage: Callable[[Graph], None], wrong: str) -> None:
-    lowered = lower(parse(SOURCE), Target.named("avx2", "x86_64-linux")).graph
-    verify_layouts(lowered)
-    damage(lowered)
+    avx2 = Target.named("avx2", "x86_64-linux")
+    graph, schedules, _ = lower(parse(SOURCE), avx2, precision="strict")
+    verify_layouts(graph, schedules)
+    damage(graph)
     with pytest.raises(VerifyError, match=wrong):
-        verify_layouts(lowered)
+        verify_layouts(graph, schedules)
+
+
+def test_tiles_that_read_further_than_their_convolution_need_a_wider_halo() -> None:
+    own = dict.fromkeys(("a", "c"), Winograd((("t", 2),), 2, (4, 4), 4, "tiles"))
+    graph, schedules, _ = lower(parse(SOURCE), Target.named("avx2", "x86_64-linux"), own)
+    assert schedules == own
+    a = graph.value("a")
+    # Two tiles of 4 rows end 3 rows behind the image, and its padding.
+    assert a.type.layout == Strided(CHANNELS_LAST, ((1, 4), (1, 4)))
+    verify_layouts(graph, schedules)
+    for narrow in (((1, 4), (1, 3)), ((1, 1), (1, 4)), ((0, 4), (1, 4))):
+        lie(a, Strided(CHANNELS_LAST, narrow))
+        with pytest.raises(VerifyError, match="has a smaller halo than c reads"):
+            verify_layouts(graph, schedules)

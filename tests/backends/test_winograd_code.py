@@ -1,0 +1,79 @@
+"""Winograd's convolutions as assembly: what goes to the stack, for every kind of vectors.
+
+The transform of the input of F(4x4) holds 36 values, and no processor has as many registers: some
+of them must lie on the stack for a while. The products, where the time goes, spill nothing.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+import pytest
+
+from cauce.backends.llvm.lowering.lower import lower
+from cauce.backends.llvm.schedule.winograd import Winograd
+
+from .machine_code import computing_loops, spills, stores
+from .test_targets import TARGETS, compiled
+from .winograd_cases import TILES, Case
+
+CASES = {
+    "whole vectors": Case(64, 64, 14, 14),
+    "odd channels": Case(37, 45, 9, 9, backward=True),
+}
+
+# The most instructions of an input transform with AVX-512 that go to the stack, of 60, 140, 330 and
+# 700; an output transform has none.
+MOST = {(2, 2): 0, (4, 2): 4, (4, 4): 64, (5, 5): 144}
+
+
+@cache
+def loops_for(target: str, case: str, tile: tuple[int, int]) -> list[list[str]]:
+    """The innermost loops that compute, with the schedule of our choice for the tile."""
+    graph, chosen = CASES[case].graph(), TARGETS[target]
+    ((name, choices),) = lower(graph, chosen, precision="fast").choices.items()
+    possible = [choice.schedule for choice in choices]
+    (own,) = [s for s in possible if isinstance(s, Winograd) and s.tile == tile]
+    layers = compiled(graph, chosen, schedules={name: own}).layers
+    return [loop for bodies in layers.values() for body in bodies for loop in computing_loops(body)]
+
+
+@pytest.mark.parametrize("tile", TILES)
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("target", TARGETS)
+def test_products_spill_nothing(target: str, case: str, tile: tuple[int, int]) -> None:
+    products = [loop for loop in loops_for(target, case, tile) if not stores(loop)]
+    assert products
+    assert not [line for loop in products for line in spills(loop)]
+
+
+@pytest.mark.parametrize("tile", TILES)
+@pytest.mark.parametrize("case", CASES)
+def test_transforms_spill_little_with_avx512(case: str, tile: tuple[int, int]) -> None:
+    m, n = tile
+    points = (m + 2) * (n + 2)
+    loops = loops_for("avx512", case, tile)
+    into = [loop for loop in loops if len(stores(loop)) == points]
+    out_of = [loop for loop in loops if len(stores(loop)) == m * n]
+    assert into and out_of
+    assert max(len(spills(loop)) for loop in into) <= MOST[tile]
+    assert not [line for loop in out_of for line in spills(loop)]
+
+
+def test_stores_are_told_from_loads_and_from_the_stack() -> None:
+    loop = """
+        vmovups\t(%rax,%rcx,4), %zmm0
+        vmovups\t%zmm0, -128(%rsp)
+        vmovups\t%zmm0, 64(%rax,%rcx,4)
+        movss\t%xmm1, (%rdi)
+        vmovaps\t%zmm0, %zmm1
+        stp\tq0, q1, [sp, #16]
+        stp\tq0, q1, [x1]
+        ldr\tq0, [x0]
+    """
+    found = stores([line.strip() for line in loop.strip().splitlines()])
+    assert [line.split("\t")[1] for line in found] == [
+        "%zmm0, 64(%rax,%rcx,4)",
+        "%xmm1, (%rdi)",
+        "q0, q1, [x1]",
+    ]
