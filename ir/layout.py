@@ -248,8 +248,10 @@ class Transformed(Packed):
     def made(order: Order, options: dict[str, tuple[int, ...]]) -> Transformed:
         rows, columns = options.pop("tile")
         (block,), (flip,) = options.pop("by"), options.pop("flip", (0,))
-        if options or block < 1 or flip not in (0, 1):
+        if options or block < 1 or flip not in (0, 1) or order[:2] != (2, 3):
             raise ValueError
+        for outputs in (rows, columns):
+            filter_matrix(outputs)  # a KeyError where there are no points
         return Transformed(order, (rows, columns), block, flip)
 
     def pack(self, array: Array) -> Array:
