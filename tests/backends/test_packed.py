@@ -9,7 +9,10 @@ from cauce.backends.llvm.driver import compile_program
 from cauce.backends.llvm.target import Target
 from cauce.ir import parse
 from cauce.ir.errors import AttributeMistake
-from cauce.ir.layout import Blocked, Layout, Strided
+from cauce.ir.layout import Blocked, Layout, Strided, Transformed
+
+from ..search.trial import compiling
+from .winograd_cases import TILES, Case, Way, forced
 
 # A weight and a matrix, of sizes that leave a rest.
 SOURCE = """graph g(%x: f32[N,5,6,6], %m: f32[N,37]) -> (f32[N,{o},4,4], f32[N,{o}]) {{
@@ -50,6 +53,41 @@ def test_what_a_reorder_writes_is_what_pack_says(outputs: int, target: str) -> N
     assert len(seen) == 2
 
 
+# Bytes of vectors, and channels that leave a rest of them.
+@pytest.mark.parametrize("target", ["avx512", "avx2", "sse2", "scalar"])
+@pytest.mark.parametrize("backward", [False, True])
+@pytest.mark.parametrize("tile", TILES)
+def test_filters_are_transformed_as_pack_says(
+    tile: tuple[int, int], backward: bool, target: str
+) -> None:
+    try:
+        host = Target.host(target)
+    except AttributeMistake as error:
+        pytest.skip(str(error))
+    for filters in (16, 21, 50):
+        case = Case(17, filters, 8, 8, backward=backward)
+        graph = case.graph()
+        with compiling(0):
+            schedules = forced(graph, Way(tile, columns=2, vectors=1 + filters % 2), host)
+            program = compile_program(graph, host, schedules=schedules)
+        weight = case.feeds(filters)["w"]
+        weight[0, 0], weight[1, 2] = 1e-39, 0  # what rounds to a denormal, and zeros
+        arrays = program.prepare({**case.feeds(filters), "w": weight}).arrays
+        prepare, main = (caller.entry for caller in program.callers)
+        slots = {place.name: place.slot for place in main.inputs}
+        ((layout, slot),) = (
+            (place.type.layout, slots[place.name])
+            for place in prepare.outputs
+            if isinstance(place.type.layout, Transformed)
+        )
+        assert layout.tile == tile and layout.flip == backward
+        # The steps in float64 may round otherwise: the last digit may differ, and zeros fill up
+        # the last block.
+        wanted, found = layout.pack(weight), arrays[slot].view(np.float32)
+        assert found.shape == wanted.shape
+        np.testing.assert_array_max_ulp(found, wanted, 1)
+
+
 @pytest.mark.parametrize("layout", [Blocked((2, 3, 1, 0), 16), Blocked((0, 1), 8)])
 def test_pack_has_every_element_once_in_blocks(layout: Blocked) -> None:
     shape = (5, 3, 2, 2)[: len(layout.order)]
@@ -67,7 +105,15 @@ def test_pack_has_every_element_once_in_blocks(layout: Blocked) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["0,1,2", "0,2,1 halo 1,2", "0,2,3,4,1 halo 0,1,1,1,2,0 pad 16", "blocked 1,0 by 4"]
+    "text",
+    [
+        "0,1,2",
+        "0,2,1 halo 1,2",
+        "0,2,3,4,1 halo 0,1,1,1,2,0 pad 16",
+        "blocked 1,0 by 4",
+        "winograd 2,3,1,0 tile 4,2 by 16",
+        "winograd 2,3,0,1 tile 5,5 by 8 flip 1",
+    ],
 )
 def test_halos_have_a_pair_for_each_spatial_axis(text: str) -> None:
     layout = Layout.read(text)

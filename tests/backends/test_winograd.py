@@ -68,7 +68,6 @@ SHAPES = {
     "wide padding": Case(20, 20, 2, 1, 1, ((3, 3), (3, 2))),
     "a pixel in wide padding": Case(16, 16, 1, 1, 2, ((3, 3), (3, 3))),
     "no images": Case(16, 16, 4, 4, 0),
-    "no images": Case(16, 16, 4, 4, 0),
 }
 BACKWARD = {
     "a gradient": Case(33, 17, 9, 6, backward=True),

@@ -19,7 +19,7 @@ from cauce.ir import (
     verify,
 )
 from cauce.ir.errors import ParseError
-from cauce.ir.layout import CHANNELS_LAST, Blocked, Layout, Strided
+from cauce.ir.layout import CHANNELS_LAST, Blocked, Layout, Strided, Transformed
 from cauce.ir.ops.activation import LeakyRelu, Relu
 from cauce.ir.ops.conv import Conv2d
 from cauce.ir.ops.elementwise import Mul
@@ -129,6 +129,8 @@ def test_golden_text_reads_back() -> None:
         ("0,1,2,3", Strided.row_major(4)),
         ("0,2,3,1 halo 1,2,0,3", Strided(CHANNELS_LAST, halo=((1, 2), (0, 3)))),
         ("blocked 2,3,1,0 by 16", Blocked((2, 3, 1, 0), 16)),
+        ("winograd 2,3,1,0 tile 4,2 by 32", Transformed((2, 3, 1, 0), (4, 2), 32)),
+        ("winograd 2,3,0,1 tile 5,5 by 8 flip 1", Transformed((2, 3, 0, 1), (5, 5), 8, 1)),
         ("0,2,3,1 pad 8", Strided(CHANNELS_LAST, pad=8)),
         ("0,2,3,1 halo 1,1,1,1 pad 16", Strided(CHANNELS_LAST, ((1, 1), (1, 1)), 16)),
     ],

@@ -37,6 +37,18 @@ MISTAKES = [
         19,
         "the layout does not fit 1 dimensions",
     ),
+    *(
+        (f"graph g(%x: f32[8,8,3,3]{{winograd {text}}}) -> () {{ return }}", 1, 25, "is no layout")
+        for text in (
+            "2,3,1,0 tile 4 by 8",
+            "2,3,1,0 tile 3,3 by 8",
+            "2,3,1,0 tile 4,4 by 0",
+            "2,3,1,0 tile 4,4 by 8 flip 2",
+            "2,3,1,0 tile 4,4 by 8 halo 1,1",
+            "0,1,2,3 tile 4,4 by 8",
+            "2,3,1,0 by 8",
+        )
+    ),
     ("graph g(%x: f32[N/2]) -> f32[] { return %x }", 1, 17, "'N/2' is not a dimension"),
     ("graph g(%x: f32[N N]) -> f32[] { return %x }", 1, 17, "is not a dimension"),
     ("graph g(%x: f32[-1]) -> f32[] { return %x }", 1, 17, "cannot be negative, got -1"),
