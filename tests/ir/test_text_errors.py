@@ -38,7 +38,7 @@ MISTAKES = [
         "the layout does not fit 1 dimensions",
     ),
     *(
-        (f"graph g(%x: f32[8,8,3,3]{{winograd {text}}}) -> () {{ return }}", 1, 25, "is no layout")
+        (f"graph g(%x: f32[8,8,3,3]{{winograd {text}}}) -> () {{ return }}", 1, 26, "is no layout")
         for text in (
             "2,3,1,0 tile 4 by 8",
             "2,3,1,0 tile 3,3 by 8",
