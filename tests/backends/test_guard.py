@@ -157,6 +157,7 @@ GROUPS = {
     "reductions": ("tests/backends/test_reductions.py", ""),
     "pools": ("tests/backends/test_pooling.py", ""),
     "batches": ("tests/backends/test_batches.py", ""),
+    "winograd": ("tests/backends/test_winograd.py", ""),
     "turns": ("tests/backends/test_transposed_copies.py", ""),
 }
 
