@@ -110,3 +110,21 @@ def taken_over(net: Net) -> None:
     if net.draw.flag():
         net.graph.updates[second] = net.draw.choice(x, first)
     net.keep(net.b(Add(), x, net.draw.choice(first, second)))
+
+
+@role
+def deep_convolution(net: Net) -> None:
+    """3x3 taps in steps of one from many channels to many, as most convolutions are that people
+    train, with what may follow: Winograd's algorithm computes them."""
+    x = net.picture()
+    channels, own = net.draw.choice(4, 5, 8, 16, 17, 20), x.type.shape[1]
+    assert isinstance(own, int)
+    if own < channels:
+        x, own = net.b(Conv2d(), x, net.parameter((channels, own, 1, 1))), channels
+    padding = net.draw.choice(((1, 1), (1, 1)), ((0, 2), (1, 1)), ((3, 0), (2, 2)))
+    weight = net.parameter((net.draw.choice(4, 8, 16, 19, 33), own, 3, 3))
+    bias = net.parameter(weight.type.shape[:1]) if net.draw.flag() else None
+    y = net.b(Conv2d(padding=padding), x, weight, bias)
+    if y.type == x.type and net.draw.flag():
+        y = beside(net, y, x)
+    net.keep(y)

@@ -13,8 +13,9 @@ from cauce.ir.ops.loss import CrossEntropy
 from cauce.ir.ops.pool import AvgPool2d, GlobalAvgPool2d, MaxPool2d
 from cauce.ir.ops.shape import Concat, Gather, OneHot, Transpose
 
+from ..backends.winograd_cases import TILES
 from ..net import LANES
-from .trial import PARTS, drawn
+from .trial import NOT_NATIVE, PARTS, drawn, primitives, setup_of
 
 CONVOLUTIONS = (Conv2d, Conv2dBackwardData, Conv2dBackwardWeight)
 PRODUCTS = (Linear, MatMul)
@@ -107,3 +108,19 @@ def counts() -> Counter[str]:
 def test_random_networks_reach_all_of_it(counts: Counter[str]) -> None:
     rare = {what: counts[what] for what in WANTED if counts[what] < 2}
     assert not rare, rare
+
+
+@pytest.mark.parametrize("part", [name for name in PARTS if name.endswith("f32")])
+def test_random_networks_reach_the_algorithm_of_winograd(part: str) -> None:
+    """In every tile, where it is cauce's own choice and where it is made to run."""
+    chosen, forced, tiles = 0, 0, set()
+    for seed in range(120):
+        graph = drawn(PARTS[part], seed)[0]
+        if any(value.type.dtype in NOT_NATIVE for value in graph.values):
+            continue
+        setup = setup_of(primitives(graph), seed)
+        chosen += bool(setup.tiles and not setup.schedules)
+        forced += bool(setup.tiles and setup.schedules)
+        tiles |= set(setup.tiles)
+    assert chosen >= 3 and forced >= 8
+    assert tiles == set(TILES)
