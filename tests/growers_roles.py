@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from cauce.ir import Dim, Op, Value
 from cauce.ir.ops.activation import Relu, Tanh
+from cauce.ir.ops.constant import scalar
 from cauce.ir.ops.conv import Conv2d
 from cauce.ir.ops.elementwise import Add, Maximum, Mul, Sub
 from cauce.ir.ops.linear import Linear, MatMul
@@ -121,10 +122,14 @@ def deep_convolution(net: Net) -> None:
     assert isinstance(own, int)
     if own < channels:
         x, own = net.b(Conv2d(), x, net.parameter((channels, own, 1, 1))), channels
+    # Results as large as others are: those of large ones would be wild behind a tanh.
+    before, little = net.draw.flag(), scalar(net.b, 0.0625, x)
+    x = net.b(Mul(), x, little) if before else x
     padding = net.draw.choice(((1, 1), (1, 1)), ((0, 2), (1, 1)), ((3, 0), (2, 2)))
     weight = net.parameter((net.draw.choice(4, 8, 16, 19, 33), own, 3, 3))
     bias = net.parameter(weight.type.shape[:1]) if net.draw.flag() else None
     y = net.b(Conv2d(padding=padding), x, weight, bias)
+    y = y if before else net.b(Mul(), y, little)
     if y.type == x.type and net.draw.flag():
         y = beside(net, y, x)
     net.keep(y)
