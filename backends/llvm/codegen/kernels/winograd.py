@@ -252,25 +252,29 @@ class _Output:
         f, sizes = self.stage.f, self.sizes
         m, n = sizes.schedule.tile
         across = n + TAPS - 1
-        found = [
-            load(self.stage, self.dtype, f.at(sums, point * sizes.output_point, sizes.item), width)
-            for point in range(sizes.points)
-        ]
-        lines = [found[start : start + across] for start in range(0, sizes.points, across)]
+
+        def values() -> list[list[V]]:
+            found = [
+                load(self.stage, self.dtype, f.at(sums, p * sizes.output_point, sizes.item), width)
+                for p in range(sizes.points)
+            ]
+            lines = [found[start : start + across] for start in range(0, sizes.points, across)]
+            return both_axes(f, of_output, (m, n), lines)
+
         image, *tile = place
         corner = [f.mul(index, size) for index, size in zip(tile, (m, n))]
         end = _End(self, (image, *corner, filter_), width)
         rows, columns = sizes.what.shape[2:]
         if divide_exactly(rows, m) is not None and divide_exactly(columns, n) is not None:
-            end.store_whole(both_axes(f, of_output, (m, n), lines))
+            end.store_whole(values())
             return
         left = [f.op("sub", size, first) for size, first in zip(self.ends, corner)]
         down, right = (f.compare("icmp sge", some, i64(size)) for some, size in zip(left, (m, n)))
         whole = f.op("and", down, right)
         with f.loop(f.select(whole, i64(1), i64(0))):
-            end.store_whole(both_axes(f, of_output, (m, n), lines))
+            end.store_whole(values())
         with f.loop(f.select(whole, i64(0), i64(1))):
-            end.store_part(both_axes(f, of_output, (m, n), lines), left)
+            end.store_part(values(), left)
 
 
 class _End:
