@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import ctypes
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import groupby
 from types import SimpleNamespace
 from typing import Any
@@ -27,6 +27,8 @@ from cauce.backends.llvm.lowering.indices import index_operands
 from cauce.backends.llvm.runtime.invocation import Caller
 from cauce.backends.llvm.runtime.memory import ALIGN
 from cauce.backends.llvm.runtime.threads import Pool
+from cauce.backends.llvm.schedule.schedule import Schedule
+from cauce.backends.llvm.schedule.winograd import WinogradWeight
 from cauce.ir import Array, Dim, Node, Value
 from cauce.ir.dims import substitute, symbol
 from cauce.ir.layout import NO_HALO, Blocked, Halo, Strided, Transformed
@@ -46,10 +48,11 @@ Sizes = dict[str, int]
 Range = tuple[int, int]
 
 
-def simulate(plan: Plan, sizes: Sizes) -> None:
-    """Assert that every launch of a plan finds what it reads."""
+def simulate(plan: Plan, sizes: Sizes, schedules: Mapping[str, Schedule] | None = None) -> None:
+    """Assert that every launch of a plan finds what it reads; with the schedules of its kernels
+    that gradients of weights, too, find the zeros that whole tiles read."""
     known = {**sizes, **plan.given}
-    _Machine(plan, {name: known[name] for name in plan.symbols}).run()
+    _Machine(plan, {name: known[name] for name in plan.symbols}, schedules or {}).run()
 
 
 class _Machine:
@@ -62,8 +65,9 @@ class _Machine:
         names: of what each place holds.
     """
 
-    def __init__(self, plan: Plan, sizes: Sizes) -> None:
+    def __init__(self, plan: Plan, sizes: Sizes, schedules: Mapping[str, Schedule]) -> None:
         self.plan, self.sizes, self.entry = plan, sizes, plan.describe()
+        self.schedules = schedules
         self.caller = Caller(self.entry, self, Pool(1), plan.graph)
         self.frames = dict(_frames(plan))
         self.unit = math.gcd(*(a.dtype.itemsize for a in plan.assignment.accesses.values())) or 1
@@ -284,12 +288,13 @@ class _Machine:
         self, node: Node, inner: Node, reach: Sequence[Range], sizes: Sizes
     ) -> Iterator[Range]:
         """How far the whole tiles of a convolution read, if its filters are transformed."""
-        tile = next(
-            (v.type.layout.tile for v in node.operands if isinstance(v.type.layout, Transformed)),
-            (1, 1),
-        )
-        for dim, (before, after), outputs in zip(inner.result.type.shape[2:], reach, tile):
-            yield before, after + -self._at(dim, sizes) % outputs
+        schedule, outputs = self.schedules.get(node.results[0].name), inner.result
+        formats = [value.type.layout for value in node.operands]
+        tile = next((own.tile for own in formats if isinstance(own, Transformed)), (1, 1))
+        if isinstance(schedule, WinogradWeight):
+            tile, outputs = schedule.tile, inner.operands[1]
+        for dim, (before, after), size in zip(outputs.type.shape[2:], reach, tile):
+            yield before, after + -self._at(dim, sizes) % size
 
     def _at(self, dim: Dim, sizes: Sizes) -> int:
         size = substitute(dim, sizes)

@@ -40,7 +40,7 @@ def hold(graph: Graph, target: Target, *calls: Sizes) -> None:
     made = build(graph, target)
     simulate(made.prepare, {})
     for sizes in calls:
-        simulate(made.main, sizes)
+        simulate(made.main, sizes, made.lowered.schedules)
 
 
 def images(*counts: int) -> list[Sizes]:

@@ -85,7 +85,10 @@ def test_a_gradient_of_weights_in_parts_and_blocks() -> None:
     def of(channels: int, size: int) -> BackwardWeight:
         image = f32("N", channels, size, size)
         weight = f32(channels, channels, 3, 3)
-        return conv2d_backward_weight(op, [image, image], weight, AVX512)
+        strictly = Setting(AVX512, precision="strict")
+        (choice,) = conv2d_backward_weight(op, [image, image], weight, strictly)
+        assert isinstance(choice.schedule, BackwardWeight)
+        return choice.schedule
 
     small, large = of(16, 32), of(512, 7)
     assert (small.parts, small.row_tasks) == (8, False)

@@ -1,12 +1,13 @@
 """Winograd's convolutions as assembly: what goes to the stack, for every kind of vectors.
 
-The transform of the input of F(4x4) holds 36 values, and no processor has as many registers: some
-of them must lie on the stack for a while. The products, where the time goes, spill nothing.
+The transforms of F(4x4) hold 36 values, and no processor has as many registers: some of them must
+lie on the stack for a while. The products, where the time goes, spill nothing.
 """
 
 from __future__ import annotations
 
 from functools import cache
+from itertools import product
 
 import pytest
 
@@ -22,9 +23,9 @@ CASES = {
     "odd channels": Case(37, 45, 9, 9, backward=True),
 }
 
-# The most instructions of an input transform with AVX-512 that go to the stack, of 60, 140, 330 and
-# 700; an output transform has none.
-MOST = {(2, 2): 0, (4, 2): 4, (4, 4): 64, (5, 5): 144}
+# The most instructions of a transform with AVX-512 that go to the stack: of the input, which has
+# 60, 140, 310 and 630 of them, and of the output, which has 50, 110, 230 and 460.
+MOST = {(2, 2): (0, 2), (4, 2): (4, 4), (4, 4): (32, 20), (5, 5): (80, 72)}
 
 
 @cache
@@ -38,9 +39,13 @@ def loops_for(target: str, case: str, tile: tuple[int, int]) -> list[list[str]]:
     return [loop for bodies in layers.values() for body in bodies for loop in computing_loops(body)]
 
 
-@pytest.mark.parametrize("tile", TILES)
-@pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize(
+    "target, case, tile",
+    [
+        pytest.param(*own, marks=() if number % 3 == 0 else pytest.mark.slow)
+        for number, own in enumerate(product(TARGETS, CASES, TILES))
+    ],
+)
 def test_products_spill_nothing(target: str, case: str, tile: tuple[int, int]) -> None:
     products = [loop for loop in loops_for(target, case, tile) if not stores(loop)]
     assert products
@@ -56,8 +61,8 @@ def test_transforms_spill_little_with_avx512(case: str, tile: tuple[int, int]) -
     into = [loop for loop in loops if len(stores(loop)) == points]
     out_of = [loop for loop in loops if len(stores(loop)) == m * n]
     assert into and out_of
-    assert max(len(spills(loop)) for loop in into) <= MOST[tile]
-    assert not [line for loop in out_of for line in spills(loop)]
+    for loops, most in zip((into, out_of), MOST[tile]):
+        assert max(len(spills(loop)) for loop in loops) <= most
 
 
 def test_stores_are_told_from_loads_and_from_the_stack() -> None:

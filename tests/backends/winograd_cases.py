@@ -19,7 +19,7 @@ from cauce.backends.llvm.codegen import kernels
 from cauce.backends.llvm.driver import compile_program
 from cauce.backends.llvm.lowering.lower import lower
 from cauce.backends.llvm.schedule.schedule import Schedule
-from cauce.backends.llvm.schedule.winograd import Winograd
+from cauce.backends.llvm.schedule.winograd import Winograd, WinogradWeight
 from cauce.backends.llvm.target import Target
 from cauce.ir import Array, Builder, Graph, Role, TensorType, Value, evaluate, symbol
 from cauce.ir.ops.activation import Relu, Tanh
@@ -236,17 +236,32 @@ class Way:
         across = (("t", columns),)
         return Winograd(across, vectors, self.tile, self.tiles, self.order, self.ahead)
 
+    def weight_schedule(self, target: Target) -> WinogradWeight:
+        """For gradients of weights, alike."""
+        own = self.schedule(target)
+        parts = 0 if self.order == "filters" else 1 + self.tiles % 4
+        across = (("c", own.columns[0][1]),)
+        return WinogradWeight(across, own.vectors, self.tile, self.tiles, parts)
 
-def possible(graph: Graph, target: Target, precision: str = "default") -> Iterator[str]:
+
+def possible(
+    graph: Graph, target: Target, precision: str = "default", kind: type[Schedule] = Winograd
+) -> Iterator[str]:
     """The kernels that Winograd's algorithm can compute."""
     for name, choices in lower(graph, target, precision=precision).choices.items():
-        if any(isinstance(choice.schedule, Winograd) for choice in choices):
+        if any(isinstance(choice.schedule, kind) for choice in choices):
             yield name
 
 
 def forced(graph: Graph, way: Way, target: Target) -> dict[str, Schedule]:
     """Schedules that let a graph run in that way, where it can."""
-    return {name: way.schedule(target) for name in possible(graph, target)}
+    found: dict[str, Schedule] = {}
+    for kind, schedule in (
+        (Winograd, way.schedule(target)),
+        (WinogradWeight, way.weight_schedule(target)),
+    ):
+        found |= dict.fromkeys(possible(graph, target, kind=kind), schedule)
+    return found
 
 
 def run(

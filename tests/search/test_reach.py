@@ -110,17 +110,18 @@ def test_random_networks_reach_all_of_it(counts: Counter[str]) -> None:
     assert not rare, rare
 
 
-@pytest.mark.parametrize("part", [name for name in PARTS if name.endswith("f32")])
-def test_random_networks_reach_the_algorithm_of_winograd(part: str) -> None:
+def test_random_networks_reach_the_algorithm_of_winograd() -> None:
     """In every tile, where it is cauce's own choice and where it is made to run."""
-    chosen, forced, tiles = 0, 0, set()
-    for seed in range(120):
-        graph = drawn(PARTS[part], seed)[0]
-        if any(value.type.dtype in NOT_NATIVE for value in graph.values):
-            continue
-        setup = setup_of(primitives(graph), seed)
-        chosen += bool(setup.tiles and not setup.schedules)
-        forced += bool(setup.tiles and setup.schedules)
-        tiles |= set(setup.tiles)
-    assert chosen >= 3 and forced >= 8
+    tiles = set()
+    for part in (name for name in PARTS if name.endswith("f32")):
+        chosen, forced = 0, 0
+        for seed in range(60):
+            graph = drawn(PARTS[part], seed)[0]
+            if any(value.type.dtype in NOT_NATIVE for value in graph.values):
+                continue
+            setup = setup_of(primitives(graph), seed)
+            chosen += bool(setup.tiles and not setup.schedules)
+            forced += bool(setup.tiles and setup.schedules)
+            tiles |= set(setup.tiles)
+        assert chosen >= 2 and forced >= 4, part
     assert tiles == set(TILES)

@@ -20,7 +20,7 @@ from cauce.backends.llvm.driver import program_of
 from cauce.backends.llvm.lowering.lower import lower
 from cauce.backends.llvm.runtime.memory import GUARD
 from cauce.backends.llvm.schedule.schedule import Schedule
-from cauce.backends.llvm.schedule.winograd import Winograd
+from cauce.backends.llvm.schedule.winograd import Winograd, WinogradWeight
 from cauce.backends.llvm.target import Target
 from cauce.backends.numpy import NumpyProgram
 from cauce.ir import Array, DType, Graph, Op, verify
@@ -214,7 +214,8 @@ def setup_of(graph: Graph, seed: int) -> Setup:
     )
     schedules = forced(graph, way, target) if seed % 2 else {}
     chosen = lower(graph, target, schedules).schedules.values()
-    return Setup(target, schedules, tuple(s.tile for s in chosen if isinstance(s, Winograd)))
+    tiled = (s.tile for s in chosen if isinstance(s, (Winograd, WinogradWeight)))
+    return Setup(target, schedules, tuple(tiled))
 
 
 def _target(name: str) -> Target:
@@ -257,9 +258,13 @@ def native(
     code: llvm_artifact.Artifact, lowered: Graph, way: Way, graph: Graph, feeds: Feeds
 ) -> dict[str, Array]:
     """Outputs and updates of machine code that runs in one way."""
-    request = Request(lowered, lambda: lowered, threads=way.threads)
     with going(way):
-        return results(program_of(code, request), graph, feeds)
+        return results(program_of_code(code, lowered, way.threads), graph, feeds)
+
+
+def program_of_code(code: llvm_artifact.Artifact, lowered: Graph, threads: int) -> Program:
+    """The program of machine code that was made of a graph."""
+    return program_of(code, Request(lowered, lambda: lowered, threads=threads))
 
 
 def results(program: Program, graph: Graph, feeds: Feeds) -> dict[str, Array]:
