@@ -15,7 +15,7 @@ for the schedule asks for one that holds the last tiles.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from .....ir.dims import ceil_div, divide_exactly, product
@@ -253,7 +253,7 @@ class _Output:
         m, n = sizes.schedule.tile
         across = n + TAPS - 1
 
-        def values() -> list[list[V]]:
+        def values() -> Iterator[V]:
             found = [
                 load(self.stage, self.dtype, f.at(sums, p * sizes.output_point, sizes.item), width)
                 for p in range(sizes.points)
