@@ -1,14 +1,14 @@
-"""Writes the table of results into docs/performance.md: ``python benchmarks/page.py [RESULTS]``.
+"""Writes tables of results into docs/performance.md: ``python benchmarks/page.py [RESULTS]``.
 
-The page itself names the files in ``results/`` that its table shows, in the comment before it;
-with names of files as arguments it shows those instead.
+The page itself names the files in ``results/`` that a table shows, in the comment before it; with
+names of files as arguments it shows those instead, each where results of its kind stand.
 """
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,22 +16,34 @@ from report import best_peer
 
 HERE = Path(__file__).resolve().parent
 PAGE = HERE.parent / "docs" / "performance.md"
-BEGIN, ENDS, END = "<!-- results: ", " -->\n", "<!-- end of results -->"
+ENDS = " -->\n"
 
 
 def updated(text: str, names: Sequence[str] | None = None) -> str:
-    """The page with its table made anew, of the files with ``names``; of its own where None."""
-    before, _, rest = text.partition(BEGIN)
-    named, _, rest = rest.partition(ENDS)
-    _, _, after = rest.partition(END)
-    chosen = named.split() if names is None else names
-    reports = [json.loads((HERE / "results" / name).read_text()) for name in chosen]
-    return f"{before}{BEGIN}{' '.join(chosen)}{ENDS}{tables(reports)}{END}{after}"
+    """The page with its tables made anew, of the files with ``names``; of its own where None.
+
+    A kind of results of which there is none among ``names`` stays as it is.
+    """
+    given: dict[str, list[str]] = {}
+    for name in names or ():
+        benchmark = _read(name)["benchmark"]
+        given.setdefault(benchmark if benchmark in KINDS else "results", []).append(name)
+    for kind in KINDS:
+        begin, end = f"<!-- {kind}: ", f"<!-- end of {kind} -->"
+        if begin not in text:
+            continue
+        before, _, rest = text.partition(begin)
+        named, _, rest = rest.partition(ENDS)
+        _, _, after = rest.partition(end)
+        chosen = given.get(kind, named.split())
+        shown = "".join(f"\n{KINDS[kind](_read(name))}\n" for name in chosen)
+        text = f"{before}{begin}{' '.join(chosen)}{ENDS}{shown}{end}{after}"
+    return text
 
 
-def tables(reports: Iterable[dict[str, Any]]) -> str:
-    """The results in Markdown: a table for each report, with what they were measured on."""
-    return "".join(f"\n{table(report)}\n" for report in reports)
+def _read(name: str) -> dict[str, Any]:
+    report: dict[str, Any] = json.loads((HERE / "results" / name).read_text())
+    return report
 
 
 def table(report: dict[str, Any]) -> str:
@@ -42,13 +54,22 @@ def table(report: dict[str, Any]) -> str:
     heads += ["best peer", "ratio", "quartile"]
     lines = [row(heads), row(["---"] * 3 + ["---:"] * (len(heads) - 6) + ["---", "---:", "---:"])]
     lines += [row(cells(case, base, peers)) for case in cases]
-    versions = ", ".join(f"{name} {version}" for name, version in report["versions"].items())
     capacity = "; ".join(f"threads {count}: {c}" for count, c in report["capacity"].items())
     facts = (
-        f"Median milliseconds, {report['rounds']} rounds; {report['date']}, "
-        f"commit `{report['commit']}`, {report['machine']['processor']}. {capacity}. {versions}."
+        f"Median milliseconds, {report['rounds']} rounds; {where(report)}. {capacity}. "
+        f"{versions(report)}."
     )
     return "\n".join([*lines, "", facts, *failures(cases)]) + "\n"
+
+
+def where(report: dict[str, Any]) -> str:
+    """When, and on what, a report was made."""
+    return f"{report['date']}, commit `{report['commit']}`, {report['machine']['processor']}"
+
+
+def versions(report: dict[str, Any]) -> str:
+    """The libraries of a report."""
+    return ", ".join(f"{name} {version}" for name, version in report["versions"].items())
 
 
 def cells(case: dict[str, Any], base: str, peers: Sequence[str]) -> list[str]:
@@ -84,9 +105,52 @@ def failures(cases: Iterable[dict[str, Any]]) -> list[str]:
     return [f"\n{reason} ({', '.join(networks)})." for reason, networks in reasons.items()]
 
 
+def precision(report: dict[str, Any]) -> str:
+    """A report of ``precision.py`` in Markdown: networks for each precision, and layers for each
+    algorithm."""
+    networks = [case for case in report["cases"] if "model" in case]
+    layers = [case for case in report["cases"] if "model" not in case]
+    parts = [errors(networks, "network", "precision", lambda case: str(case["model"]))]
+    parts.append(
+        errors(
+            layers,
+            "channels, image",
+            "algorithm",
+            lambda case: f"{case['channels']}, {case['size']} x {case['size']}",
+        )
+    )
+    images = report["cases"][0]["batch"]
+    parts.append(
+        f"Of {images} images, against {report['base']}; {where(report)}. {versions(report)}.\n"
+    )
+    return "\n".join(part for part in parts if part)
+
+
+def errors(
+    cases: Sequence[dict[str, Any]], what: str, how: str, name: Callable[[dict[str, Any]], str]
+) -> str:
+    """A table of errors: a row for each case and each way to compute it; nothing without cases."""
+    if not cases:
+        return ""
+    rows = [(name(case), way, found) for case in cases for way, found in case["peers"].items()]
+    given = list(rows[0][2]["errors"])
+    counted = any("tiles" in found for _, _, found in rows)
+    heads = [what, how, *given, *["convolutions by Winograd"] * counted]
+    lines = [row(heads), row(["---"] * 2 + ["---:"] * len(given) + ["---"] * counted)]
+    for case, way, found in rows:
+        tiles = ", ".join(f"{count} of {tile}" for tile, count in found.get("tiles", {}).items())
+        shown = (f"{found['errors'][one]:.1e}" for one in given)
+        lines.append(row([case, way, *shown, *[tiles or "-"] * counted]))
+    return "\n".join(lines) + "\n"
+
+
 def row(texts: Iterable[str]) -> str:
     """A row of a table in Markdown."""
     return f"| {' | '.join(texts)} |"
+
+
+# What makes the text of a report, by what stands in the comments around it.
+KINDS: dict[str, Callable[[dict[str, Any]], str]] = {"results": table, "precision": precision}
 
 
 if __name__ == "__main__":

@@ -114,3 +114,49 @@ def test_results_in_markdown(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
 def test_the_page_of_results_is_up_to_date() -> None:
     text = (ROOT / "docs" / "performance.md").read_text()
     assert text == page.updated(text), "run `make docs`"
+
+
+def test_errors_in_markdown(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "results").mkdir()
+    errors = {"N(0, 1)": 4.21e-7, "denormal": 0.0}
+    report = {
+        "benchmark": "precision",
+        "date": "today",
+        "machine": {"processor": "a processor"},
+        "commit": "abc",
+        "versions": {"NumPy": "2"},
+        "base": "float64",
+        "cases": [
+            {
+                "model": "lenet",
+                "batch": 4,
+                "peers": {"fast": {"errors": errors, "tiles": {"t": 2}}},
+            },
+            {"channels": 16, "size": 32, "batch": 4, "peers": {"direct": {"errors": errors}}},
+        ],
+    }
+    (tmp_path / "results" / "errors.json").write_text(json.dumps(report))
+    monkeypatch.setattr(page, "HERE", tmp_path)
+    text = "a\n<!-- precision:  -->\nold\n<!-- end of precision -->\nb\n"
+    new = page.updated(text, ["errors.json"])
+    assert new.startswith("a\n<!-- precision: errors.json -->\n")
+    assert new.endswith("<!-- end of precision -->\nb\n")
+    rows = [row for row in new.splitlines() if row.startswith("|")]
+    assert rows[2] == "| lenet | fast | 4.2e-07 | 0.0e+00 | 2 of t |"
+    assert rows[5] == "| 16, 32 x 32 | direct | 4.2e-07 | 0.0e+00 |"
+    assert "\nOf 4 images, against float64; today, commit `abc`, a processor. NumPy 2.\n" in new
+    assert page.updated(new) == new
+
+
+def test_results_of_one_kind_leave_those_of_another(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "results").mkdir()
+    for name in ("old", "new"):
+        measured(monkeypatch, tmp_path / "results" / f"{name}.json", 0.005)
+    monkeypatch.setattr(page, "HERE", tmp_path)
+    errors = "<!-- precision:  -->\n<!-- end of precision -->"
+    text = f"<!-- results: old.json -->\n<!-- end of results -->\n{errors}\n"
+    new = page.updated(text, ["new.json"])
+    assert new.startswith("<!-- results: new.json -->\n")
+    assert new.endswith(f"<!-- end of results -->\n{errors}\n")
