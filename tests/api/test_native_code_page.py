@@ -46,7 +46,7 @@ def names() -> dict[str, object]:
         patch.setenv("CAUCE_TARGET", "avx2")  # as the page does, but put back afterwards
         patch.delenv("CAUCE_GUARD", raising=False)
         blocks = CODE.findall(PAGE)
-        assert len(blocks) == PAGE.count("```python") == 6
+        assert len(blocks) == PAGE.count("```python") == 7
         for number, (block, expected) in enumerate(blocks):
             file = f"native-code.md, block {number + 1}"
             with contextlib.redirect_stdout(io.StringIO()) as output:
