@@ -36,7 +36,7 @@ class Caches(Record):
     def __str__(self) -> str:
         sizes = (self.first, self.second, self.third)
         return ", ".join(
-            f"{size >> 20} MiB" if size >= 1 << 20 else f"{size >> 10} KiB" for size in sizes
+            f"{size >> 10} KiB" if size % (1 << 20) else f"{size >> 20} MiB" for size in sizes
         )
 
     @staticmethod
