@@ -57,7 +57,7 @@ def build(
         CompileError: a schedule that its kernel cannot have, or a name that no kernel has.
     """
     free, given = free_batch(graph)
-    lowered = lower(free, target, schedules, precision)
+    lowered = lower(free, target, schedules, precision, given)
     parts = split(lowered.graph)
     symbols = sorted(free.symbols())
     main = make_plan(parts.main, lowered.schedules, target, "main", symbols, given)

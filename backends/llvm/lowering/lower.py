@@ -39,6 +39,7 @@ def lower(
     target: Target,
     schedules: Mapping[str, Schedule] | None = None,
     precision: str = "default",
+    sizes: Mapping[str, int] | None = None,
 ) -> Lowered:
     """Lower a graph: kernels, schedules, layouts.
 
@@ -51,6 +52,7 @@ def lower(
         target: the processor.
         schedules: for some kernels, by name, in place of our own.
         precision: which algorithms may be chosen: ``"strict"``, ``"default"`` or ``"fast"``.
+        sizes: of symbols that are always the same.
 
     Raises:
         UnsupportedOp: an op that can be neither compiled nor decomposed, or a dtype that native
@@ -69,7 +71,8 @@ def lower(
     )
     nest_concats(graph)
     form_kernels(graph)
-    chosen, choices = assign_layouts(graph, Setting(target, precision=precision), schedules or {})
+    setting = Setting(target, precision=precision, sizes=tuple((sizes or {}).items()))
+    chosen, choices = assign_layouts(graph, setting, schedules or {})
     put_indices_first(graph)
     verify_layouts(graph, chosen)
     return Lowered(graph, chosen, choices)

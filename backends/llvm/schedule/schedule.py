@@ -25,6 +25,7 @@ class Setting(Record):
         weights: bytes of all weights of the graph: where they are more than a cache holds, none
             stays there from call to call.
         precision: ``"strict"``, ``"default"`` or ``"fast"``.
+        sizes: of symbols that are always the same: of the images of a batch that was fixed.
     """
 
     target: Target
@@ -32,6 +33,7 @@ class Setting(Record):
     fixed: bool = True
     weights: int = 0
     precision: str = "default"
+    sizes: tuple[tuple[str, int], ...] = ()
 
 
 class Choice(NamedTuple):

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from typing import ClassVar, NamedTuple
 
 from ....ir import Dim, TensorType
+from ....ir.dims import substitute
 from ....ir.layout import Halo, Order, Packed, Transformed
 from ....ir.winograd import TAPS, products
 from ..target import Target
@@ -43,6 +44,9 @@ _OVERLAP = 0.5
 # A size that is not known counts as this, so do images where the filters are transformed anew in
 # each call, as in training.
 _EXTENT, _IMAGES = 56, 64
+
+# A batch runs in pieces, of no more images than this.
+_PIECE = 8
 
 # The most tiles of a block whose filters are near; an image of few tiles is no two blocks.
 _BLOCK, _FEW = 28, 16
@@ -204,9 +208,11 @@ class Problem(NamedTuple):
         """The convolution with this result [N, K, H, W]."""
         images, filters, rows, columns = result.shape
         assert isinstance(filters, int)
-        guess = 1 if setting.fixed else _IMAGES
+        images = substitute(images, dict(setting.sizes))
+        if not isinstance(images, int):
+            images = 1 if setting.fixed else _IMAGES
         return Problem(
-            images if isinstance(images, int) else guess,
+            min(images, _PIECE) if setting.fixed else images,
             rows if isinstance(rows, int) else _EXTENT,
             columns if isinstance(columns, int) else _EXTENT,
             channels,
