@@ -99,7 +99,7 @@ def counts() -> Counter[str]:
     """In how many of some networks each shows."""
     found: Counter[str] = Counter()
     for name in ("inference-f32", "step-f64"):
-        for seed in range(700):
+        for seed in range(1000):
             found.update(features(drawn(PARTS[name], seed)[0]))
     return found
 
