@@ -213,11 +213,11 @@ class Function:
         """Write a value."""
         self.line(f"store {value}, {pointer}, align {align}")
 
-    def prefetch(self, pointer: V, offset: Index, level: int = 1) -> None:
+    def prefetch(self, pointer: V, offset: Index, level: int = 1, write: bool = False) -> None:
         """Bring what lies ``offset`` bytes further, if anything does, into a cache of a level."""
         there = self.value(f"getelementptr i8, {pointer}, {_index(offset)}", "ptr")
         self.declarations.add("declare void @llvm.prefetch.p0(ptr, i32, i32, i32)")
-        self.line(f"call void @llvm.prefetch.p0({there}, i32 0, i32 {4 - level}, i32 1)")
+        self.line(f"call void @llvm.prefetch.p0({there}, i32 {int(write)}, i32 {4 - level}, i32 1)")
 
     # ---- control -------------------------------------------------------------------------------
 

@@ -115,6 +115,8 @@ def _by_tiles(code: NodeCode, sizes: _Sizes) -> None:
             first, count = out_of.span(task)
             with f.loop(count) as tile:
                 into.write(f.add(first, tile.index), sizes.place(f, v, tile.index))
+                if sizes.schedule.far:
+                    out_of.claim(f.add(first, tile.index))
             with f.loop(sizes.groups) as group:
                 out_of.filters(group.index, sizes.width, v, first, count)
             if sizes.rest:
@@ -176,6 +178,19 @@ class _Output:
         if divide_exactly(product(self.sizes.space), most) is not None:
             return first, i64(most)
         return first, f.intrinsic("smin", f.op("sub", self.tiles, first), i64(most))
+
+    def claim(self, tile: V) -> None:
+        """Bring nearer where the outputs of a tile will be written, which comes from far."""
+        f, sizes = self.stage.f, self.sizes
+        m, n = sizes.schedule.tile
+        filters, line = self.stage.dim(sizes.what.shape[1]), sizes.line // sizes.item
+        image, down, across = unravel(self.stage, tile, self.extents)
+        result = self.arrays[-1]
+        corner = replace(result, pointer=result.at(image, f.mul(down, m), f.mul(across, n)))
+        with f.loop(filters, step=line) as run:
+            for i in range(m):
+                for j in range(n):
+                    f.prefetch(corner.at(0, i, j, run.index), 0, write=True)
 
     def filters(self, group: V, width: int, v: V, first: V, count: V) -> None:
         """All that becomes of a block of tiles with a group of ``width`` filters."""
