@@ -59,6 +59,6 @@ def _sources() -> str:
                     if entry.name != "__pycache__":
                         folders.append(entry.path)
                 elif entry.name.endswith(".py"):
-                    status, name = entry.stat(), os.path.relpath(entry.path, _PACKAGE)
+                    status, name = entry.stat(), entry.path.removeprefix(_PACKAGE)
                     found.append(f"{name} {status.st_size} {status.st_mtime_ns}")
     return "\n".join(sorted(found))
