@@ -7,14 +7,10 @@ from typing import Any
 from ...ir import Dim, Node
 from ...ir.attributes import Padding
 from ...ir.dims import sizes
+from ...ir.onnx.pads import pads_of
 from ...ir.ops.conv import Conv2d, Conv2dBackwardData, Conv2dBackwardWeight, ConvBase
 from .rules import exports
 from .writer import Writer
-
-
-def pads_of(pads: Padding) -> list[int]:
-    """((top, bottom), (left, right)) in ONNX's order: top, left, bottom, right."""
-    return [pads[0][0], pads[1][0], pads[0][1], pads[1][1]]
 
 
 @exports(Conv2d)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from ...ir import Array, DType
 from ...ir.files import replacing
-from .tensors import element_type, raw
+from ...ir.onnx.tensors import NUMBERS, raw
 
 if TYPE_CHECKING:
     from onnx import TensorProto
@@ -70,7 +70,7 @@ class DataFile:
         array, dtype = self._arrays[name]
         proto = TensorProto(
             name=name,
-            data_type=element_type(dtype),
+            data_type=NUMBERS[dtype],
             dims=array.shape,
             data_location=TensorProto.EXTERNAL,
         )

@@ -12,8 +12,9 @@ import numpy as np
 
 from ...ir import Dim, DType, Node
 from ...ir.attributes import Padding
+from ...ir.onnx.pads import pads_of
 from ...ir.ops import pool as ops
-from .conv import crop, pads_of, transposed_conv
+from .conv import crop, transposed_conv
 from .rules import HALVES_IN_F32, exports, exports_as, not_in_f64
 from .writer import Writer
 

@@ -1,14 +1,13 @@
-"""Element types and arrays as ONNX writes them, and the name of a constant."""
+"""Arrays and types as messages of ONNX."""
 
 from __future__ import annotations
 
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from ...ir import Array, DType, TensorType
 from ...ir.errors import MissingExtra, install
+from ...ir.onnx.tensors import NUMBERS, raw
 
 if TYPE_CHECKING:
     from onnx import TensorProto, ValueInfoProto
@@ -29,33 +28,13 @@ def load_onnx() -> ModuleType:
     return onnx
 
 
-def element_type(dtype: DType) -> int:
-    """The number of ``dtype`` in ``TensorProto.DataType``."""
-    from onnx import TensorProto, helper
-
-    if dtype is DType.BF16:
-        return int(TensorProto.BFLOAT16)
-    return int(helper.np_dtype_to_tensor_dtype(dtype.numpy))
-
-
 def tensor(name: str, array: Array, dtype: DType) -> TensorProto:
     """``array``, carried as :class:`DType` says, as the tensor ``name``."""
     from onnx import TensorProto
 
     return TensorProto(
-        name=name, data_type=element_type(dtype), dims=array.shape, raw_data=raw(array, dtype)
+        name=name, data_type=NUMBERS[dtype], dims=array.shape, raw_data=raw(array, dtype)
     )
-
-
-def raw(array: Array, dtype: DType) -> bytes:
-    """The elements of ``array``, carried as :class:`DType` says, in ONNX's order of bytes.
-
-    A bfloat16 is the upper half of the float32 that carries it.
-    """
-    carried = np.ascontiguousarray(array, dtype=dtype.numpy)
-    if dtype is DType.BF16:
-        carried = (carried.view(np.uint32) >> np.uint32(16)).astype(np.uint16)
-    return carried.astype(carried.dtype.newbyteorder("<"), copy=False).tobytes()
 
 
 def value_info(name: str, type_: TensorType) -> ValueInfoProto:
@@ -63,4 +42,4 @@ def value_info(name: str, type_: TensorType) -> ValueInfoProto:
     from onnx import helper
 
     shape = [dim if isinstance(dim, int) else str(dim) for dim in type_.shape]
-    return helper.make_tensor_value_info(name, element_type(type_.dtype), shape)
+    return helper.make_tensor_value_info(name, NUMBERS[type_.dtype], shape)

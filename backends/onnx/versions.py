@@ -6,16 +6,10 @@ from typing import TYPE_CHECKING
 
 from ...ir.attributes import integer
 from ...ir.errors import AttributeMistake, UnsupportedOp
+from ...ir.onnx.opsets import IR_VERSION, OPSET, SOFTMAX_ALONG_AXIS
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto
-
-# Opset 18 brought BitwiseXor, which the random generator needs, and reductions with their axes
-# as an operand; IR version 10 brought metadata of nodes.
-OPSET = 18
-IR_VERSION = 10
-# Softmax had another meaning before.
-_LEAST_OPSET = 13
 
 
 def choose(opset: int | None, ir_version: int | None) -> tuple[int, int]:
@@ -31,11 +25,11 @@ def choose(opset: int | None, ir_version: int | None) -> tuple[int, int]:
 
     opset = OPSET if opset is None else integer(opset, "opset")
     newest = onnx_opset_version()
-    if not _LEAST_OPSET <= opset <= newest:
+    if not SOFTMAX_ALONG_AXIS <= opset <= newest:
         raise AttributeMistake(
-            f"opset must be from {_LEAST_OPSET} to {newest}, which is the newest that the "
+            f"opset must be from {SOFTMAX_ALONG_AXIS} to {newest}, which is the newest that the "
             f"installed onnx knows, got {opset}",
-            fix=f"write opset={min(max(opset, _LEAST_OPSET), newest)}, or leave it out",
+            fix=f"write opset={min(max(opset, SOFTMAX_ALONG_AXIS), newest)}, or leave it out",
         )
     least_ir = helper.find_min_ir_version_for([helper.make_opsetid("", opset)])
     if ir_version is None:

@@ -12,8 +12,8 @@ import numpy as np
 from ...ir import Array, Dim, DimExpr, DType, Graph, Literal, Node, Value, symbol
 from ...ir.dims import FloorDiv, Symbol
 from ...ir.errors import ExportFailure
-from .tensors import element_type
-from .versions import OPSET
+from ...ir.onnx.opsets import OPSET
+from ...ir.onnx.tensors import NUMBERS
 
 if TYPE_CHECKING:
     from onnx import NodeProto
@@ -172,7 +172,7 @@ class Writer:
 
     def cast(self, x: str, to: DType) -> str:
         """``x`` converted to another dtype."""
-        return self("Cast", x, to=element_type(to))
+        return self("Cast", x, to=NUMBERS[to])
 
     def reduce(self, op_type: str, x: str, axes: Sequence[int], *, keepdims: bool) -> str:
         """A reduction over axes, which were an attribute before opset 18 (ReduceSum: 13)."""

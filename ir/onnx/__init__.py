@@ -1,0 +1,1 @@
+"""What importing and exporting ONNX share: plain tables and decoders, without the onnx package."""

@@ -1,0 +1,41 @@
+"""Pads as ONNX lists them, and the padding that ``auto_pad`` stands for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..attributes import Padding, Pair
+from ..dims import Dim, ceil_div
+from ..errors import AttributeMistake
+
+
+def pads_of(padding: Padding) -> list[int]:
+    """((top, bottom), (left, right)) in ONNX's order: top, left, bottom, right."""
+    return [padding[0][0], padding[1][0], padding[0][1], padding[1][1]]
+
+
+def pairs_of(pads: Sequence[int]) -> list[Pair]:
+    """(before, after) of each axis, from all that are before and then all that are after."""
+    half = len(pads) // 2
+    return list(zip(pads[:half], pads[half:], strict=True))
+
+
+def same_pads(size: Dim, extent: int, stride: int, upper: bool) -> Pair:
+    """The padding of SAME_UPPER or SAME_LOWER, which gives ceil(size / stride) outputs.
+
+    In all max((ceil(size / stride) - 1) * stride + extent - size, 0), and the odd one is after the
+    input where ``upper``. ONNX Conv-11, attribute auto_pad.
+
+    Raises:
+        AttributeMistake: the padding depends on a size that is not known.
+    """
+    needed = (ceil_div(size, stride) - 1) * stride + extent - size
+    if not isinstance(needed, int):
+        raise AttributeMistake(
+            f"auto_pad with stride {stride} needs another padding for each size, and the size "
+            f"{size} is not known",
+            fix="give the sizes of the inputs when loading: inputs={'x': (1, 3, 224, 224)}",
+        )
+    total = max(needed, 0)
+    less, more = total // 2, total - total // 2
+    return (less, more) if upper else (more, less)
