@@ -1,0 +1,13 @@
+"""Import from ONNX: one small rule for each operator, by family, as in ``ir/ops``."""
+
+from . import activation as activation
+from . import arithmetic as arithmetic
+from . import constant as constant
+from . import elementwise as elementwise
+from . import linear as linear
+from . import movement as movement
+from . import normalize as normalize
+from . import reduce as reduce
+from . import shape as shape
+from . import window as window
+from .importer import load_onnx as load_onnx

@@ -1,0 +1,161 @@
+"""Import of elementwise arithmetic, comparisons, choice and conversion."""
+
+from __future__ import annotations
+
+from functools import reduce
+
+import numpy as np
+
+from ...ir import DType, Op, Value
+from ...ir.onnx.opsets import NUMPY_BROADCASTING
+from ...ir.onnx.tensors import dtype_of
+from ...ir.ops import elementwise as ops
+from ...ir.ops.shape import Reshape
+from .call import Call
+from .rules import Made, imports
+
+_BINARY: dict[str, Op] = {
+    "Add": ops.Add(),
+    "Sub": ops.Sub(),
+    "Mul": ops.Mul(),
+    "Div": ops.Div(),
+    "Equal": ops.Equal(),
+    "Less": ops.Less(),
+    "Greater": ops.Greater(),
+    "LessOrEqual": ops.LessEqual(),
+    "GreaterOrEqual": ops.GreaterEqual(),
+    "And": ops.LogicalAnd(),
+    "Or": ops.LogicalOr(),
+}
+_UNARY: dict[str, Op] = {
+    "Neg": ops.Neg(),
+    "Abs": ops.Abs(),
+    "Sign": ops.Sign(),
+    "Exp": ops.Exp(),
+    "Log": ops.Log(),
+    "Sqrt": ops.Sqrt(),
+    "Not": ops.LogicalNot(),
+}
+_VARIADIC: dict[str, Op] = {"Max": ops.Maximum(), "Min": ops.Minimum(), "Sum": ops.Add()}
+# The names that Cast-1 took for dtypes.
+_NAMES = {dtype.numpy.name.upper(): dtype for dtype in DType}
+_NAMES |= {"FLOAT": DType.F32, "DOUBLE": DType.F64}
+
+
+def _pair(n: Call) -> tuple[Value, Value]:
+    """Both operands. Before opset 7 the second is aligned at an axis where broadcast=1."""
+    x, y = n.value(0), n.value(1)
+    if n.opset >= NUMPY_BROADCASTING:
+        return x, y
+    n.ignore("consumed_inputs")
+    axis = n.integer("axis", x.type.rank - y.type.rank)
+    if n.integer("broadcast", 0):
+        axis += x.type.rank * (axis < 0)
+        after = x.type.rank - axis - y.type.rank
+        if after > 0:
+            y = n.b(Reshape((*y.type.shape, *(1,) * after)), y)
+    return x, y
+
+
+@imports(*_BINARY)
+def _binary(n: Call) -> Made:
+    """Since 1; since 7 broadcast as in NumPy."""
+    x, y = _pair(n)
+    if n.op_type == "Equal" and x.type.dtype is DType.BOOL:
+        return n.b(ops.LogicalNot(), _differ(n, x, y))
+    if n.op_type == "Div" and x.type.dtype.is_integer:
+        raise n.refuse("a quotient of integers that are not known", "cast them to f32 before")
+    return n.b(_BINARY[n.op_type], x, y)
+
+
+@imports("Xor")
+def _xor(n: Call) -> Made:
+    """Xor-1 and 7."""
+    return _differ(n, *_pair(n))
+
+
+def _differ(n: Call, x: Value, y: Value) -> Value:
+    either, both = n.b(ops.LogicalOr(), x, y), n.b(ops.LogicalAnd(), x, y)
+    return n.b(ops.LogicalAnd(), either, n.b(ops.LogicalNot(), both))
+
+
+@imports("Pow")
+def _pow(n: Call) -> Made:
+    """Pow-1 and 7; 12: the exponent may have another dtype."""
+    x, y = _pair(n)
+    if y.type.dtype is not x.type.dtype:
+        y = n.b(ops.Cast(x.type.dtype), y)
+    return n.b(ops.Pow(), x, y)
+
+
+@imports(*_UNARY)
+def _unary(n: Call) -> Made:
+    """Since 1."""
+    n.ignore("consumed_inputs")
+    return n.b(_UNARY[n.op_type], n.value(0))
+
+
+@imports("Reciprocal")
+def _reciprocal(n: Call) -> Made:
+    """Reciprocal-1 to 13: 1 / x."""
+    n.ignore("consumed_inputs")
+    x = n.value(0)
+    return n.b(ops.Div(), n.scalar(1, x), x)
+
+
+@imports(*_VARIADIC, "Mean")
+def _variadic(n: Call) -> Made:
+    """Max, Min, Sum and Mean since 1, of one operand or more; 8: broadcast."""
+    n.ignore("consumed_inputs")
+    first, *others = n.values()
+    op = _VARIADIC.get(n.op_type, ops.Add())
+    total = reduce(lambda x, y: n.b(op, x, y), others, first)
+    return n.b(ops.Div(), total, n.scalar(1 + len(others), total)) if n.op_type == "Mean" else total
+
+
+@imports("Where")
+def _where(n: Call) -> Made:
+    """Where-9 and 16."""
+    return n.b(ops.Where(), n.value(0), n.value(1), n.value(2))
+
+
+@imports("Cast")
+def _cast(n: Call) -> Made:
+    """Cast-1: the dtype is a name; 6: a number; 19: saturate, 24: round_mode, for float8 alone."""
+    n.ignore("saturate", "round_mode")
+    given = n.attribute("to")
+    if given is None:
+        raise n.refuse("it has no attribute 'to'", "the file is damaged: export it again")
+    x = n.value(0)
+    named = _NAMES.get(given.s.decode("utf-8", "replace").upper())
+    to = named or dtype_of(given.i, f"the result of Cast of opset {n.opset}")
+    return x if x.type.dtype is to else n.b(ops.Cast(to), x)
+
+
+@imports("CastLike")
+def _cast_like(n: Call) -> Made:
+    """CastLike-15."""
+    n.ignore("saturate", "round_mode")
+    x, like = n.value(0), n.operand(1)
+    to = like.type.dtype if isinstance(like, Value) else like.dtype
+    return x if x.type.dtype is to else n.b(ops.Cast(to), x)
+
+
+@imports("HardSigmoid")
+def _hard_sigmoid(n: Call) -> Made:
+    """HardSigmoid-1 and 6: max(0, min(1, alpha * x + beta)), with 0.2 and 0.5."""
+    n.ignore("consumed_inputs")
+    x = n.value(0)
+    return _hard(n, x, n.real("alpha", 0.2), n.real("beta", 0.5))
+
+
+@imports("HardSwish")
+def _hard_swish(n: Call) -> Made:
+    """HardSwish-14: x * max(0, min(1, x / 6 + 0.5))."""
+    x = n.value(0)
+    return n.b(ops.Mul(), x, _hard(n, x, float(np.float64(1) / 6), 0.5))
+
+
+def _hard(n: Call, x: Value, alpha: float, beta: float) -> Value:
+    line = n.b(ops.Add(), n.b(ops.Mul(), x, n.scalar(alpha, x)), n.scalar(beta, x))
+    return n.b(ops.Minimum(), n.b(ops.Maximum(), line, n.scalar(0, x)), n.scalar(1, x))

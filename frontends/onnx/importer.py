@@ -1,0 +1,244 @@
+"""From an ONNX model to a :class:`Model` of cauce."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from ...ir import Array, Builder, DType, Graph, Literal, Location, Role, TensorType, Value, verify
+from ...ir.errors import CauceError, GraphError, UnsupportedOp
+from ...ir.evaluate import evaluate
+from ...ir.location import Frame
+from ...ir.onnx.opsets import OWN_DOMAINS
+from ...ir.onnx.tensors import decode, decode_sparse
+from ...ir.ops.constant import Constant
+from ...ir.rewrite import erase_unread
+from ...ir.tracebacks import user_facing
+from ..model import CONSTANT, Model
+from .call import Call
+from .missing import check_operators
+from .reading import input_types, read
+from .rules import FOLDS, RULES, Known, Operand
+
+# Results of at most so many elements are computed while importing.
+_SMALL = 2**12
+# What Python and NumPy raise where a file gives an operator what it cannot have.
+_DAMAGE = (ValueError, TypeError, IndexError, KeyError, OverflowError, AttributeError)
+
+
+@user_facing
+def load_onnx(model: object, inputs: Mapping[str, tuple[int | str, ...]] | None = None) -> Model:
+    """A model from an ONNX file, for inference: ``cauce.compile(cauce.load_onnx("net.onnx"))``.
+
+    Weights become parameters, and the statistics of batch norms states, by their names in the
+    file. Layers are named after its nodes; what goes wrong in one names node, operator and opset.
+    Sizes that the file leaves open stay symbols. Arithmetic on shapes is done while loading.
+
+    Args:
+        model: a path, the bytes of a file, or an ``onnx.ModelProto``. External data lie in the
+            folder of the path.
+        inputs: shapes by name, which fix what the file leaves open.
+
+    Raises:
+        UnsupportedOp: operators, or a form of one, that cauce does not have; all of them are listed
+            with the names of their nodes.
+        DataError: not an ONNX file, or a damaged one, or external data outside its folder.
+        GraphError: nodes that do not fit one another.
+        ShapeError, TypeMismatch: shapes that do not fit.
+        FileNotFoundError: there is no such file.
+        MissingExtra: onnx is not installed.
+    """
+    proto, folder, name = read(model)
+    return _Import(proto, folder, name, inputs).model()
+
+
+class _Import:
+    """One model while it is imported."""
+
+    def __init__(self, proto: Any, folder: str | None, file: str, inputs: object) -> None:
+        own = [entry for entry in proto.opset_import if entry.domain in OWN_DOMAINS]
+        self._opset = int(own[0].version) if own else 1
+        check_operators(proto, self._opset, {*RULES, *FOLDS}, file)
+        self._file, self._proto = file, proto.graph
+        self._decode = partial(decode, folder=folder)
+        self._values: dict[str, Array] = {}
+        self._weights: dict[str, Value] = {}
+        self._tensors: dict[str, Operand] = {}
+        self._paths: set[str] = set()
+        self.graph = Graph(proto.graph.name or os.path.splitext(file)[0])
+        self._read_stored(folder)
+        for name, type_ in input_types(proto.graph, set(self._tensors), inputs).items():
+            self._define(name, self.graph.add_input(name, type_))
+
+    def model(self) -> Model:
+        """The whole of it."""
+        for place, node in enumerate(self._proto.node):
+            self._import(node, place)
+        for output in self._proto.output:
+            found = self._find(output.name, f"the output {output.name!r}")
+            value = self._output(found) if isinstance(found, Known) else found
+            self.graph.outputs[output.name] = value
+        for node in self.graph.nodes_reversed:
+            erase_unread(node)
+        for value in self.graph.inputs_with(Role.PARAMETER, Role.STATE):
+            if not value.users and not self.graph.leaves(value):
+                self.graph.remove_input(value)
+                del self._values[value.name]
+        verify(self.graph)
+        return Model(self.graph, self.graph.copy(), self._values)
+
+    # ---- tensors -------------------------------------------------------------------------------
+
+    def _read_stored(self, folder: str | None) -> None:
+        for tensor in self._proto.initializer:
+            self._define(tensor.name, Known(tensor.name, *self._decode(tensor), stored=True))
+        for sparse in self._proto.sparse_initializer:
+            name = sparse.values.name
+            self._define(name, Known(name, *decode_sparse(sparse, folder), stored=True))
+
+    def _define(self, name: str, operand: Operand) -> None:
+        if name in self._tensors:
+            raise GraphError(
+                f"{self._file} defines the tensor {name!r} twice",
+                fix="the file is damaged: export it again",
+            )
+        self._tensors[name] = operand
+
+    def _find(self, name: str, reader: str) -> Operand:
+        if name not in self._tensors:
+            raise GraphError(
+                f"{reader} reads the tensor {name!r}, which nothing before it makes",
+                fix="the file is damaged: export it again; nodes must come after what they read",
+            )
+        return self._tensors[name]
+
+    def _weight(self, known: Known, role: Role) -> Value:
+        """The input of the graph that a weight is, one for all that read it."""
+        if known.name not in self._weights:
+            name = known.name
+            while name.startswith(CONSTANT) or name in self._values or not name:
+                name = f"_{name}"
+            type_ = TensorType(known.dtype, known.array.shape)
+            self._weights[known.name] = self.graph.add_input(name, type_, role)
+            self._values[name] = known.array
+        return self._weights[known.name]
+
+    def _output(self, known: Known) -> Value:
+        if known.symbolic:
+            raise UnsupportedOp(
+                f"the output {known.name!r} is made of sizes that are not known",
+                fix="give the sizes of the inputs when loading, inputs={...}",
+            )
+        node = self.graph.add_node(
+            Constant(Literal(known.array, known.dtype)), (), path=known.name.replace("~", "_")
+        )
+        return node.result
+
+    def _path(self, name: str) -> str:
+        """The layer path of a node: ``/layer1/conv/Conv`` is ``layer1.conv.Conv``.
+
+        What stands behind ~ in a name is no part of a path.
+        """
+        path = re.sub(r"[/\\]+", ".", name.strip("/")).replace("~", "_") or "node"
+        while path in self._tensors or path in self._paths:
+            path += "_"
+        self._paths.add(path)
+        return path
+
+    # ---- nodes ---------------------------------------------------------------------------------
+
+    def _import(self, proto: Any, place: int) -> None:
+        label = proto.name or f"{proto.op_type}_{place}"
+        path = self._path(label)
+        shown = re.sub(r"[^\x20-\x7e]", "?", f"{self._file} {proto.op_type}-{self._opset} {path}")
+        loc = Location((Frame(shown, place + 1),))
+        try:
+            operands = [
+                self._find(name, f"node {label!r} ({proto.op_type})") if name else None
+                for name in proto.input
+            ]
+            made = self._made(proto, operands, path, loc)
+        except CauceError as error:
+            error.at(path, loc)
+            raise
+        except _DAMAGE as error:
+            raise GraphError(
+                f"{proto.op_type} of opset {self._opset} cannot be read: {error}",
+                fix="the file is damaged, or uses the operator in a way that ONNX does not have",
+                path=path,
+                loc=loc,
+            ) from error
+        for name, operand in zip(proto.output, made):
+            if isinstance(operand, Known) and not operand.name:
+                operand = replace(operand, name=name)
+            if name:
+                self._define(name, operand)
+
+    def _made(
+        self, proto: Any, operands: list[Operand | None], path: str, loc: Location
+    ) -> tuple[Operand, ...]:
+        """What a node makes: known where its operands are, else values of the graph."""
+        known = [operand for operand in operands if isinstance(operand, Known)]
+        if known and len(known) == len(operands) and not any(k.weight for k in known):
+            folded = self._fold(proto, known, path, loc)
+            if folded is not None:
+                return folded
+        call = self._call(proto, operands, Builder(self.graph, path=path, loc=loc), self._weight)
+        rule = RULES.get(proto.op_type)
+        if rule is None:
+            raise call.refuse(
+                "cauce has it for integers that are known while loading alone",
+                "give the sizes of the inputs when loading, inputs={...}",
+            )
+        made = rule(call)
+        call.check_read()
+        return made if isinstance(made, tuple) else (made,)
+
+    def _fold(
+        self, proto: Any, known: list[Known], path: str, loc: Location
+    ) -> tuple[Operand, ...] | None:
+        """The results for known operands; None where the network has to compute them."""
+        scratch = Graph("fold")
+        call = self._call(proto, known, Builder(scratch, path=path, loc=loc), _as_constant(scratch))
+        fold = FOLDS.get(proto.op_type)
+        whole = all(k.dtype.is_integer or k.dtype is DType.BOOL for k in known)
+        if fold is not None and whole:
+            result = fold(call, *(k.array.astype(np.object_) for k in known))
+            if result is not NotImplemented:
+                call.check_read()
+                if isinstance(result, Known):
+                    return (result,)
+                return (Known.of(result, known[0].dtype),)
+        rule = RULES.get(proto.op_type)
+        if rule is None or any(k.symbolic or k.array.size > _SMALL for k in known):
+            return None
+        call = self._call(proto, known, Builder(scratch, path=path, loc=loc), _as_constant(scratch))
+        made = rule(call)
+        call.check_read()
+        results = made if isinstance(made, tuple) else (made,)
+        sizes = [value.type.size for value in scratch.values]
+        if any(not isinstance(size, int) or size > _SMALL for size in sizes):
+            return None
+        scratch.outputs = {v.name: v for v in results if isinstance(v, Value)}
+        arrays = evaluate(scratch, {}).outputs
+        return tuple(
+            r if isinstance(r, Known) else Known("", arrays[r.name], r.type.dtype) for r in results
+        )
+
+    def _call(self, proto: Any, operands: Any, b: Builder, weight: Any) -> Call:
+        return Call(proto, self._opset, operands, b, weight, self._decode)
+
+
+def _as_constant(graph: Graph) -> Any:
+    """Weights, in a graph that is evaluated at once."""
+
+    def write(known: Known, role: Role) -> Value:
+        return Builder(graph)(Constant(Literal(known.array, known.dtype)))
+
+    return write

@@ -1,0 +1,172 @@
+"""Opening ONNX models: from a file, bytes or a message, and what they say of their inputs."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from ...ir import Dim, DimExpr, TensorType, symbol
+from ...ir.dims import as_dim, parse_dim, substitute
+from ...ir.errors import (
+    DataError,
+    GraphError,
+    MissingExtra,
+    ShapeError,
+    TypeMismatch,
+    did_you_mean,
+    install,
+    need,
+    shown,
+)
+from ...ir.files import existing
+from ...ir.onnx.tensors import dtype_of
+
+
+def read(model: object) -> tuple[Any, str | None, str]:
+    """The ``ModelProto``, the folder of its external data where known, and what it is called.
+
+    Raises:
+        MissingExtra: onnx is not installed.
+        FileNotFoundError: there is no such file.
+        DataError: no ONNX model, or a damaged one.
+        TypeMismatch: neither a path nor bytes nor a ``ModelProto``.
+    """
+    try:
+        from onnx import ModelProto
+    except ImportError:
+        raise MissingExtra(
+            "reading ONNX files needs onnx, which is not installed", fix=install("onnx")
+        ) from None
+    if isinstance(model, ModelProto):
+        return model, None, "model"
+    folder, name = None, "model"
+    if isinstance(model, (str, os.PathLike)):
+        path = existing(model)
+        folder, name = os.path.dirname(os.path.abspath(path)), os.path.basename(path)
+        with open(path, "rb") as file:
+            model = file.read()
+    if not isinstance(model, (bytes, bytearray, memoryview)):
+        raise TypeMismatch(
+            f"load_onnx takes a path, bytes or a ModelProto, got {shown(model)}",
+            fix="write for example cauce.load_onnx('model.onnx')",
+        )
+    try:
+        proto = ModelProto.FromString(bytes(model))
+    except Exception as error:  # what protobuf raises differs from one version to another
+        raise _no_model(name) from error
+    if not proto.HasField("graph") or not proto.graph.node:
+        raise _no_model(name)
+    return proto, folder, name
+
+
+def _no_model(name: str) -> DataError:
+    return DataError(
+        f"{name} is no ONNX model with nodes, or is damaged",
+        fix="export it again; python -m onnx.checker says more",
+    )
+
+
+class Sizes:
+    """The symbols that stand for sizes of one model."""
+
+    def __init__(self) -> None:
+        self._by_name: dict[str, Dim] = {}
+
+    def dim(self, message: Any, otherwise: str) -> Dim:
+        """A dimension of a declared shape; a symbol of its own where the file leaves it open."""
+        if message.WhichOneof("value") == "dim_value" and message.dim_value >= 1:
+            return int(message.dim_value)
+        named: str = message.dim_param if message.WhichOneof("value") == "dim_param" else ""
+        key = named if re.search(r"\w", named) else f"?{otherwise}"
+        if key not in self._by_name:
+            self._by_name[key] = self._new(key, otherwise)
+        return self._by_name[key]
+
+    def _new(self, key: str, otherwise: str) -> Dim:
+        """The dimension that a name is, an expression too, or else a symbol much like it."""
+        try:
+            if isinstance(dim := parse_dim(key), DimExpr):
+                return dim
+        except ShapeError:
+            pass
+        word = re.sub(r"[^A-Za-z0-9_]+", "_", otherwise if key.startswith("?") else key).strip("_")
+        word = word if re.match(r"[A-Za-z_]", word) else f"d_{word}"
+        taken = set(self._by_name.values())
+        for number in range(len(taken) + 2):
+            try:
+                candidate = symbol(f"{word}_{number}" if number else word)
+            except ShapeError:  # a word of the text form
+                continue
+            if candidate not in taken:
+                return candidate
+        raise AssertionError("a name is free")
+
+
+def input_types(graph: Any, stored: set[str], given: object) -> dict[str, TensorType]:
+    """The types of the inputs of a graph that are not stored in it, as fixed by the caller.
+
+    Raises:
+        GraphError: a name that no input has, or an input without a type.
+        ShapeError: a shape that contradicts the declared one.
+        TypeMismatch: shapes that are not by name.
+    """
+    need({} if given is None else given, Mapping, "inputs are shapes by name", "inputs={'x': ...}")
+    shapes: dict[str, Any] = dict(given) if isinstance(given, Mapping) else {}
+    declared = {value.name: value for value in graph.input if value.name not in stored}
+    for name in shapes:
+        if name not in declared:
+            raise GraphError(
+                f"the model has no input called {name!r}",
+                fix=did_you_mean(name, declared, f"its inputs are {', '.join(declared)}"),
+            )
+    known = Sizes()
+    bound: dict[str, Dim] = {}
+    types = {}
+    for name, value in declared.items():
+        types[name] = _type(name, value.type, known, shapes.get(name), bound)
+    # A size that the caller fixes is fixed wherever the file has the same symbol.
+    return {
+        name: type_
+        if name in shapes
+        else type_.with_shape(substitute(d, bound) for d in type_.shape)
+        for name, type_ in types.items()
+    }
+
+
+def _type(name: str, message: Any, known: Sizes, given: Any, bound: dict[str, Dim]) -> TensorType:
+    """The type of an input; the symbols of the file that ``given`` replaces go to ``bound``."""
+    if message.WhichOneof("value") != "tensor_type":
+        raise GraphError(
+            f"the input {name!r} is no tensor", fix="cauce takes tensors: export it without others"
+        )
+    tensor = message.tensor_type
+    dtype = dtype_of(tensor.elem_type, f"the input {name!r}")
+    open_ = not tensor.HasField("shape")
+    dims = [known.dim(dim, f"{name}_{i}") for i, dim in enumerate(tensor.shape.dim)]
+    if given is None:
+        if open_:
+            raise ShapeError(
+                f"the file does not say how many dimensions the input {name!r} has",
+                fix=f"say it when loading: inputs={{{name!r}: ('N', 3, 224, 224)}}",
+            )
+        return TensorType(dtype, tuple(dims))
+    if not isinstance(given, (tuple, list)):
+        raise TypeMismatch(
+            f"the shape of {name!r} must be a tuple, got {shown(given)}",
+            fix=f"write for example inputs={{{name!r}: ('N', 3, 224, 224)}}",
+        )
+    shape = tuple(as_dim(dim) for dim in given)
+    wrong = [(a, b) for a, b in zip(dims, shape) if a != b and isinstance(a, int)]
+    if (not open_ and (wrong or len(dims) != len(shape))) or 0 in shape:
+        raise ShapeError(
+            f"the input {name!r} is {TensorType(dtype, tuple(dims))} in the file, "
+            f"and cannot be [{', '.join(map(str, shape))}]",
+            fix="give a size of at least 1 for each dimension that the file leaves open, "
+            "and keep the others",
+        )
+    for declared, dim in zip(dims, shape):
+        if isinstance(declared, DimExpr) and declared.is_symbol:
+            bound[str(declared)] = dim
+    return TensorType(dtype, shape)
