@@ -85,12 +85,7 @@ _HDF5 = (
     "is a file of Keras",
     "let Keras read it, and give its arrays to model.load_state_dict by the names of the model",
 )
-_ONNX = (
-    "is an ONNX file, which cauce writes but does not read",
-    "write the network with cauce.nn, and take the weights of the file: model.load_state_dict("
-    "{{t.name: onnx.numpy_helper.to_array(t) for t in onnx.load({name!r}).graph.initializer "
-    "if t.name in model.values}})",
-)
+_ONNX = ("is an ONNX file", "cauce.load_onnx({name!r}) reads it")
 _BY_ENDING = {
     **dict.fromkeys((".pt", ".pth", ".ckpt", ".bin", ".pkl"), _TORCH),
     ".npz": _NPZ,

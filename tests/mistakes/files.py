@@ -96,14 +96,10 @@ def file_of_pytorch():
 @mistake(
     DataError,
     ValueError,
-    says="net.onnx is an ONNX file, which cauce writes but does not read",
-    fix="onnx.load('net.onnx')",
+    says="net.onnx is an ONNX file",
+    fix="cauce.load_onnx('net.onnx') reads it",
     line='cauce.load("net.onnx")',
-    mended="""\
-import onnx
-
-model.load_state_dict({t.name: onnx.numpy_helper.to_array(t) for t in onnx.load('net.onnx')\
-.graph.initializer if t.name in model.values})""",
+    mended="cauce.load_onnx('net.onnx')",
 )
 def onnx_file_as_a_model():
     """An ONNX file loaded as a model"""
