@@ -83,14 +83,20 @@ def _window(n: Call, x: Value, kernel: tuple[int, ...]) -> Window:
     return Window((first, last), stride, dilation, padding, ceil)
 
 
+def _kernel(n: Call, weight: Value) -> tuple[int, ...]:
+    """The size of the kernel, which an attribute may repeat."""
+    kernel = sizes(weight.type.shape[2:])
+    if (n.ints("kernel_shape") or kernel) != kernel:
+        raise n.refuse(f"kernel_shape differs from that of the weight {weight.type}")
+    return kernel
+
+
 @imports("Conv")
 def _conv(n: Call) -> Made:
     """Conv-1 to 22."""
     source, weight = n.value(0), n.weight(1)
     bias = n.weight(2) if n.has(2) else None
-    kernel = sizes(weight.type.shape[2:])
-    if (n.ints("kernel_shape") or kernel) != kernel:
-        raise n.refuse(f"kernel_shape differs from that of the weight {weight.type}")
+    kernel = _kernel(n, weight)
     x = _as_image(n, source)
     w = _window(n, x, kernel)
     op = Conv2d(w.stride, w.padding, w.dilation, n.integer("group", 1))
@@ -146,7 +152,7 @@ def _conv_transpose(n: Call) -> Made:
     output_shape or by auto_pad, the pads are what is left.
     """
     source, weight = n.value(0), n.weight(1)
-    kernel = sizes(weight.type.shape[2:])
+    kernel = _kernel(n, weight)
     count = len(kernel)
     x, more = _as_image(n, source), (0, *(n.ints("output_padding") or (0,) * count))[-2:]
     wanted, auto = n.ints("output_shape"), n.text("auto_pad", "NOTSET")

@@ -86,6 +86,7 @@ case("ConvTranspose", IMAGE, UP, (7, 11, NEWEST))
 case("ConvTranspose", IMAGE, UP, (11,), strides=[2, 3], pads=[1, 0, 0, 1], output_padding=[1, 2])
 case("ConvTranspose", IMAGE, {"w": floats(4, 2, 3, 3)}, (11,), group=2, dilations=[2, 1])
 case("ConvTranspose", IMAGE, UP, (11,), strides=[2, 2], output_shape=[14, 17])
+case("ConvTranspose", IMAGE, UP, (11,), kernel_shape=[3, 2])
 for auto in ("SAME_UPPER", "SAME_LOWER", "VALID"):
     case("ConvTranspose", IMAGE, {"w": floats(4, 3, 4, 3)}, (11,), strides=[2, 1], auto_pad=auto)
 case("ConvTranspose", floats(2, 4, 7), {"w": floats(4, 3, 3), "b": floats(3)}, (11,), strides=[2])
