@@ -303,6 +303,15 @@ def exported(tmp_path: Path, **numbers: Any) -> object:
 
 call(exported, "export_onnx", opset=17, ir_version=9, external_above=100)
 
+
+def imported(tmp_path: Path, inputs: Any) -> object:
+    pytest.importorskip("onnx")
+    cauce.export_onnx(MODEL, tmp_path / "net.onnx")
+    return str(cauce.load_onnx(tmp_path / "net.onnx", inputs=inputs).graph.inputs[0].type)
+
+
+call(imported, "load_onnx", inputs={"image": (2, 1, 6, 6)})
+
 # ---- training ----------------------------------------------------------------------------------
 
 
