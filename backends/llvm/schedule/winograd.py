@@ -71,14 +71,42 @@ ORDERS = {
 }
 
 
-class Winograd(Tiled):
+class _InTiles(Tiled):
+    """What both of Winograd's algorithms have.
+
+    Attributes:
+        tile: the rows and columns of outputs of a tile.
+        tiles: of a block.
+    """
+
+    algorithm: ClassVar[str] = "winograd"
+    tile: tuple[int, int]
+    tiles: int
+
+    def mistake(self, own: Schedule, target: Target) -> str | None:
+        if self.tile not in _TILES["fast"]:
+            return f"there are no points for tiles of {self.tile[0]} x {self.tile[1]}"
+        return super().mistake(own, target)
+
+    @property
+    def label(self) -> str:
+        return f"{self.algorithm} {self.tile[0]} x {self.tile[1]}"
+
+    def reads(self, halo: Halo, image: TensorType) -> Halo:
+        """What the last tiles read lies in the halo too."""
+        pairs = halo or ((0, 0), (0, 0))
+        return tuple(
+            (before, _behind(size, before, after, outputs))
+            for size, (before, after), outputs in zip(image.shape[2:], pairs, self.tile)
+        )
+
+
+class Winograd(_InTiles):
     """Products at the points of a transform, for tiles of outputs.
 
     The columns of the register tile are tiles of outputs, "t"; its vectors are of filters.
 
     Attributes:
-        tile: the rows and columns of outputs of a tile.
-        tiles: of a block.
         order: what is outside, a key of ``ORDERS``. With "tiles" each thread transforms the tiles
             of its block and goes through all filters; with "filters" all tiles are transformed
             first, and each thread has filters of its own.
@@ -89,9 +117,6 @@ class Winograd(Tiled):
             is multiplied: all of them begin at the same time.
     """
 
-    algorithm: ClassVar[str] = "winograd"
-    tile: tuple[int, int]
-    tiles: int
     order: str
     ahead: int = 0
     far: bool = False
@@ -100,8 +125,6 @@ class Winograd(Tiled):
     def mistake(self, own: Schedule, target: Target) -> str | None:
         if self.order not in ORDERS:
             return f"there is no order {self.order!r}; there are {', '.join(ORDERS)}"
-        if self.tile not in _TILES["fast"]:
-            return f"there are no points for tiles of {self.tile[0]} x {self.tile[1]}"
         if self.tiles < 1 or self.ahead < 0:
             return "a block has a tile at least, and nothing is fetched behind its use"
         mistake = super().mistake(own, target)
@@ -115,41 +138,28 @@ class Winograd(Tiled):
         blocks = ORDERS[self.order].format(self.tiles)
         return f"{self.label}, register tile {columns} x {self.vectors}, {blocks}"
 
-    @property
-    def label(self) -> str:
-        return f"{self.algorithm} {self.tile[0]} x {self.tile[1]}"
-
     def pack(self, order: Order, lanes: int, flip: bool) -> Packed:
         return Transformed(order, self.tile, self.block(lanes), int(flip))
 
-    def reads(self, halo: Halo, image: TensorType) -> Halo:
-        """What the last tiles read lies in the halo too."""
-        return _whole_tiles(halo, image, self.tile)
 
-
-class WinogradWeight(Tiled):
+class WinogradWeight(_InTiles):
     """The gradient of the weight: sums over all tiles, for each point of the transforms.
 
     The columns of the register tile are input channels, "c"; its vectors are of filters.
 
+    A block of tiles is added up in registers.
+
     Attributes:
-        tile: the rows and columns of outputs of a tile.
-        tiles: of a block, which are added up in registers.
         parts: into how many the tiles are split: each thread transforms and multiplies its part
             block by block, then the sums of the parts are added in order. Where 0, all tiles are
             transformed first, and each thread has points and filters of its own.
         far: as for :class:`Winograd`.
     """
 
-    algorithm: ClassVar[str] = "winograd"
-    tile: tuple[int, int]
-    tiles: int
     parts: int
     far: bool = False
 
     def mistake(self, own: Schedule, target: Target) -> str | None:
-        if self.tile not in _TILES["fast"]:
-            return f"there are no points for tiles of {self.tile[0]} x {self.tile[1]}"
         if self.tiles < 1 or self.parts < 0:
             return "a block has a tile at least, and there is no negative number of parts"
         return super().mistake(own, target)
@@ -159,23 +169,6 @@ class WinogradWeight(Tiled):
         split = f"in {self.parts} parts" if self.parts else "all transformed first"
         tile = f"register tile {columns} x {self.vectors}"
         return f"{self.label}, {tile}, blocks of {self.tiles} tiles, {split}"
-
-    @property
-    def label(self) -> str:
-        return f"{self.algorithm} {self.tile[0]} x {self.tile[1]}"
-
-    def reads(self, halo: Halo, image: TensorType) -> Halo:
-        """What the last tiles read lies in the halo too."""
-        return _whole_tiles(halo, image, self.tile)
-
-
-def _whole_tiles(halo: Halo, image: TensorType, tile: tuple[int, int]) -> Halo:
-    """The halo of an image with which it gives whole tiles of outputs."""
-    pairs = halo or ((0, 0), (0, 0))
-    return tuple(
-        (before, _behind(size, before, after, outputs))
-        for size, (before, after), outputs in zip(image.shape[2:], pairs, tile)
-    )
 
 
 def _behind(size: Dim, before: int, after: int, outputs: int) -> int:
