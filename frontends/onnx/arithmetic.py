@@ -45,7 +45,7 @@ def _div(n: Call, x: Array, y: Array) -> object:
             whole = abs(top) // abs(bottom)
             return whole if (top < 0) == (bottom < 0) else -whole
         if (least(top) or 0) < 0 or (least(bottom) or 0) < 1 or least(top) is None:
-            raise n.refuse(f"the sign of {top} / {bottom} is not known")
+            raise n.unknown(f"the sign of {top} / {bottom} is not known", top, bottom)
         return top // bottom
 
     return np.frompyfunc(quotient, 2, 1)(x, y)

@@ -7,10 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from ...ir import Array, Builder, Dim, DimExpr, DType, Literal, Location, Role, Value
+from ...ir import Array, Builder, Dim, DimExpr, DType, Input, Literal, Location, Role, Value
+from ...ir.dims import symbols
 from ...ir.errors import GraphError, UnsupportedOp
 from ...ir.ops.constant import Constant, DimSize, scalar
+from ...ir.ops.elementwise import Cast
 from ...ir.ops.shape import Concat, Reshape
+from ...ir.unknown import Unknown
 from .rules import Known, Operand
 
 _GRAPHS = (5, 10)  # AttributeProto.GRAPH and GRAPHS
@@ -53,6 +56,20 @@ class Call:
     def refuse(self, what: str, fix: str = _DEFAULT_FIX) -> UnsupportedOp:
         """The error for a form of the operator that cauce does not have."""
         return UnsupportedOp(f"{self.op_type} of opset {self.opset}: {what}", fix=fix)
+
+    def unknown(self, what: str, *needed: Dim | Value) -> UnsupportedOp:
+        """The error for what depends on sizes, or on values, that only a call tells.
+
+        The network is then made for those of each call, or for what ``inputs=`` says.
+
+        Args:
+            what: the problem.
+            needed: the sizes that would have to be known, and the values.
+        """
+        sizes, inputs = _sources(needed)
+        if not sizes and not inputs:
+            return self.refuse(what)
+        return Unknown(f"{self.op_type} of opset {self.opset}: {what}", sizes=sizes, inputs=inputs)
 
     @property
     def outputs(self) -> int:
@@ -114,15 +131,12 @@ class Call:
         """The elements of an operand that must be known.
 
         Raises:
-            UnsupportedOp: they are computed by the network.
+            Unknown: they are computed by the network.
         """
         found = self.known(place)
         if found is None:
-            raise self.refuse(
-                f"its {what} {self.value(place)} is computed when the network runs",
-                f"give the sizes of the inputs when loading, inputs={{...}}, or export the model "
-                f"with a {what} that is known",
-            )
+            value = self.value(place)
+            raise self.unknown(f"its {what} {value} is computed when the network runs", value)
         return found
 
     def dims(self, place: int, what: str) -> tuple[Dim, ...]:
@@ -135,24 +149,14 @@ class Call:
         found = self.dims(place, what)
         for dim in found:
             if not isinstance(dim, int):
-                raise self.refuse(
-                    f"its {what} {dim} is not known",
-                    "give the sizes of the inputs when loading, inputs={...}",
-                )
+                raise self.unknown(f"its {what} {dim} is not known", dim)
         return tuple(dim for dim in found if isinstance(dim, int))
 
     def constant(self, known: Known) -> Value:
         """Write what is known as a constant, or out of sizes."""
         if not known.symbolic:
             return self._aside(Constant(Literal(known.array, known.dtype)))
-        if known.dtype is not DType.I64 or known.array.ndim > 1:
-            raise self.refuse(f"sizes as {known.dtype} in {known.array.ndim} dimensions")
-        parts = []
-        for dim in known.array.reshape(-1).tolist():
-            size = scalar(self.b, dim, DType.I64) if isinstance(dim, int) else self.b(DimSize(dim))
-            parts.append(self.b(Reshape((1,)), size))
-        joined = self.b(Concat(0), *parts)
-        return joined if known.array.ndim else self.b(Reshape(()), joined)
+        return written(self.b, known)
 
     def scalar(self, value: float, like: Value) -> Value:
         """Write a constant scalar with the dtype of ``like``."""
@@ -209,3 +213,36 @@ class Call:
         for name, entry in self._unread.items():
             kind = "the graph" if entry.type in _GRAPHS else "the attribute"
             raise self.refuse(f"{kind} {name!r} is not known to cauce")
+
+
+def written(b: Builder, known: Known) -> Value:
+    """Sizes over symbols as a value, which the network computes."""
+    parts = []
+    for dim in known.array.reshape(-1).tolist():
+        size = scalar(b, dim, DType.I64) if isinstance(dim, int) else b(DimSize(dim))
+        parts.append(b(Reshape((1,)), size))
+    joined = b(Concat(0), *parts)
+    if known.dtype is not DType.I64:
+        joined = b(Cast(known.dtype), joined)
+    shape = known.array.shape
+    return joined if joined.type.shape == shape else b(Reshape(shape), joined)
+
+
+def _sources(needed: Sequence[Dim | Value]) -> tuple[set[str], list[str]]:
+    """The symbols of sizes and values, and the inputs that the values are computed from."""
+    sizes: set[str] = set()
+    inputs: list[str] = []
+    pending, seen = list(needed), set[Value]()
+    while pending:
+        found = pending.pop()
+        if not isinstance(found, Value):
+            sizes |= symbols(found)
+        elif found not in seen:
+            seen.add(found)
+            if isinstance(found, Input) and found.role is Role.DATA:
+                inputs.append(found.name)
+            elif found.node is not None:
+                pending += found.node.operands
+                if isinstance(found.node.op, DimSize):
+                    pending.append(found.node.op.size)
+    return sizes, inputs

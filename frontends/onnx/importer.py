@@ -7,12 +7,12 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from ...ir import Array, Builder, DType, Graph, Literal, Location, Role, TensorType, Value, verify
-from ...ir.errors import CauceError, GraphError, UnsupportedOp
+from ...ir.errors import CauceError, GraphError
 from ...ir.evaluate import evaluate
 from ...ir.location import Frame
 from ...ir.onnx.opsets import OWN_DOMAINS
@@ -21,11 +21,12 @@ from ...ir.ops.constant import Constant
 from ...ir.rewrite import erase_unread
 from ...ir.tracebacks import user_facing
 from ..model import CONSTANT, Model
-from .call import Call
+from .call import Call, written
 from .missing import check_operators
-from .reading import input_types, read
+from .reading import inputs_of, read
 from .rules import FOLDS, RULES, Known, Operand
 
+Given: TypeAlias = "tuple[int | str, ...] | Array"
 # Results of at most so many elements are computed while importing.
 _SMALL = 2**12
 # What Python and NumPy raise where a file gives an operator what it cannot have.
@@ -33,7 +34,7 @@ _DAMAGE = (ValueError, TypeError, IndexError, KeyError, OverflowError, Attribute
 
 
 @user_facing
-def load_onnx(model: object, inputs: Mapping[str, tuple[int | str, ...]] | None = None) -> Model:
+def load_onnx(model: object, inputs: Mapping[str, Given] | None = None) -> Model:
     """A model from an ONNX file, for inference: ``cauce.compile(cauce.load_onnx("net.onnx"))``.
 
     Weights become parameters, and the statistics of batch norms states, by their names in the
@@ -43,7 +44,9 @@ def load_onnx(model: object, inputs: Mapping[str, tuple[int | str, ...]] | None 
     Args:
         model: a path, the bytes of a file, or an ``onnx.ModelProto``. External data lie in the
             folder of the path.
-        inputs: shapes by name, which fix what the file leaves open.
+        inputs: by name, shapes, which fix what the file leaves open, or arrays: an input whose
+            elements are given becomes a constant, which axes, shapes, pads, scales and the like
+            have to be. A call does not take it.
 
     Raises:
         UnsupportedOp: operators, or a form of one, that cauce does not have; all of them are listed
@@ -73,8 +76,11 @@ class _Import:
         self._paths: set[str] = set()
         self.graph = Graph(proto.graph.name or os.path.splitext(file)[0])
         self._read_stored(folder)
-        for name, type_ in input_types(proto.graph, set(self._tensors), inputs).items():
+        types, given = inputs_of(proto.graph, set(self._tensors), inputs)
+        for name, type_ in types.items():
             self._define(name, self.graph.add_input(name, type_))
+        for known in given:
+            self._define(known.name, known)
 
     def model(self) -> Model:
         """The whole of it."""
@@ -130,14 +136,10 @@ class _Import:
         return self._weights[known.name]
 
     def _output(self, known: Known) -> Value:
+        path = known.name.replace("~", "_")
         if known.symbolic:
-            raise UnsupportedOp(
-                f"the output {known.name!r} is made of sizes that are not known",
-                fix="give the sizes of the inputs when loading, inputs={...}",
-            )
-        node = self.graph.add_node(
-            Constant(Literal(known.array, known.dtype)), (), path=known.name.replace("~", "_")
-        )
+            return written(Builder(self.graph, path=path), known)
+        node = self.graph.add_node(Constant(Literal(known.array, known.dtype)), (), path=path)
         return node.result
 
     def _path(self, name: str) -> str:

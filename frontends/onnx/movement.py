@@ -70,7 +70,9 @@ def _backwards(n: Call, start: Dim, end: Dim, step: int, size: Dim) -> tuple[Dim
         whole = isinstance(start, int) and start in (-1, 2**31 - 1, 2**63 - 1)
         if whole and step == 1 and isinstance(end, int) and end <= -(2**31) + 1:
             return 0, size
-        raise n.refuse(f"a slice backwards from {start} to {end} of a size of {size}")
+        raise n.unknown(
+            f"a slice backwards from {start} to {end} of a size of {size}", start, end, size
+        )
     assert isinstance(start, int) and isinstance(end, int) and isinstance(size, int)
     places = range(size)[slice(start, None if end < -size else end, -step)]
     return (places[-1], places[0] + 1) if places else (0, 0)
@@ -85,7 +87,7 @@ def _split(n: Call) -> Made:
     count = n.integer("num_outputs", n.outputs)
     if not parts:
         if not isinstance(size, int):
-            raise n.refuse(f"equal parts of a size of {size}, which is not known")
+            raise n.unknown(f"equal parts of a size of {size}, which is not known", size)
         each = ceil_div(size, count)
         assert isinstance(each, int)
         parts = tuple(max(min(each, size - each * i), 0) for i in range(count))

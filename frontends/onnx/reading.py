@@ -7,7 +7,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from ...ir import Dim, DimExpr, TensorType, symbol
+import numpy as np
+
+from ...ir import Dim, DimExpr, Input, Role, TensorType, symbol
 from ...ir.dims import as_dim, parse_dim, substitute
 from ...ir.errors import (
     DataError,
@@ -20,8 +22,12 @@ from ...ir.errors import (
     need,
     shown,
 )
+from ...ir.evaluate import check_feed
 from ...ir.files import existing
 from ...ir.onnx.tensors import dtype_of
+from .rules import Known
+
+ARRAYS = (np.ndarray, np.generic)  # what is given for elements; a tuple is a shape
 
 
 def read(model: object) -> tuple[Any, str | None, str]:
@@ -104,16 +110,29 @@ class Sizes:
         raise AssertionError("a name is free")
 
 
-def input_types(graph: Any, stored: set[str], given: object) -> dict[str, TensorType]:
+def inputs_of(
+    graph: Any, stored: set[str], given: object
+) -> tuple[dict[str, TensorType], list[Known]]:
     """The types of the inputs of a graph that are not stored in it, as fixed by the caller.
+
+    Args:
+        graph: the ``GraphProto``.
+        stored: the names of what is stored.
+        given: shapes by name, and arrays, which have a shape too.
+
+    Returns:
+        The types of the inputs that a call gives, and what is given here.
 
     Raises:
         GraphError: a name that no input has, or an input without a type.
         ShapeError: a shape that contradicts the declared one.
-        TypeMismatch: shapes that are not by name.
+        TypeMismatch: what is not by name, or an array of another dtype.
     """
-    need({} if given is None else given, Mapping, "inputs are shapes by name", "inputs={'x': ...}")
-    shapes: dict[str, Any] = dict(given) if isinstance(given, Mapping) else {}
+    what = "inputs are shapes or arrays by name"
+    need({} if given is None else given, Mapping, what, "inputs={'x': ...}")
+    entries: dict[str, Any] = dict(given) if isinstance(given, Mapping) else {}
+    arrays = {n: np.asarray(a) for n, a in entries.items() if isinstance(a, ARRAYS)}
+    shapes = {**entries, **{name: array.shape for name, array in arrays.items()}}
     declared = {value.name: value for value in graph.input if value.name not in stored}
     for name in shapes:
         if name not in declared:
@@ -125,18 +144,28 @@ def input_types(graph: Any, stored: set[str], given: object) -> dict[str, Tensor
     bound: dict[str, Dim] = {}
     types = {}
     for name, value in declared.items():
-        types[name] = _type(name, value.type, known, shapes.get(name), bound)
+        types[name] = _type(name, value.type, known, shapes.get(name), bound, name in arrays)
+    constants = [
+        Known(n, check_feed(Input(n, types[n], Role.DATA), array).copy(), types[n].dtype)
+        for n, array in arrays.items()
+    ]
     # A size that the caller fixes is fixed wherever the file has the same symbol.
     return {
         name: type_
         if name in shapes
         else type_.with_shape(substitute(d, bound) for d in type_.shape)
         for name, type_ in types.items()
-    }
+        if name not in arrays
+    }, constants
 
 
-def _type(name: str, message: Any, known: Sizes, given: Any, bound: dict[str, Dim]) -> TensorType:
-    """The type of an input; the symbols of the file that ``given`` replaces go to ``bound``."""
+def _type(
+    name: str, message: Any, known: Sizes, given: Any, bound: dict[str, Dim], empty: bool
+) -> TensorType:
+    """The type of an input; the symbols of the file that ``given`` replaces go to ``bound``.
+
+    Only an array may be ``empty``: a symbol stands for a size of at least 1.
+    """
     if message.WhichOneof("value") != "tensor_type":
         raise GraphError(
             f"the input {name!r} is no tensor", fix="cauce takes tensors: export it without others"
@@ -155,11 +184,12 @@ def _type(name: str, message: Any, known: Sizes, given: Any, bound: dict[str, Di
     if not isinstance(given, (tuple, list)):
         raise TypeMismatch(
             f"the shape of {name!r} must be a tuple, got {shown(given)}",
-            fix=f"write for example inputs={{{name!r}: ('N', 3, 224, 224)}}",
+            fix=f"write for example inputs={{{name!r}: ('N', 3, 224, 224)}}, or give an array, "
+            "which fixes its elements too",
         )
     shape = tuple(as_dim(dim) for dim in given)
     wrong = [(a, b) for a, b in zip(dims, shape) if a != b and isinstance(a, int)]
-    if (not open_ and (wrong or len(dims) != len(shape))) or 0 in shape:
+    if (not open_ and (wrong or len(dims) != len(shape))) or (0 in shape and not empty):
         raise ShapeError(
             f"the input {name!r} is {TensorType(dtype, tuple(dims))} in the file, "
             f"and cannot be [{', '.join(map(str, shape))}]",

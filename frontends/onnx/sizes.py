@@ -6,8 +6,6 @@ from ...ir import Dim
 from ...ir.dims import Symbol, substitute, symbols
 from .call import Call
 
-_KNOWN = "give the sizes of the inputs when loading, inputs={...}"
-
 
 def least(dim: Dim) -> int | None:
     """A lower bound: the value where every symbol is 1, if the size never falls; else None."""
@@ -40,7 +38,7 @@ def equal(n: Call, x: Dim, y: Dim) -> bool:
     """Whether two sizes are equal, for all values of their symbols.
 
     Raises:
-        UnsupportedOp: it depends on them.
+        Unknown: it depends on them.
     """
     difference = x - y
     if isinstance(difference, int):
@@ -49,14 +47,14 @@ def equal(n: Call, x: Dim, y: Dim) -> bool:
         bound = least(side)
         if bound is not None and bound > 0:
             return False
-    raise n.refuse(f"whether {x} and {y} are equal is not known", _KNOWN)
+    raise n.unknown(f"whether {x} and {y} are equal is not known", x, y)
 
 
 def clamped(n: Call, index: Dim, size: Dim) -> Dim:
     """An index of a slice, negative from the end, held within 0 .. size.
 
     Raises:
-        UnsupportedOp: what it is depends on sizes that are not known.
+        Unknown: what it is depends on sizes that are not known.
     """
     bound = least(size)
     if isinstance(index, int):
@@ -72,4 +70,4 @@ def clamped(n: Call, index: Dim, size: Dim) -> Dim:
         rest, start = least(size - index), least(index)
         if rest is not None and start is not None and rest >= 0 and start >= 0:
             return index
-    raise n.refuse(f"where the index {index} lies in a size of {size} is not known", _KNOWN)
+    raise n.unknown(f"where the index {index} lies in a size of {size} is not known", index, size)

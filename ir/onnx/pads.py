@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..attributes import Padding, Pair
-from ..dims import Dim, ceil_div
-from ..errors import AttributeMistake
+from ..dims import Dim, ceil_div, symbols
+from ..unknown import Unknown
 
 
 def pads_of(padding: Padding) -> list[int]:
@@ -27,14 +27,14 @@ def same_pads(size: Dim, extent: int, stride: int, upper: bool) -> Pair:
     input where ``upper``. ONNX Conv-11, attribute auto_pad.
 
     Raises:
-        AttributeMistake: the padding depends on a size that is not known.
+        Unknown: the padding depends on a size that is not known.
     """
     needed = (ceil_div(size, stride) - 1) * stride + extent - size
     if not isinstance(needed, int):
-        raise AttributeMistake(
+        raise Unknown(
             f"auto_pad with stride {stride} needs another padding for each size, and the size "
             f"{size} is not known",
-            fix="give the sizes of the inputs when loading: inputs={'x': (1, 3, 224, 224)}",
+            sizes=symbols(size),
         )
     total = max(needed, 0)
     less, more = total // 2, total - total // 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,6 @@ from onnx import TensorProto, helper, numpy_helper
 import cauce
 from cauce.ir import Role
 from cauce.ir.errors import (
-    AttributeMistake,
     CauceError,
     DataError,
     GraphError,
@@ -108,7 +108,7 @@ def test_inputs_fix_sizes_wherever_they_stand() -> None:
         ({"x": (0, 3)}, ShapeError, "cannot be"),
         ({"x": 4}, TypeMismatch, "must be a tuple"),
         ({"z": (4, 3)}, GraphError, "no input called 'z'"),
-        ([4, 3], TypeMismatch, "inputs are shapes by name"),
+        ([4, 3], TypeMismatch, "inputs are shapes or arrays by name"),
     ],
 )
 def test_shapes_that_do_not_fit_are_refused(
@@ -136,6 +136,58 @@ def test_shapes_that_do_not_fit_are_refused(
 def test_open_sizes_become_symbols(declared: tuple[Any, ...], shown: str) -> None:
     loaded = cauce.load_onnx(model([node("Relu", ["x"], ["y"])], {"x": declared}, ["y"]))
     assert str(loaded.graph.inputs[0].type) == shown
+
+
+# ---- inputs whose elements are given -----------------------------------------------------------
+
+
+def test_an_input_that_is_given_as_an_array_becomes_a_constant() -> None:
+    nodes = [node("Reshape", ["x", "shape"], ["r"]), node("Slice", ["r", "s", "e"], ["y"])]
+    declared = {"x": ("N", 2, 3), "shape": ints(0, -1), "s": ints(1), "e": ints(9)}
+    proto = model(nodes, declared, ["y"])
+    given = {"shape": ints(0, -1), "s": ints(1), "e": np.array([2**40])}
+    x = floats(4, 2, 3)
+    loaded = cauce.load_onnx(proto, inputs={**given, "x": (4, 2, 3)})
+    assert [v.name for v in loaded.graph.inputs] == ["x"]
+    np.testing.assert_array_equal(cauce.compile(loaded, "numpy")(x), x.reshape(4, -1)[1:])
+
+
+def test_an_array_binds_the_sizes_that_it_has() -> None:
+    nodes = [node("Add", ["x", "y"], ["z"])]
+    proto = model(nodes, {"x": ("N", 2), "y": ("N", 2)}, ["z"])
+    loaded = cauce.load_onnx(proto, inputs={"y": floats(5, 2)})
+    assert [str(v.type) for v in loaded.graph.inputs] == ["f32[5,2]"]
+    empty = cauce.load_onnx(proto, inputs={"y": floats(0, 2), "x": floats(0, 2)})
+    assert [str(v.type) for v in empty.graph.outputs.values()] == ["f32[0,2]"]
+
+
+@pytest.mark.parametrize(
+    ("given", "kind", "message"),
+    [
+        (floats(4, 5), ShapeError, r"is f32\[N,3\] in the file, and cannot be \[4, 5\]"),
+        (np.zeros((4, 3), np.int64), TypeMismatch, r"takes f32\[4,3\], got an array of int64"),
+        (np.float32(1), ShapeError, r"cannot be \[\]"),
+    ],
+)
+def test_arrays_that_do_not_fit_are_refused(
+    given: Any, kind: type[CauceError], message: str
+) -> None:
+    proto = model([node("Relu", ["x"], ["y"])], {"x": ("N", 3)}, ["y"])
+    with pytest.raises(kind, match=message):
+        cauce.load_onnx(proto, inputs={"x": given})
+
+
+def test_what_is_computed_from_inputs_names_them_all() -> None:
+    nodes = [node("Add", ["n", "m"], ["k"]), node("Reshape", ["x", "k"], ["y"], "n")]
+    proto = model(nodes, {"x": ("N", 4), "n": ints(0, 0), "m": ints(0, 0)}, ["y"])
+    with pytest.raises(UnsupportedOp, match="computed when the network runs") as caught:
+        cauce.load_onnx(proto)
+    wanted = "give the value of m and n when loading, inputs={'m': np.array(...), 'n': np.array"
+    assert wanted in str(caught.value)
+    loaded = cauce.load_onnx(proto, inputs={"n": ints(2, 1), "m": ints(2, -2)})
+    assert str(loaded.graph.outputs["y"].type) == "f32[4,N]"
+    again = pickle.loads(pickle.dumps(caught.value))
+    assert (again.inputs, str(again.what)) == (("m", "n"), str(caught.value.what))
 
 
 # ---- constants and arithmetic of shapes --------------------------------------------------------
@@ -331,7 +383,7 @@ def test_same_padding_of_a_free_size_asks_for_the_size() -> None:
     made = node("MaxPool", ["x"], ["y"], "n", kernel_shape=[3, 3], strides=[2, 2])
     made.attribute.add(name="auto_pad", s=b"SAME_UPPER", type=3)
     proto = model([made], {"x": ("N", 2, "H", 8)}, ["y"])
-    with pytest.raises(AttributeMistake, match=r"the size H is not known[^$]*inputs="):
+    with pytest.raises(UnsupportedOp, match=r"the size H is not known[^$]*inputs="):
         cauce.load_onnx(proto)
     cauce.load_onnx(proto, inputs={"x": ("N", 2, 7, 8)})
 
