@@ -58,7 +58,7 @@ if TYPE_CHECKING:
     from .differentiate import gradients
     from .frontends.model import Model, load
     from .frontends.network import Network, network
-    from .frontends.onnx import load_onnx
+    from .importing import load_onnx
     from .ir import Graph, parse, verify
     from .ir.errors import CauceError, CauceWarning
     from .ir.version import VERSION as __version__
@@ -96,7 +96,7 @@ else:
         "load": "frontends.model:load",
         "load_digits": "training.data:load_digits",
         "load_idx": "training.data:load_idx",
-        "load_onnx": "frontends.onnx:load_onnx",
+        "load_onnx": "importing:load_onnx",
         "models": "models",
         "network": "frontends.network:network",
         "nn": "nn",

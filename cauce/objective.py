@@ -20,7 +20,10 @@ from .ir.errors import (
     shown,
 )
 from .ir.location import definition
+from .ir.ops.activation import Softmax
+from .ir.ops.shape import Flatten, Reshape
 from .ir.remedies import need_own_loss
+from .ir.tracebacks import warn
 
 TARGET = "target"
 Loss = Callable[..., Tensor]
@@ -78,6 +81,21 @@ def write_loss(
         )
     graph.outputs.clear()
     graph.outputs.update(results)
+
+
+def warn_of_softmax(graph: Graph, loss: str | Loss) -> None:
+    """Warn of cross entropy, which takes logits, behind a softmax: networks of files end in one."""
+    outputs = list(graph.outputs.values())
+    found = outputs[0].node if len(outputs) == 1 else None
+    while found is not None and isinstance(found.op, (Flatten, Reshape)):
+        found = found.operands[0].node
+    if loss in CLASS_LOSSES and found is not None and isinstance(found.op, Softmax):
+        warn(
+            f"{graph.name} ends in softmax, and the loss {loss!r} applies softmax to what it is "
+            "given: it will learn, but slowly",
+            fix="let the network end in logits; onnx.utils.extract_model cuts a file before its "
+            "last operator",
+        )
 
 
 def _scalar(what: str, function: Loss, outputs: Sequence[Tensor], goal: Tensor) -> Value:

@@ -15,7 +15,6 @@ from .backends.contract import State, check_sizes
 from .backends.executable import Executable
 from .compiler import checked_passes, compile
 from .frontends.model import Model
-from .frontends.tracing import KEY
 from .ir import Array, Role, TensorType
 from .ir.attributes import integer, not_negative
 from .ir.dims import sizes
@@ -27,10 +26,11 @@ from .ir.errors import (
     need,
     shown,
 )
+from .ir.ops.random import KEY
 from .ir.pass_manager import Pass
 from .ir.record import Record
 from .ir.tracebacks import user_facing
-from .objective import TARGET, Loss, write_loss
+from .objective import TARGET, Loss, warn_of_softmax, write_loss
 from .passes.gradient_clipping import GradientClipping
 from .passes.inference import hold_statistics
 from .passes.optimizer_step import LEARNING_RATE, add_training_step
@@ -150,6 +150,7 @@ class TrainStep:
         }
         hold_statistics(self.graph, held)
         check_sizes(self.graph, {})  # what could never run is said now, with its line
+        warn_of_softmax(self.graph, loss)
         write_loss(self.graph, loss, metrics, target)
         self.target_form = TargetForm.of(self.graph.value(TARGET).type, loss)
         parameters = self.graph.inputs_with(Role.PARAMETER)

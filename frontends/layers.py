@@ -11,16 +11,15 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..ir import DType, Role, TensorType
+from ..ir import Builder, DType, Role, TensorType
 from ..ir.attributes import Padding, flag, number, pair, positive
 from ..ir.attributes import padding as padding_kind
 from ..ir.dims import Dim, as_dim
 from ..ir.errors import AttributeMistake, ShapeError, located
-from ..ir.ops.constant import DimSize
 from ..ir.ops.conv import Conv2d, Conv2dBackwardData, extent
-from ..ir.ops.elementwise import Add, Cast
+from ..ir.ops.elementwise import Add
 from ..ir.ops.linear import Linear
-from ..ir.ops.normalize import BatchNorm, BatchNormTrain, elements_per_channel
+from ..ir.ops.normalize import BatchNorm, BatchNormTrain, moved_statistics
 from ..ir.ops.shape import Pad, Reshape
 from ..ir.tracebacks import user_facing
 from . import init
@@ -369,13 +368,15 @@ def batch_norm(
     variance = trace.parameter(f"{path}.running_var", type_, init.ones, Role.STATE)
     if not trace.training:
         return trace.emit(op, x, gamma, beta, mean, variance, path=path)
-    y, batch_mean, batch_variance = trace.emit_all(training_op, x, gamma, beta, path=path)
+    y, *_ = trace.emit_all(training_op, x, gamma, beta, path=path)
+    trained = y.value.node
+    assert trained is not None
     with trace.at(path):
-        count = _elements(trace, x)
-        unbiased = batch_variance * (count / (count - 1))
-        share: Tensor | float = _share(trace, path, x) if momentum is None else momentum
-        trace.update(mean, mean * (1 - share) + batch_mean * share)
-        trace.update(variance, variance * (1 - share) + unbiased * share)
+        share = _share(trace, path, x).value if momentum is None else float(momentum)
+    b = Builder.like(trained)
+    running = moved_statistics(b, trained, (mean.value, variance.value), share)
+    for state, value in zip((mean, variance), running):
+        trace.update(state, Tensor(value, trace))
     return y
 
 
@@ -395,14 +396,6 @@ def _known(dim: Dim) -> int:
             fix="give it as an int in init(...)",
         )
     return dim
-
-
-def _elements(trace: Trace, x: Tensor) -> Tensor:
-    """The number of elements of x that share a channel, as a scalar of its dtype."""
-    size = elements_per_channel(x.type)
-    if isinstance(size, int):
-        return trace.constant(size, x.dtype)
-    return trace.emit(Cast(x.dtype), trace.emit(DimSize(size)))
 
 
 @user_facing

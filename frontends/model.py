@@ -15,17 +15,17 @@ import numpy as np
 
 from ..ir import Array, DType, Graph, Input, Role, parse
 from ..ir.attributes import positive
-from ..ir.dims import sizes, substitute
+from ..ir.dims import substitute
 from ..ir.errors import CauceError, GraphError, ShapeError, TypeMismatch, need
 from ..ir.habits import MODEL
-from ..ir.ops.conv import Conv2d
-from ..ir.ops.linear import Linear
+from ..ir.ops.random import KEY
 from ..ir.remedies import Foreign, as_array
 from ..ir.tensors_file import load_tensors, save_tensors
 from ..ir.tracebacks import user_facing
 from ..ir.types import is_bfloat16
 from ..ir.version import VERSION
 from . import init
+from .head import find_head
 from .init import converted, initial_values
 
 FORMAT = "cauce-model-1"
@@ -54,6 +54,7 @@ class Model(Foreign):
     Attributes:
         graph: the inference form: running statistics, no dropout.
         frozen: names of the parameters and running statistics that training leaves as they are.
+        origin: where it is not from here, what of training came with it; ``summary`` says it.
     """
 
     habits = MODEL
@@ -64,6 +65,7 @@ class Model(Foreign):
         self.graph = graph
         self._training_graph = training_graph
         self.frozen: set[str] = set()
+        self.origin = ""
         # Replaced as a whole and never altered: who holds a version holds arrays that belong
         # together, whatever another thread loads meanwhile.
         self._held: tuple[int, Mapping[str, Array]] = (next(_NUMBERS), _read_only(values))
@@ -197,14 +199,13 @@ class Model(Foreign):
         self.frozen -= self._matching(patterns)
 
     def _matching(self, patterns: tuple[str, ...]) -> set[str]:
-        from .tracing import KEY  # here: what is compiled already needs no tracing
-
         changed = self.training_graph.inputs_with(Role.PARAMETER, Role.STATE)
         names = [value.name for value in changed if value.name != KEY]
         found: set[str] = set()
         for pattern in patterns:
             need(pattern, str, "parameters are named by patterns", "write for example 'layer1.*'")
-            chosen = fnmatch.filter(names, pattern)
+            # A name is its own pattern, whatever is in it: those of a file have brackets too.
+            chosen = [pattern] if pattern in names else fnmatch.filter(names, pattern)
             if not chosen:
                 raise GraphError(
                     f"no parameter or running statistic of {self.name} is called {pattern!r}",
@@ -216,8 +217,9 @@ class Model(Foreign):
     def replace_head(self, classes: int, seed: int = 0) -> Model:
         """The same network with a new last layer for another number of classes.
 
-        The last linear layer or convolution gets a fresh weight [classes, ...] and bias; all else
-        is kept. This model is not changed.
+        The last linear layer or convolution (of an ONNX file: Gemm, MatMul or Conv, and the bias
+        that is added to it) gets a fresh weight and bias, uniform within 1/sqrt(fan_in) as in
+        PyTorch; all else is kept, names too. This model is not changed.
 
         Args:
             classes: outputs of the new layer.
@@ -229,20 +231,18 @@ class Model(Foreign):
             ShapeError: what follows the layer does not take another number of outputs.
         """
         classes = positive(classes, "classes")
-        heads = [n for n in self.graph.nodes if isinstance(n.op, (Linear, Conv2d))]
-        owned = [v for v in heads[-1].operands[1:] if isinstance(v, Input)] if heads else []
-        if not owned:
+        head = find_head(self.graph)
+        if head is None:
             raise GraphError(
                 f"{self.name} has no linear layer or convolution to replace",
                 fix="build the network with another number of classes instead",
             )
-        types = {v.name: v.type.with_shape((classes, *v.type.shape[1:])) for v in owned}
-        fan = init.fan_in(sizes(owned[0].type.shape))
-        fresh = dict.fromkeys(types, init.uniform(1 / math.sqrt(fan)))
+        types = head.types(classes)
+        fresh = dict.fromkeys(types, init.uniform(1 / math.sqrt(head.fan_in)))
         values = self.state_dict()
         values |= initial_values({name: (types[name], fresh[name]) for name in types}, seed)
         twin = Model(self.graph.copy(types=types), self.training_graph.copy(types=types), values)
-        twin.frozen = self.frozen - types.keys()
+        twin.frozen, twin.origin = self.frozen - types.keys(), self.origin
         return twin
 
     # ---- looking -------------------------------------------------------------------------------
@@ -293,6 +293,7 @@ class Model(Foreign):
             f"{self.name}: {self.parameter_count():,} parameters, "
             f"{total_flops:,} FLOPs for a batch of {batch}"
         )
+        lines += [self.origin] if self.origin else []
         text = "\n".join(lines)
         if print_fn is None:
             return text
@@ -323,6 +324,7 @@ class Model(Foreign):
             "graph": self.graph.to_text(),
             "training_graph": self.training_graph.to_text(),
             "frozen": json.dumps(sorted(self.frozen)),
+            "origin": self.origin,
             "inputs": ", ".join(f"{v.name}: {v.type}" for v in self.graph.inputs_with(Role.DATA)),
             "cauce": VERSION,
         }
@@ -366,6 +368,7 @@ def load(path: str | os.PathLike[str]) -> Model:
     read = partial(_read_graph, os.fspath(path), metadata, constants, shapes)
     model = Model(read("graph"), partial(read, "training_graph"), values)
     model.frozen.update(_read_frozen(os.fspath(path), metadata))
+    model.origin = metadata.get("origin", "")
     return model
 
 

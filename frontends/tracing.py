@@ -15,13 +15,11 @@ from ..ir import Array, Builder, DType, Graph, Input, Literal, Op, Role, TensorT
 from ..ir.errors import AttributeMistake, GraphError, ShapeError, TypeMismatch, shown
 from ..ir.location import here
 from ..ir.ops.constant import Constant
-from ..ir.ops.elementwise import Add
+from ..ir.ops.random import KEY, random_key
 from .tensor import Tensor
 
 # Gives the initial value of a parameter: (shape, random generator) -> array.
 Initializer: TypeAlias = "Callable[[tuple[int, ...], np.random.Generator], Array]"
-
-KEY = "random.key"
 
 
 @dataclass
@@ -180,17 +178,13 @@ class Trace:
 
     def random_key(self) -> Tensor:
         """The random key (seed, step), made at its first use; its step goes up with each run."""
-        for value in self.graph.inputs:
-            if value.name == KEY:
-                return Tensor(value, self)
 
         def no_seed(shape: tuple[int, ...], rng: np.random.Generator) -> Array:
             return np.zeros(shape, np.uint32)
 
-        key = self.parameter(KEY, TensorType(DType.U32, (2,)), no_seed, Role.STATE)
-        step = self.constant(np.array([0, 1], np.uint32), DType.U32, path="random")
-        self.update(key, self.emit(Add(), key, step, path="random"))
-        return key
+        key = random_key(self.graph, here())
+        self.initializers[KEY] = (key.type, no_seed)
+        return Tensor(key, self)
 
     def next_stream(self) -> int:
         """The number of the next random stream; it stays with its op whatever becomes of names."""

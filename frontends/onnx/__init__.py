@@ -10,4 +10,4 @@ from . import normalize as normalize
 from . import reduce as reduce
 from . import shape as shape
 from . import window as window
-from .importer import load_onnx as load_onnx
+from .importer import import_onnx as import_onnx

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,21 @@ _GRAPHS = (5, 10)  # AttributeProto.GRAPH and GRAPHS
 _DEFAULT_FIX = "change the model where it was made, or write this part with cauce.nn"
 
 
+@dataclass
+class Training:
+    """What a file says of training.
+
+    Attributes:
+        shares: the weight of a batch in the running statistics, by the name of the running mean.
+        dropouts: how many dropouts are in the graph.
+        lost: how many are not, since something reads their mask, or what they drop is not known.
+    """
+
+    shares: dict[str, float] = field(default_factory=dict)
+    dropouts: int = 0
+    lost: int = 0
+
+
 class Call:
     """An ONNX node with its operands.
 
@@ -27,6 +43,7 @@ class Call:
         b: writes cauce's nodes, named and located as the ONNX node is.
         op_type: the ONNX operator.
         opset: the version of its operator set.
+        training: what the file says of training so far.
     """
 
     def __init__(
@@ -37,12 +54,14 @@ class Call:
         b: Builder,
         weight: Callable[[Known, Role], Value],
         decode: Callable[[Any], tuple[Array, DType]],
+        training: Training,
     ) -> None:
         self.op_type: str = proto.op_type
         self.opset = opset
         self.b = b
         self.operands = operands
         self.decode = decode
+        self.training = training
         self._outputs: list[str] = list(proto.output)
         self._weight = weight
         self._attributes = {entry.name: entry for entry in proto.attribute}

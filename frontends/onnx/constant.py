@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from ...ir import DType, Literal
 from ...ir.dims import product
 from ...ir.onnx.tensors import decode_sparse
 from ...ir.ops.constant import Constant
+from ...ir.ops.random import Dropout, RandomUniform, random_key
 from ...ir.ops.shape import Expand
 from .call import Call
 from .rules import Known, Made, imports
@@ -43,17 +46,45 @@ def _constant_of_shape(n: Call) -> Made:
 
 @imports("Identity")
 def _identity(n: Call) -> Made:
-    """Identity-1."""
-    return n.operand(0)
+    """Identity-1. Of a weight it makes another: PyTorch writes weights with equal values once."""
+    found = n.operand(0)
+    if isinstance(found, Known) and found.weight:
+        return replace(found, name="")
+    return found
 
 
 @imports("Dropout")
 def _dropout(n: Call) -> Made:
-    """Dropout-1 and 7: ratio; 10: mask is bool; 12: ratio and training_mode are operands."""
-    n.ignore("ratio", "is_test", "consumed_inputs", "seed")
+    """Dropout-1 and 7: ratio; 10: mask is bool; 12: ratio and training_mode are operands.
+
+    It is written as it is in training, for which the file's own mode does not matter: inference
+    passes on. A ``mask`` that is read is that of inference, and then nothing is dropped.
+    """
+    n.ignore("is_test", "consumed_inputs", "seed")
     if n.has(2) and np.any(n.numbers(2, "training_mode")):
         raise n.refuse("it drops in training", "export the model for inference")
-    if not n.wants(1):
-        return n.operand(0)
-    x = n.value(0)
-    return x, n.b(Expand(x.type.shape), n.b(Constant(Literal(True, DType.BOOL))))
+    found, ratio = n.operand(0), _ratio(n)
+    if n.wants(1):
+        x = n.value(0)
+        n.training.lost += 1
+        return x, n.b(Expand(x.type.shape), n.b(Constant(Literal(True, DType.BOOL))))
+    if isinstance(found, Known) or ratio is None:
+        n.training.lost += 1
+        return found
+    if ratio == 0:
+        return found
+    dtype = DType.F64 if found.type.dtype is DType.F64 else DType.F32
+    draw = RandomUniform(found.type.shape, n.training.dropouts, dtype)
+    n.training.dropouts += 1
+    uniform = n.b(draw, random_key(n.b.graph, n.loc))
+    return n.b(Dropout(ratio), found, uniform)
+
+
+def _ratio(n: Call) -> float | None:
+    """The probability of a zero; None where the network computes it."""
+    if n.opset < 12:
+        return n.real("ratio", 0.5)
+    if not n.has(1):
+        return 0.5
+    known = n.known(1)
+    return None if known is None else float(str(known.reshape(-1)[0]))

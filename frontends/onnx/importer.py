@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -18,10 +18,10 @@ from ...ir.location import Frame
 from ...ir.onnx.opsets import OWN_DOMAINS
 from ...ir.onnx.tensors import decode, decode_sparse
 from ...ir.ops.constant import Constant
+from ...ir.ops.random import KEY
 from ...ir.rewrite import erase_unread
-from ...ir.tracebacks import user_facing
-from ..model import CONSTANT, Model
-from .call import Call, written
+from ..model import CONSTANT
+from .call import Call, Training, written
 from .missing import check_operators
 from .reading import inputs_of, read
 from .rules import FOLDS, RULES, Known, Operand
@@ -33,32 +33,25 @@ _SMALL = 2**12
 _DAMAGE = (ValueError, TypeError, IndexError, KeyError, OverflowError, AttributeError)
 
 
-@user_facing
-def load_onnx(model: object, inputs: Mapping[str, Given] | None = None) -> Model:
-    """A model from an ONNX file, for inference: ``cauce.compile(cauce.load_onnx("net.onnx"))``.
+@dataclass(frozen=True)
+class Imported:
+    """A network as its file has it.
 
-    Weights become parameters, and the statistics of batch norms states, by their names in the
-    file. Layers are named after its nodes; what goes wrong in one names node, operator and opset.
-    Sizes that the file leaves open stay symbols. Arithmetic on shapes is done while loading.
-
-    Args:
-        model: a path, the bytes of a file, or an ``onnx.ModelProto``. External data lie in the
-            folder of the path.
-        inputs: by name, shapes, which fix what the file leaves open, or arrays: an input whose
-            elements are given becomes a constant, which axes, shapes, pads, scales and the like
-            have to be. A call does not take it.
-
-    Raises:
-        UnsupportedOp: operators, or a form of one, that cauce does not have; all of them are listed
-            with the names of their nodes.
-        DataError: not an ONNX file, or a damaged one, or external data outside its folder.
-        GraphError: nodes that do not fit one another.
-        ShapeError, TypeMismatch: shapes that do not fit.
-        FileNotFoundError: there is no such file.
-        MissingExtra: onnx is not installed.
+    Attributes:
+        graph: in inference form, but for dropout, which stands where the file has it.
+        values: the weights, the statistics of batch norms, and the random key of dropout.
+        training: what the file says of training.
     """
+
+    graph: Graph
+    values: dict[str, Array]
+    training: Training
+
+
+def import_onnx(model: object, inputs: Mapping[str, Given] | None = None) -> Imported:
+    """The network of an ONNX file; ``cauce.load_onnx`` makes a model of it, and says the rest."""
     proto, folder, name = read(model)
-    return _Import(proto, folder, name, inputs).model()
+    return _Import(proto, folder, name, inputs).all()
 
 
 class _Import:
@@ -74,6 +67,7 @@ class _Import:
         self._weights: dict[str, Value] = {}
         self._tensors: dict[str, Operand] = {}
         self._paths: set[str] = set()
+        self._training = Training()
         self.graph = Graph(proto.graph.name or os.path.splitext(file)[0])
         self._read_stored(folder)
         types, given = inputs_of(proto.graph, set(self._tensors), inputs)
@@ -82,7 +76,7 @@ class _Import:
         for known in given:
             self._define(known.name, known)
 
-    def model(self) -> Model:
+    def all(self) -> Imported:
         """The whole of it."""
         for place, node in enumerate(self._proto.node):
             self._import(node, place)
@@ -93,11 +87,13 @@ class _Import:
         for node in self.graph.nodes_reversed:
             erase_unread(node)
         for value in self.graph.inputs_with(Role.PARAMETER, Role.STATE):
-            if not value.users and not self.graph.leaves(value):
+            if not value.users and not self.graph.leaves(value) and value.name != KEY:
                 self.graph.remove_input(value)
                 del self._values[value.name]
+        if self._training.dropouts:
+            self._values[KEY] = np.zeros(2, np.uint32)
         verify(self.graph)
-        return Model(self.graph, self.graph.copy(), self._values)
+        return Imported(self.graph, self._values, self._training)
 
     # ---- tensors -------------------------------------------------------------------------------
 
@@ -128,7 +124,7 @@ class _Import:
         """The input of the graph that a weight is, one for all that read it."""
         if known.name not in self._weights:
             name = known.name
-            while name.startswith(CONSTANT) or name in self._values or not name:
+            while name.startswith(CONSTANT) or name in self._values or name in (KEY, ""):
                 name = f"_{name}"
             type_ = TensorType(known.dtype, known.array.shape)
             self._weights[known.name] = self.graph.add_input(name, type_, role)
@@ -234,7 +230,7 @@ class _Import:
         )
 
     def _call(self, proto: Any, operands: Any, b: Builder, weight: Any) -> Call:
-        return Call(proto, self._opset, operands, b, weight, self._decode)
+        return Call(proto, self._opset, operands, b, weight, self._decode, self._training)
 
 
 def _as_constant(graph: Graph) -> Any:

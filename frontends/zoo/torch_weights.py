@@ -7,11 +7,11 @@ from collections.abc import Callable, Collection, Mapping
 
 from ...ir import Array, Role
 from ...ir.errors import GraphError, ShapeError, need
+from ...ir.ops.random import KEY
 from ...ir.remedies import as_array
 from ...ir.tensors_file import load_tensors
 from ...ir.tracebacks import user_facing
 from ..model import Model
-from ..tracing import KEY
 
 _SHOWN = 6  # how many names an error lists
 

@@ -163,6 +163,29 @@ class BatchNormTrain(BatchNormBase):
         return (total, dgamma, dbeta)
 
 
+def moved_statistics(
+    b: Builder, trained: Node, running: tuple[Value, Value], share: Value | float
+) -> tuple[Value, Value]:
+    """Write the running mean and variance as they are after a ``batch_norm_train``.
+
+    running * (1 - share) + batch * share, with the unbiased variance of the batch,
+    sum (x - mean)**2 / (M - 1), as in PyTorch. ONNX's momentum is 1 - share.
+    """
+    x, (_, mean, variance) = trained.operands[0], trained.results
+
+    def moved(old: Value, new: Value) -> Value:
+        if isinstance(share, float):
+            kept, taken = b(Mul(), old, scalar(b, 1 - share, x)), scalar(b, share, x)
+        else:
+            kept, taken = b(Mul(), old, b(Sub(), scalar(b, 1, x), share)), share
+        return b(Add(), kept, b(Mul(), new, taken))
+
+    count = size_as(b, elements_per_channel(x.type), x.type.dtype)
+    bessel = b(Div(), count, b(Sub(), count, scalar(b, 1, x)))
+    unbiased = b(Mul(), variance, bessel)
+    return moved(running[0], mean), moved(running[1], unbiased)
+
+
 @register
 class BatchNormTrainBackward(BatchNormBase):
     """The gradient of y of batch_norm_train. With s = 1 / sqrt(variance + epsilon),

@@ -7,13 +7,17 @@ import numpy as np
 from ..builder import Builder
 from ..dims import Dim, product, sizes
 from ..errors import AttributeMistake, ShapeError, TypeMismatch
-from ..graph import Value
+from ..graph import Graph, Input, Role, Value
+from ..literal import Literal
+from ..location import Location
 from ..op import Op, Values, register
 from ..types import Array, DType, TensorType
 from .broadcast import need_float
-from .constant import scalar
-from .elementwise import Less, Mul, Where
+from .constant import Constant, scalar
+from .elementwise import Add, Less, Mul, Where
 
+# The name of the state that random draws are made from.
+KEY = "random.key"
 ROUNDS = 10
 # The multipliers of a round, and by what the key words grow between rounds (the golden ratio
 # and sqrt(3) - 1): Salmon et al. 2011, section 3.3.
@@ -148,3 +152,21 @@ class Dropout(Op):
         dropped = b(Less(), uniform, scalar(b, self.p, uniform))
         scale = 1 / (1 - self.p) if self.p < 1 else 0.0
         return b(Where(), dropped, scalar(b, 0, x), b(Mul(), x, scalar(b, scale, x)))
+
+
+def random_key(graph: Graph, loc: Location | None = None) -> Input:
+    """The random key of a graph, u32[2] (seed, step), made at its first use.
+
+    Its step goes up with each run.
+
+    Raises:
+        GraphError: another input has its name.
+    """
+    for value in graph.inputs_with(Role.STATE):
+        if value.name == KEY:
+            return value
+    key = graph.add_input(KEY, TensorType(DType.U32, (2,)), Role.STATE)
+    b = Builder(graph, path="random", loc=loc)
+    step = b(Constant(Literal(np.array([0, 1], np.uint32), DType.U32)))
+    graph.updates[key] = b(Add(), key, step)
+    return key

@@ -15,12 +15,12 @@ import cauce
 from cauce import models
 from cauce.backends.executable import Executable
 from cauce.frontends.network import Network
-from cauce.frontends.tracing import KEY
 from cauce.ir import Array, Builder, Graph, Node, Role, Value
 from cauce.ir.ops.activation import Clip, Relu
 from cauce.ir.ops.constant import scalar
 from cauce.ir.ops.elementwise import Greater, Less, LogicalAnd, Where
 from cauce.ir.ops.pool import MaxPool2d, MaxPool2dSelect
+from cauce.ir.ops.random import KEY
 from cauce.ir.rewrite import substitute
 from cauce.objective import write_loss
 from cauce.passes.autodiff import gradients

@@ -1,0 +1,76 @@
+"""Joins the importer of ONNX files and the passes: ``load_onnx``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+
+from .frontends.model import Model
+from .frontends.onnx import import_onnx
+from .frontends.onnx.importer import Given, Imported
+from .ir import Graph
+from .ir.tracebacks import user_facing
+
+
+@user_facing
+def load_onnx(model: object, inputs: Mapping[str, Given] | None = None) -> Model:
+    """A model from an ONNX file: ``cauce.compile(cauce.load_onnx("net.onnx"))``.
+
+    Weights become parameters, and the statistics of batch norms states, by their names in the
+    file. Layers are named after its nodes; what goes wrong in one names node, operator and opset.
+    Sizes that the file leaves open stay symbols. Arithmetic on shapes is done while loading.
+
+    In training batch norms take the statistics of the batch, dropout drops, and running statistics
+    move by the momentum of the file. What the file has folded into its weights does not come back;
+    ``model.summary()`` says what there is.
+
+    Args:
+        model: a path, the bytes of a file, or an ``onnx.ModelProto``. External data lie in the
+            folder of the path.
+        inputs: by name, shapes, which fix what the file leaves open, or arrays: an input whose
+            elements are given becomes a constant, which axes, shapes, pads, scales and the like
+            have to be. A call does not take it.
+
+    Raises:
+        UnsupportedOp: operators, or a form of one, that cauce does not have; all of them are listed
+            with the names of their nodes.
+        DataError: not an ONNX file, or a damaged one, or external data outside its folder.
+        GraphError: nodes that do not fit one another.
+        ShapeError, TypeMismatch: shapes that do not fit.
+        FileNotFoundError: there is no such file.
+        MissingExtra: onnx is not installed.
+    """
+    imported = import_onnx(model, inputs)
+    graph = imported.graph
+    if imported.training.dropouts:
+        from .passes.inference import ToInference
+
+        graph = graph.copy()
+        ToInference().run(graph)
+    shares = tuple(imported.training.shares.items())
+    # A copy: users may change the graph of their model.
+    loaded = Model(graph, partial(_in_training, imported.graph.copy(), shares), imported.values)
+    loaded.origin = _origin(imported)
+    return loaded
+
+
+def _in_training(graph: Graph, shares: tuple[tuple[str, float], ...]) -> Graph:
+    """The training form, which is made when it is first asked for."""
+    from .passes.training_form import ToTraining
+
+    ToTraining(shares).run(graph)
+    return graph
+
+
+def _origin(imported: Imported) -> str:
+    """What of training is in a file, in a sentence."""
+    found = imported.training
+    norms = len(found.shares)
+    text = f"in training {_count(norms, 'batch norm')} and {_count(found.dropouts, 'dropout')}"
+    if found.lost:
+        text += f" ({found.lost} of which the mask or the ratio is computed stay out)"
+    return f"{text}; what the file has folded into its weights does not come back"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number or 'no'} {what}{'s' * (number != 1)}"
