@@ -5,12 +5,14 @@ from __future__ import annotations
 import importlib.util
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .backends.contract import Program, Request
 from .backends.executable import TAP, Executable
+from .backends.specialized import SpecializedExecutable
 from .frontends.model import Model
-from .ir import Graph, Role, Value
+from .frontends.open_model import OpenModel
+from .ir import Array, Graph, Role, Value
 from .ir.attributes import flag, positive
 from .ir.dims import DimExpr
 from .ir.errors import (
@@ -138,7 +140,8 @@ def compile(
     Args:
         model: a model (its inference graph is taken, and each call computes with the weights that
             the model then holds), or a graph; a graph's parameters are given later with
-            ``load_state_dict``.
+            ``load_state_dict``. A model with a graph for each size of a symbol (``OpenModel``) is
+            compiled when a call comes with other sizes; the executable's repr says which.
         backend: ``"llvm"`` (native code), ``"numpy"``, or ``"auto"``: llvm where llvmlite is
             installed, else numpy. The executable's repr says which.
         batch: a fixed size for the batch, the symbol in dimension 0 of the data inputs; any size
@@ -178,6 +181,11 @@ def compile(
         )
     name = choose_backend(backend)
     _check_settings(name, settings)
+    own = None if passes is None else checked_passes(passes)
+    if isinstance(model, OpenModel):
+        common = {"batch": batch, "threads": threads, "taps": taps, "validate": validate}
+        given = {**common, "passes": own, "instruments": tuple(instruments), **settings}
+        return SpecializedExecutable(model, _Specialize(model, name, given), name, taps)
     graph = model.graph.copy() if isinstance(model, Model) else model.copy()
     outputs = len(graph.outputs)
     need(taps, (list, tuple, set), "taps are a list of names", "write for example taps=['conv1']")
@@ -189,7 +197,6 @@ def compile(
         instruments = (*instruments, TranslationValidation())
     if batch is not None:
         _batch_sizes(graph, batch)  # which says what is wrong with it
-    own = None if passes is None else checked_passes(passes)
     training = isinstance(model, Graph) and _is_training(graph)
     chosen = _BACKENDS[name]
     # What passes of one's own do, and what watches them, is not known beforehand.
@@ -205,6 +212,23 @@ def compile(
     if isinstance(model, Model):
         executable.follow(model)
     return executable
+
+
+class _Specialize(Record):
+    """Compiles an open model for sizes and values that a call came with.
+
+    Attributes:
+        model: which one.
+        backend: the name of the backend.
+        options: the other arguments of :func:`compile`.
+    """
+
+    model: OpenModel
+    backend: str
+    options: dict[str, Any]
+
+    def __call__(self, sizes: Mapping[str, int], values: Mapping[str, Array]) -> Executable:
+        return compile(self.model.specialized(sizes, values), self.backend, **self.options)
 
 
 def _check_settings(backend: str, settings: Mapping[str, object]) -> None:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
+from typing import Any
 
 from .frontends.model import Model
-from .frontends.onnx import import_onnx
+from .frontends.onnx import OnnxFile
 from .frontends.onnx.importer import Given, Imported
-from .ir import Graph
+from .frontends.onnx.reading import ARRAYS
+from .frontends.open_model import OpenModel
+from .ir import Array, Graph
 from .ir.tracebacks import user_facing
+from .ir.unknown import Unknown
 
 
 @user_facing
@@ -40,7 +44,31 @@ def load_onnx(model: object, inputs: Mapping[str, Given] | None = None) -> Model
         FileNotFoundError: there is no such file.
         MissingExtra: onnx is not installed.
     """
-    imported = import_onnx(model, inputs)
+    file = OnnxFile(model)
+    try:
+        return _model(file.imported(inputs))
+    except Unknown as error:
+        if error.inputs:
+            raise
+        return _open(file, inputs, error)
+
+
+def open_onnx(model: object, inputs: Mapping[str, Given] | None = None) -> OpenModel:
+    """A model whose graph is made when a call comes, also for the values of its inputs."""
+    return _open(OnnxFile(model), inputs, None)
+
+
+def _open(file: OnnxFile, inputs: Mapping[str, Given] | None, error: Unknown | None) -> OpenModel:
+    fixed = {name: given for name, given in (inputs or {}).items() if isinstance(given, ARRAYS)}
+    return OpenModel(*file.interface(inputs), partial(_specialized, file, fixed), error)
+
+
+def _specialized(file: OnnxFile, fixed: Mapping[str, Array], given: Mapping[str, Any]) -> Model:
+    return _model(file.imported({**fixed, **given}))
+
+
+def _model(imported: Imported) -> Model:
+    """A model of what was imported."""
     graph = imported.graph
     if imported.training.dropouts:
         from .passes.inference import ToInference

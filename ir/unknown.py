@@ -43,3 +43,29 @@ def _again(
     kind: type[Unknown], what: str, sizes: frozenset[str], inputs: tuple[str, ...]
 ) -> Unknown:
     return kind(what, sizes=sizes, inputs=inputs)
+
+
+class Needs:
+    """What must be known before a graph can be made; it grows as that is found out.
+
+    Attributes:
+        sizes: symbols.
+        inputs: the names of inputs whose elements count.
+    """
+
+    def __init__(self, first: Unknown | None = None) -> None:
+        self.sizes: tuple[str, ...] = ()
+        self.inputs: tuple[str, ...] = ()
+        if first is not None:
+            self.learn(first)
+
+    def learn(self, error: Unknown) -> None:
+        """Need what the error asks for too; raises it where that was known already."""
+        sizes = sorted({*self.sizes, *error.sizes})
+        inputs = tuple(dict.fromkeys((*self.inputs, *error.inputs)))
+        if (tuple(sizes), inputs) == (self.sizes, self.inputs):
+            raise error
+        self.sizes, self.inputs = tuple(sizes), inputs
+
+    def __str__(self) -> str:
+        return ", ".join((*self.sizes, *(f"the value of {name}" for name in self.inputs)))

@@ -10,4 +10,4 @@ from . import normalize as normalize
 from . import reduce as reduce
 from . import shape as shape
 from . import window as window
-from .importer import import_onnx as import_onnx
+from .importer import OnnxFile as OnnxFile

@@ -4,14 +4,25 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, TypeAlias
 
 import numpy as np
 
-from ...ir import Array, Builder, DType, Graph, Literal, Location, Role, TensorType, Value, verify
+from ...ir import (
+    Array,
+    Builder,
+    DType,
+    Graph,
+    Input,
+    Literal,
+    Location,
+    Role,
+    TensorType,
+    Value,
+    verify,
+)
 from ...ir.errors import CauceError, GraphError
 from ...ir.evaluate import evaluate
 from ...ir.location import Frame
@@ -48,28 +59,62 @@ class Imported:
     training: Training
 
 
-def import_onnx(model: object, inputs: Mapping[str, Given] | None = None) -> Imported:
-    """The network of an ONNX file; ``cauce.load_onnx`` makes a model of it, and says the rest."""
-    proto, folder, name = read(model)
-    return _Import(proto, folder, name, inputs).all()
+class OnnxFile:
+    """An ONNX file that was read, to be imported once, or anew for each size that matters.
+
+    ``cauce.load_onnx`` makes models of what is imported, and says the rest.
+
+    Args:
+        model: a path, the bytes of a file, or an ``onnx.ModelProto``.
+    """
+
+    def __init__(self, model: object) -> None:
+        self.proto, self.folder, self.name = read(model)
+
+    @cached_property
+    def stored(self) -> list[Known]:
+        """Its initializers, which are decoded once."""
+        found = []
+        for tensor in self.proto.graph.initializer:
+            found.append(Known(tensor.name, *decode(tensor, self.folder), stored=True))
+        for sparse in self.proto.graph.sparse_initializer:
+            array, dtype = decode_sparse(sparse, self.folder)
+            found.append(Known(sparse.values.name, array, dtype, stored=True))
+        return found
+
+    def interface(self, inputs: object) -> tuple[str, list[Input], list[str]]:
+        """The name of the network, its inputs as given (see :meth:`imported`), and its outputs."""
+        graph = _Import(self, inputs).graph
+        outputs = [output.name for output in self.proto.graph.output]
+        return graph.name, graph.inputs_with(Role.DATA), outputs
+
+    def imported(self, inputs: object = None) -> Imported:
+        """The network, with the shapes, types and elements of inputs that are given by name.
+
+        Raises:
+            Unknown: a size, or the elements of an input, must be given too.
+        """
+        return _Import(self, inputs).all()
 
 
 class _Import:
     """One model while it is imported."""
 
-    def __init__(self, proto: Any, folder: str | None, file: str, inputs: object) -> None:
+    def __init__(self, file: OnnxFile, inputs: object) -> None:
+        proto, name = file.proto, file.name
         own = [entry for entry in proto.opset_import if entry.domain in OWN_DOMAINS]
         self._opset = int(own[0].version) if own else 1
-        check_operators(proto, self._opset, {*RULES, *FOLDS}, file)
-        self._file, self._proto = file, proto.graph
-        self._decode = partial(decode, folder=folder)
+        check_operators(proto, self._opset, {*RULES, *FOLDS}, name)
+        self._file, self._proto = name, proto.graph
+        self._decode = partial(decode, folder=file.folder)
         self._values: dict[str, Array] = {}
         self._weights: dict[str, Value] = {}
         self._tensors: dict[str, Operand] = {}
         self._paths: set[str] = set()
         self._training = Training()
-        self.graph = Graph(proto.graph.name or os.path.splitext(file)[0])
-        self._read_stored(folder)
+        self.graph = Graph(proto.graph.name or os.path.splitext(name)[0])
+        for known in file.stored:
+            self._define(known.name, known)
         types, given = inputs_of(proto.graph, set(self._tensors), inputs)
         for name, type_ in types.items():
             self._define(name, self.graph.add_input(name, type_))
@@ -96,13 +141,6 @@ class _Import:
         return Imported(self.graph, self._values, self._training)
 
     # ---- tensors -------------------------------------------------------------------------------
-
-    def _read_stored(self, folder: str | None) -> None:
-        for tensor in self._proto.initializer:
-            self._define(tensor.name, Known(tensor.name, *self._decode(tensor), stored=True))
-        for sparse in self._proto.sparse_initializer:
-            name = sparse.values.name
-            self._define(name, Known(name, *decode_sparse(sparse, folder), stored=True))
 
     def _define(self, name: str, operand: Operand) -> None:
         if name in self._tensors:

@@ -118,7 +118,7 @@ def inputs_of(
     Args:
         graph: the ``GraphProto``.
         stored: the names of what is stored.
-        given: shapes by name, and arrays, which have a shape too.
+        given: by name, shapes, types, and arrays, which have a shape too.
 
     Returns:
         The types of the inputs that a call gives, and what is given here.
@@ -132,7 +132,8 @@ def inputs_of(
     need({} if given is None else given, Mapping, what, "inputs={'x': ...}")
     entries: dict[str, Any] = dict(given) if isinstance(given, Mapping) else {}
     arrays = {n: np.asarray(a) for n, a in entries.items() if isinstance(a, ARRAYS)}
-    shapes = {**entries, **{name: array.shape for name, array in arrays.items()}}
+    exact = {n: g.shape for n, g in entries.items() if isinstance(g, (*ARRAYS, TensorType))}
+    shapes = {**entries, **exact}
     declared = {value.name: value for value in graph.input if value.name not in stored}
     for name in shapes:
         if name not in declared:
@@ -144,7 +145,7 @@ def inputs_of(
     bound: dict[str, Dim] = {}
     types = {}
     for name, value in declared.items():
-        types[name] = _type(name, value.type, known, shapes.get(name), bound, name in arrays)
+        types[name] = _type(name, value.type, known, shapes.get(name), bound, name in exact)
     constants = [
         Known(n, check_feed(Input(n, types[n], Role.DATA), array).copy(), types[n].dtype)
         for n, array in arrays.items()
@@ -164,7 +165,7 @@ def _type(
 ) -> TensorType:
     """The type of an input; the symbols of the file that ``given`` replaces go to ``bound``.
 
-    Only an array may be ``empty``: a symbol stands for a size of at least 1.
+    Only an array or a type may be ``empty``: a symbol stands for a size of at least 1.
     """
     if message.WhichOneof("value") != "tensor_type":
         raise GraphError(

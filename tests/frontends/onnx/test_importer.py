@@ -379,15 +379,6 @@ def test_a_form_that_cauce_lacks_names_node_operator_and_opset(
     assert "fix: " in str(caught.value)
 
 
-def test_same_padding_of_a_free_size_asks_for_the_size() -> None:
-    made = node("MaxPool", ["x"], ["y"], "n", kernel_shape=[3, 3], strides=[2, 2])
-    made.attribute.add(name="auto_pad", s=b"SAME_UPPER", type=3)
-    proto = model([made], {"x": ("N", 2, "H", 8)}, ["y"])
-    with pytest.raises(UnsupportedOp, match=r"the size H is not known[^$]*inputs="):
-        cauce.load_onnx(proto)
-    cauce.load_onnx(proto, inputs={"x": ("N", 2, 7, 8)})
-
-
 @pytest.mark.parametrize(
     ("nodes", "message"),
     [
