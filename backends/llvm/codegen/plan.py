@@ -19,12 +19,12 @@ from ..lowering.buffers import BufferAssignment, assign_buffers
 from ..lowering.indices import index_operands
 from ..lowering.kernels import anchor_of
 from ..lowering.layouts import Schedules, layout_of
-from ..registry import emitter_of
 from ..target import Target
 from .builder import Function, Module, V, i64
 from .code import Launch, NodeCode, Stage
 from .kernels.copies import write_frame
 from .kernels.index_checks import write_check
+from .reuse import Written
 
 
 @dataclass
@@ -150,6 +150,7 @@ def make_plan(
     """Assign the buffers of a lowered graph and write the code of every node."""
     assignment = assign_buffers(graph)
     plan = Plan(graph, tuple(symbols), given, entry, assignment, count=assignment.count)
+    written = Written()
     spans: dict[Value, list[int]] = {}
     readers: dict[Value, dict[Dim, Node]] = {}  # of indices, the first for each size
     for node in graph.nodes:
@@ -175,14 +176,16 @@ def make_plan(
         start = len(plan.launches)
         if isinstance(node.op, Constant):
             plan.constants[plan.slot(node.result)] = node.op.value.array
-        code = new_code(node)
+        frames = new_code(node)
         roots = dict.fromkeys(assignment.roots[value] for value in (*node.operands, *node.results))
         for root in roots:
             layout = layout_of(root)
             if root not in spans and isinstance(layout, Strided) and layout.halo:
-                write_frame(code, root.type, plan.slot(root))
+                write_frame(frames, root.type, plan.slot(root))
+        plan.take(frames)
+        code = new_code(node)
         try:
-            emitter_of(node.op)(code)
+            written.write(code)
         except CauceError as error:
             error.at(node.path, node.loc)
             raise
@@ -206,8 +209,8 @@ def add_plan(module: Module, plan: Plan, target: Target) -> None:
     ``entry`` has the launches before the cut, and ``entry.rest`` those behind it. Each returns 0,
     or, at once, the number of a check that failed.
     """
-    for launch, _ in plan.launches:
-        module.share(launch.function)
+    for function in dict.fromkeys(launch.function for launch, _ in plan.launches):
+        module.share(function)
     cut, count = plan.cut, len(plan.launches)
     for timed in (False, True):
         module.add(_sequence(plan, target, plan.entry, 0, cut, timed), "")
