@@ -205,6 +205,14 @@ class Function:
             return pointer
         return self.value(f"getelementptr inbounds i8, {pointer}, {moved}", "ptr")
 
+    def anchored(self, pointer: V) -> V:
+        """The pointer, as one that much is addressed from by constants.
+
+        Loop strength reduction would weigh all of these addresses against one another, in time
+        that grows faster than their number, and find this. It does not look behind ``freeze``.
+        """
+        return self.value(f"freeze {pointer}", pointer.type)
+
     def load(self, pointer: V, type: str, align: int) -> V:
         """Read a value."""
         return self.value(f"load {type}, {pointer}, align {align}", type)

@@ -209,7 +209,9 @@ class _ContractionWriter:
         f, dtype = self.stage.f, self.what.dtype
         axes = [axis for axis, _ in self.loops.tile]
         places = [dict(zip(axes, place)) for place in combinations(*tile)]
-        starts = [self._moved(base, which, point) for which, base in enumerate(self.bases)]
+        starts = [
+            f.anchored(self._moved(base, which, point)) for which, base in enumerate(self.bases)
+        ]
         self.next = self._next(starts[1], point)
         zeros = [f.broadcast(scalar_constant(0, dtype), width)] * len(places)
         totals = self._sum(0, starts[0], starts[1], zeros, places, width)
@@ -263,6 +265,7 @@ class _ContractionWriter:
         loaded: Loaded = {}
         if self.what.b.block and width == self.lanes:
             self._fetch(b)
+        a, b = self.stage.f.anchored(a), self.stage.f.anchored(b)
         return [
             self.stage.f.fma(
                 self._operand(0, a, place, width, loaded),

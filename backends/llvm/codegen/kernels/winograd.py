@@ -203,7 +203,7 @@ class _Output:
             at = f.at(self.m, f.mul(tile.index, sizes.width), item)
             for low, high, lanes in runs(width, sizes.lanes):
                 with f.loop(high, low, lanes) as run:
-                    sums = f.at(at, run.index, item)
+                    sums = f.anchored(f.at(at, run.index, item))
                     self.transform(sums, lanes, place, f.add(begin, run.index))
 
     def multiply(self, v: V, u: V, count: V, vectors: int) -> None:
@@ -227,7 +227,7 @@ class _Output:
             pixels = f.at(v, start, item)
             taps = f.at(u, f.mul(point.index, channels * width), item)
             with f.loop(channels, carry=zeros) as channel:
-                at = f.at(taps, f.mul(channel.index, width), item)
+                at = f.anchored(f.at(taps, f.mul(channel.index, width), item))
                 own = [
                     load(self.stage, self.dtype, f.at(at, vector * lanes, item), lanes)
                     for vector in range(vectors)
@@ -236,7 +236,7 @@ class _Output:
                     f.prefetch(at, ahead + line, level=2)
                 if sizes.schedule.tiles_ahead:
                     self.fetch(pixels, channel.index)
-                row, sums = f.at(pixels, channel.index, item), []
+                row, sums = f.anchored(f.at(pixels, channel.index, item)), []
                 for t in range(columns):
                     one = load(self.stage, self.dtype, f.at(row, t * channels, item), 1)
                     many = f.broadcast(one, lanes)
@@ -299,7 +299,8 @@ class _End:
         self.output, self.stage, self.width = output, output.stage, width
         # Each array from the first output of the tile on.
         *self.others, self.result = (
-            replace(array, pointer=array.at(*corner)) for array in output.arrays
+            replace(array, pointer=self.stage.f.anchored(array.at(*corner)))
+            for array in output.arrays
         )
         # What is the same for all pixels, a bias, is read once.
         self.fixed = {

@@ -75,7 +75,8 @@ class TileTransform:
         ]
         for low, high, width in runs(self.channels, self.lanes):
             with f.loop(high, low, width) as channel:
-                own = replace(self.image, pointer=f.at(start, channel.index, dtype.itemsize))
+                here = f.anchored(f.at(start, channel.index, dtype.itemsize))
+                own = replace(self.image, pointer=here)
                 pixels = [
                     [
                         load(stage, dtype, self._or_zeros(own.at(0, i, j), down, across), width)
@@ -85,7 +86,7 @@ class TileTransform:
                 ]
                 if self.ahead:
                     self._fetch(own)
-                to = f.at(target, channel.index, dtype.itemsize)
+                to = f.anchored(f.at(target, channel.index, dtype.itemsize))
                 for number, value in enumerate(both_axes(f, self.transform, self.tile, pixels)):
                     at = f.at(to, f.mul(self.point, number), dtype.itemsize)
                     store(stage, dtype, value, at, width)
@@ -138,13 +139,16 @@ def write_filters(
             whole = f.op("and", end, i64(-lanes))
 
             def write(index: V, values: Sequence[V], width: int) -> None:
+                own = f.anchored(f.at(to, index, dtype.itemsize))
                 for number, value in enumerate(values):
-                    at = f.add(index, number * channels * block)
-                    store(stage, dtype, value, f.at(to, at, dtype.itemsize), width)
+                    at = f.at(own, number * channels * block, dtype.itemsize)
+                    store(stage, dtype, value, at, width)
 
-            for low, high, width in ((i64(0), whole, lanes), (whole, end, 1)):
+            spans = [(i64(0), whole, lanes), (whole, end, 1)]
+            for low, high, width in spans[: 1 if filters % lanes == 0 else 2]:
                 with f.loop(high, low, width) as run:
                     own = read.within(channel, f.add(first, run.index))
+                    own = replace(own, pointer=f.anchored(own.pointer))
                     found = _taps(stage, own, read.steps[1], width, layout.flip)
                     values = both_axes(f, of_filter, layout.tile, found)
                     write(run.index, [_as(stage, dtype, value, width) for value in values], width)
