@@ -16,7 +16,6 @@ import numpy as np
 from .dims import Dim, ceil_div, product
 from .errors import AttributeMistake
 from .record import Record
-from .winograd import filter_matrix, products
 
 if TYPE_CHECKING:
     from .types import Array
@@ -219,6 +218,9 @@ class Transformed(Packed):
     outputs, points, inputs, the outputs of a block. Zeros fill up the last block. It is computed in
     float64 and rounded once.
 
+    The matrices are imported where they are needed: a program that finds its code in the cache does
+    without them, and without Python's fractions.
+
     Attributes:
         order: rows and columns of taps, then the axis that is summed, and that which is cut into
             blocks.
@@ -234,6 +236,8 @@ class Transformed(Packed):
 
     def block_stride(self, shape: tuple[Dim, ...]) -> Dim:
         """The distance, in elements, from block to block."""
+        from .winograd import products
+
         return products(self.tile) * shape[self.order[2]] * self.block
 
     def size(self, shape: tuple[Dim, ...]) -> Dim:
@@ -246,6 +250,8 @@ class Transformed(Packed):
 
     @staticmethod
     def made(order: Order, options: dict[str, tuple[int, ...]]) -> Transformed:
+        from .winograd import filter_matrix
+
         rows, columns = options.pop("tile")
         (block,), (flip,) = options.pop("by"), options.pop("flip", (0,))
         if options or block < 1 or flip not in (0, 1) or order[:2] != (2, 3):
@@ -255,6 +261,8 @@ class Transformed(Packed):
         return Transformed(order, (rows, columns), block, flip)
 
     def pack(self, array: Array) -> Array:
+        from .winograd import filter_matrix
+
         taps = array.transpose(self.order).astype(np.float64)
         if self.flip:
             taps = taps[::-1, ::-1]

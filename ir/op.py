@@ -239,6 +239,8 @@ def register(cls: type[OpT]) -> type[OpT]:
                 fix="let the file begin with from __future__ import annotations, and use "
                 "int, float, bool, str, DType, Dim, Pair, ..., or tuple[int, ...], or int | None",
             )
+    if not cls.__module__.startswith(__package__):
+        import_all()  # so that a name that an op of cauce has is found taken
     known = _REGISTRY.get(cls.name)
     if known is not None and known.__qualname__ != cls.__qualname__:
         raise GraphError(
@@ -251,7 +253,20 @@ def register(cls: type[OpT]) -> type[OpT]:
 
 def registry() -> Mapping[str, type[Op]]:
     """All registered ops by name."""
+    import_all()
     return _REGISTRY
+
+
+def is_registered(op: Op) -> bool:
+    """Whether the class of an op is the one that is registered under its name."""
+    return _REGISTRY.get(op.name) is type(op)
+
+
+def import_all() -> None:
+    """Import the families of ops that only some networks have, which registers them."""
+    from . import ops
+
+    ops.import_all()
 
 
 def lookup(name: str) -> type[Op]:
@@ -260,8 +275,9 @@ def lookup(name: str) -> type[Op]:
     Raises:
         UnsupportedOp: there is none; the message names the nearest.
     """
-    if name in _REGISTRY:
-        return _REGISTRY[name]
+    found = _REGISTRY.get(name) or registry().get(name)
+    if found is not None:
+        return found
     raise UnsupportedOp(
         f"there is no op called {name!r}",
         fix=did_you_mean(name, _REGISTRY, "see the op table in the README"),

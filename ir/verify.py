@@ -5,7 +5,7 @@ from __future__ import annotations
 from .dims import symbols
 from .errors import CauceError, VerifyError
 from .graph import Graph, Input, Node, Role, Value, check_arity, infer
-from .op import registry
+from .op import is_registered
 from .tracebacks import user_facing
 
 
@@ -57,7 +57,7 @@ def verify(graph: Graph, outer_symbols: frozenset[str] = frozenset()) -> None:
 
 def _verify_node(graph: Graph, node: Node, defined: set[int], known: frozenset[str]) -> None:
     op = node.op
-    if registry().get(op.name) is not type(op):
+    if not is_registered(op):
         raise VerifyError(f"op {op.name} is not registered", fix="decorate its class: @register")
     if node.graph is not graph:
         raise VerifyError(f"{op.name} belongs to another graph")

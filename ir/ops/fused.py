@@ -12,7 +12,6 @@ from ..errors import AttributeMistake, ShapeError
 from ..evaluate import evaluate
 from ..graph import Graph, Node, Value
 from ..op import Op, Types, Values, register
-from ..rewrite import rewrite_node
 from ..types import Array, TensorType
 
 RegionT = TypeVar("RegionT", bound="Region")
@@ -158,6 +157,8 @@ def enclose(
     Returns:
         The new node.
     """
+    from ..rewrite import rewrite_node  # which a program that finds its code does without
+
     root = members[-1]
     values = dict.fromkeys(value for node in members for value in node.operands)
     own = {node.result for node in members}

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -14,6 +18,7 @@ from cauce.ir import (
     Op,
     TensorType,
     lookup,
+    ops,
     register,
     registry,
     symbol,
@@ -225,3 +230,36 @@ def test_the_first_place_known_stays() -> None:
     assert str(error) == "wrong\n  fix: mend it"
     error.at("inner", None).at("outer", None)
     assert str(error) == "wrong\n  in layer: inner\n  fix: mend it"
+
+
+def test_families_are_imported_when_asked_for() -> None:
+    script = (
+        "import sys, cauce.ir as ir\n"
+        "rare = 'cauce.ir.ops.loss'\n"
+        "assert rare not in sys.modules\n"
+        "ir.lookup('relu')\n"
+        "assert rare not in sys.modules\n"
+        "print(ir.lookup('cross_entropy').__module__)\n"
+        "print(len(ir.registry()))\n"
+    )
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert run.stdout.split() == ["cauce.ir.ops.loss", str(len(registry()))]
+
+
+def test_every_family_is_named() -> None:
+    registry()
+    folder = Path(ops.__file__).parent
+    assert {path.stem for path in folder.glob("*.py") if path.stem != "__init__"} == {
+        name.rpartition(".")[2] for name in sys.modules if name.startswith("cauce.ir.ops.")
+    }
+
+
+def test_a_name_of_a_family_not_yet_imported_is_taken() -> None:
+    script = (
+        "from cauce.ir.op import Op, register\n"
+        "class Mine(Op):\n"
+        "    name = 'cross_entropy'\n"
+        "register(Mine)\n"
+    )
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert "'cross_entropy' is registered already (cauce.ir.ops.loss)" in run.stderr
