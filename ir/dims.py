@@ -24,6 +24,8 @@ class Symbol(Record):
 
     name: str
 
+    weight = 1
+
     def __hash__(self) -> int:
         return hash(self.name)
 
@@ -38,6 +40,12 @@ class FloorDiv(Record):
     denominator: Dim
 
     @cached_property
+    def weight(self) -> int:
+        """How many symbols and numbers it is made of."""
+        bottom = self.denominator
+        return self.numerator.weight + (1 if isinstance(bottom, int) else bottom.weight)
+
+    @cached_property
     def _text(self) -> str:
         top, bottom = self.numerator, self.denominator
         shown_top = str(top) if top.is_symbol else f"({top})"
@@ -47,6 +55,11 @@ class FloorDiv(Record):
     def __str__(self) -> str:
         return self._text
 
+
+# No network has larger sizes. What grows at each step of a long way, squares for example, would
+# take for ever otherwise, and what is deep has no text.
+_MOST_ATOMS = 300
+_MOST_BITS = 256
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 # Words that mean something else where the text form expects a value.
@@ -74,6 +87,11 @@ class DimExpr(Record):
 
     def __hash__(self) -> int:
         return self._hash
+
+    @cached_property
+    def weight(self) -> int:
+        """How many symbols and numbers it is made of."""
+        return sum(1 + sum(atom.weight for atom in monomial) for monomial, _ in self.terms)
 
     @property
     def is_symbol(self) -> bool:
@@ -153,7 +171,14 @@ def _canonical(terms: Mapping[Monomial, int]) -> Dim:
     if not kept.keys() - {()}:
         return kept.get((), 0)
     ordered = sorted(kept.items(), key=_order) if len(kept) > 1 else kept.items()
-    return DimExpr(tuple(ordered))
+    made = DimExpr(tuple(ordered))
+    if made.weight > _MOST_ATOMS or max(map(abs, kept.values())).bit_length() > _MOST_BITS:
+        raise ShapeError(
+            f"a size is an expression of {made.weight} symbols and numbers, or has numbers of more "
+            f"than {_MOST_BITS} bits",
+            fix="give the sizes of the inputs as ints",
+        )
+    return made
 
 
 @cache
@@ -352,7 +377,7 @@ def parse_dim(text: str) -> Dim:
     try:
         tree = ast.parse(text.strip(), mode="eval").body
         return _from_ast(tree)
-    except (SyntaxError, KeyError, ZeroDivisionError):
+    except (SyntaxError, ValueError, KeyError, ZeroDivisionError):
         raise ShapeError(
             f"{shown(text)} is not a dimension",
             fix="use ints, names, +, -, *, // and parentheses, for example (H + 1)//2",

@@ -171,11 +171,16 @@ def shown(value: object) -> str:
     return reprlib.repr(value).replace("\n", " ")
 
 
+_COMPARED = 1000  # characters of a name, and how many names
+
+
 def did_you_mean(name: object, known: Iterable[str], otherwise: str) -> str:
     """A remedy for a name that is not known: those that are written nearly alike, if any."""
     import difflib
 
-    near = difflib.get_close_matches(str(name), list(known), n=3)
+    # What is longer is no slip of the pen, and takes long to compare.
+    alike = [other for other in known if len(other) <= _COMPARED]
+    near = difflib.get_close_matches(str(name)[:_COMPARED], alike[:_COMPARED])
     return f"did you mean {', '.join(near)}?" if near else otherwise
 
 

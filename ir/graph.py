@@ -115,6 +115,10 @@ class Graph:
                 self._names[name] = 1
                 return name
 
+    def is_free(self, name: str) -> bool:
+        """Whether no value has this name."""
+        return name not in self._names
+
     @user_facing
     def add_input(self, name: str, type: TensorType, role: Role = Role.DATA) -> Input:
         """A new input.

@@ -11,6 +11,7 @@ import numpy as np
 from ...ir import Array, Builder, Dim, DimExpr, DType, Input, Literal, Location, Role, Value
 from ...ir.dims import symbols
 from ...ir.errors import GraphError, UnsupportedOp
+from ...ir.onnx.tensors import Decoder
 from ...ir.ops.constant import Constant, DimSize, scalar
 from ...ir.ops.elementwise import Cast
 from ...ir.ops.shape import Concat, Reshape
@@ -53,7 +54,7 @@ class Call:
         operands: Sequence[Operand | None],
         b: Builder,
         weight: Callable[[Known, Role], Value],
-        decode: Callable[[Any], tuple[Array, DType]],
+        decode: Decoder,
         training: Training,
     ) -> None:
         self.op_type: str = proto.op_type

@@ -8,7 +8,6 @@ import numpy as np
 
 from ...ir import DType, Literal
 from ...ir.dims import product
-from ...ir.onnx.tensors import decode_sparse
 from ...ir.ops.constant import Constant
 from ...ir.ops.random import Dropout, RandomUniform, random_key
 from ...ir.ops.shape import Expand
@@ -24,7 +23,7 @@ def _constant(n: Call) -> Made:
     if (found := n.attribute("value")) is not None:
         return Known("", *n.decode(found.t), stored=True)
     if (found := n.attribute("sparse_value")) is not None:
-        return Known("", *decode_sparse(found.sparse_tensor, None), stored=True)
+        return Known("", *n.decode.sparse(found.sparse_tensor), stored=True)
     for name, dtype in kinds.items():
         if (found := n.attribute(name)) is not None:
             field = {"value_float": "f", "value_int": "i"}.get(name, name.removeprefix("value_"))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property
+from math import prod
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -23,21 +24,23 @@ from ...ir import (
     Value,
     verify,
 )
-from ...ir.errors import CauceError, GraphError
+from ...ir.errors import CauceError, GraphError, shown
 from ...ir.evaluate import evaluate
 from ...ir.location import Frame
-from ...ir.onnx.opsets import OWN_DOMAINS
-from ...ir.onnx.tensors import decode, decode_sparse
 from ...ir.ops.constant import Constant
 from ...ir.ops.random import KEY
 from ...ir.rewrite import erase_unread
 from ..model import CONSTANT
 from .call import Call, Training, written
-from .missing import check_operators
+from .missing import check_operators, own_opset
+from .names import FreeNames, layer_path
 from .reading import inputs_of, read
 from .rules import FOLDS, RULES, Known, Operand
 
 Given: TypeAlias = "tuple[int | str, ...] | Array"
+_LONGEST = 200  # characters of a layer path in a location
+# Of lists together, which may be as many elements in the result.
+_MOST_FOLDED = 2**22
 # Results of at most so many elements are computed while importing.
 _SMALL = 2**12
 # What Python and NumPy raise where a file gives an operator what it cannot have.
@@ -69,17 +72,17 @@ class OnnxFile:
     """
 
     def __init__(self, model: object) -> None:
-        self.proto, self.folder, self.name = read(model)
+        opened = read(model)
+        self.proto, self.decode, self.name = opened.proto, opened.decode, opened.name
 
     @cached_property
     def stored(self) -> list[Known]:
         """Its initializers, which are decoded once."""
         found = []
         for tensor in self.proto.graph.initializer:
-            found.append(Known(tensor.name, *decode(tensor, self.folder), stored=True))
+            found.append(Known(tensor.name, *self.decode(tensor), stored=True))
         for sparse in self.proto.graph.sparse_initializer:
-            array, dtype = decode_sparse(sparse, self.folder)
-            found.append(Known(sparse.values.name, array, dtype, stored=True))
+            found.append(Known(sparse.values.name, *self.decode.sparse(sparse), stored=True))
         return found
 
     def interface(self, inputs: object) -> tuple[str, list[Input], list[str]]:
@@ -102,15 +105,17 @@ class _Import:
 
     def __init__(self, file: OnnxFile, inputs: object) -> None:
         proto, name = file.proto, file.name
-        own = [entry for entry in proto.opset_import if entry.domain in OWN_DOMAINS]
-        self._opset = int(own[0].version) if own else 1
+        self._opset = own_opset(proto, name)
         check_operators(proto, self._opset, {*RULES, *FOLDS}, name)
         self._file, self._proto = name, proto.graph
-        self._decode = partial(decode, folder=file.folder)
+        self._decode = file.decode
         self._values: dict[str, Array] = {}
         self._weights: dict[str, Value] = {}
         self._tensors: dict[str, Operand] = {}
-        self._paths: set[str] = set()
+        # What becomes a weight keeps its name, whatever node comes before it.
+        stored = [n.output for n in proto.graph.node if n.op_type in ("Constant", "Identity")]
+        self._reserved = {name for names in stored for name in names}
+        self._free_path = FreeNames(lambda name: name in self._tensors or name in self._reserved)
         self._training = Training()
         self.graph = Graph(proto.graph.name or os.path.splitext(name)[0])
         for known in file.stored:
@@ -126,7 +131,7 @@ class _Import:
         for place, node in enumerate(self._proto.node):
             self._import(node, place)
         for output in self._proto.output:
-            found = self._find(output.name, f"the output {output.name!r}")
+            found = self._find(output.name, f"the output {shown(output.name)}")
             value = self._output(found) if isinstance(found, Known) else found
             self.graph.outputs[output.name] = value
         for node in self.graph.nodes_reversed:
@@ -145,7 +150,7 @@ class _Import:
     def _define(self, name: str, operand: Operand) -> None:
         if name in self._tensors:
             raise GraphError(
-                f"{self._file} defines the tensor {name!r} twice",
+                f"{self._file} defines the tensor {shown(name)} twice",
                 fix="the file is damaged: export it again",
             )
         self._tensors[name] = operand
@@ -153,7 +158,7 @@ class _Import:
     def _find(self, name: str, reader: str) -> Operand:
         if name not in self._tensors:
             raise GraphError(
-                f"{reader} reads the tensor {name!r}, which nothing before it makes",
+                f"{reader} reads the tensor {shown(name)}, which nothing before it makes",
                 fix="the file is damaged: export it again; nodes must come after what they read",
             )
         return self._tensors[name]
@@ -162,7 +167,7 @@ class _Import:
         """The input of the graph that a weight is, one for all that read it."""
         if known.name not in self._weights:
             name = known.name
-            while name.startswith(CONSTANT) or name in self._values or name in (KEY, ""):
+            while name.startswith(CONSTANT) or name in (KEY, "") or not self.graph.is_free(name):
                 name = f"_{name}"
             type_ = TensorType(known.dtype, known.array.shape)
             self._weights[known.name] = self.graph.add_input(name, type_, role)
@@ -176,27 +181,16 @@ class _Import:
         node = self.graph.add_node(Constant(Literal(known.array, known.dtype)), (), path=path)
         return node.result
 
-    def _path(self, name: str) -> str:
-        """The layer path of a node: ``/layer1/conv/Conv`` is ``layer1.conv.Conv``.
-
-        What stands behind ~ in a name is no part of a path.
-        """
-        path = re.sub(r"[/\\]+", ".", name.strip("/")).replace("~", "_") or "node"
-        while path in self._tensors or path in self._paths:
-            path += "_"
-        self._paths.add(path)
-        return path
-
     # ---- nodes ---------------------------------------------------------------------------------
 
     def _import(self, proto: Any, place: int) -> None:
         label = proto.name or f"{proto.op_type}_{place}"
-        path = self._path(label)
-        shown = re.sub(r"[^\x20-\x7e]", "?", f"{self._file} {proto.op_type}-{self._opset} {path}")
-        loc = Location((Frame(shown, place + 1),))
+        path = self._free_path(layer_path(label))
+        where = f"{self._file} {proto.op_type}-{self._opset} {path[:_LONGEST]}"
+        loc = Location((Frame(re.sub(r"[^\x20-\x7e]", "?", where), place + 1),))
         try:
             operands = [
-                self._find(name, f"node {label!r} ({proto.op_type})") if name else None
+                self._find(name, f"node {shown(label)} ({proto.op_type})") if name else None
                 for name in proto.input
             ]
             made = self._made(proto, operands, path, loc)
@@ -244,7 +238,7 @@ class _Import:
         call = self._call(proto, known, Builder(scratch, path=path, loc=loc), _as_constant(scratch))
         fold = FOLDS.get(proto.op_type)
         whole = all(k.dtype.is_integer or k.dtype is DType.BOOL for k in known)
-        if fold is not None and whole:
+        if fold is not None and whole and prod(max(k.array.size, 1) for k in known) <= _MOST_FOLDED:
             result = fold(call, *(k.array.astype(np.object_) for k in known))
             if result is not NotImplemented:
                 call.check_read()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import numpy as np
 from ...ir import Dim, DimExpr, Input, Role, TensorType, symbol
 from ...ir.dims import as_dim, parse_dim, substitute
 from ...ir.errors import (
+    CauceError,
     DataError,
     GraphError,
     MissingExtra,
@@ -24,14 +26,32 @@ from ...ir.errors import (
 )
 from ...ir.evaluate import check_feed
 from ...ir.files import existing
-from ...ir.onnx.tensors import dtype_of
+from ...ir.onnx.tensors import Decoder, dtype_of
+from .names import FreeNames, with_text
 from .rules import Known
+from .wire import Source
 
+_LONGEST = 100  # characters of the name of a size
 ARRAYS = (np.ndarray, np.generic)  # what is given for elements; a tuple is a shape
 
 
-def read(model: object) -> tuple[Any, str | None, str]:
-    """The ``ModelProto``, the folder of its external data where known, and what it is called.
+@dataclass(frozen=True)
+class Opened:
+    """A model that was parsed.
+
+    Attributes:
+        proto: the ``ModelProto``, without large elements.
+        decode: reads its tensors; a file stays open as long as this is there.
+        name: what it is called.
+    """
+
+    proto: Any
+    decode: Decoder
+    name: str = "model"
+
+
+def read(model: object) -> Opened:
+    """The model in a file, in bytes or a message.
 
     Raises:
         MissingExtra: onnx is not installed.
@@ -46,25 +66,32 @@ def read(model: object) -> tuple[Any, str | None, str]:
             "reading ONNX files needs onnx, which is not installed", fix=install("onnx")
         ) from None
     if isinstance(model, ModelProto):
-        return model, None, "model"
-    folder, name = None, "model"
+        return Opened(with_text(model), Decoder())
     if isinstance(model, (str, os.PathLike)):
         path = existing(model)
         folder, name = os.path.dirname(os.path.abspath(path)), os.path.basename(path)
-        with open(path, "rb") as file:
-            model = file.read()
+        return _parsed(Source.of_file(path), folder, name)
     if not isinstance(model, (bytes, bytearray, memoryview)):
         raise TypeMismatch(
             f"load_onnx takes a path, bytes or a ModelProto, got {shown(model)}",
             fix="write for example cauce.load_onnx('model.onnx')",
         )
+    return _parsed(Source(bytes(model)), None, "model")
+
+
+def _parsed(source: Source, folder: str | None, name: str) -> Opened:
+    """A model that is read within bounds."""
+    from onnx import ModelProto
+
     try:
-        proto = ModelProto.FromString(bytes(model))
+        proto = with_text(ModelProto.FromString(source.message()))
+    except CauceError:
+        raise
     except Exception as error:  # what protobuf raises differs from one version to another
         raise _no_model(name) from error
     if not proto.HasField("graph") or not proto.graph.node:
         raise _no_model(name)
-    return proto, folder, name
+    return Opened(proto, Decoder(folder, source.elements), name)
 
 
 def _no_model(name: str) -> DataError:
@@ -79,6 +106,8 @@ class Sizes:
 
     def __init__(self) -> None:
         self._by_name: dict[str, Dim] = {}
+        self._taken: set[Dim] = set()
+        self._free = FreeNames(lambda word: not _is_symbol(word) or symbol(word) in self._taken)
 
     def dim(self, message: Any, otherwise: str) -> Dim:
         """A dimension of a declared shape; a symbol of its own where the file leaves it open."""
@@ -88,26 +117,28 @@ class Sizes:
         key = named if re.search(r"\w", named) else f"?{otherwise}"
         if key not in self._by_name:
             self._by_name[key] = self._new(key, otherwise)
+            self._taken.add(self._by_name[key])
         return self._by_name[key]
 
     def _new(self, key: str, otherwise: str) -> Dim:
         """The dimension that a name is, an expression too, or else a symbol much like it."""
         try:
-            if isinstance(dim := parse_dim(key), DimExpr):
+            if len(key) <= _LONGEST and isinstance(dim := parse_dim(key), DimExpr):
                 return dim
         except ShapeError:
             pass
-        word = re.sub(r"[^A-Za-z0-9_]+", "_", otherwise if key.startswith("?") else key).strip("_")
-        word = word if re.match(r"[A-Za-z_]", word) else f"d_{word}"
-        taken = set(self._by_name.values())
-        for number in range(len(taken) + 2):
-            try:
-                candidate = symbol(f"{word}_{number}" if number else word)
-            except ShapeError:  # a word of the text form
-                continue
-            if candidate not in taken:
-                return candidate
-        raise AssertionError("a name is free")
+        given = otherwise if key.startswith("?") else key
+        word = re.sub(r"[^A-Za-z0-9_]+", "_", given[:_LONGEST]).strip("_")
+        return symbol(self._free(word if re.match(r"[A-Za-z_]", word) else f"d_{word}"))
+
+
+def _is_symbol(word: str) -> bool:
+    """Whether a word may be a symbol: some mean something else in the text form."""
+    try:
+        symbol(word)
+    except ShapeError:
+        return False
+    return True
 
 
 def inputs_of(

@@ -9,6 +9,8 @@ from __future__ import annotations
 # as an operand; IR version 10 brought metadata of nodes.
 OPSET = 18
 IR_VERSION = 10
+# The newest that models are read in.
+NEWEST = 28
 # Softmax had another meaning before.
 SOFTMAX_ALONG_AXIS = 13
 # Operands of Add and its kin were aligned by the attributes broadcast and axis before.

@@ -7,12 +7,13 @@ read by their field names alone.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from math import prod
 from typing import Any
 
 import numpy as np
 
-from ..errors import DataError, UnsupportedOp
+from ..errors import DataError, UnsupportedOp, shown
 from ..types import Array, DType
 
 # TensorProto.DataType by DType.
@@ -41,6 +42,7 @@ _FIELDS = {
     DType.U32: "uint64_data",
     DType.U64: "uint64_data",
 }
+_ELEMENTS = {"float_data": np.float32, "double_data": np.float64, "uint64_data": np.uint64}
 _EXTERNAL = 1  # TensorProto.DataLocation
 # The most elements of an array that is made from less, so that a small file stays small.
 MOST_FILLED = 2**26
@@ -72,123 +74,186 @@ def raw(array: Array, dtype: DType) -> bytes:
     return carried.astype(carried.dtype.newbyteorder("<"), copy=False).tobytes()
 
 
-def decode(tensor: Any, folder: str | None) -> tuple[Array, DType]:
-    """The elements of a ``TensorProto``, and their dtype.
+class Decoder:
+    """Reads the tensors of one model.
 
     Args:
-        tensor: the message.
         folder: where the files with external data lie; None where that is not known.
-
-    Raises:
-        DataError: the elements are not as many as the shape says, or lie outside the folder.
-        UnsupportedOp: a dtype that cauce does not have.
+        elements: gives the bytes that ``raw_data`` stands for, of a tensor that has its elements in
+            the named field where it has no ``raw_data``; None where it stands for itself.
     """
-    what = f"the tensor {tensor.name!r}"
-    dtype = dtype_of(tensor.data_type, what)
-    shape = tuple(tensor.dims)
-    if any(size < 0 for size in shape):
-        raise DataError(f"{what} has the shape {shape}", fix="the file is damaged: export it again")
-    if tensor.data_location == _EXTERNAL:
-        stored = _external(tensor, folder, prod(shape) * dtype.itemsize)
-    elif tensor.HasField("raw_data"):
-        stored = np.frombuffer(tensor.raw_data, np.uint8)
-    else:
-        return _typed(tensor, dtype, shape, what), dtype
+
+    def __init__(
+        self,
+        folder: str | None = None,
+        elements: Callable[[bytes, str], bytes | memoryview | None] | None = None,
+    ) -> None:
+        self._folder = folder
+        self._elements = elements
+        self._filled = 0
+        self._read: dict[bytes, Array] = {}  # what stands elsewhere, by raw_data
+
+    def __call__(self, tensor: Any) -> tuple[Array, DType]:
+        """The elements of a ``TensorProto``, and their dtype.
+
+        Raises:
+            DataError: the elements are not as many as the shape says, or lie outside the folder.
+            UnsupportedOp: a dtype that cauce does not have.
+        """
+        what = _what(tensor)
+        dtype = dtype_of(tensor.data_type, what)
+        shape = tuple(tensor.dims)
+        if any(size < 0 for size in shape):
+            raise DataError(
+                f"{what} has the shape {shown(shape)}", fix="the file is damaged: export it again"
+            )
+        if tensor.data_location == _EXTERNAL:
+            stored = _external(tensor, self._folder, prod(shape) * dtype.itemsize)
+            array = _of_bytes(stored, what, shape, dtype)
+        elif tensor.HasField("raw_data"):
+            array = self._raw(tensor.raw_data, what, shape, dtype)
+        else:
+            array = _typed(tensor, dtype)
+        return _shaped(array, what, shape, dtype), dtype
+
+    def _raw(self, raw_data: bytes, what: str, shape: tuple[int, ...], dtype: DType) -> Array:
+        """The elements in a row that ``raw_data`` holds, or stands for: these are read once."""
+        if raw_data in self._read:
+            return self._read[raw_data]
+        field = _FIELDS.get(dtype, "int32_data")
+        kept = None if self._elements is None else self._elements(raw_data, field)
+        stored = np.frombuffer(raw_data if kept is None else kept, np.uint8)
+        array = _of_bytes(stored, what, shape, dtype)
+        if kept is not None:
+            self._read[raw_data] = array
+        return array
+
+    def sparse(self, sparse: Any) -> tuple[Array, DType]:
+        """The elements of a ``SparseTensorProto``, zeros put in, and their dtype.
+
+        Indices are [n], places in row order, or [n, rank].
+
+        Raises:
+            DataError: indices that do not fit the shape, or more than ``MOST_FILLED`` elements in
+                all sparse tensors of the model.
+            UnsupportedOp: a dtype that cauce does not have.
+        """
+        values, dtype = self(sparse.values)
+        indices, _ = self(sparse.indices)
+        shape = tuple(sparse.dims)
+        what = f"the sparse {_what(sparse.values).removeprefix('the ')}"
+        if min(shape, default=0) >= 0:
+            self._filled += prod(shape)
+        if min(shape, default=0) < 0 or self._filled > MOST_FILLED:
+            raise DataError(
+                f"{what} has the shape {shown(shape)}",
+                fix=f"cauce fills in zeros, for at most {MOST_FILLED} elements: use a dense one",
+            )
+        try:
+            dense = np.zeros(shape, dtype.numpy)
+            if indices.ndim == 2:
+                indices = np.ravel_multi_index(tuple(indices.T), shape)
+            if indices.size and indices.min() < 0:
+                raise ValueError("a negative index")
+            dense.reshape(-1)[indices] = values
+        except (ValueError, IndexError, TypeError) as error:
+            raise DataError(
+                f"the indices of {what} do not fit its shape {shown(shape)}: {error}",
+                fix="the file is damaged: export it again",
+            ) from error
+        return dense, dtype
+
+
+def _what(tensor: Any) -> str:
+    return f"the tensor {shown(tensor.name)}"
+
+
+def _of_bytes(stored: Array, what: str, shape: tuple[int, ...], dtype: DType) -> Array:
+    """Bytes in ONNX's order as elements in a row, in the carrier of ``dtype``.
+
+    They are aligned, which those in the midst of a file are not.
+    """
     if stored.nbytes != prod(shape) * dtype.itemsize:
         raise _damaged(what, stored.nbytes, "bytes", shape, dtype)
-    return _carried(stored, dtype).reshape(shape), dtype
-
-
-def _carried(stored: Array, dtype: DType) -> Array:
-    """Bytes in ONNX's order as an array in the carrier of ``dtype``."""
     if dtype is DType.BF16:
         return _widened(stored.view("<u2"))
-    return stored.view(dtype.numpy.newbyteorder("<")).astype(dtype.numpy, copy=False)
+    carried = stored.view(dtype.numpy.newbyteorder("<")).astype(dtype.numpy, copy=False)
+    return np.require(carried, requirements="A")
 
 
 def _widened(halves: Array) -> Array:
     return (halves.astype(np.uint32) << np.uint32(16)).view(np.float32)
 
 
-def _typed(tensor: Any, dtype: DType, shape: tuple[int, ...], what: str) -> Array:
+def _typed(tensor: Any, dtype: DType) -> Array:
     """The elements in the field of their dtype; float16 and bfloat16 are there as bits."""
-    field = getattr(tensor, _FIELDS.get(dtype, "int32_data"))
-    if len(field) != prod(shape):
-        raise _damaged(what, len(field), "elements", shape, dtype)
+    name = _FIELDS.get(dtype, "int32_data")
+    field = getattr(tensor, name)
+    # Read one by one: a list of them takes eight times their memory.
+    elements = np.fromiter(field, _ELEMENTS.get(name, np.int64), len(field))
     if dtype in (DType.F16, DType.BF16):
-        bits = np.array(field, np.int64).astype(np.uint16)
-        array = bits.view(np.float16) if dtype is DType.F16 else _widened(bits)
-    else:
-        wide = np.uint64 if dtype is DType.U64 else None
-        array = np.array(field, wide).astype(dtype.numpy)
-    return array.reshape(shape)
+        bits = elements.astype(np.uint16)
+        return bits.view(np.float16) if dtype is DType.F16 else _widened(bits)
+    return elements.astype(dtype.numpy, copy=False)
+
+
+def _shaped(array: Array, what: str, shape: tuple[int, ...], dtype: DType) -> Array:
+    """Elements in their shape, if it is one that they and NumPy can have."""
+    if array.size != prod(shape):
+        raise _damaged(what, array.size, "elements", shape, dtype)
+    try:
+        return array.reshape(shape)
+    except ValueError as error:
+        raise DataError(
+            f"{what} has the shape {shown(shape)}: {error}",
+            fix="the file is damaged: export it again",
+        ) from error
 
 
 def _external(tensor: Any, folder: str | None, nbytes: int) -> Array:
     """The bytes of a tensor that lie in a file beside the model."""
-    what = f"the tensor {tensor.name!r}"
+    what = _what(tensor)
     entries = {entry.key: entry.value for entry in tensor.external_data}
     location = entries.get("location", "")
     if folder is None:
         raise DataError(
-            f"{what} lies in the file {location!r}, and where that is is not known",
+            f"{what} lies in the file {shown(location)}, and where that is is not known",
             fix="give the path of the model, whose folder holds it",
         )
-    root = os.path.realpath(folder)
-    path = os.path.realpath(os.path.join(root, location))
-    if not location or os.path.commonpath([root, path]) != root:
+    path = _within(folder, location)
+    if path is None:
         raise DataError(
-            f"{what} lies in {location!r}, outside the folder of the model",
+            f"{what} lies in {shown(location)}, outside the folder of the model",
             fix="put the file beside the model, and name it by a relative path",
         )
     try:
         offset = int(entries.get("offset", 0))
         length = int(entries.get("length", nbytes))
+        # What is no plain file could have any contents, or none for ever.
+        if not os.path.isfile(path):
+            raise ValueError("there is no such file")
         if offset < 0 or length != nbytes or offset + length > os.path.getsize(path):
             raise ValueError(f"{length} bytes from {offset} on")
         return np.fromfile(path, np.uint8, count=length, offset=offset)
     except (OSError, ValueError) as error:
         raise DataError(
-            f"{what} takes {nbytes} bytes of {location!r}, which cannot be read: {error}",
+            f"{what} takes {nbytes} bytes of {shown(location)}, which cannot be read: {error}",
             fix="export the model again, and keep both files in one folder",
         ) from error
 
 
-def decode_sparse(sparse: Any, folder: str | None) -> tuple[Array, DType]:
-    """The elements of a ``SparseTensorProto``, zeros put in, and their dtype.
-
-    Indices are [n], places in row order, or [n, rank].
-
-    Raises:
-        DataError: indices that do not fit the shape, or more than ``MOST_FILLED`` elements.
-        UnsupportedOp: a dtype that cauce does not have.
-    """
-    values, dtype = decode(sparse.values, folder)
-    indices, _ = decode(sparse.indices, folder)
-    shape = tuple(sparse.dims)
-    if min(shape, default=0) < 0 or prod(shape) > MOST_FILLED:
-        raise DataError(
-            f"the sparse tensor {sparse.values.name!r} has the shape {shape}",
-            fix=f"cauce fills in zeros, for at most {MOST_FILLED} elements: use a dense one",
-        )
-    dense = np.zeros(shape, dtype.numpy)
-    try:
-        if indices.ndim == 2:
-            indices = np.ravel_multi_index(tuple(indices.T), shape)
-        if indices.size and indices.min() < 0:
-            raise ValueError("a negative index")
-        dense.reshape(-1)[indices] = values
-    except (ValueError, IndexError) as error:
-        raise DataError(
-            f"the indices of the sparse tensor {sparse.values.name!r} do not fit its shape "
-            f"{shape}: {error}",
-            fix="the file is damaged: export it again",
-        ) from error
-    return dense, dtype
+def _within(folder: str, location: object) -> str | None:
+    """The file at a relative path from a folder, links followed; None where it is outside."""
+    if not isinstance(location, str) or not location or "\0" in location:
+        return None
+    root = os.path.realpath(folder)
+    path = os.path.realpath(os.path.join(root, location))
+    inside = not os.path.isabs(location) and os.path.commonpath([root, path]) == root
+    return path if inside else None
 
 
 def _damaged(what: str, found: int, unit: str, shape: tuple[int, ...], dtype: DType) -> DataError:
     return DataError(
-        f"{what} is {dtype}{list(shape)}, and holds {found} {unit}",
+        f"{what} is {dtype}{shown(list(shape))}, and holds {found} {unit}",
         fix="the file is damaged: export it again",
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,10 @@ from onnx import TensorProto, helper, numpy_helper
 
 from cauce.ir import DType
 from cauce.ir.dims import symbol
-from cauce.ir.errors import AttributeMistake, DataError, UnsupportedOp
+from cauce.ir.errors import DataError, UnsupportedOp
 from cauce.ir.onnx.pads import pairs_of, same_pads
-from cauce.ir.onnx.tensors import NUMBERS, decode, decode_sparse
+from cauce.ir.onnx.tensors import MOST_FILLED, NUMBERS, Decoder
+from cauce.ir.unknown import Unknown
 
 VALUES = [[0, 1, 2], [3, 100, 7]]
 
@@ -34,7 +36,7 @@ def test_a_tensor_is_decoded(dtype: DType, as_bytes: bool) -> None:
     array = np.array(VALUES).astype(helper.tensor_dtype_to_np_dtype(kind))
     content = array.tobytes() if as_bytes else array.flatten()
     tensor = helper.make_tensor("t", kind, (2, 3), content, raw=as_bytes)
-    decoded, found = decode(tensor, None)
+    decoded, found = Decoder()(tensor)
     assert found is dtype
     assert decoded.dtype == dtype.numpy
     np.testing.assert_array_equal(decoded, numpy_helper.to_array(tensor).astype(dtype.numpy))
@@ -43,15 +45,15 @@ def test_a_tensor_is_decoded(dtype: DType, as_bytes: bool) -> None:
 def test_a_tensor_with_less_than_its_shape_says_is_refused() -> None:
     tensor = TensorProto(name="t", data_type=1, dims=(2, 3), float_data=[1, 2])
     with pytest.raises(DataError, match=r"'t' is f32\[2, 3\], and holds 2 elements"):
-        decode(tensor, None)
+        Decoder()(tensor)
     tensor = TensorProto(name="t", data_type=1, dims=(2**40,), raw_data=b"1234")
     with pytest.raises(DataError, match="holds 4 bytes"):
-        decode(tensor, None)
+        Decoder()(tensor)
 
 
 def test_strings_are_refused() -> None:
     with pytest.raises(UnsupportedOp, match="element type string"):
-        decode(helper.make_tensor("t", TensorProto.STRING, (1,), [b"a"]), None)
+        Decoder()(helper.make_tensor("t", TensorProto.STRING, (1,), [b"a"]))
 
 
 def external(tmp_path: Path, **changed: str) -> TensorProto:
@@ -65,7 +67,7 @@ def external(tmp_path: Path, **changed: str) -> TensorProto:
 
 
 def test_external_data_are_read(tmp_path: Path) -> None:
-    array, dtype = decode(external(tmp_path), str(tmp_path / "inner"))
+    array, dtype = Decoder(str(tmp_path / "inner"))(external(tmp_path))
     assert dtype is DType.F32
     np.testing.assert_array_equal(array, [[0, 1, 2], [3, 4, 5]])
 
@@ -76,6 +78,10 @@ def test_external_data_are_read(tmp_path: Path) -> None:
         ({"location": "../weights"}, "outside the folder"),
         ({"location": "/etc/passwd"}, "outside the folder"),
         ({"location": ""}, "outside the folder"),
+        ({"location": "../inner/weights/../../weights"}, "outside the folder"),
+        ({"location": "weights\0"}, "outside the folder"),
+        ({"location": "pipe"}, "no such file"),
+        ({"offset": str(2**70)}, "cannot be read"),
         ({"location": "none"}, "cannot be read"),
         ({"offset": "8"}, "cannot be read"),
         ({"offset": "-4"}, "cannot be read"),
@@ -87,27 +93,34 @@ def test_external_data_elsewhere_are_refused(
     tmp_path: Path, changed: dict[str, str], message: str
 ) -> None:
     tensor = external(tmp_path, **changed)
+    os.mkfifo(tmp_path / "inner" / "pipe")
     with pytest.raises(DataError, match=message):
-        decode(tensor, str(tmp_path / "inner"))
+        Decoder(str(tmp_path / "inner"))(tensor)
 
 
 def test_external_data_that_a_link_leads_out_of_the_folder_are_refused(tmp_path: Path) -> None:
     tensor = external(tmp_path, location="link")
     (tmp_path / "inner" / "link").symlink_to(tmp_path / "weights")
     with pytest.raises(DataError, match="outside the folder"):
-        decode(tensor, str(tmp_path / "inner"))
+        Decoder(str(tmp_path / "inner"))(tensor)
+
+
+def test_external_data_by_an_absolute_path_are_refused(tmp_path: Path) -> None:
+    tensor = external(tmp_path, location=str(tmp_path / "inner" / "weights"))
+    with pytest.raises(DataError, match="name it by a relative path"):
+        Decoder(str(tmp_path / "inner"))(tensor)
 
 
 def test_external_data_of_a_model_without_a_folder_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="give the path of the model"):
-        decode(external(tmp_path), None)
+        Decoder()(external(tmp_path))
 
 
 @pytest.mark.parametrize("indices", [[1, 5], [[0, 1], [1, 2]]])
 def test_a_sparse_tensor_is_filled_with_zeros(indices: list[object]) -> None:
     values = helper.make_tensor("t", TensorProto.FLOAT, (2,), [7, 8])
     places = numpy_helper.from_array(np.array(indices, np.int64))
-    array, dtype = decode_sparse(helper.make_sparse_tensor(values, places, (2, 3)), None)
+    array, dtype = Decoder().sparse(helper.make_sparse_tensor(values, places, (2, 3)))
     assert dtype is DType.F32
     np.testing.assert_array_equal(array, [[0, 7, 0], [0, 0, 8]])
 
@@ -122,7 +135,18 @@ def test_a_sparse_tensor_beyond_its_shape_is_refused(
     places = numpy_helper.from_array(np.array(indices, np.int64))
     sparse = onnx.SparseTensorProto(values=values, indices=places, dims=shape)
     with pytest.raises(DataError, match="sparse tensor 't'"):
-        decode_sparse(sparse, None)
+        Decoder().sparse(sparse)
+
+
+def test_many_sparse_tensors_are_filled_to_a_bound_in_all() -> None:
+    values = helper.make_tensor("t", TensorProto.FLOAT, (1,), [7])
+    places = numpy_helper.from_array(np.array([0], np.int64))
+    sparse = onnx.SparseTensorProto(values=values, indices=places, dims=(MOST_FILLED // 4,))
+    decode = Decoder()
+    for _ in range(4):
+        decode.sparse(sparse)
+    with pytest.raises(DataError, match="for at most"):
+        decode.sparse(sparse)
 
 
 def test_pads_are_paired_by_axis() -> None:
@@ -145,5 +169,5 @@ def test_same_padding(size, extent, stride, upper, pads) -> None:
 
 
 def test_same_padding_of_an_unknown_size_is_refused() -> None:
-    with pytest.raises(AttributeMistake, match="the size H is not known"):
+    with pytest.raises(Unknown, match="the size H is not known"):
         same_pads(symbol("H"), 3, 2, True)
