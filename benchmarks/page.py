@@ -59,7 +59,29 @@ def table(report: dict[str, Any]) -> str:
         f"Median milliseconds, {report['rounds']} rounds; {where(report)}. {capacity}. "
         f"{versions(report)}."
     )
-    return "\n".join([*lines, "", facts, *failures(cases)]) + "\n"
+    return "\n".join([*lines, "", facts, *failures(cases), *memory(cases, [base, *peers])]) + "\n"
+
+
+def memory(cases: Sequence[dict[str, Any]], peers: Sequence[str]) -> list[str]:
+    """A table of what the process of each peer has in memory while it runs, with one thread."""
+    single = [case for case in cases if case["threads"] == 1]
+    if not any("memory_mb" in row for case in single for row in case["peers"].values()):
+        return []
+
+    def shown(row: dict[str, Any]) -> str:
+        return f"{row['memory_mb']:.0f}" if "memory_mb" in row else "-"
+
+    return [
+        "",
+        "Megabytes in memory while a network runs, those of Python and all libraries included:",
+        "",
+        row(["network", "batch", *peers]),
+        row(["---"] * 2 + ["---:"] * len(peers)),
+        *(
+            row([case["model"], str(case["batch"]), *(shown(case["peers"][p]) for p in peers)])
+            for case in single
+        ),
+    ]
 
 
 def where(report: dict[str, Any]) -> str:

@@ -4,7 +4,7 @@ Libraries disturb one another within a process (their threads spin while they wa
 every peer is a worker: the benchmark's own script, started again with ``--worker``. A worker
 prepares its step, says so, and then answers requests, one line of JSON each:
 
-    -> run 20     <- {"seconds": 0.52, "processor_seconds": 1.03}
+    -> run 20     <- {"seconds": 0.52, "processor_seconds": 1.03, "memory": 180000000}
 
 In a round the peers take turns; every second round runs backwards. A worker answers only when its
 threads sleep, so nothing of one peer runs while another is measured. What else the machine does
@@ -14,6 +14,7 @@ falls on all alike, which is why peers are compared within each round.
 from __future__ import annotations
 
 import json
+import mmap
 import os
 import subprocess
 import sys
@@ -22,6 +23,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 Case = Mapping[str, Any]  # what is measured: "threads", and what else the benchmark varies
@@ -74,6 +76,8 @@ class Result:
         steps: how many a turn has.
         seconds: of one step, the mean of each turn.
         processor_seconds: the same for the processor time of all its threads.
+        memory: the bytes that its process has in memory while it runs; None where the system does
+            not tell.
         versions: of the libraries behind it.
     """
 
@@ -82,6 +86,7 @@ class Result:
     steps: int = 0
     seconds: list[float] = field(default_factory=list)
     processor_seconds: list[float] = field(default_factory=list)
+    memory: int | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -126,6 +131,7 @@ def measure(benchmark: Benchmark, case: Case, rounds: int, seconds: float) -> di
             result.steps = max(1, round(seconds / worker.run(1)[0]))
         for peer in turns(list(workers), rounds):
             elapsed, used = workers[peer].run(results[peer].steps)
+            results[peer].memory = workers[peer].memory
             results[peer].seconds.append(elapsed)
             results[peer].processor_seconds.append(used)
     return results
@@ -182,12 +188,14 @@ class Worker:
             raise
         self.evidence: list[float] = ready["evidence"]
         self.versions: dict[str, str] = ready["versions"]
+        self.memory: int | None = None
 
     def run(self, steps: int) -> tuple[float, float]:
         """Elapsed time and processor time of a step, the mean of so many."""
         assert self._process.stdin is not None
         print(f"run {steps}", file=self._process.stdin, flush=True)
         answer = self._answer()
+        self.memory = answer["memory"]
         return answer["seconds"] / steps, answer["processor_seconds"] / steps
 
     def _answer(self) -> dict[str, Any]:
@@ -252,7 +260,7 @@ def serve(benchmark: Benchmark, peer: str, case: Case) -> None:
     for line in sys.stdin:
         elapsed, used = timed(ready.step, int(line.removeprefix("run ")))
         wait_until_idle()
-        answer({"seconds": elapsed, "processor_seconds": used})
+        answer({"seconds": elapsed, "processor_seconds": used, "memory": resident()})
 
 
 def timed(step: Callable[[], object], steps: int) -> tuple[float, float]:
@@ -262,6 +270,14 @@ def timed(step: Callable[[], object], steps: int) -> tuple[float, float]:
     for _ in range(steps):
         step()
     return time.perf_counter() - start, time.process_time() - processor_start
+
+
+def resident() -> int | None:
+    """The bytes that this process has in memory; None where the system is not Linux."""
+    known = Path("/proc/self/statm")
+    if not known.is_file():
+        return None
+    return int(known.read_text().split()[1]) * mmap.PAGESIZE
 
 
 def wait_until_idle(limit: float = 10.0) -> None:

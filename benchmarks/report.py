@@ -160,6 +160,7 @@ def summary(result: Result, base: Result) -> dict[str, Any]:
         "processors": sum(result.processor_seconds) / sum(result.seconds),
         "difference": result.difference,
         "steps_of_a_turn": result.steps,
+        **({} if result.memory is None else {"memory_mb": result.memory / 1e6}),
         "ms": [1000 * seconds for seconds in result.seconds],
         "ratios": ratios,
     }
@@ -186,7 +187,7 @@ def table(case: Case, base: str, peers: Rows) -> str:
     """
     limited = "limit_ms" in peers[base]
     head = f"{title(case)}; ratio: time over that of {base}, above 1 where {base} is faster"
-    columns = f"{'ratio':>9}{'quartile':>10}{'CPUs':>7}{'differs':>10}"
+    columns = f"{'ratio':>9}{'quartile':>10}{'CPUs':>7}{'differs':>10}{'memory':>10}"
     if limited:
         head += f"; limit {peers[base]['limit_ms']:.2f} ms"
         columns += f"{'of limit':>10}"
@@ -203,10 +204,11 @@ def line(name: str, row: Mapping[str, Any]) -> str:
     if "failed" in row:
         return failure(name, row["failed"])
     share = f"{row['of_limit']:>10.0%}" if "of_limit" in row else ""
+    memory = f"{row['memory_mb']:.0f} MB" if "memory_mb" in row else "-"
     return (
         f"{name:<24}{row['fastest_ms']:>9.2f} ms{row['median_ms']:>9.2f} ms"
         f"{row['ratio_median']:>9.3f}{row['ratio_lower_quartile']:>10.3f}"
-        f"{row['processors']:>7.2f}{row['difference']:>10.0e}{share}"
+        f"{row['processors']:>7.2f}{row['difference']:>10.0e}{memory:>10}{share}"
     )
 
 

@@ -47,6 +47,8 @@ def test_every_second_round_runs_backwards(tmp_path: Path) -> None:
         assert result.steps == 1
         assert len(result.seconds) == len(result.processor_seconds) == 3
         assert min(result.seconds) >= 0.001  # what a step sleeps
+        linux = sys.platform == "linux"
+        assert (result.memory or 0) > 5e6 if linux else result.memory is None
     assert results["a"].difference == 0
     assert results["b"].difference == pytest.approx(5e-7)
     assert results["b"].versions == {"libb": "b.0"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,17 @@ def test_the_best_peer_has_the_least_median() -> None:
     last = shown.splitlines()[-1]
     assert last.startswith("best peer: b")
     # Its time over that of a in each round: 1.5, 1.4, 1.1.
-    assert last.split()[3:] == ["14.00", "ms", "15.00", "ms", "1.400", "1.250", "1.00", "0e+00"]
+    assert last.split()[3:] == [
+        "14.00",
+        "ms",
+        "15.00",
+        "ms",
+        "1.400",
+        "1.250",
+        "1.00",
+        "0e+00",
+        "-",
+    ]
     assert "limit" not in shown
 
 
@@ -160,3 +171,15 @@ def test_results_of_one_kind_leave_those_of_another(
     new = page.updated(text, ["new.json"])
     assert new.startswith("<!-- results: new.json -->\n")
     assert new.endswith(f"<!-- end of results -->\n{errors}\n")
+
+
+def test_memory_in_markdown() -> None:
+    base = results()["a"]
+    rows = {peer: report.summary(found, base) for peer, found in results().items()}
+    case = {**CASE, "peers": rows}
+    assert page.memory([case], list(rows)) == []
+    rows["a"] = report.summary(replace(base, memory=181_600_000), base)
+    *_, last = page.memory([{**case, "peers": rows}], ["a", "b", "d"])
+    assert last == f"| {CASE['model']} | {CASE['batch']} | 182 | - | - |"
+    assert page.memory([{**case, "threads": 2, "peers": rows}], ["a"]) == []
+    assert "  182 MB" in report.table(CASE, "a", rows)
