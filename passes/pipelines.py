@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..ir.pass_manager import Pass, Repeat
+from .affine_folding import FoldScales
 from .batch_norm_folding import FoldBatchNorm, NormToScale
 from .canonicalize import Canonicalize
 from .constant_folding import FoldConstants
@@ -12,24 +13,30 @@ from .decompose import Decompose
 from .fusion import FuseElementwise, InlineRegions, RecomputeCheap
 from .inference import ToInference
 from .padding import MergePadding
+from .transpose_rules import SinkTransposes
 
 Pipeline = tuple[Pass, ...]
 
+_SIMPLER = (Canonicalize(), FoldConstants(), EliminateCommon(), EliminateDead())
+
 # One form for everything, nothing twice, nothing in vain. What one pass does makes work for
 # another, so they are repeated until none finds any.
-SIMPLIFY: Pipeline = (
-    Repeat((Canonicalize(), FoldConstants(), EliminateCommon(), EliminateDead())),
-)
+SIMPLIFY: Pipeline = (Repeat(_SIMPLER),)
 
 # A network for inference, from its graph in training or in inference.
 INFERENCE: Pipeline = (
     InlineRegions(),
     ToInference(),
-    Canonicalize(),
-    MergePadding(),
-    FoldBatchNorm(),
-    NormToScale(),
-    *SIMPLIFY,
+    Repeat(
+        (
+            SinkTransposes(),
+            MergePadding(),
+            FoldBatchNorm(),
+            FoldScales(),
+            NormToScale(),
+            *_SIMPLER,
+        )
+    ),
 )
 
 # A graph with gradients and updates, which all stay what they are.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..ir import Graph, Node
+from ..ir import Graph, Input, Node, Role, Value
 from ..ir.ops.normalize import BatchNormTrain
 from ..ir.ops.random import Dropout
 
@@ -39,3 +39,18 @@ def inference_only(graph: Graph) -> str | None:
         if isinstance(node.op, (BatchNormTrain, Dropout)):
             return f"%{node.results[0].name} is the result of {node.op.name}"
     return None
+
+
+def depends_on_data(*values: Value) -> bool:
+    """Whether one of ``values`` is computed from data or hyperparameters."""
+    seen: set[Value] = set()
+    pending = list(values)
+    while pending:
+        value = pending.pop()
+        if value in seen:
+            continue
+        seen.add(value)
+        if isinstance(value, Input) and value.role in (Role.DATA, Role.HYPERPARAMETER):
+            return True
+        pending += value.node.operands if value.node else ()
+    return False

@@ -33,7 +33,7 @@ PASSES: dict[str, Pass] = {
     type(pass_).__name__: pass_
     for pass_ in (
         *INFERENCE,
-        *(inner for repeat in SIMPLIFY for inner in getattr(repeat, "passes", ())),
+        *(inner for repeat in (*INFERENCE, *SIMPLIFY) for inner in getattr(repeat, "passes", ())),
         *FUSE,
         Decompose(),
         RecomputeCheap(),

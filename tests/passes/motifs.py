@@ -222,6 +222,42 @@ def transposed_product(net: Net) -> None:
     net.keep(swap_last(net.b, product))
 
 
+@motif("TransposeOnes")
+def moved_ones(net: Net) -> None:
+    x = net.floating(lambda type_: type_.rank >= 1)
+    wide = net.b(Reshape((*x.type.shape, 1)), x)
+    rank = wide.type.rank
+    net.keep(net.b(Transpose((rank - 1, *range(rank - 1))), wide))
+
+
+def turned(net: Net) -> Value:
+    """A value in the order of channels last."""
+    x = net.picture()
+    return net.b(Transpose((0, 2, 3, 1)), net.b(Tanh(), x))
+
+
+@motif("PadTranspose", "SliceTranspose", "SoftmaxTranspose", "ReduceTranspose")
+def past_one(net: Net) -> None:
+    borders = tuple(net.draw.pair(0, 1) for _ in range(4))
+    net.keep(net.b(Pad(borders), turned(net)))
+    y = turned(net)
+    axis = net.draw.int(-4, 3)
+    net.keep(net.b(Slice((axis,), (0,), (1,)), y))
+    net.keep(net.b(Softmax(net.draw.int(-4, 3)), turned(net)))
+    axes = net.draw.subset(range(4), net.draw.int(1, 3))
+    net.keep(net.b(net.draw.choice(Sum, Mean, Max)(axes, net.draw.flag()), turned(net)))
+
+
+@motif("ConcatTranspose", "ElementwiseTranspose")
+def past_several(net: Net) -> None:
+    x, y = turned(net), net.b(Transpose((0, 2, 3, 1)), net.b(Tanh(), net.picture()))
+    if x.type == y.type:
+        net.keep(net.b(Concat(net.draw.int(-4, 3)), x, y))
+    z = turned(net)
+    bias = net.parameter(net.draw.choice((), (1,), z.type.shape[3:]))
+    net.keep(net.b(Relu(), either(net, Add(), z, bias)))
+
+
 # ---- batch norm, padding, dropout --------------------------------------------------------------
 
 
@@ -247,6 +283,20 @@ def linear_norm(net: Net) -> None:
     weight = net.parameter((net.draw.int(1, 3), x.type.shape[1]))
     bias = net.parameter(weight.type.shape[:1]) if net.draw.flag() else None
     net.keep(normalized(net, net.b(Linear(), x, weight, bias)))
+
+
+@motif("LayerShift", "LayerScale")
+def written_out_norm(net: Net) -> None:
+    x = net.picture()
+    op, weight = conv(net, x)
+    y = net.b(op, x, weight)
+    channels = (1, y.type.shape[1], 1, 1)
+    scaled = either(net, Mul(), y, net.parameter(net.draw.choice(channels, channels[1:], (1,), ())))
+    net.keep(net.b(net.draw.choice(Add(), Sub()), scaled, net.parameter(channels)))
+    width = net.draw.int(1, 3)
+    rows = net.data((net.symbol("N"), 3))
+    sums = net.b(Linear(), rows, net.parameter((width, 3)), net.parameter((width,)))
+    net.keep(either(net, Add(), sums, net.parameter((width,))))
 
 
 @motif("BatchNormScale")
