@@ -12,7 +12,7 @@ from .backends.executable import TAP, Executable
 from .backends.specialized import SpecializedExecutable
 from .frontends.model import Model
 from .frontends.open_model import OpenModel
-from .ir import Array, Graph, Role, Value
+from .ir import Array, Graph, Node, Role, Value
 from .ir.attributes import flag, positive
 from .ir.dims import DimExpr
 from .ir.errors import (
@@ -56,18 +56,28 @@ class Backend(Record):
     Attributes:
         make: does it.
         primitives: whether composites are taken apart before, and their parts fused.
+        whole: gives what says which composites stay whole all the same, in inference.
         settings: the names of what it takes from ``compile`` beside what all backends take; they
             are in ``Request.settings``, and part of the key of what it keeps.
     """
 
     make: Callable[[Request], Program]
     primitives: bool = False
+    whole: Callable[[], Callable[[Node], bool]] | None = None
     settings: tuple[str, ...] = ()
+
+
+def _whole_in_native_code() -> Callable[[Node], bool]:
+    from .backends.llvm.whole import is_whole
+
+    return is_whole
 
 
 _BACKENDS = {
     "numpy": Backend(_numpy),
-    "llvm": Backend(_llvm, primitives=True, settings=("schedules", "precision")),
+    "llvm": Backend(
+        _llvm, primitives=True, whole=_whole_in_native_code, settings=("schedules", "precision")
+    ),
 }
 
 
@@ -94,7 +104,7 @@ def register_backend(
         raise AttributeMistake(
             f"{name!r} is a backend of cauce's own", fix=f"choose another name: 'my_{name}'"
         )
-    _BACKENDS[name] = Backend(make, primitives, tuple(settings))
+    _BACKENDS[name] = Backend(make, primitives, settings=tuple(settings))
 
 
 def choose_backend(name: str = "auto") -> str:
@@ -205,7 +215,7 @@ def compile(
         None if watched else f"{name}, batch {batch}, {'training' if training else 'inference'}"
     )
 
-    optimize = _Optimize(graph, batch, training, chosen.primitives, own, tuple(instruments))
+    optimize = _Optimize(graph, batch, training, chosen, own, tuple(instruments))
     own_settings = tuple(sorted(settings.items()))
     program = chosen.make(Request(graph, optimize, options, threads, own_settings))
     executable = Executable(program, outputs=outputs)
@@ -253,7 +263,7 @@ class _Optimize(Record):
         graph: which one.
         batch: as for :func:`compile`.
         training: whether it is a graph of training.
-        primitives: as for :class:`Backend`.
+        backend: for which.
         own: passes in the place of the pipeline.
         instruments: what watches all of them.
     """
@@ -261,7 +271,7 @@ class _Optimize(Record):
     graph: Graph
     batch: int | None
     training: bool
-    primitives: bool
+    backend: Backend
     own: tuple[Pass, ...] | None
     instruments: tuple[Instrument, ...]
 
@@ -275,7 +285,9 @@ class _Optimize(Record):
             sizes = _batch_sizes(graph, self.batch)
             run_passes(graph, [Specialize(sizes)], self.instruments)
         pipeline = pipelines.TRAINING if self.training else pipelines.INFERENCE
-        last = pipelines.PRIMITIVES if self.primitives else ()
+        last = pipelines.PRIMITIVES if self.backend.primitives else ()
+        if self.backend.whole is not None and not self.training:
+            last = pipelines.primitives(self.backend.whole())
         passes = (*(pipeline if self.own is None else self.own), *last)
         run_passes(graph, passes, self.instruments)
         return graph

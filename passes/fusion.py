@@ -27,7 +27,7 @@ from ..ir.ops.elementwise import (
     Sub,
 )
 from ..ir.ops.fused import Fused, enclose
-from ..ir.ops.reduce import Sum
+from ..ir.ops.reduce import Mean, Sum
 from ..ir.pass_manager import Pass
 from .decompose import decompose_all, is_composite
 from .matching import array_of
@@ -69,7 +69,9 @@ class RecomputeCheap(Pass):
             if not _is_cheap(node) or graph.leaves(node.result):
                 continue
             readers = list(dict.fromkeys(node.result.users))
-            fit = all(reader.op.elementwise or isinstance(reader.op, Sum) for reader in readers)
+            fit = all(
+                reader.op.elementwise or isinstance(reader.op, (Mean, Sum)) for reader in readers
+            )
             if not fit or not 1 < len(readers) <= self.most:
                 continue
             for reader in readers[1:]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from ..ir import Node
 from ..ir.pass_manager import Pass, Repeat
 from .affine_folding import FoldScales
 from .batch_norm_folding import FoldBatchNorm, NormToScale
@@ -9,7 +12,7 @@ from .canonicalize import Canonicalize
 from .constant_folding import FoldConstants
 from .cse import EliminateCommon
 from .dead_code import EliminateDead
-from .decompose import Decompose
+from .decompose import Decompose, is_composite
 from .fusion import FuseElementwise, InlineRegions, RecomputeCheap
 from .inference import ToInference
 from .padding import MergePadding
@@ -47,3 +50,8 @@ FUSE: Pipeline = (FuseElementwise(),)
 
 # For a backend that compiles primitives: what composites are made of is simplified and fused too.
 PRIMITIVES: Pipeline = (Decompose(), *SIMPLIFY, RecomputeCheap(), *FUSE)
+
+
+def primitives(is_whole: Callable[[Node], bool]) -> Pipeline:
+    """``PRIMITIVES`` for a backend that computes some composites as they are."""
+    return (Decompose(lambda node: is_composite(node) and not is_whole(node)), *PRIMITIVES[1:])

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from ....ir import Dim, DimExpr, DType, Node, Op, TensorType, Value
@@ -61,6 +61,7 @@ class Launch:
     Attributes:
         check: the number of the check that it belongs to; 0 where it is a node's own.
         alone: whether the thread that calls does it by itself.
+        before: others that it does not depend on, whose tasks are done in the same go, first.
     """
 
     function: Function
@@ -68,6 +69,19 @@ class Launch:
     slots: tuple[int, ...]
     check: int = 0
     alone: bool = False
+    before: tuple[Launch, ...] = ()
+
+    def beside(self, others: Sequence[Launch]) -> Launch:
+        """This launch with others that neither read nor write what it does."""
+        if not others:
+            return self
+        alone = all(launch.alone for launch in (*others, self))
+        return replace(self, alone=alone, before=(*others, *self.before))
+
+    @property
+    def members(self) -> tuple[Launch, ...]:
+        """All that is done in one go, in the order of its tasks and buffers."""
+        return (*self.before, replace(self, before=()))
 
 
 @dataclass(frozen=True)
@@ -128,6 +142,15 @@ class Stage:
         if dim not in self._dims:
             self._dims[dim] = self._expression(dim)
         return self._dims[dim]
+
+    def dim_here(self, dim: Dim) -> V:
+        """A dimension as a value, computed where it is asked for: within a loop, too."""
+        known = self._dims
+        self._dims = dict(known)
+        try:
+            return self.dim(dim)
+        finally:
+            self._dims = known
 
     def _expression(self, dim: DimExpr) -> V:
         total = i64(0)

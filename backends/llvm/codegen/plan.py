@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from ....ir import Dim, Graph, Node, Value
@@ -69,10 +69,17 @@ class Plan:
         self.count += 1
         return self.count - 1
 
-    def take(self, code: NodeCode) -> None:
-        """Add what was written for a node, which runs after all that is there."""
+    def take(self, code: NodeCode, frames: Sequence[Launch] = ()) -> None:
+        """Add what was written for a node, which runs after all that is there.
+
+        Args:
+            code: what was written.
+            frames: what writes the zeros around its results; it needs no launch of its own.
+        """
         start = len(self.launches)
-        self.launches += [(launch, code.node) for launch in code.launches]
+        first, rest = code.launches[:1], code.launches[1:]
+        launches = [launch.beside(frames) for launch in first] or frames
+        self.launches += [(launch, code.node) for launch in (*launches, *rest)]
         end = len(self.launches) - 1
         self.buffers += [Buffer(s.slot, s.nbytes, start, end, s.per_thread) for s in code.scratches]
 
@@ -182,14 +189,13 @@ def make_plan(
             layout = layout_of(root)
             if root not in spans and isinstance(layout, Strided) and layout.halo:
                 write_frame(frames, root.type, plan.slot(root))
-        plan.take(frames)
         code = new_code(node)
         try:
             written.write(code)
         except CauceError as error:
             error.at(node.path, node.loc)
             raise
-        plan.take(code)
+        plan.take(code, frames.launches)
         for value in node.results:
             check(value)
         end = len(plan.launches) - 1
@@ -209,13 +215,36 @@ def add_plan(module: Module, plan: Plan, target: Target) -> None:
     ``entry`` has the launches before the cut, and ``entry.rest`` those behind it. Each returns 0,
     or, at once, the number of a check that failed.
     """
-    for function in dict.fromkeys(launch.function for launch, _ in plan.launches):
+    members = (member for launch, _ in plan.launches for member in launch.members)
+    for function in dict.fromkeys(member.function for member in members):
         module.share(function)
+    plan.launches = [(_joined(module, plan, target, each), node) for each, node in plan.launches]
     cut, count = plan.cut, len(plan.launches)
     for timed in (False, True):
         module.add(_sequence(plan, target, plan.entry, 0, cut, timed), "")
         if cut < count:
             module.add(_sequence(plan, target, plan.entry + REST, cut, count, timed), "")
+
+
+def _joined(module: Module, plan: Plan, target: Target, launch: Launch) -> Launch:
+    """A launch of all that is done in one go: of its tasks, each member has the next few."""
+    if not launch.before:
+        return launch
+    stage = Stage(target, plan.symbols)
+    f = stage.f
+    table, dims, first, last, thread = f.parameters
+    used, begin = 0, i64(0)
+    for member in launch.members:
+        count = stage.dim(member.tasks)
+        low = f.intrinsic("smax", f.op("sub", first, begin), i64(0))
+        high = f.intrinsic("smin", f.op("sub", last, begin), count)
+        f.call(member.function.name, f.at(table, used, 8), dims, low, high, thread)
+        used, begin = used + len(member.slots), f.add(begin, count)
+    f.ret()
+    module.share(f)
+    slots = tuple(slot for member in launch.members for slot in member.slots)
+    tasks = sum((member.tasks for member in launch.before), launch.tasks)
+    return replace(launch, function=f, tasks=tasks, slots=slots, before=())
 
 
 def _sequence(

@@ -26,13 +26,17 @@ from .winograd_transforms import write_filters
 def row_operand(code: NodeCode, place: int) -> int:
     """The buffer of an operand in row order: its own, or that of a copy written first."""
     type_, own = code.operand_types[place], code.operand_access(place)
-    rows = row_major(type_.shape)
-    same = all(size == 1 or step == row for size, step, row in zip(type_.shape, own.strides, rows))
-    if same and own.start == 0:
+    if _in_rows(type_.shape, own.strides) and own.start == 0:
         return own.slot
     slot = code.scratch(type_.nbytes)
-    write_copy(code, type_.shape, own, Access(slot, type_.dtype, rows))
+    write_copy(code, type_.shape, own, Access(slot, type_.dtype, row_major(type_.shape)))
     return slot
+
+
+def _in_rows(shape_: Shape, strides: Strides) -> bool:
+    """Whether an array lies in row order; a dimension of size 1 may have any stride."""
+    steps = zip(shape_, strides, row_major(shape_))
+    return all(size == 1 or step == row for size, step, row in steps)
 
 
 def write_fill(
@@ -106,7 +110,7 @@ class _View(_Moved):
     def view(
         self, op: Op, operand: TensorType, strides: Strides, result: TensorType
     ) -> Strides | None:
-        return row_major(result.shape) if strides == row_major(operand.shape) else None
+        return row_major(result.shape) if _in_rows(operand.shape, strides) else None
 
 
 @emits(shape.Reshape, shape.Flatten, facts=_View())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from .....ir import TensorType
+from .....ir import Dim, DType, TensorType
 from .....ir.dims import ceil_div, product
 from .....ir.layout import Strides
 from .....ir.ops import reduce
@@ -14,7 +14,7 @@ from ...registry import Facts, Types
 from ...schedule.reduction import Reduction, reduction
 from ...schedule.schedule import Choice, Setting
 from ..builder import V, i64
-from ..code import Epilogue, NodeCode, Stage, emits
+from ..code import COMPUTED, Epilogue, NodeCode, Stage, emits
 from ..iteration import collapse
 from ..math.elements import compare
 from .accumulate import write_job
@@ -46,11 +46,14 @@ class _ArgMax(Facts):
         return reduce.normalize_axis(op.axis, operands[0].rank, op.name) != 0
 
 
-@emits(reduce.Sum, reduce.Max, facts=_Reduction())
+@emits(reduce.Sum, reduce.Max, reduce.Mean, facts=_Reduction())
 def sum_or_max(code: NodeCode) -> None:
-    """Sum and max over any axes, of an operand that is read or computed on the fly."""
+    """Sum, mean and max over any axes, of an operand that is read or computed on the fly."""
     op = code.op(reduce.Reduction)
     (x,) = code.operand_types
+    if isinstance(op, reduce.Mean):
+        code.epilogue = _divided(code.epilogue, op.count(x), x.dtype)
+        op = reduce.Sum(op.axes, op.keepdims)
     axes = reduce.normalize_axes(op.axes, x.rank, op.name)
     before, schedule = code.prologue, code.schedule
     assert before is not None and isinstance(schedule, Reduction)
@@ -92,6 +95,18 @@ def sum_or_max(code: NodeCode) -> None:
         ),
         schedule,
     )
+
+
+def _divided(after: Epilogue | None, count: Dim, dtype: DType) -> Epilogue:
+    """What becomes of a sum of ``count`` terms whose mean is wanted."""
+
+    def apply(stage: Stage, lanes: int, total: V, values: Sequence[V]) -> V:
+        f = stage.f
+        terms = f.cast("sitofp", stage.dim_here(count), COMPUTED[dtype])
+        mean = f.op("fdiv", total, f.broadcast(terms, lanes))
+        return after.apply(stage, lanes, mean, values) if after else mean
+
+    return Epilogue(after.operands if after else (), apply)
 
 
 def _same(stage: Stage, lanes: int, values: Sequence[V]) -> V:
