@@ -10,7 +10,7 @@ from .....ir.dims import ceil_div, product
 from .....ir.ops import activation, elementwise
 from .....ir.ops.reduce import normalize_axis
 from ...registry import Facts, Types
-from ..builder import Index, V, i64
+from ..builder import V, i64
 from ..code import COMPUTED, NodeCode, Stage, emits
 from ..math.elements import element, extremum, scalar_constant
 from .copies import row_operand
@@ -39,21 +39,23 @@ class _Run:
     type: TensorType
     source: V
     target: V
-    step: Index
+    step: V
 
     @property
     def dtype(self) -> DType:
         """Of the elements."""
         return self.type.dtype
 
-    def read(self, array: V, index: Index, lanes: int) -> V:
+    def read(self, array: V, index: V, lanes: int) -> V:
         """Elements of the operand, or of the result, at a place of the axis."""
-        return load(self.stage, self.dtype, self.stage.f.at(array, index, self.step), lanes)
+        return load(self.stage, self.dtype, self._at(array, index), lanes)
 
-    def write(self, index: Index, value: V, lanes: int) -> None:
+    def write(self, index: V, value: V, lanes: int) -> None:
         """Elements of the result."""
-        where = self.stage.f.at(self.target, index, self.step)
-        store(self.stage, self.dtype, value, where, lanes)
+        store(self.stage, self.dtype, value, self._at(self.target, index), lanes)
+
+    def _at(self, array: V, index: V) -> V:
+        return self.stage.f.at(array, self.stage.f.mul(index, self.step))
 
     def apply(self, op: Op, lanes: int, *values: V) -> V:
         """An elementwise op on vectors."""
@@ -81,8 +83,8 @@ def softmax(code: NodeCode) -> None:
             size = stage.dim(length)
             with stage.tasks() as task:
                 start = stage.f.mul(task, size)
-                ends = (stage.f.at(array, start, item) for array in (source, target))
-                _along(_Run(stage, x, *ends, item), size, lanes, logarithm)
+                x0, y0 = (stage.f.at(array, start, item) for array in (source, target))
+                _along(_Run(stage, x, x0, y0, i64(item)), size, lanes, logarithm)
         return
     chunks = ceil_div(columns, _COLUMNS)
     with code.stage(rows * chunks) as stage:
@@ -99,8 +101,8 @@ def softmax(code: NodeCode) -> None:
             for low, high, many in ((begin, even, lanes), (even, end, 1)):
                 with f.loop(high, low, many) as column:
                     start = f.add(first, column.index)
-                    ends = (f.at(array, start, item) for array in (source, target))
-                    _across(_Run(stage, x, *ends, step), size, many, logarithm)
+                    x0, y0 = (f.at(array, start, item) for array in (source, target))
+                    _across(_Run(stage, x, x0, y0, step), size, many, logarithm)
 
 
 def _across(run: _Run, size: V, lanes: int, logarithm: bool) -> None:
