@@ -40,6 +40,8 @@ def session(name: str) -> onnxruntime.InferenceSession:
 
 @cache
 def compiled(name: str, backend: str) -> cauce.backends.executable.Executable:
+    if name in ("ppocr4-det", "ppocr5-det", "nudenet"):
+        pytest.xfail("Resize is not imported yet")
     return cauce.compile(cauce.load_onnx(MODELS[name].path), backend=backend)
 
 
