@@ -93,6 +93,14 @@ class SpecializedExecutable(Executable):
         made = "; ".join(map(_shown, kept)) or "none yet"
         return f", specialised on {self._source.needs} (the last {LIMIT} kept: {made})"
 
+    def compile_ahead(self) -> bool:
+        """Compile before the first call, unless it depends on what that brings; tells which."""
+        try:
+            self._find({}, {})
+        except Unknown:
+            return False
+        return True
+
     def plan(self, **sizes: int) -> str:
         """How the graph that was used last runs, below what it is specialised on.
 
@@ -168,7 +176,7 @@ class SpecializedExecutable(Executable):
         while True:
             taken = needs.inputs
             sizes = {s: n for s, n in dims.items() if s in needs.sizes or n == 0}
-            values = {name: arrays[name] for name in taken}
+            values = {name: arrays[name] for name in taken if name in arrays}
             _check_few(values)
             key = (
                 *sorted(sizes.items()),
