@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
+import numpy as np
+
 from ..ir import Array, Input
-from ..ir.errors import GraphError
+from ..ir.errors import GraphError, ShapeError
 from ..ir.evaluate import bind_symbols, check_feeds
 from ..ir.tracebacks import user_facing
 from ..ir.unknown import Needs, Unknown
@@ -40,7 +43,8 @@ class SpecializedExecutable(Executable):
     its symbol is *specialised*: the first call with another size makes the graph for it and
     compiles that; all other symbols stay free. So are inputs whose elements decide on shapes. The
     last 16 are kept, and those before are compiled again when they come back (native code is then
-    in the cache on disk). A size of 0 is specialised always, since a symbol stands for at least 1.
+    in the cache on disk). A size of 0 is specialised always, since a symbol stands for at least 1,
+    and so are all sizes where shapes do not fit for every size.
 
     Args:
         source: the network.
@@ -180,12 +184,17 @@ class SpecializedExecutable(Executable):
             _check_few(values)
             key = (
                 *sorted(sizes.items()),
-                *((name, a.shape, a.tobytes()) for name, a in values.items()),
+                *((name, a.shape, a.dtype.str, a.tobytes()) for name, a in values.items()),
             )
             try:
                 found = self._made.get(key, lambda: self._compile(sizes, values))  # noqa: B023
             except Unknown as error:
                 needs.learn(error)
+            except ShapeError as error:
+                # What does not fit for every size may fit for that of the call.
+                if not dims.keys() - sizes.keys():
+                    raise
+                needs.learn(Unknown(error.what, sizes=dims))
             else:
                 self._last, self._types = found, dict(found._types)
                 return found, taken
@@ -205,5 +214,9 @@ def _shown(key: tuple[Any, ...]) -> str:
     """What an entry was made for."""
     parts = []
     for name, *rest in key:
-        parts.append(f"{name}={rest[0]}" if len(rest) == 1 else f"{name}: {list(rest[0])}")
+        value = rest[0]
+        if len(rest) > 1:
+            shape, dtype, elements = rest
+            value = reprlib.repr(np.frombuffer(elements, dtype).reshape(shape).tolist())
+        parts.append(f"{name}={value}")
     return ", ".join(parts) or "any"

@@ -3,6 +3,7 @@
 from . import activation as activation
 from . import arithmetic as arithmetic
 from . import constant as constant
+from . import control as control
 from . import elementwise as elementwise
 from . import linear as linear
 from . import movement as movement

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from ...ir.unknown import Unknown
 from .rules import Known, Operand
 
 _GRAPHS = (5, 10)  # AttributeProto.GRAPH and GRAPHS
+Operands: TypeAlias = tuple[Operand, ...]
 _DEFAULT_FIX = "change the model where it was made, or write this part with cauce.nn"
 
 
@@ -56,6 +57,7 @@ class Call:
         weight: Callable[[Known, Role], Value],
         decode: Decoder,
         training: Training,
+        graphs: Callable[[Any, Sequence[Operand | None], str], Operands] | None,
     ) -> None:
         self.op_type: str = proto.op_type
         self.opset = opset
@@ -63,6 +65,7 @@ class Call:
         self.operands = operands
         self.decode = decode
         self.training = training
+        self._graphs = graphs
         self._outputs: list[str] = list(proto.output)
         self._weight = weight
         self._attributes = {entry.name: entry for entry in proto.attribute}
@@ -191,6 +194,22 @@ class Call:
             self.b.suffix = suffix
 
     # ---- attributes ----------------------------------------------------------------------------
+
+    def enter(self, name: str, operands: Sequence[Operand | None], suffix: str = "") -> Operands:
+        """Import the graph that an attribute is, for operands in the place of its inputs.
+
+        Args:
+            name: of the attribute.
+            operands: one for each input of the graph.
+            suffix: what the layer path is to end with, where a graph is entered several times.
+
+        Returns:
+            What the graph makes.
+        """
+        found = self.attribute(name)
+        if self._graphs is None or found is None or not found.HasField("g"):
+            raise self.refuse(f"it has no graph {name!r}", "the file is damaged: export it again")
+        return self._graphs(found.g, operands, suffix)
 
     def attribute(self, name: str) -> Any:
         """The message of an attribute; None where it is not there."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass, replace
-from functools import cached_property
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
 from math import prod
 from typing import Any, TypeAlias
 
@@ -32,10 +33,12 @@ from ...ir.ops.random import KEY
 from ...ir.rewrite import erase_unread
 from ..model import CONSTANT
 from .call import Call, Training, written
-from .missing import check_operators, own_opset
+from .definitions import definition
+from .missing import check_operators
 from .names import FreeNames, layer_path
 from .reading import inputs_of, read
 from .rules import FOLDS, RULES, Known, Operand
+from .scope import DAMAGED, Scope, bound, functions_of, graphs_of, key_of, opset_of
 
 Given: TypeAlias = "tuple[int | str, ...] | Array"
 _LONGEST = 200  # characters of a layer path in a location
@@ -43,6 +46,8 @@ _LONGEST = 200  # characters of a layer path in a location
 _MOST_FOLDED = 2**22
 # Results of at most so many elements are computed while importing.
 _SMALL = 2**12
+# At most so many nodes come out of functions and branches, which may call one another.
+_MOST_ENTERED = 2**16
 # What Python and NumPy raise where a file gives an operator what it cannot have.
 _DAMAGE = (ValueError, TypeError, IndexError, KeyError, OverflowError, AttributeError)
 
@@ -105,33 +110,33 @@ class _Import:
 
     def __init__(self, file: OnnxFile, inputs: object) -> None:
         proto, name = file.proto, file.name
-        self._opset = own_opset(proto, name)
-        check_operators(proto, self._opset, {*RULES, *FOLDS}, name)
-        self._file, self._proto = name, proto.graph
+        self._proto = proto
+        self._functions = functions_of(proto)
+        self._root = Scope(name, opset_of(proto.opset_import, 1, name))
+        self._check(self._root, proto.graph.node)
         self._decode = file.decode
         self._values: dict[str, Array] = {}
         self._weights: dict[str, Value] = {}
-        self._tensors: dict[str, Operand] = {}
+        self._entered = 0
         # What becomes a weight keeps its name, whatever node comes before it.
         stored = [n.output for n in proto.graph.node if n.op_type in ("Constant", "Identity")]
         self._reserved = {name for names in stored for name in names}
-        self._free_path = FreeNames(lambda name: name in self._tensors or name in self._reserved)
+        tensors = self._root.tensors
+        self._free_path = FreeNames(lambda name: name in tensors or name in self._reserved)
         self._training = Training()
         self.graph = Graph(proto.graph.name or os.path.splitext(name)[0])
         for known in file.stored:
-            self._define(known.name, known)
-        types, given = inputs_of(proto.graph, set(self._tensors), inputs)
+            self._root.define(known.name, known)
+        types, given = inputs_of(proto.graph, set(self._root.tensors), inputs)
         for name, type_ in types.items():
-            self._define(name, self.graph.add_input(name, type_))
+            self._root.define(name, self.graph.add_input(name, type_))
         for known in given:
-            self._define(known.name, known)
+            self._root.define(known.name, known)
 
     def all(self) -> Imported:
         """The whole of it."""
-        for place, node in enumerate(self._proto.node):
-            self._import(node, place)
-        for output in self._proto.output:
-            found = self._find(output.name, f"the output {shown(output.name)}")
+        graph = self._proto.graph
+        for output, found in zip(graph.output, self._run(self._root, graph)):
             value = self._output(found) if isinstance(found, Known) else found
             self.graph.outputs[output.name] = value
         for node in self.graph.nodes_reversed:
@@ -145,23 +150,10 @@ class _Import:
         verify(self.graph)
         return Imported(self.graph, self._values, self._training)
 
+    def _check(self, scope: Scope, nodes: Sequence[Any]) -> None:
+        check_operators(nodes, scope, self._proto, {*RULES, *FOLDS}, self._functions)
+
     # ---- tensors -------------------------------------------------------------------------------
-
-    def _define(self, name: str, operand: Operand) -> None:
-        if name in self._tensors:
-            raise GraphError(
-                f"{self._file} defines the tensor {shown(name)} twice",
-                fix="the file is damaged: export it again",
-            )
-        self._tensors[name] = operand
-
-    def _find(self, name: str, reader: str) -> Operand:
-        if name not in self._tensors:
-            raise GraphError(
-                f"{reader} reads the tensor {shown(name)}, which nothing before it makes",
-                fix="the file is damaged: export it again; nodes must come after what they read",
-            )
-        return self._tensors[name]
 
     def _weight(self, known: Known, role: Role) -> Value:
         """The input of the graph that a weight is, one for all that read it."""
@@ -181,61 +173,135 @@ class _Import:
         node = self.graph.add_node(Constant(Literal(known.array, known.dtype)), (), path=path)
         return node.result
 
+    # ---- graphs within it ----------------------------------------------------------------------
+
+    def _run(self, scope: Scope, graph: Any) -> tuple[Operand, ...]:
+        """Import the nodes of a graph or of a function, whose inputs are defined; its outputs."""
+        for place, node in enumerate(graph.node):
+            self._import(scope, node, place)
+        return self._outputs(scope, [output.name for output in graph.output])
+
+    def _outputs(self, scope: Scope, names: Sequence[str]) -> tuple[Operand, ...]:
+        found = []
+        for name in names:
+            operand = scope.find(name, f"the output {shown(name)}")
+            if operand is None:
+                raise GraphError(f"the output {shown(name)} was left out", fix=DAMAGED)
+            found.append(operand)
+        return tuple(found)
+
+    def _enter(
+        self, outer: Scope, path: str, graph: Any, operands: Sequence[Operand | None], suffix: str
+    ) -> tuple[Operand, ...]:
+        """Import the graph that is an attribute of the node at ``path``."""
+        scope = Scope(outer.file, outer.opset, path + suffix, outer, outer.calls)
+        self._count(scope, graph.node)
+        self._check(scope, graph.node)
+        for tensor in graph.initializer:
+            scope.define(tensor.name, Known("", *self._decode(tensor), stored=True))
+        for value, operand in zip(graph.input, operands, strict=True):
+            scope.define(value.name, operand)
+        return self._run(scope, graph)
+
+    def _call_function(
+        self, outer: Scope, path: str, node: Any, function: Any, operands: Sequence[Operand | None]
+    ) -> tuple[Operand | None, ...]:
+        """Import the nodes of a function in the place of the node that calls it."""
+        key = key_of(node)
+        if key in outer.calls:
+            raise GraphError(f"the function {shown(key[1])} calls itself", fix=DAMAGED)
+        opset = opset_of(function.opset_import, outer.opset, outer.file)
+        scope = Scope(outer.file, opset, path, calls=(*outer.calls, key))
+        nodes = bound(function, node)
+        self._count(scope, nodes)
+        self._check(scope, nodes)
+        given, taken = len(operands), len(function.input)
+        if given > taken:
+            what = f"the function {shown(key[1])} has {taken} inputs, not {given}"
+            raise GraphError(what, fix=DAMAGED)
+        for place, name in enumerate(function.input):
+            scope.define(name, operands[place] if place < given else None)
+        for place, inner in enumerate(nodes):
+            self._import(scope, inner, place)
+        wanted = [name for name, kept in zip(function.output, node.output) if kept]
+        made = iter(self._outputs(scope, wanted))
+        return tuple(next(made) if kept else None for kept in node.output)
+
+    def _count(self, scope: Scope, nodes: Sequence[Any]) -> None:
+        """Hold the nodes of functions and branches, which may call others, within bounds."""
+        self._entered += len(nodes)
+        if self._entered > _MOST_ENTERED:
+            raise GraphError(
+                f"functions and repeated graphs make more than {_MOST_ENTERED} nodes",
+                fix="export the model in parts, or with fewer steps",
+                path=scope.path,
+            )
+
     # ---- nodes ---------------------------------------------------------------------------------
 
-    def _import(self, proto: Any, place: int) -> None:
+    def _import(self, scope: Scope, proto: Any, place: int) -> None:
         label = proto.name or f"{proto.op_type}_{place}"
-        path = self._free_path(layer_path(label))
-        where = f"{self._file} {proto.op_type}-{self._opset} {path[:_LONGEST]}"
+        path = self._free_path(scope.within(layer_path(label)))
+        where = f"{scope.file} {proto.op_type}-{scope.opset} {path[:_LONGEST]}"
         loc = Location((Frame(re.sub(r"[^\x20-\x7e]", "?", where), place + 1),))
         try:
             operands = [
-                self._find(name, f"node {shown(label)} ({proto.op_type})") if name else None
+                scope.find(name, f"node {shown(label)} ({proto.op_type})") if name else None
                 for name in proto.input
             ]
-            made = self._made(proto, operands, path, loc)
+            made = self._made(scope, proto, operands, path, loc)
         except CauceError as error:
             error.at(path, loc)
             raise
         except _DAMAGE as error:
             raise GraphError(
-                f"{proto.op_type} of opset {self._opset} cannot be read: {error}",
+                f"{proto.op_type} of opset {scope.opset} cannot be read: {error}",
                 fix="the file is damaged, or uses the operator in a way that ONNX does not have",
                 path=path,
                 loc=loc,
             ) from error
         for name, operand in zip(proto.output, made):
-            if isinstance(operand, Known) and not operand.name:
-                operand = replace(operand, name=name)
             if name:
-                self._define(name, operand)
+                scope.define(name, operand)
 
     def _made(
-        self, proto: Any, operands: list[Operand | None], path: str, loc: Location
-    ) -> tuple[Operand, ...]:
+        self,
+        scope: Scope,
+        proto: Any,
+        operands: list[Operand | None],
+        path: str,
+        loc: Location,
+    ) -> tuple[Operand | None, ...]:
         """What a node makes: known where its operands are, else values of the graph."""
+        function = self._functions.get(key_of(proto))
+        if function is None and proto.op_type not in RULES:
+            function = definition(proto, scope.opset, operands)
+        if function is not None:
+            return self._call_function(scope, path, proto, function, operands)
+        enter = partial(self._enter, scope, path)
         known = [operand for operand in operands if isinstance(operand, Known)]
-        if known and len(known) == len(operands) and not any(k.weight for k in known):
-            folded = self._fold(proto, known, path, loc)
+        plain = len(known) == len(operands) > 0 and not any(k.weight for k in known)
+        if plain and not any(map(graphs_of, proto.attribute)):
+            folded = self._fold(scope, proto, known, path, loc)
             if folded is not None:
                 return folded
-        call = self._call(proto, operands, Builder(self.graph, path=path, loc=loc), self._weight)
+        b = Builder(self.graph, path=path, loc=loc)
+        call = self._call(scope, proto, operands, b, self._weight, enter)
         rule = RULES.get(proto.op_type)
         if rule is None:
-            raise call.refuse(
-                "cauce has it for integers that are known while loading alone",
-                "give the sizes of the inputs when loading, inputs={...}",
-            )
+            values = [operand for operand in operands if isinstance(operand, Value)]
+            raise call.unknown("cauce has it for integers that are known while loading", *values)
         made = rule(call)
         call.check_read()
         return made if isinstance(made, tuple) else (made,)
 
     def _fold(
-        self, proto: Any, known: list[Known], path: str, loc: Location
+        self, scope: Scope, proto: Any, known: list[Known], path: str, loc: Location
     ) -> tuple[Operand, ...] | None:
         """The results for known operands; None where the network has to compute them."""
         scratch = Graph("fold")
-        call = self._call(proto, known, Builder(scratch, path=path, loc=loc), _as_constant(scratch))
+        b, constant = Builder(scratch, path=path, loc=loc), _as_constant(scratch)
+        call = self._call(scope, proto, known, b, constant, None)
         fold = FOLDS.get(proto.op_type)
         whole = all(k.dtype.is_integer or k.dtype is DType.BOOL for k in known)
         if fold is not None and whole and prod(max(k.array.size, 1) for k in known) <= _MOST_FOLDED:
@@ -248,7 +314,7 @@ class _Import:
         rule = RULES.get(proto.op_type)
         if rule is None or any(k.symbolic or k.array.size > _SMALL for k in known):
             return None
-        call = self._call(proto, known, Builder(scratch, path=path, loc=loc), _as_constant(scratch))
+        call = self._call(scope, proto, known, b, constant, None)
         made = rule(call)
         call.check_read()
         results = made if isinstance(made, tuple) else (made,)
@@ -261,8 +327,11 @@ class _Import:
             r if isinstance(r, Known) else Known("", arrays[r.name], r.type.dtype) for r in results
         )
 
-    def _call(self, proto: Any, operands: Any, b: Builder, weight: Any) -> Call:
-        return Call(proto, self._opset, operands, b, weight, self._decode, self._training)
+    def _call(
+        self, scope: Scope, proto: Any, operands: Any, b: Builder, weight: Any, enter: Any
+    ) -> Call:
+        decode, training = self._decode, self._training
+        return Call(proto, scope.opset, operands, b, weight, decode, training, enter)
 
 
 def _as_constant(graph: Graph) -> Any:
