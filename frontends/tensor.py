@@ -208,11 +208,10 @@ class Tensor(Habits):
         return self._emit(ew.LogicalOr(), self._condition(other), self)
 
     def __xor__(self, other: Tensor | bool) -> Tensor:
-        either = self._condition(other)
-        return (self | either) & ~(self & either)
+        return self._emit(ew.LogicalXor(), self, self._condition(other))
 
     def __rxor__(self, other: bool) -> Tensor:
-        return self ^ other
+        return self._emit(ew.LogicalXor(), self._condition(other), self)
 
     def __invert__(self) -> Tensor:
         return self._emit(ew.LogicalNot(), self)

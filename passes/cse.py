@@ -5,11 +5,20 @@ from __future__ import annotations
 from collections.abc import Hashable
 
 from ..ir import Graph, Node
-from ..ir.ops.elementwise import Add, Equal, LogicalAnd, LogicalOr, Maximum, Minimum, Mul
+from ..ir.ops.elementwise import (
+    Add,
+    Equal,
+    LogicalAnd,
+    LogicalOr,
+    LogicalXor,
+    Maximum,
+    Minimum,
+    Mul,
+)
 from ..ir.pass_manager import Pass
 from ..ir.structure import op_structure
 
-COMMUTATIVE = (Add, Mul, Maximum, Minimum, Equal, LogicalAnd, LogicalOr)
+COMMUTATIVE = (Add, Mul, Maximum, Minimum, Equal, LogicalAnd, LogicalOr, LogicalXor)
 
 
 class EliminateCommon(Pass):

@@ -7,7 +7,7 @@ from ..ir.graph import infer
 from ..ir.ops.elementwise import Binary, Comparison, Logical, Where
 from ..ir.ops.fused import Fused
 from ..ir.ops.linear import MatMul, swap_last, swaps_last
-from ..ir.ops.reduce import Max, Mean, Reduction, Sum
+from ..ir.ops.reduce import Max, Mean, Min, Prod, Reduction, Sum
 from ..ir.ops.shape import (
     Concat,
     Expand,
@@ -89,9 +89,9 @@ class SliceAll(ToOperand):
 
 
 class ReduceOnes(Rule):
-    """sum, mean and max over axes of size 1, or over no axis = reshape(x)"""
+    """a reduction over axes of size 1, or over no axis = reshape(x)"""
 
-    pattern = OpPattern((Sum, Mean, Max), X, name="reduce")
+    pattern = OpPattern((Sum, Mean, Max, Min, Prod), X, name="reduce")
 
     def check(self, match: Match) -> str | None:
         count = match.op("reduce", Reduction).count(match["x"].type)

@@ -22,6 +22,7 @@ from cauce.ir.ops.elementwise import (
     LogicalAnd,
     LogicalNot,
     LogicalOr,
+    LogicalXor,
     Maximum,
     Minimum,
     Mul,
@@ -33,7 +34,7 @@ from cauce.ir.ops.elementwise import (
     Where,
 )
 from cauce.ir.ops.fused import Fused, Kernel
-from cauce.ir.ops.reduce import ArgMax, Max, Mean, Sum, Variance
+from cauce.ir.ops.reduce import ArgMax, ArgMin, LogSumExp, Max, Mean, Min, Prod, Sum, Variance
 from cauce.ir.ops.reorder import Reorder
 from cauce.ir.ops.shape import (
     Concat,
@@ -128,7 +129,7 @@ def comparison(net: Net) -> None:
     net.keep(net.b(net.op(), x, y))
 
 
-@grows(LogicalAnd, LogicalOr)
+@grows(LogicalAnd, LogicalOr, LogicalXor)
 def logical(net: Net) -> None:
     x = net.boolean()
     y = net.pick(
@@ -199,11 +200,17 @@ def reorder(net: Net) -> None:
 # ---- reductions --------------------------------------------------------------------------------
 
 
-@grows(Sum, Mean, Max)
+@grows(Sum, Mean, Max, Min, LogSumExp)
 def reduction(net: Net) -> None:
     x = net.floating()
     axes = None if net.draw.int(0, 3) == 3 else net.draw.subset(range(x.type.rank))
     net.keep(net.b(net.op(axes, net.draw.flag()), x))
+
+
+@grows(Prod)
+def product_over_axes(net: Net) -> None:
+    x = net.b(Tanh(), net.floating())
+    net.keep(net.b(Prod(net.draw.subset(range(x.type.rank)), net.draw.flag()), x))
 
 
 @grows(Variance)
@@ -215,11 +222,11 @@ def variance(net: Net) -> None:
     net.keep(net.b(op, x))
 
 
-@grows(ArgMax)
-def argmax(net: Net) -> None:
+@grows(ArgMax, ArgMin)
+def arg_extreme(net: Net) -> None:
     x = net.exact(lambda type_: type_.rank >= 1)
-    places = net.b(ArgMax(net.draw.axis(x.type.rank), net.draw.flag()), x)
-    net.keep(net.b(Cast(net.dtype), places))
+    op = net.op(net.draw.axis(x.type.rank), net.draw.flag(), net.draw.flag())
+    net.keep(net.b(Cast(net.dtype), net.b(op, x)))
 
 
 # ---- moving data -------------------------------------------------------------------------------

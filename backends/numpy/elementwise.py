@@ -57,6 +57,8 @@ def choose(memory: Memory, condition: Array, x: Array, y: Array) -> Array:
 
 @kernel(ops.Pow)
 def pow_(op: ops.Pow, memory: Memory, x: Array, y: Array) -> Array:
+    if x.dtype.kind != "f":
+        return op.reference(x, y)
     return np.power(ops.base_of_power(x, y), y, out=memory.result(x, y))
 
 

@@ -12,7 +12,17 @@ from typing import Any, TypeAlias, TypeVar
 
 from ...ir import Op
 from ...ir.op import Arrays
-from ...ir.ops import activation, adaptive_pool, constant, elementwise, linear, reduce, shape
+from ...ir.ops import (
+    activation,
+    adaptive_pool,
+    constant,
+    elementwise,
+    integers,
+    linear,
+    reduce,
+    scan,
+    shape,
+)
 from .memory import Memory
 
 Kernel: TypeAlias = Callable[..., Arrays]
@@ -38,7 +48,9 @@ def by_reference(op: Op, memory: Memory, *operands: Any) -> Arrays:
 
 _VECTORISED: tuple[type[Op], ...] = (
     *(constant.Constant, constant.DimSize, elementwise.Cast),
-    *(activation.Clip, activation.Softmax, activation.LogSoftmax, reduce.Max, reduce.ArgMax),
+    *(activation.Clip, activation.Softmax, activation.LogSoftmax),
+    *(reduce.Max, reduce.Min, reduce.Prod, reduce.LogSumExp, reduce.ArgMax, reduce.ArgMin),
+    *(integers.TruncDiv, scan.CumSum, scan.CumProd, scan.LinearRecurrence),
     *(shape.Transpose, shape.Concat, shape.Slice, shape.Flip, shape.Gather, shape.OneHot),
     *(adaptive_pool.AdaptiveMaxPool2d, adaptive_pool.AdaptiveMaxPool2dBackward),
     *(adaptive_pool.AdaptiveMaxPool2dSelect, adaptive_pool.AdaptiveAvgPool2d),

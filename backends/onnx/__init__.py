@@ -5,11 +5,14 @@ from . import adaptive_pool as adaptive_pool
 from . import constant as constant
 from . import conv as conv
 from . import elementwise as elementwise
+from . import integers as integers
 from . import linear as linear
 from . import normalize as normalize
 from . import pool as pool
 from . import random as random
 from . import reduce as reduce
+from . import scan as scan
 from . import shape as shape
+from . import trigonometry as trigonometry
 from .exporter import export as export
 from .exporter import save as save

@@ -6,20 +6,29 @@ import numpy as np
 
 from ...ir import DType, Node
 from ...ir.ops import elementwise as ops
+from .integers import POWER_CARRIERS, write_power
 from .rules import BF16_IN_F32, SHORTS_IN_I32, exports, exports_as
 from .writer import Writer
 
 _UNSIGNED = {DType.U8: DType.I32, DType.U16: DType.I32, DType.U32: DType.I64, DType.U64: DType.I64}
 _SAME = (
-    *(ops.Add, ops.Sub, ops.Mul, ops.Div, ops.Pow, ops.Abs, ops.Sign, ops.Exp, ops.Log, ops.Sqrt),
+    *(ops.Add, ops.Sub, ops.Mul, ops.Div, ops.Abs, ops.Sign, ops.Exp, ops.Log, ops.Sqrt),
     *(ops.Equal, ops.Less, ops.Greater),
 )
 
 exports_as({op: op.__name__ for op in _SAME})
 exports_as({ops.LessEqual: "LessOrEqual", ops.GreaterEqual: "GreaterOrEqual"})
 exports_as({ops.LogicalAnd: "And", ops.LogicalOr: "Or", ops.LogicalNot: "Not"})
+exports_as({ops.LogicalXor: "Xor"})
 exports_as({ops.Maximum: "Max", ops.Minimum: "Min"}, carriers=SHORTS_IN_I32)
 exports_as({ops.Neg: "Neg"}, carriers={**BF16_IN_F32, **_UNSIGNED})
+
+
+@exports(ops.Pow, carriers=POWER_CARRIERS)
+def _pow(w: Writer, op: ops.Pow, node: Node, x: str, y: str) -> str:
+    if node.result.type.dtype.is_float:
+        return w("Pow", x, y)
+    return write_power(w, node, x, y)
 
 
 @exports(ops.Where, carriers={**SHORTS_IN_I32, DType.U64: DType.I64})

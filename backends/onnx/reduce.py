@@ -7,7 +7,18 @@ reductions and pooling it may be the number.
 from __future__ import annotations
 
 from ...ir import DType, Node
-from ...ir.ops.reduce import ArgMax, Max, Mean, Reduction, Sum, normalize_axes
+from ...ir.ops.reduce import (
+    ArgMax,
+    ArgMin,
+    LogSumExp,
+    Max,
+    Mean,
+    Min,
+    Prod,
+    Reduction,
+    Sum,
+    normalize_axes,
+)
 from .rules import BF16_IN_F32, SHORTS_IN_I32, exports
 from .writer import Writer
 
@@ -16,9 +27,22 @@ _ORDERED = {**SHORTS_IN_I32, DType.U32: DType.I64}
 _HALF = 2**63
 
 
-@exports(Sum, carriers={**BF16_IN_F32, **_SMALL, DType.U32: DType.I64, DType.U64: DType.I64})
+_WRAPPING = {**BF16_IN_F32, **_SMALL, DType.U32: DType.I64, DType.U64: DType.I64}
+
+
+@exports(Sum, carriers=_WRAPPING)
 def _sum(w: Writer, op: Sum, node: Node, x: str) -> str:
     return _reduce(w, "ReduceSum", op, node, x)
+
+
+@exports(Prod, carriers=_WRAPPING)
+def _prod(w: Writer, op: Prod, node: Node, x: str) -> str:
+    return _reduce(w, "ReduceProd", op, node, x)
+
+
+@exports(LogSumExp)
+def _log_sum_exp(w: Writer, op: LogSumExp, node: Node, x: str) -> str:
+    return _reduce(w, "ReduceLogSumExp", op, node, x)
 
 
 @exports(Mean)
@@ -26,19 +50,22 @@ def _mean(w: Writer, op: Mean, node: Node, x: str) -> str:
     return _reduce(w, "ReduceMean", op, node, x)
 
 
-@exports(Max, carriers=_ORDERED)
-def _max(w: Writer, op: Max, node: Node, x: str) -> str:
+@exports(Max, Min, carriers=_ORDERED)
+def _extreme(w: Writer, op: Max | Min, node: Node, x: str) -> str:
+    op_type = "ReduceMax" if isinstance(op, Max) else "ReduceMin"
     if node.operands[0].type.dtype is not DType.U64:
-        return _reduce(w, "ReduceMax", op, node, x)
-    greatest = _reduce(w, "ReduceMax", op, node, _ordered(w, x))
-    return w("Add", w.cast(greatest, DType.U64), w.constant(_HALF, DType.U64))
+        return _reduce(w, op_type, op, node, x)
+    found = _reduce(w, op_type, op, node, _ordered(w, x))
+    return w("Add", w.cast(found, DType.U64), w.constant(_HALF, DType.U64))
 
 
-@exports(ArgMax, carriers=_ORDERED)
-def _argmax(w: Writer, op: ArgMax, node: Node, x: str) -> str:
+@exports(ArgMax, ArgMin, carriers=_ORDERED)
+def _arg_extreme(w: Writer, op: ArgMax | ArgMin, node: Node, x: str) -> str:
     if node.operands[0].type.dtype is DType.U64:
         x = _ordered(w, x)
-    return w("ArgMax", x, axis=op.axis, keepdims=int(op.keepdims), select_last_index=0)
+    op_type = "ArgMax" if isinstance(op, ArgMax) else "ArgMin"
+    last = int(op.select_last_index)
+    return w(op_type, x, axis=op.axis, keepdims=int(op.keepdims), select_last_index=last)
 
 
 def _reduce(w: Writer, op_type: str, op: Reduction, node: Node, x: str) -> str:

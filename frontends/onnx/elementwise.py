@@ -10,9 +10,10 @@ from ...ir import DType, Op, Value
 from ...ir.onnx.opsets import NUMPY_BROADCASTING
 from ...ir.onnx.tensors import dtype_of
 from ...ir.ops import elementwise as ops
+from ...ir.ops import integers, rounding, trigonometry
 from ...ir.ops.shape import Reshape
 from .call import Call
-from .rules import Made, imports
+from .rules import Known, Made, imports
 
 _BINARY: dict[str, Op] = {
     "Add": ops.Add(),
@@ -26,6 +27,10 @@ _BINARY: dict[str, Op] = {
     "GreaterOrEqual": ops.GreaterEqual(),
     "And": ops.LogicalAnd(),
     "Or": ops.LogicalOr(),
+    "Xor": ops.LogicalXor(),
+    "BitwiseAnd": integers.BitwiseAnd(),
+    "BitwiseOr": integers.BitwiseOr(),
+    "BitwiseXor": integers.BitwiseXor(),
 }
 _UNARY: dict[str, Op] = {
     "Neg": ops.Neg(),
@@ -35,6 +40,20 @@ _UNARY: dict[str, Op] = {
     "Log": ops.Log(),
     "Sqrt": ops.Sqrt(),
     "Not": ops.LogicalNot(),
+    "BitwiseNot": integers.BitwiseNot(),
+    "Floor": rounding.Floor(),
+    "Ceil": rounding.Ceil(),
+    "Round": rounding.Round(),
+    "IsNaN": rounding.IsNan(),
+    **{
+        op.__name__: op()
+        for op in (
+            *(trigonometry.Sin, trigonometry.Cos, trigonometry.Tan),
+            *(trigonometry.Asin, trigonometry.Acos, trigonometry.Atan),
+            *(trigonometry.Sinh, trigonometry.Cosh),
+            *(trigonometry.Asinh, trigonometry.Acosh, trigonometry.Atanh),
+        )
+    },
 }
 _VARIADIC: dict[str, Op] = {"Max": ops.Maximum(), "Min": ops.Minimum(), "Sum": ops.Add()}
 # The names that Cast-1 took for dtypes.
@@ -61,31 +80,56 @@ def _pair(n: Call) -> tuple[Value, Value]:
 def _binary(n: Call) -> Made:
     """Since 1; since 7 broadcast as in NumPy."""
     x, y = _pair(n)
-    if n.op_type == "Equal" and x.type.dtype is DType.BOOL:
-        return n.b(ops.LogicalNot(), _differ(n, x, y))
     if n.op_type == "Div" and x.type.dtype.is_integer:
-        raise n.refuse("a quotient of integers that are not known", "cast them to f32 before")
+        return n.b(integers.TruncDiv(), x, y)
     return n.b(_BINARY[n.op_type], x, y)
 
 
-@imports("Xor")
-def _xor(n: Call) -> Made:
-    """Xor-1 and 7."""
-    return _differ(n, *_pair(n))
+@imports("Mod")
+def _mod(n: Call) -> Made:
+    """Mod-10 and 13: the sign is that of the divisor, with fmod=1 that of the dividend."""
+    x, y = n.value(0), n.value(1)
+    truncated = n.integer("fmod", 0)
+    if x.type.dtype.is_float and not truncated:
+        raise n.refuse("fmod=0 of floating-point values, which ONNX does not have", "write fmod=1")
+    return n.b(integers.Fmod() if truncated else integers.Remainder(), x, y)
 
 
-def _differ(n: Call, x: Value, y: Value) -> Value:
-    either, both = n.b(ops.LogicalOr(), x, y), n.b(ops.LogicalAnd(), x, y)
-    return n.b(ops.LogicalAnd(), either, n.b(ops.LogicalNot(), both))
+@imports("BitShift")
+def _bit_shift(n: Call) -> Made:
+    """BitShift-11."""
+    direction = n.text("direction", "")
+    if direction not in ("LEFT", "RIGHT"):
+        raise n.refuse(f"direction is {direction!r}, not LEFT or RIGHT")
+    op = integers.LeftShift() if direction == "LEFT" else integers.RightShift()
+    return n.b(op, n.value(0), n.value(1))
 
 
 @imports("Pow")
 def _pow(n: Call) -> Made:
-    """Pow-1 and 7; 12: the exponent may have another dtype."""
+    """Pow-1 and 7; 12: the exponent may have another dtype, and both may be integers."""
     x, y = _pair(n)
-    if y.type.dtype is not x.type.dtype:
-        y = n.b(ops.Cast(x.type.dtype), y)
-    return n.b(ops.Pow(), x, y)
+    base, exponent = x.type.dtype, y.type.dtype
+    if base is exponent:
+        return n.b(ops.Pow(), x, y)
+    if base.is_integer:
+        wide = DType.I64 if exponent.is_integer else DType.F64
+    else:
+        # Exponents that the dtype of the base does not hold, odd ones among them, are kept.
+        held = isinstance(n.operand(1), Known) or exponent.itemsize < base.itemsize
+        wide = base if held else DType.F64
+    return _as(n, n.b(ops.Pow(), _as(n, x, wide), _as(n, y, wide)), base)
+
+
+def _as(n: Call, x: Value, dtype: DType) -> Value:
+    return x if x.type.dtype is dtype else n.b(ops.Cast(dtype), x)
+
+
+@imports("IsInf")
+def _is_inf(n: Call) -> Made:
+    """IsInf-10 to 20: detect_negative and detect_positive."""
+    signs = (bool(n.integer(f"detect_{sign}", 1)) for sign in ("negative", "positive"))
+    return n.b(rounding.IsInf(*signs), n.value(0))
 
 
 @imports(*_UNARY)

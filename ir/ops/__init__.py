@@ -20,7 +20,11 @@ from . import shape as shape
 def import_all() -> None:
     """Import the other families."""
     from . import adaptive_pool as adaptive_pool
+    from . import integers as integers
     from . import loss as loss
     from . import random as random
     from . import reorder as reorder
+    from . import rounding as rounding
+    from . import scan as scan
+    from . import trigonometry as trigonometry
     from . import update as update

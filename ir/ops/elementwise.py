@@ -85,7 +85,7 @@ class FloatUnary(Elementwise):
         return x
 
 
-def _fit(b: Builder, node: Node, *grads: Value) -> tuple[Value, ...]:
+def fit(b: Builder, node: Node, *grads: Value) -> tuple[Value, ...]:
     """Undo the broadcast of each operand of ``node`` in its gradient."""
     return tuple(sum_to(b, grad, x.type.shape) for grad, x in zip(grads, node.operands))
 
@@ -98,7 +98,7 @@ class Add(Binary):
     function = np.add
 
     def gradient(self, b: Builder, node: Node, dz: Value) -> Gradients:
-        return _fit(b, node, dz, dz)
+        return fit(b, node, dz, dz)
 
 
 @register
@@ -109,7 +109,7 @@ class Sub(Binary):
     function = np.subtract
 
     def gradient(self, b: Builder, node: Node, dz: Value) -> Gradients:
-        return _fit(b, node, dz, b(Neg(), dz))
+        return fit(b, node, dz, b(Neg(), dz))
 
 
 @register
@@ -121,7 +121,7 @@ class Mul(Binary):
 
     def gradient(self, b: Builder, node: Node, dz: Value) -> Gradients:
         x, y = node.operands
-        return _fit(b, node, b(Mul(), dz, y), b(Mul(), dz, x))
+        return fit(b, node, b(Mul(), dz, y), b(Mul(), dz, x))
 
 
 @register
@@ -134,21 +134,26 @@ class Div(FloatBinary):
     def gradient(self, b: Builder, node: Node, dz: Value) -> Gradients:
         _, y = node.operands
         dx = b(Div(), dz, y)
-        return _fit(b, node, dx, b(Neg(), b(Mul(), dx, node.result)))
+        return fit(b, node, dx, b(Neg(), b(Mul(), dx, node.result)))
 
 
 @register
-class Pow(FloatBinary):
+class Pow(Binary):
     """z = x ** y with the values of C's pow at 0, infinities and NaN. ONNX Pow-15.
 
     dx = dz * y * x**(y - 1), which is 0 where y = 0; dy = dz * z * log x, which is 0 where x = 0
-    and y >= 0 (as in PyTorch).
+    and y >= 0 (as in PyTorch). Integers wrap around; with a negative exponent those but 1 and -1
+    are 0 (as in PyTorch).
     """
 
     name = "pow"
 
     def reference(self, x: Array, y: Array) -> Array:
-        return np.power(base_of_power(x, y), y)
+        if x.dtype.kind == "f":
+            return np.power(base_of_power(x, y), y)
+        one = np.where(y % 2 == 0, x * x, x)  # for a base of 1 or -1
+        vanishing = np.where(abs(x) == 1, one, 0).astype(x.dtype)
+        return np.where(y < 0, vanishing, np.power(x, np.maximum(y, 0)))
 
     def gradient(self, b: Builder, node: Node, dz: Value) -> Gradients:
         x, y = node.operands
@@ -157,7 +162,7 @@ class Pow(FloatBinary):
         dx = b(Mul(), dz, b(Where(), b(Equal(), y, zero), zero, slope))
         vanishes = b(LogicalAnd(), b(Equal(), x, zero), b(GreaterEqual(), y, zero))
         log_x = b(Log(), b(Where(), vanishes, one, x))
-        return _fit(b, node, dx, b(Mul(), dz, b(Mul(), node.result, log_x)))
+        return fit(b, node, dx, b(Mul(), dz, b(Mul(), node.result, log_x)))
 
 
 @register
@@ -239,10 +244,14 @@ class Comparison(Elementwise):
 
 @register
 class Equal(Comparison):
-    """z = x == y. ONNX Equal-13."""
+    """z = x == y, for bools too. ONNX Equal-13."""
 
     name = "equal"
     function = np.equal
+
+    def infer(self, x: TensorType, y: TensorType) -> TensorType:
+        same_dtype(self.name, x, y)
+        return TensorType(DType.BOOL, broadcast(x.shape, y.shape))
 
 
 @register
@@ -289,7 +298,7 @@ class _Extremum(Binary):
         x_wins, y_wins = b(self.beyond(), x, y), b(self.beyond(), y, x)
         dx = b(Where(), x_wins, dz, b(Where(), y_wins, zero, half))
         dy = b(Where(), y_wins, dz, b(Where(), x_wins, zero, half))
-        return _fit(b, node, dx, dy)
+        return fit(b, node, dx, dy)
 
 
 @register
@@ -338,6 +347,14 @@ class LogicalOr(Logical):
 
     name = "logical_or"
     function = np.logical_or
+
+
+@register
+class LogicalXor(Logical):
+    """z = either x or y. ONNX Xor-7."""
+
+    name = "logical_xor"
+    function = np.logical_xor
 
 
 @register

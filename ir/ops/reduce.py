@@ -4,18 +4,34 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 
 from ..builder import Builder
-from ..dims import Dim, product
+from ..dims import Dim, product, sizes
 from ..errors import AttributeMistake, ShapeError
 from ..graph import Node, Value
 from ..op import Gradients, Op, Values, product_sum, register
 from ..types import Array, DType, TensorType
 from .broadcast import need_float, need_number
 from .constant import scalar, size_as
-from .elementwise import Cast, Div, Less, LogicalNot, Mul, Sub
+from .elementwise import (
+    Abs,
+    Add,
+    Cast,
+    Comparison,
+    Div,
+    Equal,
+    Exp,
+    Greater,
+    Less,
+    Log,
+    LogicalNot,
+    Mul,
+    Sub,
+    Where,
+)
 
 
 def normalize_axis(axis: int, rank: int, op: str) -> int:
@@ -162,29 +178,118 @@ class Mean(Reduction):
         return (b(Expand(x.shape), self.spread(b, share, x)),)
 
 
-@register
-class Max(Reduction):
-    """y = greatest x over axes, NaN where any is. ONNX ReduceMax-18.
+class _Extreme(Reduction):
+    """Base of the greatest and the least element.
 
-    All that are not below y share the gradient: equal ones (PyTorch), and at NaN all elements.
+    Those of x that are not beaten by y share the gradient: equal ones (PyTorch), and at NaN all.
     """
 
-    name = "max"
+    function: ClassVar[np.ufunc]
+    beaten: ClassVar[type[Comparison]]
 
     def infer(self, x: TensorType) -> TensorType:
         need_elements(self.name, x, self.count(x))
         return super().infer(x)
 
     def reference(self, x: Array) -> Array:
-        return x.max(axis=self.axes, keepdims=self.keepdims)
+        return np.asarray(self.function.reduce(x, axis=self.axes, keepdims=self.keepdims))
 
     def gradient(self, b: Builder, node: Node, dy: Value) -> Gradients:
         x = node.operands[0]
         wide = Sum(self.axes, keepdims=True)
-        below = b(Less(), x, self.spread(b, node.result, x.type))
-        chosen = b(Cast(x.type.dtype), b(LogicalNot(), below))
+        beaten = b(self.beaten(), x, self.spread(b, node.result, x.type))
+        chosen = b(Cast(x.type.dtype), b(LogicalNot(), beaten))
         share = b(Div(), self.spread(b, dy, x.type), b(wide, chosen))
         return (b(Mul(), chosen, share),)
+
+
+@register
+class Max(_Extreme):
+    """y = greatest x over axes, NaN where any is. ONNX ReduceMax-18."""
+
+    name = "max"
+    function = np.maximum
+    beaten = Less
+
+
+@register
+class Min(_Extreme):
+    """y = least x over axes, NaN where any is. ONNX ReduceMin-18."""
+
+    name = "min"
+    function = np.minimum
+    beaten = Greater
+
+
+@register
+class Prod(Reduction):
+    """y = product of x over axes; 1 over no element. ONNX ReduceProd-18.
+
+    Floats are multiplied in f64 and rounded once; integers wrap around. The gradient by an element
+    is dy times the product of all others, which is right for zeros too.
+    """
+
+    name = "prod"
+
+    def reference(self, x: Array) -> Array:
+        wide = np.float64 if x.dtype.kind == "f" else x.dtype
+        return np.asarray(x.prod(self.axes, wide, keepdims=self.keepdims)).astype(x.dtype)
+
+    def gradient(self, b: Builder, node: Node, dy: Value) -> Gradients:
+        from .scan import CumProd
+        from .shape import Reshape, Transpose
+
+        (x,) = node.operands
+        axes = normalize_axes(self.axes, x.type.rank, self.name)
+        order = (*(i for i in range(x.type.rank) if i not in axes), *axes)
+        kept = tuple(x.type.shape[i] for i in order[: -len(axes) or None])
+        turned = b(Transpose(order), x)
+        row = b(Reshape((*kept, self.count(x.type))), turned)
+        before = b(CumProd(-1, exclusive=True), row)
+        after = b(CumProd(-1, exclusive=True, reverse=True), row)
+        others = b(Mul(), before, after)
+        slopes = b(Mul(), b(Reshape((*kept, 1)), dy), others)
+        back = tuple(order.index(i) for i in range(x.type.rank))
+        return (b(Transpose(back), b(Reshape(turned.type.shape), slopes)),)
+
+
+@register
+class LogSumExp(Reduction):
+    """y = log of the sum of e**x over axes, with the greatest x taken out: it overflows nowhere.
+
+    -infinity over no element, and where all are. ONNX ReduceLogSumExp-18.
+    """
+
+    name = "log_sum_exp"
+
+    def infer(self, x: TensorType) -> TensorType:
+        need_float(self.name, x)
+        return super().infer(x)
+
+    def reference(self, x: Array) -> Array:
+        wide = x.astype(np.float64)
+        most = wide.max(self.axes, keepdims=True, initial=-np.inf)
+        most = np.where(np.isinf(most), 0, most)
+        total = np.log(np.exp(wide - most).sum(self.axes, keepdims=True)) + most
+        return total.reshape(sizes(self.reduced_shape(TensorType.of(x)))).astype(x.dtype)
+
+    def decompose(self, b: Builder, *operands: Value) -> Values:
+        (x,) = operands
+        total = Sum(self.axes, self.keepdims)
+        if self.count(x.type) == 0:
+            return b(Log(), b(total, x))
+        most = b(Max(self.axes, self.keepdims), x)
+        infinite = b(Equal(), b(Abs(), most), scalar(b, math.inf, x))
+        most = b(Where(), infinite, scalar(b, 0, x), most)
+        powers = b(Exp(), b(Sub(), x, self.spread(b, most, x.type)))
+        return b(Add(), b(Log(), b(total, powers)), most)
+
+    def gradient(self, b: Builder, node: Node, dy: Value) -> Gradients:
+        (x,) = node.operands
+        infinite = b(Equal(), b(Abs(), node.result), scalar(b, math.inf, x))
+        held = b(Where(), infinite, scalar(b, 0, x), node.result)
+        share = b(Exp(), b(Sub(), x, self.spread(b, held, x.type)))
+        return (b(Mul(), self.spread(b, dy, x.type), share),)
 
 
 @register
@@ -221,15 +326,18 @@ class Variance(Reduction):
         return b(Div(), squares, size_as(b, self.count(x.type) - self.correction, x.type.dtype))
 
 
-@register
-class ArgMax(Op):
-    """y = index of the first greatest x along one axis, as i64. ONNX ArgMax-13."""
+class _ArgExtreme(Op):
+    """Base of the index of the greatest and of the least element along one axis, as i64.
+
+    Of equal ones it is that of the first, or of the last; a NaN counts before all numbers (NumPy).
+    """
 
     axis: int = -1
     keepdims: bool = False
+    select_last_index: bool = False
 
-    name = "argmax"
     zero_gradient = True
+    find: ClassVar[Any]
 
     def infer(self, x: TensorType) -> TensorType:
         need_number(self.name, x)
@@ -238,7 +346,26 @@ class ArgMax(Op):
         return TensorType(DType.I64, Max((axis,), self.keepdims).reduced_shape(x))
 
     def reference(self, x: Array) -> Array:
-        return np.argmax(x, axis=self.axis, keepdims=self.keepdims)
+        if not self.select_last_index:
+            return np.asarray(self.find(x, axis=self.axis, keepdims=self.keepdims))
+        back = self.find(np.flip(x, self.axis), axis=self.axis, keepdims=self.keepdims)
+        return np.asarray(x.shape[self.axis] - 1 - back)
+
+
+@register
+class ArgMax(_ArgExtreme):
+    """y = index of the greatest x along one axis, as i64. ONNX ArgMax-13."""
+
+    name = "argmax"
+    find = staticmethod(np.argmax)
+
+
+@register
+class ArgMin(_ArgExtreme):
+    """y = index of the least x along one axis, as i64. ONNX ArgMin-13."""
+
+    name = "argmin"
+    find = staticmethod(np.argmin)
 
 
 def variance_scale(b: Builder, variance: Value, epsilon: float) -> Value:

@@ -21,10 +21,23 @@ from cauce.ir.ops.elementwise import (
     Maximum,
     Minimum,
     Neg,
+    Pow,
     Sign,
     Sqrt,
 )
-from cauce.ir.ops.reduce import ArgMax, Max
+from cauce.ir.ops.integers import (
+    BitwiseAnd,
+    BitwiseNot,
+    BitwiseOr,
+    BitwiseXor,
+    Fmod,
+    LeftShift,
+    Remainder,
+    RightShift,
+    TruncDiv,
+)
+from cauce.ir.ops.reduce import ArgMax, ArgMin, Max, Min, Prod, Sum
+from cauce.ir.ops.rounding import Ceil, Floor, IsInf, IsNan, Round
 
 from .both import both
 
@@ -38,8 +51,12 @@ UNARY: tuple[Op, ...] = (
     Sign(),
     Sqrt(),
     Cast(DType.BOOL),
+    *(Floor(), Ceil(), Round(), IsNan(), IsInf(), IsInf(False, True), IsInf(True, False)),
+    IsInf(False, False),
 )
 BINARY = (Maximum(), Minimum(), Equal(), Less(), LessEqual(), Greater(), GreaterEqual())
+BINARY += (Remainder(), Fmod())
+OF_INTEGERS = (TruncDiv(), BitwiseAnd(), BitwiseOr(), BitwiseXor(), LeftShift(), RightShift())
 FLOATS = (DType.F32, DType.F64)
 INTEGERS = (DType.I8, DType.U8, DType.I16, DType.U16, DType.I32, DType.U32, DType.I64, DType.U64)
 
@@ -65,6 +82,41 @@ def test_numbers_that_are_none(dtype: DType) -> None:
             np.testing.assert_array_equal(np.signbit(found)[number], np.signbit(wanted)[number])
 
 
+@pytest.mark.parametrize("dtype", FLOATS, ids=str)
+def test_remainders_and_roundings_are_exact(dtype: DType) -> None:
+    """Of numbers of any size, the smallest too; an element that differs fails."""
+    rng = np.random.default_rng(0)
+    kind = np.uint32 if dtype is DType.F32 else np.uint64
+    x, y = rng.integers(0, np.iinfo(kind).max, (2, 500), kind).view(dtype.numpy)
+    halves = (rng.integers(-9, 9, 500) / 2).astype(dtype.numpy)
+    x, y = np.concatenate([x, halves, x * 0 + halves]), np.concatenate([y, halves[::-1], y])
+    graph = Graph("remainders")
+    b = Builder(graph)
+    left, right = (graph.add_input(name, TensorType(dtype, x.shape)) for name in "xy")
+    graph.outputs = {op.name: b(op, left, right) for op in (Remainder(), Fmod())}
+    graph.outputs |= {op.name: b(op, left) for op in (Floor(), Ceil(), Round())}
+    for name, (found, wanted) in both(graph, {"x": x, "y": y}).items():
+        np.testing.assert_array_equal(found, wanted, name)
+        number = ~np.isnan(wanted)
+        np.testing.assert_array_equal(np.signbit(found)[number], np.signbit(wanted)[number], name)
+
+
+@pytest.mark.parametrize("dtype", FLOATS, ids=str)
+def test_extremes_of_what_is_no_number(dtype: DType) -> None:
+    """NaN wins, and its first place counts, or its last."""
+    x = np.array([[1, np.nan, 3, np.nan, 0], [2, 7, -1, 7, -1], [np.inf, 1, -np.inf, 0, 0]])
+    graph = Graph("extremes")
+    b = Builder(graph)
+    value = graph.add_input("x", TensorType(dtype, x.shape))
+    for op in (Max, Min):
+        graph.outputs[op.name] = b(op((1,)), value)
+    for arg in (ArgMax, ArgMin):
+        for last in (False, True):
+            graph.outputs[f"{arg.name} {last}"] = b(arg(1, select_last_index=last), value)
+    for name, (found, wanted) in both(graph, {"x": x.astype(dtype.numpy)}).items():
+        np.testing.assert_array_equal(found, wanted, name)
+
+
 @pytest.mark.parametrize("dtype", INTEGERS, ids=str)
 def test_integers_of_any_size(dtype: DType) -> None:
     """The least and the greatest too: of an unsigned type these have the sign bit."""
@@ -74,8 +126,9 @@ def test_integers_of_any_size(dtype: DType) -> None:
     graph = Graph("integers")
     b = Builder(graph)
     left, right = (graph.add_input(name, TensorType(dtype, x.shape)) for name in "xy")
-    graph.outputs = {op.name: b(op, left, right) for op in BINARY}
-    graph.outputs |= {op.name: b(op, left) for op in (Sign(), Abs(), Max(), ArgMax(0))}
+    graph.outputs = {op.name: b(op, left, right) for op in (*BINARY, *OF_INTEGERS, Pow())}
+    unary = (Sign(), Abs(), BitwiseNot(), Sum(), Prod(), Max(), Min(), ArgMax(0), ArgMin(0))
+    graph.outputs |= {op.name: b(op, left) for op in unary}
     for to in (*INTEGERS, *FLOATS, DType.BOOL):
         graph.outputs[f"to {to}"] = b(Cast(to), left)
     for name, (found, wanted) in both(graph, {"x": x, "y": y}).items():

@@ -18,7 +18,7 @@ from cauce.backends.llvm.target import Target
 from cauce.ir import Array, Builder, DType, Graph, Op, TensorType, Value, symbol
 from cauce.ir.errors import AttributeMistake
 from cauce.ir.op import registry
-from cauce.ir.ops import activation, elementwise
+from cauce.ir.ops import activation, elementwise, integers, rounding, trigonometry
 
 # In units in the last place, with some room above the greatest ever found.
 WORST = {"exp": 1.2, "log": 1.0, "tanh": 3.0, "sigmoid": 3.0, "pow": 1.0}
@@ -238,6 +238,7 @@ def every_elementwise(dtype: DType) -> Graph:
     mask = b(elementwise.Less(), x, y)
     special: dict[type[Op], list[Value]] = {
         elementwise.LogicalAnd: [b(elementwise.LogicalAnd(), mask, mask)],
+        elementwise.LogicalXor: [b(elementwise.LogicalXor(), mask, mask)],
         elementwise.LogicalOr: [b(elementwise.LogicalOr(), mask, mask)],
         elementwise.LogicalNot: [b(elementwise.LogicalNot(), mask)],
         elementwise.Where: [b(elementwise.Where(), mask, x, y)],
@@ -248,7 +249,9 @@ def every_elementwise(dtype: DType) -> Graph:
             if other is not dtype
         ],
     }
-    modules = (elementwise.__name__, activation.__name__)
+    families = (elementwise, activation, rounding, trigonometry)
+    modules = tuple(family.__name__ for family in families)
+    special |= {op: [b(op(), x, y)] for op in (integers.Remainder, integers.Fmod)}
     for op in registry().values():
         if op.elementwise and op.__module__ in modules and op not in special:
             special[op] = [b(op(), *(x, y)[: len(op.operands)])]

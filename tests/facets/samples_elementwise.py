@@ -20,6 +20,7 @@ from cauce.ir.ops.elementwise import (
     LogicalAnd,
     LogicalNot,
     LogicalOr,
+    LogicalXor,
     Maximum,
     Minimum,
     Mul,
@@ -60,6 +61,8 @@ def division(draw: Draw) -> Sample:
 @samples(Pow)
 def power(draw: Draw) -> Sample:
     x, y = draw.broadcastable(2)
+    if draw.int(0, 3) == 3:
+        return Sample(Pow(), some_integers(draw, x, y))
     return Sample(Pow(), (draw.positive(x), draw.normal(y)), (0, 1))
 
 
@@ -106,7 +109,7 @@ def comparison(draw: Draw) -> Sample:
     return Sample(draw.op(), tuple(draw.integers(shape, -3, 3) / 2 for shape in shapes))
 
 
-@samples(LogicalAnd, LogicalOr)
+@samples(LogicalAnd, LogicalOr, LogicalXor)
 def logical(draw: Draw) -> Sample:
     return Sample(draw.op(), tuple(map(draw.booleans, draw.broadcastable(2))))
 

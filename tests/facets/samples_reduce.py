@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from cauce.ir.ops.reduce import ArgMax, Max, Mean, Sum, Variance
+import numpy as np
+
+from cauce.ir.ops.reduce import ArgMax, ArgMin, LogSumExp, Max, Mean, Min, Prod, Sum, Variance
 
 from .sample import Draw, Sample, samples
 
@@ -29,13 +31,31 @@ def mean(draw: Draw) -> Sample:
     return Sample(Mean(some_axes(draw, len(shape)), draw.flag()), (draw.normal(shape),), (0,))
 
 
-@samples(Max)
-def greatest(draw: Draw) -> Sample:
+@samples(Max, Min)
+def extreme(draw: Draw) -> Sample:
     shape = draw.shape(0, 4)
-    op = Max(some_axes(draw, len(shape)), draw.flag())
+    op = draw.op(some_axes(draw, len(shape)), draw.flag())
     if draw.int(0, 3) == 3:
         return Sample(op, (draw.integers(shape, 0, 9, draw.choice("int64", "uint8", "int32")),))
     return Sample(op, (draw.distinct(shape),), (0,))
+
+
+@samples(Prod)
+def product(draw: Draw) -> Sample:
+    shape = draw.shape(0, 3)
+    op = Prod(some_axes(draw, len(shape)), draw.flag())
+    if draw.int(0, 3) == 3:
+        return Sample(op, (draw.integers(shape, -3, 3, draw.choice("int64", "int32", "int8")),))
+    x = draw.normal(shape)
+    # Where zeros are left out or shared, the gradient is another.
+    return Sample(op, (np.where(draw.rng.random(shape) < 0.2, 0, x),), (0,))
+
+
+@samples(LogSumExp)
+def log_sum_exp(draw: Draw) -> Sample:
+    shape = draw.shape(0, 4)
+    op = LogSumExp(some_axes(draw, len(shape)), draw.flag())
+    return Sample(op, (draw.choice(1, 1, 50) * draw.normal(shape),), (0,))
 
 
 @samples(Variance)
@@ -45,10 +65,10 @@ def variance(draw: Draw) -> Sample:
     return Sample(Variance(axes, draw.flag(), draw.int(0, 1)), (draw.normal(shape),), (0,))
 
 
-@samples(ArgMax)
-def argmax(draw: Draw) -> Sample:
+@samples(ArgMax, ArgMin)
+def arg_extreme(draw: Draw) -> Sample:
     shape = draw.shape(1, 4)
-    op = ArgMax(draw.axis(len(shape)), draw.flag())
+    op = draw.op(draw.axis(len(shape)), draw.flag(), draw.flag())
     if draw.int(0, 3) == 3:
         return Sample(op, (draw.integers(shape, -2, 2),))
     return Sample(op, (draw.distinct(shape),))

@@ -12,5 +12,6 @@ from . import (  # noqa: F401 - registers them
     pooling,
     random,
     reduction,
+    scan,
     softmax,
 )

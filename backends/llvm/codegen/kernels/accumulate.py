@@ -11,13 +11,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+import numpy as np
+
 from .....ir import DType
 from .....ir.dims import ceil_div, product
 from .....ir.ops import reduce
-from ..builder import Index, V, i64
+from ..builder import Function, Index, V, i64
 from ..code import COMPUTED, NodeCode, Stage
 from ..iteration import Placed, unravel
-from ..math.elements import extremum, is_unsigned, scalar_constant
+from ..math.elements import extremum, scalar_constant
 from .elementwise import load_apart, store_apart
 from .jobs import Job, VectorRun, pieces_of
 
@@ -37,10 +39,22 @@ def identity(op: reduce.Reduction, dtype: DType) -> V:
     """What an empty reduction gives."""
     if isinstance(op, reduce.Sum):
         return scalar_constant(0, dtype)
+    if isinstance(op, reduce.Prod):
+        return scalar_constant(1, dtype)
+    least = isinstance(op, reduce.Max)
     if dtype.is_float:
-        return scalar_constant(float("-inf"), dtype)
-    bits = dtype.itemsize * 8
-    return V("0" if is_unsigned(dtype) else str(-(1 << (bits - 1))), COMPUTED[dtype])
+        return scalar_constant(float("-inf" if least else "inf"), dtype)
+    bounds = np.iinfo(dtype.numpy)
+    return scalar_constant(int(bounds.min if least else bounds.max), dtype)
+
+
+def combined(f: Function, op: reduce.Reduction, a: V, b: V, dtype: DType) -> V:
+    """Two partial results together."""
+    if isinstance(op, reduce.Sum):
+        return f.op("fadd" if dtype.is_float else "add", a, b)
+    if isinstance(op, reduce.Prod):
+        return f.op("fmul" if dtype.is_float else "mul", a, b)
+    return extremum(f, "max" if isinstance(op, reduce.Max) else "min", a, b, dtype)
 
 
 def write_job(code: NodeCode, job: Job) -> None:
@@ -305,9 +319,7 @@ class _ReductionWriter:
 
     def _combine(self, a: V, b: V) -> V:
         """Two partial results together."""
-        if isinstance(self.job.op, reduce.Sum):
-            return self.stage.f.op("fadd" if self.job.dtype.is_float else "add", a, b)
-        return extremum(self.stage.f, "max", a, b, self.job.dtype)
+        return combined(self.stage.f, self.job.op, a, b, self.job.dtype)
 
     def _merge(self, totals: Sequence[V]) -> V | None:
         """Accumulators of one width together, neighbours first; None for none."""

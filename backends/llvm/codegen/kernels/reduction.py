@@ -1,4 +1,4 @@
-"""Reductions over axes: sums and maxima, and the index of the first maximum."""
+"""Reductions over axes: sums, products, extremes, and the indices of extremes."""
 
 from __future__ import annotations
 
@@ -39,16 +39,20 @@ class _Reduction(Facts):
         return 0 not in reduce.normalize_axes(op.axes, operands[0].rank, op.name)
 
 
-class _ArgMax(Facts):
+class _ArgExtreme(Facts):
     def by_image(
-        self, op: reduce.ArgMax, operands: Types, result: TensorType, of_images: Sequence[bool]
+        self,
+        op: reduce.ArgMax | reduce.ArgMin,
+        operands: Types,
+        result: TensorType,
+        of_images: Sequence[bool],
     ) -> bool:
         return reduce.normalize_axis(op.axis, operands[0].rank, op.name) != 0
 
 
-@emits(reduce.Sum, reduce.Max, reduce.Mean, facts=_Reduction())
-def sum_or_max(code: NodeCode) -> None:
-    """Sum, mean and max over any axes, of an operand that is read or computed on the fly."""
+@emits(reduce.Sum, reduce.Mean, reduce.Prod, reduce.Max, reduce.Min, facts=_Reduction())
+def reduction_over_axes(code: NodeCode) -> None:
+    """A reduction over any axes, of an operand that is read or computed on the fly."""
     op = code.op(reduce.Reduction)
     (x,) = code.operand_types
     if isinstance(op, reduce.Mean):
@@ -177,10 +181,13 @@ def _step(code: NodeCode, job: Job) -> int:
     return job.accumulators * lanes
 
 
-@emits(reduce.ArgMax, facts=_ArgMax())
-def argmax(code: NodeCode) -> None:
-    """The index of the first greatest element along one axis; NaN is the greatest."""
-    op = code.op(reduce.ArgMax)
+@emits(reduce.ArgMax, reduce.ArgMin, facts=_ArgExtreme())
+def arg_extreme(code: NodeCode) -> None:
+    """The index of the first or last extreme element along one axis; NaN counts before numbers."""
+    op = code.node.op
+    assert isinstance(op, (reduce.ArgMax, reduce.ArgMin))
+    better_than = "g" if isinstance(op, reduce.ArgMax) else "l"
+    better_than += "e" if op.select_last_index else "t"
     (x,) = code.operand_types
     axis = reduce.normalize_axis(op.axis, x.rank, op.name)
     before, length, after = product(x.shape[:axis]), x.shape[axis], product(x.shape[axis + 1 :])
@@ -197,10 +204,11 @@ def argmax(code: NodeCode) -> None:
             with f.loop(stop, start=1, carry=[first, i64(0)]) as loop:
                 best, place = loop.carried
                 found = load(stage, x.dtype, f.at(base, f.mul(loop.index, step), size), 1)
-                better = compare(f, "gt", found, best, x.dtype)
+                better = compare(f, better_than, found, best, x.dtype)
                 if x.dtype.is_float:
                     nan = f.compare("fcmp uno", found, found)
-                    known = f.compare("fcmp ord", best, best)
-                    better = f.op("or", f.op("and", nan, known), better)
+                    if not op.select_last_index:
+                        nan = f.op("and", nan, f.compare("fcmp ord", best, best))
+                    better = f.op("or", nan, better)
                 loop.next(f.select(better, found, best), f.select(better, loop.index, place))
             f.store(loop.results[1], f.at(target, task, 8), 8)

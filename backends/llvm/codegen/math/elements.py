@@ -6,9 +6,13 @@ from collections.abc import Callable, Sequence
 
 from .....ir import DType, Op, TensorType
 from .....ir.errors import UnsupportedOp
-from .....ir.ops import activation, elementwise
+from .....ir.ops import activation, elementwise, integers, rounding, trigonometry
 from ..builder import Function, V, floating, splat, vector
 from ..code import COMPUTED
+from . import hyperbolic
+from . import integers as whole
+from . import rounding as rounded
+from . import trigonometry as angles
 from .formulas import Num
 from .powers import pow
 from .transcendental import exp, log, sigmoid, tanh
@@ -84,6 +88,28 @@ def _formula(function: Callable[..., Num]) -> ElementRule:
         return function(*(Num(f, value) for value in values)).v
 
     return rule
+
+
+def _of_either(
+    integers: Callable[[Function, V, V, bool], V], floats: Callable[[Num, Num], Num] | None = None
+) -> ElementRule:
+    """One way for integers, and one for floating-point numbers."""
+
+    def rule(f: Function, op: Op, values: Values, dtype: DType, lanes: int) -> V:
+        x, y = values
+        if floats is not None and dtype.is_float:
+            return floats(Num(f, x), Num(f, y)).v
+        return integers(f, x, y, is_unsigned(dtype))
+
+    return rule
+
+
+def _right_shift(f: Function, x: V, y: V, unsigned: bool) -> V:
+    return whole.shifted(f, "lshr" if unsigned else "ashr", x, y)
+
+
+def _bitwise_not(f: Function, op: Op, values: Values, dtype: DType, lanes: int) -> V:
+    return f.op("xor", values[0], scalar_constant(-1, dtype, lanes))
 
 
 def _neg(f: Function, op: Op, values: Values, dtype: DType, lanes: int) -> V:
@@ -169,7 +195,7 @@ RULES: dict[type[Op], ElementRule] = {
     elementwise.Sub: _binary("fsub", "sub"),
     elementwise.Mul: _binary("fmul", "mul"),
     elementwise.Div: lambda f, op, values, dtype, lanes: f.op("fdiv", *values),
-    elementwise.Pow: _formula(pow),
+    elementwise.Pow: _of_either(whole.power, pow),
     elementwise.Maximum: _choice(extremum, "max"),
     elementwise.Minimum: _choice(extremum, "min"),
     elementwise.Neg: _neg,
@@ -185,6 +211,7 @@ RULES: dict[type[Op], ElementRule] = {
     elementwise.GreaterEqual: _choice(compare, "ge"),
     elementwise.LogicalAnd: _binary("and", "and"),
     elementwise.LogicalOr: _binary("or", "or"),
+    elementwise.LogicalXor: _binary("xor", "xor"),
     elementwise.LogicalNot: _not,
     elementwise.Where: lambda f, op, values, dtype, lanes: f.select(*values),
     activation.Relu: _relu,
@@ -192,4 +219,27 @@ RULES: dict[type[Op], ElementRule] = {
     activation.Clip: _clip,
     activation.Sigmoid: _formula(sigmoid),
     activation.Tanh: _formula(tanh),
+    integers.TruncDiv: _of_either(whole.quotient),
+    integers.Remainder: _of_either(whole.remainder, rounded.remainder),
+    integers.Fmod: _of_either(whole.fmod, rounded.fmod),
+    integers.BitwiseAnd: _binary("and", "and"),
+    integers.BitwiseOr: _binary("or", "or"),
+    integers.BitwiseXor: _binary("xor", "xor"),
+    integers.BitwiseNot: _bitwise_not,
+    integers.LeftShift: _of_either(lambda f, x, y, unsigned: whole.shifted(f, "shl", x, y)),
+    integers.RightShift: _of_either(_right_shift),
+    rounding.Floor: _formula(rounded.floor),
+    rounding.Ceil: _formula(rounded.ceil),
+    rounding.Round: _formula(rounded.round_even),
+    trigonometry.Sin: _formula(angles.sin),
+    trigonometry.Cos: _formula(angles.cos),
+    trigonometry.Tan: _formula(angles.tan),
+    trigonometry.Asin: _formula(angles.asin),
+    trigonometry.Acos: _formula(angles.acos),
+    trigonometry.Atan: _formula(angles.atan),
+    trigonometry.Sinh: _formula(hyperbolic.sinh),
+    trigonometry.Cosh: _formula(hyperbolic.cosh),
+    trigonometry.Asinh: _formula(hyperbolic.asinh),
+    trigonometry.Acosh: _formula(hyperbolic.acosh),
+    trigonometry.Atanh: _formula(hyperbolic.atanh),
 }

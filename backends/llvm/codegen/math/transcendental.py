@@ -161,6 +161,13 @@ def exp(x: Num) -> Num:
     return scaled(_less_one(parts) + 1.0, parts.integer)
 
 
+def exp_less_one(x: Num) -> Num:
+    """e**x - 1, of an x for which e**x is neither 0 nor infinite."""
+    parts = reduced(x)
+    scale = ((parts.integer + format_of(x).bias) << format_of(x).fraction).number()
+    return scale.fma(_less_one(parts), scale - 1.0)
+
+
 def tanh(x: Num) -> Num:
     """tanh x = -t / (2 + t) with t = e**(-2 |x|) - 1, in which nothing cancels or overflows.
 
@@ -168,9 +175,7 @@ def tanh(x: Num) -> Num:
     """
     format = format_of(x)
     size = x.abs()
-    parts = reduced((size > format.flat).select(format.flat, size) * -2.0)
-    scale = ((parts.integer + format.bias) << format.fraction).number()
-    t = scale.fma(_less_one(parts), scale - 1.0)
+    t = exp_less_one((size > format.flat).select(format.flat, size) * -2.0)
     return (-t / (t + 2.0)).copysign(x)
 
 
