@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
-from cauce.ir import DType
+from cauce.ir import Dim, DType, Value
 from cauce.ir.ops.activation import Tanh
 from cauce.ir.ops.constant import scalar
 from cauce.ir.ops.elementwise import Add, Cast
+from cauce.ir.ops.indexing import (
+    REDUCTIONS,
+    Arange,
+    GatherElements,
+    GatherNd,
+    ScatterElements,
+    ScatterNd,
+    TopK,
+    Trilu,
+)
 from cauce.ir.ops.integers import (
     BitwiseAnd,
     BitwiseNot,
@@ -93,3 +103,64 @@ def within(net: Net) -> None:
 def acosh(net: Net) -> None:
     x = net.positive(net.floating())
     net.keep(net.b(Acosh(), net.b(Add(), x, scalar(net.b, 1, x))))
+
+
+# ---- indices -----------------------------------------------------------------------------------
+
+
+def line(net: Net) -> tuple[Value, int, tuple[Dim, ...]]:
+    """A value, an axis that has two places at least, and the shape of indices along it."""
+    x = net.floating(lambda type_: any(net.extent(dim) >= 2 for dim in type_.shape))
+    shape = x.type.shape
+    axis = net.draw.choice(*(axis for axis, dim in enumerate(shape) if net.extent(dim) >= 2))
+    count = net.draw.int(1, 3)
+    return x, axis, tuple(count if i == axis else dim for i, dim in enumerate(shape))
+
+
+@grows(GatherElements)
+def gather_elements(net: Net) -> None:
+    x, axis, shape = line(net)
+    net.keep(net.b(GatherElements(axis), x, net.indices(shape)), exact=True)
+
+
+@grows(ScatterElements)
+def scatter_elements(net: Net) -> None:
+    x, axis, shape = line(net)
+    op = ScatterElements(axis, net.draw.choice("none", "add"))
+    net.keep(net.b(op, x, net.indices(shape), net.data(shape)))
+
+
+@grows(GatherNd)
+def gather_nd(net: Net) -> None:
+    x = net.data((net.symbol("N"), 2, net.size(2, 3)))
+    indices = net.indices((net.symbol("N"), 2, 1))
+    net.keep(net.b(GatherNd(net.draw.int(0, 1)), x, indices), exact=True)
+
+
+@grows(ScatterNd)
+def scatter_nd(net: Net) -> None:
+    x = net.data((2, 2, net.size(2, 3)))
+    indices, updates = net.indices((3, 2)), net.data((3, x.type.shape[2]))
+    net.keep(net.b(ScatterNd(net.draw.choice(*REDUCTIONS[:2])), x, indices, updates))
+
+
+@grows(TopK)
+def topk(net: Net) -> None:
+    # Apart by far more than rounding: what comes first must not be left to it.
+    x = net.exact(lambda type_: type_.rank >= 1)
+    axis = net.draw.axis(x.type.rank)
+    size = x.type.shape[axis]
+    k = net.draw.int(1, size) if isinstance(size, int) else size
+    values, indices = net.b.results(TopK(k, axis, net.draw.flag()), x)
+    net.keep(values, net.b(Cast(net.dtype), indices))
+
+
+@grows(Trilu)
+def trilu(net: Net) -> None:
+    x = net.floating(lambda type_: type_.rank >= 2)
+    net.keep(net.b(Trilu(net.draw.flag(), net.draw.int(-2, 2)), x), exact=True)
+
+
+@grows(Arange)
+def arange(net: Net) -> None:
+    net.keep(net.b(Arange(net.draw.choice(3, net.symbol("N")), net.dtype)), exact=True)

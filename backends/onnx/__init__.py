@@ -5,6 +5,7 @@ from . import adaptive_pool as adaptive_pool
 from . import constant as constant
 from . import conv as conv
 from . import elementwise as elementwise
+from . import indexing as indexing
 from . import integers as integers
 from . import linear as linear
 from . import normalize as normalize

@@ -24,7 +24,8 @@ from .writer import Writer
 
 _SMALL = dict.fromkeys((DType.I8, DType.I16, DType.U8, DType.U16), DType.I32)
 _ORDERED = {**SHORTS_IN_I32, DType.U32: DType.I64}
-_HALF = 2**63
+# Half of the numbers that u64 has.
+HALF = 2**63
 
 
 _WRAPPING = {**BF16_IN_F32, **_SMALL, DType.U32: DType.I64, DType.U64: DType.I64}
@@ -55,14 +56,14 @@ def _extreme(w: Writer, op: Max | Min, node: Node, x: str) -> str:
     op_type = "ReduceMax" if isinstance(op, Max) else "ReduceMin"
     if node.operands[0].type.dtype is not DType.U64:
         return _reduce(w, op_type, op, node, x)
-    found = _reduce(w, op_type, op, node, _ordered(w, x))
-    return w("Add", w.cast(found, DType.U64), w.constant(_HALF, DType.U64))
+    found = _reduce(w, op_type, op, node, ordered(w, x))
+    return w("Add", w.cast(found, DType.U64), w.constant(HALF, DType.U64))
 
 
 @exports(ArgMax, ArgMin, carriers=_ORDERED)
 def _arg_extreme(w: Writer, op: ArgMax | ArgMin, node: Node, x: str) -> str:
     if node.operands[0].type.dtype is DType.U64:
-        x = _ordered(w, x)
+        x = ordered(w, x)
     op_type = "ArgMax" if isinstance(op, ArgMax) else "ArgMin"
     last = int(op.select_last_index)
     return w(op_type, x, axis=op.axis, keepdims=int(op.keepdims), select_last_index=last)
@@ -74,6 +75,6 @@ def _reduce(w: Writer, op_type: str, op: Reduction, node: Node, x: str) -> str:
     return w.reduce(op_type, x, axes, keepdims=op.keepdims) if axes else w("Identity", x)
 
 
-def _ordered(w: Writer, x: str) -> str:
+def ordered(w: Writer, x: str) -> str:
     """u64 as i64 of the same order: x - 2**63, which wraps around to the cast's range."""
-    return w.cast(w("Sub", x, w.constant(_HALF, DType.U64)), DType.I64)
+    return w.cast(w("Sub", x, w.constant(HALF, DType.U64)), DType.I64)

@@ -7,6 +7,7 @@ import numpy as np
 from ...ir import Dim, DType, Node
 from ...ir.ops import shape as ops
 from ...ir.ops.reduce import normalize_axes, normalize_axis
+from .indexing import as_indices
 from .rules import HALVES_IN_F32, SHORTS_IN_I32, exports
 from .writer import Writer
 
@@ -76,7 +77,7 @@ def _pad(w: Writer, op: ops.Pad, node: Node, x: str) -> str:
 
 @exports(ops.Gather, carriers={})
 def _gather(w: Writer, op: ops.Gather, node: Node, x: str, indices: str) -> str:
-    return w("Gather", x, _as_indices(w, node, indices), axis=op.axis)
+    return w("Gather", x, as_indices(w, node, indices), axis=op.axis)
 
 
 @exports(ops.GatherBackward, carriers=HALVES_IN_F32)
@@ -86,7 +87,7 @@ def _gather_backward(w: Writer, op: ops.GatherBackward, node: Node, dy: str, ind
     axis = normalize_axis(op.axis, node.result.type.rank, op.name)
     picked = node.operands[1].type.size
     flat = (*shape[:axis], picked, *shape[axis + rank :])
-    rows = w.reshape(_as_indices(w, node, indices), node.operands[1].type.shape, (picked,))
+    rows = w.reshape(as_indices(w, node, indices), node.operands[1].type.shape, (picked,))
     updates = w.reshape(dy, shape, flat)
     dx = node.result.type
     return _scatter(w, updates, rows, axis, dx.shape, dx.dtype, "add")
@@ -117,9 +118,3 @@ def _scatter(
     indices = w("Expand", column, w("Shape", updates))
     zeros = w("Expand", w.constant(0, dtype), w.ints(shape))
     return w("ScatterElements", zeros, indices, updates, axis=axis, reduction=reduction)
-
-
-def _as_indices(w: Writer, node: Node, indices: str) -> str:
-    """The second operand of ``node`` in a dtype that ONNX takes for indices."""
-    known = node.operands[1].type.dtype in (DType.I32, DType.I64)
-    return indices if known else w.cast(indices, DType.I64)

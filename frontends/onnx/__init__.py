@@ -5,6 +5,7 @@ from . import arithmetic as arithmetic
 from . import constant as constant
 from . import control as control
 from . import elementwise as elementwise
+from . import indexing as indexing
 from . import linear as linear
 from . import movement as movement
 from . import normalize as normalize

@@ -120,11 +120,3 @@ def _reduce_prod(n: Call, x: Array) -> object:
         return NotImplemented
     total = reduce(lambda a, b: a * b, x.tolist(), 1)
     return [total] if n.integer("keepdims", 1) else total
-
-
-@folds("Range")
-def _range(n: Call, *bounds: Array) -> object:
-    start, limit, delta = (n.integers(i, "bounds")[0] for i in range(3))
-    if abs(limit - start) > 2**16:
-        raise n.refuse(f"a range from {start} to {limit} is too long")
-    return np.arange(start, limit, delta)

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import numpy as np
-
-from ...ir import Dim, Literal, Value
+from ...ir import Dim, Value
 from ...ir.dims import ceil_div
 from ...ir.onnx.pads import pairs_of
-from ...ir.ops.constant import Constant, size_as
-from ...ir.ops.elementwise import Add, Less, Where
 from ...ir.ops.reduce import normalize_axis
-from ...ir.ops.shape import Concat, Flip, Gather, Pad, Slice, Transpose
+from ...ir.ops.shape import Concat, Flip, Pad, Slice, Transpose
 from .call import Call
-from .rules import Known, Made, imports
+from .rules import Made, imports
 from .sizes import clamped
 
 
@@ -122,20 +118,3 @@ def _cut(n: Call, x: Value, borders: list[tuple[int, int]]) -> Value:
     starts = tuple(max(-borders[axis][0], 0) for axis in cut)
     stops = tuple(x.type.shape[axis] - max(-borders[axis][1], 0) for axis in cut)
     return n.b(Slice(tuple(cut), starts, stops), x) if cut else x
-
-
-@imports("Gather")
-def _gather(n: Call) -> Made:
-    """Gather-1; 11: indices may count from the last."""
-    x, axis = n.value(0), n.integer("axis", 0)
-    size = x.type.shape[normalize_axis(axis, x.type.rank, "Gather")]
-    found = n.operand(1)
-    if isinstance(found, Known) and not found.symbolic and isinstance(size, int):
-        rows = np.where(found.array < 0, found.array + size, found.array)
-        return n.b(Gather(axis), x, n.b(Constant(Literal(rows, found.dtype))))
-    indices = n.value(1)
-    if not isinstance(found, Known) or np.any(found.array < 0):
-        below = n.b(Less(), indices, n.scalar(0, indices))
-        from_last = n.b(Add(), indices, size_as(n.b, size, indices.type.dtype))
-        indices = n.b(Where(), below, from_last, indices)
-    return n.b(Gather(axis), x, indices)

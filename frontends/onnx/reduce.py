@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import numpy as np
-
-from ...ir import DType, Literal, Op, Value
-from ...ir.ops.constant import Constant, size_as
+from ...ir import DType, Op, Value
+from ...ir.ops.constant import size_as
 from ...ir.ops.elementwise import Abs, Cast, Log, Mul, Sqrt
 from ...ir.ops.integers import TruncDiv
 from ...ir.ops.reduce import ArgMax, ArgMin, LogSumExp, Max, Mean, Min, Prod, Reduction, Sum
 from ...ir.ops.scan import CumProd, CumSum
-from ...ir.ops.shape import Expand
 from .call import Call
 from .rules import Made, imports
 
@@ -67,25 +64,13 @@ def _reduced(n: Call, x: Value, axes: _Axes, keep: bool) -> Value:
     if axes == ():
         return x
     op = _PLAIN[n.op_type](axes, keep)
-    if isinstance(op, (Max, Min)) and op.count(x.type) == 0:
-        return _of_nothing(n, x, op)
+    if isinstance(op, (Max, Min)):
+        count = op.count(x.type)
+        op = op.with_attributes(allow_empty=not isinstance(count, int) or count == 0)
     if isinstance(op, Mean) and x.type.dtype.is_integer:
         total = n.b(Sum(axes, keep), x)
         return n.b(TruncDiv(), total, size_as(n.b, op.count(x.type), x.type.dtype))
     return n.b(op, x)
-
-
-def _of_nothing(n: Call, x: Value, op: Max | Min) -> Value:
-    """The least, or greatest, value of the dtype: the greatest, or least, of no element."""
-    dtype = x.type.dtype
-    least: float
-    if dtype.is_float:
-        least, most = -np.inf, np.inf
-    else:
-        bounds = np.iinfo(dtype.numpy)
-        least, most = int(bounds.min), int(bounds.max)
-    value = Literal(least if isinstance(op, Max) else most, dtype)
-    return n.b(Expand(op.reduced_shape(x.type)), n.b(Constant(value)))
 
 
 @imports("ArgMax", "ArgMin")

@@ -20,6 +20,7 @@ from . import shape as shape
 def import_all() -> None:
     """Import the other families."""
     from . import adaptive_pool as adaptive_pool
+    from . import indexing as indexing
     from . import integers as integers
     from . import loss as loss
     from . import random as random

@@ -182,17 +182,29 @@ class _Extreme(Reduction):
     """Base of the greatest and the least element.
 
     Those of x that are not beaten by y share the gradient: equal ones (PyTorch), and at NaN all.
+    Over no element there is none, but where ``allow_empty`` what all elements would beat (ONNX).
     """
+
+    allow_empty: bool = False
 
     function: ClassVar[np.ufunc]
     beaten: ClassVar[type[Comparison]]
 
     def infer(self, x: TensorType) -> TensorType:
-        need_elements(self.name, x, self.count(x))
+        if not self.allow_empty:
+            need_elements(self.name, x, self.count(x))
         return super().infer(x)
 
     def reference(self, x: Array) -> Array:
-        return np.asarray(self.function.reduce(x, axis=self.axes, keepdims=self.keepdims))
+        start: dict[str, Any] = {"initial": self.beaten_by_all(x.dtype)} if self.allow_empty else {}
+        return np.asarray(self.function.reduce(x, self.axes, keepdims=self.keepdims, **start))
+
+    def beaten_by_all(self, dtype: np.dtype[Any]) -> float:
+        """The least value of a dtype, or the greatest."""
+        is_max = self.beaten is Less
+        if dtype.kind == "f":
+            return -math.inf if is_max else math.inf
+        return int(np.iinfo(dtype).min if is_max else np.iinfo(dtype).max)
 
     def gradient(self, b: Builder, node: Node, dy: Value) -> Gradients:
         x = node.operands[0]
@@ -276,9 +288,7 @@ class LogSumExp(Reduction):
     def decompose(self, b: Builder, *operands: Value) -> Values:
         (x,) = operands
         total = Sum(self.axes, self.keepdims)
-        if self.count(x.type) == 0:
-            return b(Log(), b(total, x))
-        most = b(Max(self.axes, self.keepdims), x)
+        most = b(Max(self.axes, self.keepdims, allow_empty=True), x)
         infinite = b(Equal(), b(Abs(), most), scalar(b, math.inf, x))
         most = b(Where(), infinite, scalar(b, 0, x), most)
         powers = b(Exp(), b(Sub(), x, self.spread(b, most, x.type)))

@@ -19,10 +19,9 @@ from .reduce import normalize_axis
 
 
 class _Scan(Op):
-    """Base of scans along one axis, forwards or backwards."""
+    """Base of scans along one axis."""
 
     axis: int
-    reverse: bool = False
 
     def infer(self, *operands: TensorType) -> TensorType:
         need_number(self.name, *operands)
@@ -43,7 +42,6 @@ class _Scan(Op):
 class _Cumulative(_Scan):
     """Base of cumulative sums and products; ``exclusive`` leaves out the element itself."""
 
-    axis: int
     exclusive: bool = False
     reverse: bool = False
 
@@ -109,7 +107,6 @@ class LinearRecurrence(_Scan):
     g_i y_(i-1) (Blelloch 1990, "Prefix sums and their applications").
     """
 
-    axis: int
     reverse: bool = False
 
     name = "linear_recurrence"

@@ -34,7 +34,7 @@ def mean(draw: Draw) -> Sample:
 @samples(Max, Min)
 def extreme(draw: Draw) -> Sample:
     shape = draw.shape(0, 4)
-    op = draw.op(some_axes(draw, len(shape)), draw.flag())
+    op = draw.op(some_axes(draw, len(shape)), draw.flag(), draw.flag())
     if draw.int(0, 3) == 3:
         return Sample(op, (draw.integers(shape, 0, 9, draw.choice("int64", "uint8", "int32")),))
     return Sample(op, (draw.distinct(shape),), (0,))

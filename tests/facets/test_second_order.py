@@ -28,7 +28,7 @@ _POOLS = [
     for which in ("", "adaptive_")
     for kind in ("", "_backward", "_select")
 ]
-_OTHERS = ["abs", "relu", "leaky_relu", "clip", "maximum", "minimum", "max", "min", "cast"]
+_OTHERS = ["abs", "relu", "leaky_relu", "clip", "maximum", "minimum", "max", "min", "topk", "cast"]
 KINKED = frozenset(_POOLS + _OTHERS)
 SMOOTH = [
     op

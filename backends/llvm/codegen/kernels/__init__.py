@@ -7,6 +7,7 @@ from . import (  # noqa: F401 - registers them
     convolution,
     copies,
     elementwise,
+    indexing,
     kernel,
     matmul,
     pooling,
