@@ -157,10 +157,10 @@ def _range(n: Call) -> Made:
         if (least(way) or 0) < 0 or least(way) is None:
             raise n.unknown(f"whether {way} is negative is not known", way)
     else:
-        count = max(math.ceil((limit - start) / delta), 0)
-        if count <= _LONG:
+        count = length = max(math.ceil((limit - start) / delta), 0)
+        if length <= _LONG:
             wide = np.float64 if dtype.is_float else dtype.numpy
-            elements = start + delta * np.arange(count, dtype=wide)
+            elements = start + delta * np.arange(length, dtype=wide)
             return Known("", dtype.round(elements), dtype)
     places = n.b(Arange(count, dtype))
     steps = places if delta == 1 else n.b(Mul(), places, n.scalar(delta, places))

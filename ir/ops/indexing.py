@@ -76,7 +76,7 @@ class _Elements(Op):
     def places(self, x: Array, indices: Array) -> tuple[Array, ...]:
         """The index along each axis of x, for every element of the indices."""
         check_indices(indices, x.shape[self.axis])
-        found = list(np.indices(indices.shape, sparse=True))
+        found: list[Array] = list(np.indices(indices.shape, sparse=True))
         found[self.axis] = indices.astype(np.int64)
         return tuple(found)
 
@@ -139,7 +139,7 @@ class ScatterElements(_Elements):
         if self.reduction == "none":
             y[places] = updates
         else:
-            _FUNCTIONS[self.reduction].at(y, places, updates)  # type: ignore[attr-defined]
+            _FUNCTIONS[self.reduction].at(y, places, updates)
         return y
 
     def gradient(self, b: Builder, node: Node, dy: Value) -> Gradients:
@@ -327,7 +327,7 @@ class ScatterNd(Op):
         if self.reduction == "none":
             y[places] = updates
         else:
-            _FUNCTIONS[self.reduction].at(y, places, updates)  # type: ignore[attr-defined]
+            _FUNCTIONS[self.reduction].at(y, places, updates)
         return y
 
     def decompose(self, b: Builder, *operands: Value) -> Values:
