@@ -10,7 +10,7 @@ import numpy as np
 
 from ...ir import Array, Builder, Dim, DimExpr, DType, Input, Literal, Location, Role, Value
 from ...ir.dims import symbols
-from ...ir.errors import GraphError, UnsupportedOp
+from ...ir.errors import GraphError, UnsupportedOp, shown
 from ...ir.onnx.tensors import Decoder
 from ...ir.ops.constant import Constant, DimSize, scalar
 from ...ir.ops.elementwise import Cast
@@ -18,6 +18,10 @@ from ...ir.ops.shape import Concat, Reshape
 from ...ir.unknown import Unknown
 from .rules import Known, Operand
 
+_MOST_SIZES = 2**16  # in a list of sizes, axes and the like
+# Attributes of windows, and how far one may reach: what computes it goes through all of it.
+_WINDOW = ("kernel_shape", "strides", "dilations", "pads", "output_padding", "output_shape")
+_FARTHEST = 2**16
 _GRAPHS = (5, 10)  # AttributeProto.GRAPH and GRAPHS
 Operands: TypeAlias = tuple[Operand, ...]
 _DEFAULT_FIX = "change the model where it was made, or write this part with cauce.nn"
@@ -165,6 +169,8 @@ class Call:
     def dims(self, place: int, what: str) -> tuple[Dim, ...]:
         """The elements of an operand, as sizes."""
         array = self.numbers(place, what)
+        if array.size > _MOST_SIZES:
+            raise self.refuse(f"its {what} has {array.size} elements")
         return tuple(d if isinstance(d, DimExpr) else int(d) for d in array.reshape(-1).tolist())
 
     def integers(self, place: int, what: str) -> tuple[int, ...]:
@@ -234,7 +240,11 @@ class Call:
     def ints(self, name: str) -> tuple[int, ...] | None:
         """An attribute that is a list of ints; None where it is not there."""
         found = self.attribute(name)
-        return None if found is None else tuple(found.ints)
+        if found is None:
+            return None
+        if name in _WINDOW and any(abs(number) > _FARTHEST for number in found.ints):
+            raise self.refuse(f"its {name} {shown(list(found.ints))} go beyond any image")
+        return tuple(found.ints)
 
     def listed(self, name: str, place: int, since: int) -> tuple[int, ...] | None:
         """A list of ints that is an attribute, and an operand at a place since an opset."""
