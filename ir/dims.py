@@ -12,6 +12,7 @@ import operator
 import re
 from collections.abc import Callable, Mapping
 from functools import cache, cached_property, lru_cache
+from keyword import iskeyword
 from math import gcd, prod
 from typing import TypeAlias
 
@@ -188,10 +189,11 @@ def symbol(name: str) -> DimExpr:
     Raises:
         ShapeError: a name that the text form could not read back.
     """
-    if not _NAME.fullmatch(name) or _TAKEN.fullmatch(name):
+    if not _NAME.fullmatch(name) or _TAKEN.fullmatch(name) or iskeyword(name):
         raise ShapeError(
             f"{name!r} cannot name a dimension",
-            fix="use letters, digits and _, and no word of the text form (a dtype, none, true)",
+            fix="use letters, digits and _, and no word of Python or of the text form (a dtype, "
+            "none, true)",
         )
     return DimExpr((((Symbol(name),), 1),))
 

@@ -203,7 +203,8 @@ def _leaves(graph: Graph) -> dict[str, Value]:
         ExportFailure: a name that an input or another output has.
     """
     updates = {f"{target.name}.new": value for target, value in graph.updates.items()}
-    inputs = {value.name for value in graph.inputs}
+    # An input may be an output too, under the name that it has.
+    inputs = {v.name for v in graph.inputs if graph.outputs.get(v.name) is not v}
     clashes = (graph.outputs.keys() & updates.keys()) | (inputs & {*graph.outputs, *updates})
     if clashes:
         raise ExportFailure(

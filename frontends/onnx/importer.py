@@ -43,13 +43,13 @@ from .scope import DAMAGED, Scope, bound, functions_of, graphs_of, key_of, opset
 Given: TypeAlias = "tuple[int | str, ...] | Array"
 _LONGEST = 200  # characters of a layer path in a location
 # Of lists together, which may be as many elements in the result.
-_MOST_FOLDED = 2**22
+_MOST_FOLDED = 2**18
 # Results of at most so many elements are computed while importing.
 _SMALL = 2**12
 # At most so many nodes come out of functions and branches, which may call one another.
 _MOST_ENTERED = 2**16
 # What Python and NumPy raise where a file gives an operator what it cannot have.
-_DAMAGE = (ValueError, TypeError, IndexError, KeyError, OverflowError, AttributeError)
+_DAMAGE = (ValueError, TypeError, IndexError, KeyError, ArithmeticError, AttributeError)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,8 @@ from typing import Any
 
 from ...ir.errors import shown
 
+_WITH_GRAPHS = ("If", "Loop", "Scan", "SequenceMap")  # which have names of their own
+
 
 def plain(name: object) -> str:
     """A name in a message: as it is where it is short and printable."""
@@ -35,7 +37,8 @@ def with_text(model: Any) -> Any:
         names += [function.name, function.domain, *function.input, *function.output]
         for node in function.node:
             names += [node.name, node.op_type, node.domain, *node.input, *node.output]
-    if all(isinstance(name, str) for name in names):
+    inner = any(node.op_type in _WITH_GRAPHS for node in graph.node)
+    if all(isinstance(name, str) for name in names) and not inner:
         return model
     twin = type(model)()
     twin.CopyFrom(model)

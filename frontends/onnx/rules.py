@@ -51,7 +51,7 @@ class Known:
     def of(elements: object, dtype: DType = DType.I64, name: str = "") -> Known:
         """Integers or bools, and sizes over symbols, of any shape."""
         array = np.asarray(elements, np.object_)
-        if not any(isinstance(element, DimExpr) for element in array.flat):
+        if not any(isinstance(element, DimExpr) for element in array.reshape(-1)):
             array = array.astype(dtype.numpy)
         return Known(name, array, dtype)
 

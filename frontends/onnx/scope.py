@@ -10,6 +10,7 @@ from ...ir.errors import DataError, GraphError, UnsupportedOp, shown
 from ...ir.onnx.opsets import NEWEST, OWN_DOMAINS
 from .rules import Known, Operand
 
+_MOST_DIMENSIONS = 32  # what NumPy iterates over
 DAMAGED = "the file is damaged: export it again"
 
 
@@ -45,11 +46,18 @@ class Scope:
 
         Raises:
             GraphError: it has one already.
+            UnsupportedOp: it has more dimensions than NumPy iterates over.
         """
         if name in self.tensors:
             raise GraphError(f"{self.file} defines the tensor {shown(name)} twice", fix=DAMAGED)
         if isinstance(operand, Known) and not operand.name:
             operand = replace(operand, name=self.within(name))
+        rank = _rank(operand)
+        if rank > _MOST_DIMENSIONS:
+            raise UnsupportedOp(
+                f"the tensor {shown(name)} has {rank} dimensions, of at most {_MOST_DIMENSIONS}",
+                fix="reshape it to fewer where the model is made",
+            )
         self.tensors[name] = operand
 
     def find(self, name: str, reader: str) -> Operand | None:
@@ -67,6 +75,12 @@ class Scope:
             f"{reader} reads the tensor {shown(name)}, which nothing before it makes",
             fix=f"{DAMAGED}; nodes must come after what they read",
         )
+
+
+def _rank(operand: Operand | None) -> int:
+    if operand is None:
+        return 0
+    return operand.array.ndim if isinstance(operand, Known) else operand.type.rank
 
 
 def opset_of(entries: Iterable[Any], otherwise: int, file: str) -> int:
