@@ -2,6 +2,7 @@
 
 from . import conv as conv
 from . import elementwise as elementwise
+from . import error_function as error_function
 from . import movement as movement
 from . import normalize as normalize
 from . import pool as pool

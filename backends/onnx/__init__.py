@@ -8,6 +8,8 @@ from . import elementwise as elementwise
 from . import indexing as indexing
 from . import integers as integers
 from . import linear as linear
+from . import linear_units as linear_units
+from . import nll_loss as nll_loss
 from . import normalize as normalize
 from . import pool as pool
 from . import random as random

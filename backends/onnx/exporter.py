@@ -29,7 +29,7 @@ _METADATA = 10
 
 # What ONNX computes in f64 too, and ONNX Runtime 1.32 does not. (Other operators that it lacks in
 # f64 are decomposed by their rules; these have no other form.)
-_NOT_IN_F64 = frozenset({"AveragePool", "Conv", "ConvTranspose"})
+_NOT_IN_F64 = frozenset({"AveragePool", "Conv", "ConvTranspose", "Erf"})
 
 
 def export(
@@ -130,7 +130,7 @@ class _Draft:
         self._opset, self._ir_version = choose(opset, ir_version)
         verify(graph)
         given = _check_parameters(graph, parameters or {})
-        low = lower(graph)
+        low = lower(graph, self._opset)
         self._leaves = _leaves(low)
         reserved = [value.name for value in low.inputs] + list(self._leaves)
         self._writer = Writer(low, reserved, self._opset)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from ...ir import Builder, Graph, Node, Value
+from ...ir.onnx.opsets import OPSET
 from ...ir.ops.elementwise import Cast
 from ...ir.rewrite import decompose_unless, substitute
 from .rules import RULES
 
 
-def lower(graph: Graph) -> Graph:
+def lower(graph: Graph, opset: int = OPSET) -> Graph:
     """A copy of ``graph`` in which every op has a rule, and takes the dtypes of its operands.
 
     Composites without a rule are decomposed, and what nothing reads is left out; where a rule does
@@ -20,7 +21,7 @@ def lower(graph: Graph) -> Graph:
     graph = graph.copy()
     decompose_unless(
         graph,
-        _has_rule,
+        lambda node: _has_rule(node, opset),
         "the ONNX export has no rule",
         lambda op: f"add one in backends/onnx: @exports({type(op).__name__})",
     )
@@ -32,9 +33,9 @@ def lower(graph: Graph) -> Graph:
     return graph
 
 
-def _has_rule(node: Node) -> bool:
+def _has_rule(node: Node, opset: int) -> bool:
     rule = RULES.get(type(node.op))
-    return rule is not None and rule.applies(node)
+    return rule is not None and rule.since <= opset and rule.applies(node)
 
 
 def _carry(node: Node) -> None:

@@ -38,11 +38,13 @@ class Rule:
         write: the rule.
         carriers: for dtypes of operands that the rule cannot take, those that stand in for them.
         applies: whether the rule is right for a node; where it is not, the op is decomposed.
+        since: the first opset with the operator; before, the op is decomposed.
     """
 
     write: RuleFunction
     carriers: Carriers
     applies: Callable[[Node], bool]
+    since: int
 
 
 RULES: dict[type[Op], Rule] = {}
@@ -62,12 +64,13 @@ def exports(
     *ops: type[Op],
     carriers: Carriers = BF16_IN_F32,
     applies: Callable[[Node], bool] = always,
+    since: int = 1,
 ) -> Callable[[RuleFunction], RuleFunction]:
     """Decorator: the function writes these ops."""
 
     def enter(function: RuleFunction) -> RuleFunction:
         for op in ops:
-            RULES[op] = Rule(function, carriers, applies)
+            RULES[op] = Rule(function, carriers, applies, since)
         return function
 
     return enter
@@ -77,10 +80,11 @@ def exports_as(
     names: Mapping[type[Op], str],
     carriers: Carriers = BF16_IN_F32,
     applies: Callable[[Node], bool] = always,
+    since: int = 1,
 ) -> None:
     """Enter ops that ONNX has too, with the same operands and no attributes."""
     for op, name in names.items():
-        exports(op, carriers=carriers, applies=applies)(_direct(name))
+        exports(op, carriers=carriers, applies=applies, since=since)(_direct(name))
 
 
 def _direct(name: str) -> RuleFunction:

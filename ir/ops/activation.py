@@ -1,4 +1,4 @@
-"""Activations: relu and its kin, softmax."""
+"""Activations: relu and its kin, softmax and hardmax."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from ..builder import Builder
-from ..errors import AttributeMistake
+from ..errors import AttributeMistake, ShapeError
 from ..graph import Node, Value
 from ..op import Gradients, Op, Values, register
 from ..types import Array, TensorType
@@ -27,7 +27,8 @@ from .elementwise import (
     Sub,
     Where,
 )
-from .reduce import Max, Sum, need_elements, normalize_axis, sum_of
+from .reduce import ArgMax, Max, Sum, need_elements, normalize_axis, sum_of
+from .shape import OneHot, Transpose
 
 
 @register
@@ -139,7 +140,7 @@ class Tanh(FloatUnary):
 
 
 class _AlongAxis(Op):
-    """Base of softmax and log_softmax."""
+    """Base of softmax, log_softmax and hardmax."""
 
     axis: int = -1
 
@@ -192,3 +193,41 @@ class LogSoftmax(_AlongAxis):
     def gradient(self, b: Builder, node: Node, dy: Value) -> Gradients:
         total = b(Sum((self.axis,), keepdims=True), dy)
         return (b(Sub(), dy, b(Mul(), b(Exp(), node.result), total)),)
+
+
+@register
+class Hardmax(_AlongAxis):
+    """y = 1 at the first greatest x along one axis, else 0. ONNX Hardmax-13.
+
+    The size along the axis must be known.
+    """
+
+    name = "hardmax"
+    zero_gradient = True
+
+    def infer(self, x: TensorType) -> TensorType:
+        super().infer(x)
+        self._depth(x)
+        return x
+
+    def _depth(self, x: TensorType) -> int:
+        size = x.shape[self.axis]
+        if not isinstance(size, int):
+            raise ShapeError(
+                f"hardmax along axis {self.axis} of {x}, whose size {size} is not known",
+                fix="give the size as an int where the network, or its file, is read",
+            )
+        return size
+
+    def reference(self, x: Array) -> Array:
+        place = np.expand_dims(np.argmax(x, axis=self.axis), self.axis)
+        y = np.zeros_like(x)
+        np.put_along_axis(y, place, 1, axis=self.axis)
+        return y
+
+    def decompose(self, b: Builder, *operands: Value) -> Values:
+        (x,) = operands
+        axis, last = normalize_axis(self.axis, x.type.rank, self.name), x.type.rank - 1
+        chosen = b(OneHot(self._depth(x.type), x.type.dtype), b(ArgMax(axis), x))
+        perm = (*range(axis), last, *range(axis, last))
+        return chosen if axis == last else b(Transpose(perm), chosen)

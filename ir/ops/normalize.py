@@ -43,17 +43,22 @@ def write_against(b: Builder, channels: Value, x: Value) -> Value:
     return channels if x.type.rank == 2 else b(Reshape(shape), channels)
 
 
+def need_epsilon(op: str, epsilon: float) -> None:
+    """Raise AttributeMistake where what is added to a variance is negative or NaN."""
+    if not epsilon >= 0:
+        raise AttributeMistake(
+            f"{op}: epsilon must not be negative, got {epsilon}",
+            fix="use a small positive number, such as 1e-5",
+        )
+
+
 class BatchNormBase(Op):
     """The attribute and the checks that batch normalisations share."""
 
     epsilon: float = 1e-5
 
     def check(self) -> None:
-        if not self.epsilon >= 0:
-            raise AttributeMistake(
-                f"{self.name}: epsilon must not be negative, got {self.epsilon}",
-                fix="use a small positive number, such as 1e-5",
-            )
+        need_epsilon(self.name, self.epsilon)
 
     def check_operands(self, x: TensorType, *channels: TensorType) -> None:
         """Raise unless x is [N, C], [N, C, L] or [N, C, H, W], and ``channels`` are all [C]."""

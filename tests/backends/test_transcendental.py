@@ -1,8 +1,10 @@
-"""exp, log, tanh, the sigmoid and powers in native code, held against extended precision."""
+"""exp, log, tanh, the sigmoid, powers and the error function in native code, held against extended
+precision (the error function against Python's, in f64)."""
 
 from __future__ import annotations
 
 import functools
+import math
 import re
 
 import numpy as np
@@ -18,10 +20,26 @@ from cauce.backends.llvm.target import Target
 from cauce.ir import Array, Builder, DType, Graph, Op, TensorType, Value, symbol
 from cauce.ir.errors import AttributeMistake
 from cauce.ir.op import registry
-from cauce.ir.ops import activation, elementwise, integers, rounding, trigonometry
+from cauce.ir.ops import (
+    activation,
+    elementwise,
+    error_function,
+    integers,
+    linear_units,
+    rounding,
+    trigonometry,
+)
 
 # In units in the last place, with some room above the greatest ever found.
-WORST = {"exp": 1.2, "log": 1.0, "tanh": 3.0, "sigmoid": 3.0, "pow": 1.0}
+WORST = {
+    "exp": 1.2,
+    "log": 1.0,
+    "tanh": 3.0,
+    "sigmoid": 3.0,
+    "pow": 1.0,
+    "erf": 2.0,
+    "erfc": 8.0,
+}
 TYPES = {"f32": np.float32, "f64": np.float64}
 
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")
@@ -70,6 +88,9 @@ def wanted(op: str, x: Array, y: Array | None = None) -> Array:
     if op == "sigmoid":
         small = np.exp(-np.abs(x))
         return np.where(x >= 0, 1, small) / (1 + small)
+    if op in ("erf", "erfc"):
+        exact = np.frompyfunc(getattr(math, op), 1, 1)(x.astype(np.float64))
+        return np.asarray(exact).astype(np.longdouble)
     return {"exp": np.exp, "log": np.log, "tanh": np.tanh}[op](x)
 
 
@@ -164,6 +185,8 @@ def test_special_values(dtype: str, target: str) -> None:
         "log": ([0, -0.0, 1, inf, -inf, nan, -tiny], [-inf, -inf, 0, inf, nan, nan, nan]),
         "tanh": ([0, -0.0, inf, -inf, nan, tiny, -50], [0, -0.0, 1, -1, nan, tiny, -1]),
         "sigmoid": ([0, -0.0, inf, -inf, nan, info.max, -info.max], [0.5, 0.5, 1, 0, nan, 1, 0]),
+        "erf": ([0, -0.0, inf, -inf, nan, info.max, -50], [0, -0.0, 1, -1, nan, 1, -1]),
+        "erfc": ([0, -0.0, inf, -inf, nan, info.max, -info.max], [1, 1, 0, 2, nan, 0, 2]),
     }
     for op, (arguments, results) in cases.items():
         found = native(op, np.array(arguments, kind), target=target)
@@ -249,7 +272,7 @@ def every_elementwise(dtype: DType) -> Graph:
             if other is not dtype
         ],
     }
-    families = (elementwise, activation, rounding, trigonometry)
+    families = (elementwise, activation, error_function, linear_units, rounding, trigonometry)
     modules = tuple(family.__name__ for family in families)
     special |= {op: [b(op(), x, y)] for op in (integers.Remainder, integers.Fmod)}
     for op in registry().values():

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from cauce.ir.ops.activation import Clip, LeakyRelu, LogSoftmax, Relu, Sigmoid, Softmax, Tanh
+from cauce.ir.ops.activation import (
+    Clip,
+    Hardmax,
+    LeakyRelu,
+    LogSoftmax,
+    Relu,
+    Sigmoid,
+    Softmax,
+    Tanh,
+)
 
 from .sample import Draw, Sample, samples
 
@@ -34,3 +43,10 @@ def smooth(draw: Draw) -> Sample:
 def along_axis(draw: Draw) -> Sample:
     shape = draw.shape(1, 4)
     return Sample(draw.op(draw.axis(len(shape))), (2 * draw.normal(shape),), (0,))
+
+
+@samples(Hardmax)
+def hardmax(draw: Draw) -> Sample:
+    shape = draw.shape(1, 4)
+    x = draw.integers(shape, -2, 2).astype(float)  # the first of equal ones
+    return Sample(Hardmax(draw.axis(len(shape))), (x,))

@@ -10,6 +10,7 @@ from cauce.ir.ops.loss import (
     KLDivergence,
     MSELoss,
 )
+from cauce.ir.ops.nll_loss import NLLLoss
 
 from .sample import Draw, Sample, samples
 
@@ -55,3 +56,20 @@ def pair(draw: Draw) -> Sample:
 @samples(FlooredLog)
 def floored_log(draw: Draw) -> Sample:
     return Sample(FlooredLog(), (draw.positive(draw.shape(0, 4)),), (0,))
+
+
+@samples(NLLLoss)
+def nll_loss(draw: Draw) -> Sample:
+    logs = draw.normal(draw.shape(2, 4))
+    n, classes, *rest = logs.shape
+    labels = draw.integers((n, *rest), 0, classes - 1, draw.choice("int64", "int32", "uint8"))
+    ignored = draw.choice(None, 0, -100)
+    if ignored == -100 and labels.dtype != "uint8":
+        labels[draw.booleans(labels.shape)] = -100
+    # One counts at least.
+    labels.reshape(-1)[0] = classes - 1
+    ignored = None if classes == 1 and ignored == 0 else ignored
+    op = NLLLoss(reduction(draw), ignored)
+    if draw.flag():
+        return Sample(op, (logs, labels, draw.positive((classes,))), (0, 2))
+    return Sample(op, (logs, labels), (0,))

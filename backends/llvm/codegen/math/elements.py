@@ -6,13 +6,14 @@ from collections.abc import Callable, Sequence
 
 from .....ir import DType, Op, TensorType
 from .....ir.errors import UnsupportedOp
-from .....ir.ops import activation, elementwise, integers, rounding, trigonometry
+from .....ir.ops import activation, elementwise, error_function, integers, rounding, trigonometry
 from ..builder import Function, V, floating, splat, vector
 from ..code import COMPUTED
 from . import hyperbolic
 from . import integers as whole
 from . import rounding as rounded
 from . import trigonometry as angles
+from .error_function import erf, erfc
 from .formulas import Num
 from .powers import pow
 from .transcendental import exp, log, sigmoid, tanh
@@ -219,6 +220,8 @@ RULES: dict[type[Op], ElementRule] = {
     activation.Clip: _clip,
     activation.Sigmoid: _formula(sigmoid),
     activation.Tanh: _formula(tanh),
+    error_function.Erf: _formula(erf),
+    error_function.Erfc: _formula(erfc),
     integers.TruncDiv: _of_either(whole.quotient),
     integers.Remainder: _of_either(whole.remainder, rounded.remainder),
     integers.Fmod: _of_either(whole.fmod, rounded.fmod),
