@@ -10,6 +10,7 @@ from ..ir.errors import AttributeMistake, ShapeError, TypeMismatch, located, sho
 from ..ir.location import here
 from ..ir.ops import loss
 from ..ir.ops.activation import LogSoftmax
+from ..ir.ops.nll_loss import NLLLoss
 from ..ir.remedies import as_array
 from ..ir.tracebacks import user_facing
 from . import functional
@@ -123,6 +124,45 @@ def cross_entropy(
         return _weighted_cross_entropy(op, logits, target, weight, ignore_index)
 
 
+@user_facing
+def nll_loss(
+    log_probabilities: Tensor,
+    target: Tensor,
+    weight: Weights | None = None,
+    ignore_index: int | None = None,
+    reduction: str = "mean",
+) -> Tensor:
+    """Negative log likelihood of class indices [N, ...] by log probabilities [N, C, ...].
+
+    The loss of a sample is ``-w_y * log_probabilities[n, y, ...]``, and 0 where y is
+    ``ignore_index``; the mean divides by the sum of w_y over the samples that count. Of logits,
+    :func:`cross_entropy` is the same. PyTorch NLLLoss.
+
+    Args:
+        log_probabilities: [N, C, ...], as :func:`log_softmax` gives them.
+        target: class indices [N, ...].
+        weight: [C], of each class: numbers, an array or a tensor; 1 where None.
+        ignore_index: the label of samples that do not count; any int, in PyTorch -100. None
+            where each counts. If none counts, the mean is 0/0, NaN.
+        reduction: ``"mean"``, ``"sum"`` or ``"none"``.
+
+    Raises:
+        ShapeError, TypeMismatch: a single class, or operands that do not fit.
+        AttributeMistake: a reduction that is none.
+    """
+    need_classes("nll_loss", log_probabilities, _SINGLE)
+    trace = current()
+    trace.check_own(log_probabilities, target)
+    with trace.at(trace.path(NLLLoss.name)):
+        ignored = None if ignore_index is None else integer(ignore_index, "ignore_index")
+        op = NLLLoss(reduction, ignored)
+        op.infer(log_probabilities.type, target.type)
+        if weight is None:
+            return trace.emit(op, log_probabilities, target)
+        classes = _class_weights(weight, log_probabilities, "nll_loss")
+        return trace.emit(op, log_probabilities, target, classes)
+
+
 def _weighted_cross_entropy(
     op: loss.CrossEntropy,
     logits: Tensor,
@@ -161,12 +201,12 @@ def _weighted_cross_entropy(
     return losses.mean() if share is None else losses.sum() / share.sum()
 
 
-def _class_weights(weight: Weights, logits: Tensor) -> Tensor:
+def _class_weights(weight: Weights, logits: Tensor, loss: str = "cross_entropy") -> Tensor:
     """[C], one for each class of logits [N, C, ...]."""
     given = _numbers(weight, logits, "weight")
     if given.shape != logits.shape[1:2]:
         raise ShapeError(
-            f"cross_entropy: weight has shape [{','.join(map(str, given.shape))}], "
+            f"{loss}: weight has shape [{','.join(map(str, given.shape))}], "
             f"the logits {logits.type} have {logits.shape[1]} classes",
             fix="give one number for each class",
         )

@@ -59,25 +59,25 @@ def node_that_does_not_fit():
 @mistake(
     VerifyError,
     ValueError,
-    says="op swish is not registered",
+    says="op bump is not registered",
     fix="@register",
-    line="return nn.apply(Swish(), nn.conv2d(image, 4, 3))",
+    line="return nn.apply(Bump(), nn.conv2d(image, 4, 3))",
     ends="cauce.verify(model.graph)",
 )
 def op_that_is_not_registered():
     """An op of one's own, not registered"""
 
-    class Swish(FloatUnary):
-        """y = x * sigmoid(x)"""
+    class Bump(FloatUnary):
+        """y = e**(-x**2)"""
 
-        name = "swish"
+        name = "bump"
 
         def reference(self, x):
-            return x / (1 + np.exp(-x))
+            return np.exp(-x * x)
 
     @cauce.network
     def classifier(image):
-        return nn.apply(Swish(), nn.conv2d(image, 4, 3))
+        return nn.apply(Bump(), nn.conv2d(image, 4, 3))
 
     model = classifier.init(image=("N", 3, 8, 8))
     cauce.verify(model.graph)
@@ -103,23 +103,23 @@ def op_of_a_name_that_is_taken():
 @mistake(
     UnsupportedOp,
     NotImplementedError,
-    says="the llvm backend has no kernel for swish",
-    fix="Swish in RULES",
-    line="return nn.apply(Swish(), nn.conv2d(image, 4, 3))",
+    says="the llvm backend has no kernel for bump",
+    fix="Bump in RULES",
+    line="return nn.apply(Bump(), nn.conv2d(image, 4, 3))",
     ends="cauce.compile(model)",
 )
 def op_without_a_kernel():
     """An op of one's own that no backend knows"""
 
     @register
-    class Swish(FloatUnary):
-        """y = x * sigmoid(x)"""
+    class Bump(FloatUnary):
+        """y = e**(-x**2)"""
 
-        name = "swish"
+        name = "bump"
 
     @cauce.network
     def classifier(image):
-        return nn.apply(Swish(), nn.conv2d(image, 4, 3))
+        return nn.apply(Bump(), nn.conv2d(image, 4, 3))
 
     model = classifier.init(image=("N", 3, 8, 8))
     cauce.compile(model)
@@ -128,17 +128,17 @@ def op_without_a_kernel():
 @mistake(
     UnsupportedOp,
     NotImplementedError,
-    says="the ONNX export has no rule for swish",
-    fix="@exports(Swish)",
-    line="return nn.apply(Swish(), nn.conv2d(image, 4, 3))",
+    says="the ONNX export has no rule for bump",
+    fix="@exports(Bump)",
+    line="return nn.apply(Bump(), nn.conv2d(image, 4, 3))",
     ends='cauce.export_onnx(model, "net.onnx")',
     mended="""\
 from cauce.backends.onnx.rules import exports
 
 
-@exports(Swish)
-def swish(w, op, node, x):
-    return w("Mul", x, w("Sigmoid", x))
+@exports(Bump)
+def bump(w, op, node, x):
+    return w("Exp", w("Neg", w("Mul", x, x)))
 
 
 cauce.export_onnx(model, "net.onnx")""",
@@ -148,14 +148,14 @@ def op_that_cannot_be_exported():
     """An op of one's own that ONNX does not have"""
 
     @register
-    class Swish(FloatUnary):
-        """y = x * sigmoid(x)"""
+    class Bump(FloatUnary):
+        """y = e**(-x**2)"""
 
-        name = "swish"
+        name = "bump"
 
     @cauce.network
     def classifier(image):
-        return nn.apply(Swish(), nn.conv2d(image, 4, 3))
+        return nn.apply(Bump(), nn.conv2d(image, 4, 3))
 
     model = classifier.init(image=("N", 3, 8, 8))
     cauce.export_onnx(model, "net.onnx")
@@ -164,24 +164,24 @@ def op_that_cannot_be_exported():
 @mistake(
     UnsupportedOp,
     NotImplementedError,
-    says="swish has no gradient rule",
-    fix="write Swish.gradient",
-    line="return nn.linear(nn.apply(Swish(), x), 3)",
+    says="bump has no gradient rule",
+    fix="write Bump.gradient",
+    line="return nn.linear(nn.apply(Bump(), x), 3)",
     ends="cauce.Trainer(model)",
 )
 def op_without_a_gradient():
     """Training through an op of one's own without a gradient"""
 
     @register
-    class Swish(FloatUnary):
-        """y = x * sigmoid(x)"""
+    class Bump(FloatUnary):
+        """y = e**(-x**2)"""
 
-        name = "swish"
+        name = "bump"
 
     @cauce.network
     def classifier(image):
         x = nn.global_avg_pool(nn.conv2d(image, 4, 3))
-        return nn.linear(nn.apply(Swish(), x), 3)
+        return nn.linear(nn.apply(Bump(), x), 3)
 
     model = classifier.init(image=("N", 3, 8, 8))
     cauce.Trainer(model)

@@ -27,7 +27,7 @@ def misspelt_word():
     ParseError,
     ValueError,
     says=("line 2, column 8", "there is no op called 'rleu'"),
-    fix="did you mean relu?",
+    fix="did you mean relu",
     line='cauce.parse("\\n".join(lines))',
     mended='"  %y = relu(%x) : f32[N,4]",',
     mends='"  %y = rleu(%x) : f32[N,4]",',
