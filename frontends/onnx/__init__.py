@@ -7,6 +7,7 @@ from . import control as control
 from . import elementwise as elementwise
 from . import indexing as indexing
 from . import linear as linear
+from . import loss as loss
 from . import movement as movement
 from . import normalize as normalize
 from . import reduce as reduce

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from functools import reduce
 
-import numpy as np
-
 from ...ir import DType, Op, Value
 from ...ir.onnx.opsets import NUMPY_BROADCASTING
 from ...ir.onnx.tensors import dtype_of
@@ -183,23 +181,3 @@ def _cast_like(n: Call) -> Made:
     x, like = n.value(0), n.operand(1)
     to = like.type.dtype if isinstance(like, Value) else like.dtype
     return x if x.type.dtype is to else n.b(ops.Cast(to), x)
-
-
-@imports("HardSigmoid")
-def _hard_sigmoid(n: Call) -> Made:
-    """HardSigmoid-1 and 6: max(0, min(1, alpha * x + beta)), with 0.2 and 0.5."""
-    n.ignore("consumed_inputs")
-    x = n.value(0)
-    return _hard(n, x, n.real("alpha", 0.2), n.real("beta", 0.5))
-
-
-@imports("HardSwish")
-def _hard_swish(n: Call) -> Made:
-    """HardSwish-14: x * max(0, min(1, x / 6 + 0.5))."""
-    x = n.value(0)
-    return n.b(ops.Mul(), x, _hard(n, x, float(np.float64(1) / 6), 0.5))
-
-
-def _hard(n: Call, x: Value, alpha: float, beta: float) -> Value:
-    line = n.b(ops.Add(), n.b(ops.Mul(), x, n.scalar(alpha, x)), n.scalar(beta, x))
-    return n.b(ops.Minimum(), n.b(ops.Maximum(), line, n.scalar(0, x)), n.scalar(1, x))
