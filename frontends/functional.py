@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from functools import wraps
@@ -11,10 +10,10 @@ from typing import ParamSpec, TypeVar
 import numpy as np
 
 from ..ir import Array, DType, Op
-from ..ir.attributes import integer, parts, positive
+from ..ir.attributes import positive
 from ..ir.errors import AttributeMistake, ShapeError, TypeMismatch, located, need, shown
 from ..ir.location import here
-from ..ir.ops import activation, adaptive_pool, elementwise, pool, random
+from ..ir.ops import activation, elementwise, random
 from ..ir.ops import shape as shape_ops
 from ..ir.tracebacks import user_facing
 from .tensor import Number, Size, Tensor
@@ -111,123 +110,6 @@ def softmax(x: Tensor, dim: int = -1, *, name: str | None = None) -> Tensor:
 def log_softmax(x: Tensor, dim: int = -1, *, name: str | None = None) -> Tensor:
     """The logarithm of softmax, computed stably."""
     return _layer("log_softmax", name, lambda: activation.LogSoftmax(dim), x)
-
-
-@user_facing
-def max_pool2d(
-    x: Tensor,
-    kernel_size: IntPair,
-    stride: IntPair | None = None,
-    padding: Borders = 0,
-    dilation: IntPair = 1,
-    ceil_mode: bool = False,
-    *,
-    name: str | None = None,
-) -> Tensor:
-    """The greatest element of each window of x [N, C, H, W]; stride defaults to the window."""
-    make = pool.MaxPool2d
-    return _layer(
-        "max_pool",
-        name,
-        lambda: make(kernel_size, stride, padding, dilation=dilation, ceil_mode=ceil_mode),  # type: ignore[arg-type]
-        x,
-    )
-
-
-@user_facing
-def avg_pool2d(
-    x: Tensor,
-    kernel_size: IntPair,
-    stride: IntPair | None = None,
-    padding: Borders = 0,
-    ceil_mode: bool = False,
-    count_include_pad: bool = True,
-    divisor_override: int | None = None,
-    *,
-    name: str | None = None,
-) -> Tensor:
-    """The mean of each window of x [N, C, H, W]; stride defaults to the window.
-
-    With ``divisor_override`` the sum of each window divided by that number, as in PyTorch.
-    """
-
-    def make() -> pool.AvgPool2d:
-        op = pool.AvgPool2d(kernel_size, stride, padding, ceil_mode, count_include_pad)  # type: ignore[arg-type]
-        return op if divisor_override is None else _counting_alike(op)
-
-    if divisor_override is None:
-        return _layer("avg_pool", name, make, x)
-    divisor = integer(divisor_override, "divisor_override")
-    if not divisor:
-        raise AttributeMistake(
-            "avg_pool2d: divisor_override divides, it must not be 0",
-            fix="leave it out for the number of cells, or write divisor_override=1 for the sum",
-            loc=here(),
-        )
-    mean = _layer("avg_pool", name, make, x)
-    assert mean.value.node is not None and isinstance(mean.value.node.op, pool.AvgPool2d)
-    with mean.trace.at(mean.value.path):
-        return mean * (math.prod(mean.value.node.op.kernel_size) / divisor)
-
-
-def _counting_alike(op: pool.AvgPool2d) -> pool.AvgPool2d:
-    """The same windows, each counting all its cells: what ceil mode adds is padding as well."""
-    padding = (op.reach(0), op.reach(1))
-    return op.with_attributes(padding=padding, ceil_mode=False, count_include_pad=True)
-
-
-@user_facing
-def global_avg_pool(x: Tensor, *, name: str | None = None) -> Tensor:
-    """The mean of each channel: [N, C, H, W] becomes [N, C]."""
-    pooled = _layer("global_avg_pool", name, pool.GlobalAvgPool2d, x)
-    return current().emit(shape_ops.Flatten(), pooled, path=pooled.value.path)
-
-
-@user_facing
-def adaptive_avg_pool2d(x: Tensor, output_size: OutputSize, *, name: str | None = None) -> Tensor:
-    """The mean of windows chosen so that the result is [N, C, *output_size].
-
-    A size that is None is that of x: ``(None, 1)`` is the mean of each row.
-    """
-    return _adaptive("adaptive_avg_pool", name, adaptive_pool.AdaptiveAvgPool2d, x, output_size)
-
-
-@user_facing
-def adaptive_max_pool2d(x: Tensor, output_size: OutputSize, *, name: str | None = None) -> Tensor:
-    """The greatest element of windows chosen so that the result is [N, C, *output_size].
-
-    A size that is None is that of x.
-    """
-    return _adaptive("adaptive_max_pool", name, adaptive_pool.AdaptiveMaxPool2d, x, output_size)
-
-
-def _adaptive(
-    kind: str,
-    name: str | None,
-    make: type[adaptive_pool.AdaptiveAvgPool2d | adaptive_pool.AdaptiveMaxPool2d],
-    x: Tensor,
-    output_size: OutputSize,
-) -> Tensor:
-    """An adaptive pool; along an axis that is kept, whose size may not be known, the channels and
-    that axis are pooled as one."""
-    given = parts(output_size)
-    extents = (output_size, output_size) if given is None else given
-    kept = [axis for axis, size in enumerate(extents) if size is None]
-    if len(extents) != 2 or x.ndim != 4 or not kept:
-        return _layer(kind, name, lambda: make(output_size), x)  # type: ignore[arg-type]
-    if len(kept) == 2:
-        return x
-    trace, size = current(), extents[1 - kept[0]]
-    n, c = x.shape[:2]
-    path = trace.layer_path(kind, name)
-    with trace.at(path):
-        rows = x if kept == [0] else x.permute(0, 1, 3, 2)
-        along, across = rows.shape[2:]
-        flat = rows.reshape(n, c * along, 1, across)
-        with located(path):
-            pooled = trace.emit(make((1, size)), flat)
-        y = pooled.reshape(n, c, along, size)
-        return y if kept == [0] else y.permute(0, 1, 3, 2)
 
 
 @user_facing

@@ -26,11 +26,16 @@ from .activations import (
     softshrink,
     softsign,
 )
+from .convolution import (
+    conv1d,
+    conv2d,
+    conv3d,
+    conv_transpose1d,
+    conv_transpose2d,
+    conv_transpose3d,
+)
 from .functional import (
-    adaptive_avg_pool2d,
-    adaptive_max_pool2d,
     apply,
-    avg_pool2d,
     block,
     clip,
     concat,
@@ -38,10 +43,8 @@ from .functional import (
     flatten,
     flip,
     gather,
-    global_avg_pool,
     leaky_relu,
     log_softmax,
-    max_pool2d,
     maximum,
     minimum,
     normalize,
@@ -56,7 +59,7 @@ from .functional import (
     tanh,
     where,
 )
-from .layers import batch_norm, conv2d, conv_transpose2d, linear, parameter
+from .layers import batch_norm, linear, parameter
 from .losses import (
     binary_cross_entropy,
     binary_cross_entropy_with_logits,
@@ -72,6 +75,20 @@ from .norms import (
     local_response_norm,
     rms_norm,
 )
+from .pooling import (
+    adaptive_avg_pool2d,
+    adaptive_max_pool2d,
+    avg_pool1d,
+    avg_pool2d,
+    avg_pool3d,
+    global_avg_pool,
+    lp_pool1d,
+    lp_pool2d,
+    lp_pool3d,
+    max_pool1d,
+    max_pool2d,
+    max_pool3d,
+)
 from .tensor import Tensor
 
 __all__ = [
@@ -79,7 +96,9 @@ __all__ = [
     "adaptive_avg_pool2d",
     "adaptive_max_pool2d",
     "apply",
+    "avg_pool1d",
     "avg_pool2d",
+    "avg_pool3d",
     "batch_norm",
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
@@ -87,8 +106,12 @@ __all__ = [
     "celu",
     "clip",
     "concat",
+    "conv1d",
     "conv2d",
+    "conv3d",
+    "conv_transpose1d",
     "conv_transpose2d",
+    "conv_transpose3d",
     "cross_entropy",
     "dropout",
     "elu",
@@ -113,7 +136,12 @@ __all__ = [
     "linear",
     "local_response_norm",
     "log_softmax",
+    "lp_pool1d",
+    "lp_pool2d",
+    "lp_pool3d",
+    "max_pool1d",
     "max_pool2d",
+    "max_pool3d",
     "maximum",
     "minimum",
     "mish",

@@ -105,15 +105,30 @@ def flag(value: Any, what: str) -> bool:
     return bool(value)
 
 
+# By the number of spatial axes: how many ints that is in words, and an example of them.
+_PER_AXIS = {
+    1: ("one int", "(2,)"),
+    2: ("a pair of ints", "(2, 1), rows first"),
+    3: ("three ints", "(2, 1, 1), slices first"),
+}
+
+
+def per_axis(value: Any, what: str, axes: int, least: int = 0) -> tuple[int, ...]:
+    """An int for each spatial axis, from an int or as many; AttributeMistake for anything else."""
+    items = parts(value) or (value,) * axes
+    if len(items) != axes or not all(is_int(item) and item >= least for item in items):
+        words, example = _PER_AXIS[axes]
+        raise AttributeMistake(
+            f"{what} must be an int or {words}, at least {least}, got {shown(value)}",
+            fix=f"write {what}=2 or {what}={example}",
+        )
+    return tuple(map(int, items))
+
+
 def pair(value: Any, what: str, least: int = 0) -> Pair:
     """(rows, columns) from an int or a pair; AttributeMistake for anything else."""
-    items = parts(value) or (value, value)
-    if len(items) != 2 or not all(is_int(item) and item >= least for item in items):
-        raise AttributeMistake(
-            f"{what} must be an int or a pair of ints, at least {least}, got {shown(value)}",
-            fix=f"write {what}=2 or {what}=(2, 1), rows first",
-        )
-    return (int(items[0]), int(items[1]))
+    rows, columns = per_axis(value, what, 2, least)
+    return (rows, columns)
 
 
 def padding(value: Any, what: str) -> Padding:
@@ -126,6 +141,22 @@ def padding(value: Any, what: str) -> Padding:
             f"{what} must be an int, (rows, columns) or ((top, bottom), (left, right)), "
             f"none negative, got {shown(value)}",
             fix=f"write {what}=1, {what}=(1, 2) or {what}=((0, 1), (0, 1))",
+        ) from None
+
+
+def borders(value: Any, what: str, axes: int) -> tuple[Pair, ...]:
+    """(before, after) for each spatial axis, from an int, or an int or a pair for each."""
+    if axes == 2:
+        return padding(value, what)
+    try:
+        items = parts(value) or (value,) * axes
+        return tuple(pair(item, what) for _, item in zip(range(axes), items, strict=True))
+    except (AttributeMistake, ValueError):
+        axis, pairs = ("an int", "((0, 1),)") if axes == 1 else ("three ints", "((0, 1),) * 3")
+        raise AttributeMistake(
+            f"{what} must be an int, {axis} or (before, after) for each of {axes} axes, none "
+            f"negative, got {shown(value)}",
+            fix=f"write {what}=1 or {what}={pairs}",
         ) from None
 
 

@@ -20,7 +20,7 @@ X, Y = Var("x"), Var("y")
 PADDED = OpPattern(Pad, X, name="pad")
 
 
-def added(left: Padding, right: Sequence[Pair]) -> Padding:
+def added(left: Sequence[Pair], right: Sequence[Pair]) -> Padding:
     """The sum of two paddings."""
     rows, columns = (
         (before + more_before, after + more_after)

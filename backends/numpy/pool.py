@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ...ir import Array, TensorType
+from ...ir import Array, DType, TensorType
 from ...ir.dims import sizes
 from ...ir.ops import pool as ops
 from .elementwise import choose
@@ -47,7 +47,7 @@ def _pooled(op: ops.FixedWindows, x: Array) -> tuple[int, ...]:
 @kernel(ops.MaxPool2d)
 def max_pool2d(op: ops.MaxWindows, memory: Memory, x: Array) -> Array:
     y = memory.empty_like(x, _pooled(op, x))
-    y[...] = -np.inf
+    y[...] = ops.lowest(DType.of(x.dtype))
     for windows, pixels in _places(op, x.shape[2:]):
         part = y[..., *windows]
         np.maximum(part, x[..., *pixels], out=part)

@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from ...ir import Dim, Node
-from ...ir.attributes import Padding
+from ...ir.attributes import Pair
 from ...ir.dims import sizes
 from ...ir.onnx.pads import pads_of
-from ...ir.ops.conv import Conv2d, Conv2dBackwardData, Conv2dBackwardWeight, ConvBase
+from ...ir.ops.conv import Conv2d, Conv2dBackwardData, Conv2dBackwardWeight, Convolution
+from ...ir.ops.conv_nd import Conv, ConvTranspose
 from .rules import exports
 from .writer import Writer
 
 
-@exports(Conv2d)
-def _conv2d(w: Writer, op: Conv2d, node: Node, x: str, weight: str, bias: str = "") -> str:
+@exports(Conv2d, Conv)
+def _conv(w: Writer, op: Convolution, node: Node, x: str, weight: str, bias: str = "") -> str:
     return w("Conv", x, weight, bias, pads=pads_of(op.padding), **_window(op, node))
 
 
-@exports(Conv2dBackwardData)
-def _backward_data(w: Writer, op: Conv2dBackwardData, node: Node, dy: str, weight: str) -> str:
+@exports(Conv2dBackwardData, ConvTranspose)
+def _backward_data(
+    w: Writer, op: Conv2dBackwardData | ConvTranspose, node: Node, dy: str, weight: str
+) -> str:
     return transposed_conv(w, dy, weight, op.padding, op.size, **_window(op, node))
 
 
-def _window(op: ConvBase, node: Node) -> dict[str, Any]:
+def _window(op: Convolution, node: Node) -> dict[str, Any]:
     """What a convolution and its transpose take beside the padding."""
     kernel = sizes(node.operands[1].type.shape[2:])
     steps = {"strides": op.stride, "dilations": op.dilation}
@@ -31,7 +35,7 @@ def _window(op: ConvBase, node: Node) -> dict[str, Any]:
 
 
 def transposed_conv(
-    w: Writer, dy: str, weight: str, padding: Padding, size: tuple[Dim, ...], **window: Any
+    w: Writer, dy: str, weight: str, padding: Sequence[Pair], size: tuple[Dim, ...], **window: Any
 ) -> str:
     """The transpose of a convolution of x [N, C, *size], with a ``window`` as ONNX names it.
 
@@ -79,11 +83,11 @@ def _backward_weight(w: Writer, op: Conv2dBackwardWeight, node: Node, x: str, dy
     return w("Transpose", dw, perm=(1, 0, 2, 3))
 
 
-def crop(w: Writer, x: str, pads: Padding, size: tuple[Dim, ...]) -> str:
+def crop(w: Writer, x: str, pads: Sequence[Pair], size: tuple[Dim, ...]) -> str:
     """The rows and columns of x [N, C, H, W] from the padding on, as many as ``size`` says."""
     starts = [before for before, _ in pads]
     stops = [start + length for start, length in zip(starts, size)]
-    return w("Slice", x, w.ints(starts), w.ints(stops), w.ints([2, 3]))
+    return w("Slice", x, w.ints(starts), w.ints(stops), w.ints(list(range(2, 2 + len(size)))))
 
 
 def _remainder(dim: Dim, divisor: int) -> int | None:

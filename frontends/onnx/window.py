@@ -1,89 +1,72 @@
-"""Import of convolution and pooling. What has one spatial dimension gets a second of size 1."""
+"""Import of convolution and pooling in one, two and three dimensions."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from ...ir import Dim, Value
-from ...ir.attributes import Padding, Pair
+from ...ir.attributes import Pair
 from ...ir.dims import sizes
 from ...ir.onnx.pads import pairs_of, same_pads
-from ...ir.ops.conv import Conv2d, Conv2dBackwardData, extent
+from ...ir.ops.conv import extent
+from ...ir.ops.conv_nd import conv, conv_transpose
 from ...ir.ops.elementwise import Add
-from ...ir.ops.pool import AvgPool2d, GlobalAvgPool2d, MaxPool2d
-from ...ir.ops.reduce import Max, Mean
-from ...ir.ops.shape import Reshape
+from ...ir.ops.pool import GlobalAvgPool2d
+from ...ir.ops.pool_nd import LpPool, avg_pool, lp_root, lp_terms, max_pool
+from ...ir.ops.reduce import Max, Mean, Sum
+from ...ir.ops.shape import Pad, Reshape
 from .call import Call
 from .rules import Made, imports
+
+Sizes = tuple[int, ...]
 
 
 @dataclass(frozen=True)
 class Window:
-    """The geometry that convolution and pooling share."""
+    """The geometry that convolution and pooling share, an item for each spatial axis."""
 
-    kernel: Pair
-    stride: Pair
-    dilation: Pair
-    padding: Padding
-    ceil: bool = False
-
-
-def _as_image(n: Call, x: Value) -> Value:
-    """x [N, C, L] as [N, C, 1, L], and [N, C, H, W] as it is."""
-    if x.type.rank == 4:
-        return x
-    if x.type.rank != 3:
-        raise n.refuse(
-            f"its operand {x.type} has {x.type.rank} dimensions, and cauce has it for "
-            "[N, C, L] and [N, C, H, W]"
-        )
-    lead, last = x.type.shape[:2], x.type.shape[2]
-    return n.b(Reshape((*lead, 1, last)), x)
+    kernel: Sizes
+    stride: Sizes
+    dilation: Sizes
+    padding: tuple[Pair, ...]
+    ceil: bool
 
 
-def _as_before(n: Call, y: Value, x: Value) -> Value:
-    """The result for ``x``, with as many dimensions as it has."""
-    if x.type.rank == 4:
-        return y
-    return n.b(Reshape((*y.type.shape[:2], y.type.shape[3])), y)
-
-
-def _window(n: Call, x: Value, kernel: tuple[int, ...]) -> Window:
-    """The attributes of a node whose operand is the image ``x`` [N, C, H, W]."""
+def _window(n: Call, x: Value, kernel: Sizes) -> Window:
+    """The attributes of a node whose operand is x [N, C, ...]."""
     count = len(kernel)
-    if count not in (1, 2):
-        raise n.refuse(f"a kernel of {list(kernel)}: cauce has one and two dimensions")
+    if x.type.rank != count + 2 or count not in (1, 2, 3):
+        raise n.refuse(
+            f"a kernel of {list(kernel)} over {x.type}: cauce has it for [N, C, L], [N, C, H, W] "
+            "and [N, C, D, H, W]"
+        )
 
-    def pair(name: str) -> Pair:
+    def each(name: str) -> Sizes:
         found = n.ints(name) or (1,) * count
         if len(found) != count:
             raise n.refuse(f"{name} {list(found)} for a kernel of {list(kernel)}")
-        first, last = (1, *found)[-2:]
-        return first, last
+        return found
 
-    stride, dilation = pair("strides"), pair("dilations")
-    first, last = (1, *kernel)[-2:]
+    stride, dilation = each("strides"), each("dilations")
     auto, pads = n.text("auto_pad", "NOTSET") or "NOTSET", n.ints("pads")
     ceil = bool(n.integer("ceil_mode", 0)) and auto == "NOTSET"
-    padding: Padding
     if auto in ("SAME_UPPER", "SAME_LOWER") and n.op_type != "ConvTranspose":
-        rows, columns = (
-            same_pads(size, extent(k, d), s, auto == "SAME_UPPER")
-            for size, k, d, s in zip(x.type.shape[2:], (first, last), dilation, stride)
+        extents = map(extent, kernel, dilation)
+        padding = tuple(
+            same_pads(size, reach, step, auto == "SAME_UPPER")
+            for size, reach, step in zip(x.type.shape[2:], extents, stride)
         )
-        padding = ((0, 0) if count == 1 else rows, columns)
     elif auto in ("NOTSET", "VALID", "SAME_UPPER", "SAME_LOWER"):
         given = pads if pads and auto == "NOTSET" else (0,) * (2 * count)
         if len(given) != 2 * count or min(given) < 0:
             raise n.refuse(f"pads {list(given)} for a kernel of {list(kernel)}")
-        above, beside = [(0, 0), *pairs_of(given)][-2:]
-        padding = (above, beside)
+        padding = tuple(pairs_of(given))
     else:
         raise n.refuse(f"auto_pad {auto!r} is no padding")
-    return Window((first, last), stride, dilation, padding, ceil)
+    return Window(kernel, stride, dilation, padding, ceil)
 
 
-def _kernel(n: Call, weight: Value) -> tuple[int, ...]:
+def _kernel(n: Call, weight: Value) -> Sizes:
     """The size of the kernel, which an attribute may repeat."""
     kernel = sizes(weight.type.shape[2:])
     if (n.ints("kernel_shape") or kernel) != kernel:
@@ -94,38 +77,51 @@ def _kernel(n: Call, weight: Value) -> tuple[int, ...]:
 @imports("Conv")
 def _conv(n: Call) -> Made:
     """Conv-1 to 22."""
-    source, weight = n.value(0), n.weight(1)
+    x, weight = n.value(0), n.weight(1)
     bias = n.weight(2) if n.has(2) else None
-    kernel = _kernel(n, weight)
-    x = _as_image(n, source)
-    w = _window(n, x, kernel)
-    op = Conv2d(w.stride, w.padding, w.dilation, n.integer("group", 1))
-    return _as_before(n, n.b(op, x, _as_image(n, weight), bias), source)
+    w = _window(n, x, _kernel(n, weight))
+    op = conv(w.stride, w.padding, w.dilation, n.integer("group", 1))
+    return n.b(op, x, weight, bias)
 
 
 @imports("MaxPool")
 def _max_pool(n: Call) -> Made:
-    """MaxPool-1; 8: indices; 10: ceil_mode and dilations."""
+    """MaxPool-1; 8: indices; 10: ceil_mode and dilations; 12: bytes."""
     n.only(1)
     n.ignore("storage_order")
-    source = n.value(0)
-    x = _as_image(n, source)
+    x = n.value(0)
     w = _window(n, x, n.ints("kernel_shape") or ())
-    y = n.b(MaxPool2d(w.kernel, w.stride, w.padding, w.ceil, w.dilation), x)
-    return _as_before(n, y, source)
+    op = max_pool(w.kernel, w.stride, w.padding, w.ceil, w.dilation)
+    return n.b(op, x)
 
 
 @imports("AveragePool")
 def _average_pool(n: Call) -> Made:
     """AveragePool-1; 7: count_include_pad; 10: ceil_mode; 19: dilations."""
-    source = n.value(0)
-    x = _as_image(n, source)
+    x = n.value(0)
     w = _window(n, x, n.ints("kernel_shape") or ())
-    if w.dilation != (1, 1):
-        raise n.refuse(f"dilations {list(w.dilation)}: cauce averages over whole windows")
     counted = bool(n.integer("count_include_pad", 0))
-    y = n.b(AvgPool2d(w.kernel, w.stride, w.padding, w.ceil, counted), x)
-    return _as_before(n, y, source)
+    return n.b(avg_pool(w.kernel, w.stride, w.padding, w.ceil, counted, w.dilation), x)
+
+
+@imports("LpPool")
+def _lp_pool(n: Call) -> Made:
+    """LpPool-1; 2: p is an int; 18: ceil_mode and dilations."""
+    x = n.value(0)
+    w = _window(n, x, n.ints("kernel_shape") or ())
+    return n.b(LpPool(w.kernel, w.stride, w.padding, w.ceil, w.dilation, _norm(n)), x)
+
+
+def _norm(n: Call) -> float:
+    return n.real("p", 2.0) if n.opset < 2 else float(n.integer("p", 2))
+
+
+@imports("GlobalLpPool")
+def _global_lp_pool(n: Call) -> Made:
+    """GlobalLpPool-1; 2: p is an int."""
+    x, p = n.value(0), _norm(n)
+    total = n.b(Sum(tuple(range(2, x.type.rank)), keepdims=True), lp_terms(n.b, x, p))
+    return lp_root(n.b, total, p)
 
 
 @imports("GlobalAveragePool")
@@ -146,41 +142,52 @@ def _global_max(n: Call) -> Made:
 
 @imports("ConvTranspose")
 def _conv_transpose(n: Call) -> Made:
-    """ConvTranspose-1 to 22: the transpose of Conv, of a map with size (H, W).
+    """ConvTranspose-1 to 22: the transpose of Conv, of a map with a size.
 
-    size = stride * (H' - 1) + extent + output_padding - pads; where the size is given, as
-    output_shape or by auto_pad, the pads are what is left.
+    size = stride * (size of x - 1) + extent + output_padding - pads; where the size is given, as
+    output_shape or by auto_pad, the pads are what is left. An output_shape may have more, which
+    no tap reaches: zeros. (By auto_pad there are no pads then, as in ONNX's shape inference.)
     """
-    source, weight = n.value(0), n.weight(1)
+    x, weight = n.value(0), n.weight(1)
     kernel = _kernel(n, weight)
     count = len(kernel)
-    x, more = _as_image(n, source), (0, *(n.ints("output_padding") or (0,) * count))[-2:]
-    wanted, auto = n.ints("output_shape"), n.text("auto_pad", "NOTSET")
+    more = n.ints("output_padding") or (0,) * count
+    wanted, auto = n.ints("output_shape") or (), n.text("auto_pad", "NOTSET")
     w = _window(n, x, kernel)
-    if any(m >= s for m, s in zip(more, w.stride)):
-        raise n.refuse(f"output_padding {list(more)} is not below the strides {list(w.stride)}")
+    if len(more) != count or (wanted and len(wanted) not in (count, count + 2)):
+        raise n.refuse(
+            f"output_padding {list(more)} and output_shape {list(wanted)} for a kernel of "
+            f"{list(kernel)}"
+        )
     size: list[Dim] = []
-    padding = list(w.padding)
+    padding: list[Pair] = []
+    zeros: list[Pair] = []
     for i, (length, k, s, d) in enumerate(zip(x.type.shape[2:], w.kernel, w.stride, w.dilation)):
-        whole = s * (length - 1) + extent(k, d) + more[i]
-        given: Dim | None = None
-        if count == 2 or i == 1:
-            if wanted:
-                given = wanted[i - 2]
-            elif auto.startswith("SAME"):
-                given = length * s
-        if given is not None:
-            left = whole - given
-            if not isinstance(left, int) or left < 0:
-                raise n.refuse(f"an output of {given} where the whole is {whole}")
-            less, larger = left // 2, left - left // 2
-            padding[i] = (less, larger) if auto == "SAME_UPPER" else (larger, less)
-        size.append(whole - sum(padding[i]))
-    op = Conv2dBackwardData(
-        w.stride, (padding[0], padding[1]), w.dilation, n.integer("group", 1), size=tuple(size)
-    )
-    y = n.b(op, x, _as_image(n, weight))
+        reached = s * (length - 1) + extent(k, d)
+        before, after = w.padding[i]
+        if wanted or auto.startswith("SAME"):
+            given = wanted[i - count] if wanted else length * s
+            left = reached + more[i] - given
+            if not isinstance(left, int):
+                raise n.refuse(
+                    f"an output of {given} where the whole is {reached + more[i]}",
+                    "give the sizes of the inputs when loading, inputs={...}",
+                )
+            pads = max(left, 0)
+            before = pads // 2 if auto == "SAME_UPPER" else pads - pads // 2
+            after = (left if wanted else pads) - before
+        extra = more[i] - after  # beyond what the kernel reaches
+        beyond = max(extra - (s - 1), 0)
+        # Without such, as ONNX has it: what the output padding adds the pads may cut again.
+        whole = beyond == 0 and after >= 0 and more[i] < s
+        padding.append((before, after if whole else max(-extra, 0)))
+        size.append(reached + extra - before - beyond)
+        zeros.append((0, beyond))
+    op = conv_transpose(w.stride, padding, w.dilation, n.integer("group", 1), size)
+    y = n.b(op, x, weight)
+    if any(map(any, zeros)):
+        y = n.b(Pad(((0, 0), (0, 0), *zeros)), y)
     if n.has(2):
         bias = n.weight(2)
-        y = n.b(Add(), y, n.b(Reshape((*bias.type.shape, 1, 1)), bias))
-    return _as_before(n, y, source)
+        y = n.b(Add(), y, n.b(Reshape((*bias.type.shape, *(1,) * count)), bias))
+    return y

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..attributes import Padding, Pair
+from ..attributes import Pair
 from ..dims import Dim, ceil_div, symbols
 from ..unknown import Unknown
 
 
-def pads_of(padding: Padding) -> list[int]:
-    """((top, bottom), (left, right)) in ONNX's order: top, left, bottom, right."""
-    return [padding[0][0], padding[1][0], padding[0][1], padding[1][1]]
+def pads_of(padding: Sequence[Pair]) -> list[int]:
+    """(before, after) of each axis in ONNX's order: all that are before, then all after."""
+    return [before for before, _ in padding] + [after for _, after in padding]
 
 
 def pairs_of(pads: Sequence[int]) -> list[Pair]:

@@ -20,12 +20,14 @@ from . import shape as shape
 def import_all() -> None:
     """Import the other families."""
     from . import adaptive_pool as adaptive_pool
+    from . import conv_nd as conv_nd
     from . import error_function as error_function
     from . import indexing as indexing
     from . import integers as integers
     from . import linear_units as linear_units
     from . import loss as loss
     from . import nll_loss as nll_loss
+    from . import pool_nd as pool_nd
     from . import random as random
     from . import reorder as reorder
     from . import response_norm as response_norm

@@ -1,5 +1,5 @@
-"""Convolution in two dimensions and its two backward ops; each is bilinear, so together they
-close under differentiation.
+"""What all convolutions share, and convolution in two dimensions with its two backward ops; each is
+bilinear, so together they close under differentiation.
 
 With output height H', kernel K, padding P, stride S, dilation D:
 ``H' = floor((H + P_top + P_bottom - (D*(K - 1) + 1)) / S) + 1``. Dumoulin and Visin 2016,
@@ -8,7 +8,9 @@ With output height H', kernel K, padding P, stride S, dilation D:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import product as combinations
+from typing import Any
 
 import numpy as np
 
@@ -21,7 +23,9 @@ from ..op import Gradients, Op, register
 from ..types import Array, TensorType
 from .broadcast import need_float, same_dtype
 
-Window = tuple[slice, slice]
+Index = tuple[Any, ...]  # the ellipsis, then a place or a slice for each spatial axis
+# What the spatial axes are called, by their number.
+AXES = {1: "L", 2: "H, W", 3: "D, H, W"}
 
 
 def extent(kernel: int, dilation: int) -> int:
@@ -57,12 +61,12 @@ def multiplications(y: TensorType, weight: TensorType) -> Dim:
     return 2 * y.size * product(weight.shape[1:])
 
 
-class ConvBase(Op):
-    """The attributes shared by convolution and its backward ops."""
+class Convolution(Op):
+    """What convolutions and their transposes share, over one to three spatial axes."""
 
-    stride: Pair = (1, 1)
-    padding: Padding = ((0, 0), (0, 0))
-    dilation: Pair = (1, 1)
+    stride: tuple[int, ...]
+    padding: tuple[Pair, ...] = ()
+    dilation: tuple[int, ...] = ()
     groups: int = 1
 
     def check(self) -> None:
@@ -78,39 +82,69 @@ class ConvBase(Op):
                 fix="leave groups out for 1; a depthwise convolution has as many as channels",
             )
 
-    def geometry(self) -> tuple[Pair, Padding, Pair, int]:
-        """stride, padding, dilation and groups."""
-        return (self.stride, self.padding, self.dilation, self.groups)
+    @property
+    def rank(self) -> int:
+        """That of images and weights."""
+        return 2 + len(self.stride)
 
     def output_shape(self, x: TensorType, weight: TensorType) -> tuple[Dim, ...]:
         """The shape of y for operands of these types, all of it checked."""
         need_float(self.name, x, weight)
         same_dtype(self.name, x, weight)
-        if x.rank != 4 or weight.rank != 4:
+        axes = len(self.stride)
+        taps = ", ".join("K" * axes)
+        if x.rank != self.rank or weight.rank != self.rank:
             raise ShapeError(
-                f"{self.name} takes x [N, C, H, W] and weight [C_out, C/groups, K, K], "
+                f"{self.name} takes x [N, C, {AXES[axes]}] and weight [C_out, C/groups, {taps}], "
                 f"got {x} and {weight}",
                 fix="add the missing dimensions, for example with reshape",
             )
-        channels, (c_out, c_in, kh, kw) = x.shape[1], weight.shape
-        if not isinstance(kh, int) or not isinstance(kw, int):
+        channels, (c_out, c_in, *kernel) = x.shape[1], weight.shape
+        if not all(isinstance(size, int) for size in kernel):
             raise ShapeError(f"{self.name}: the kernel size must be known, got {weight}")
         if c_in * self.groups != channels:
             raise ShapeError(
                 f"{self.name}: the input {x} has {channels} channels, the weight {weight} takes "
                 f"{c_in} * {self.groups} groups = {c_in * self.groups}",
-                fix="the weight must be [C_out, C/groups, K, K]",
+                fix=f"the weight must be [C_out, C/groups, {taps}]",
             )
         if isinstance(c_out, int) and c_out % self.groups:
             raise ShapeError(
                 f"{self.name}: {c_out} output channels do not divide into {self.groups} groups",
                 fix="use a multiple of groups",
             )
-        height, width = (
+        size = (
             output_size(self.name, *parts)
-            for parts in zip(x.shape[2:], (kh, kw), self.stride, self.padding, self.dilation)
+            for parts in zip(
+                x.shape[2:], sizes(tuple(kernel)), self.stride, self.padding, self.dilation
+            )
         )
-        return (x.shape[0], c_out, height, width)
+        return (x.shape[0], c_out, *size)
+
+    def convolved_type(
+        self, x: TensorType, weight: TensorType, bias: TensorType | None
+    ) -> TensorType:
+        """The type of y of a convolution, with its bias checked."""
+        shape = self.output_shape(x, weight)
+        if bias is not None:
+            same_dtype(self.name, x, bias)
+            if bias.shape != weight.shape[:1]:
+                raise ShapeError(
+                    f"{self.name}: the bias is {bias}, but there are {weight.shape[0]} output "
+                    "channels"
+                )
+        return x.with_shape(shape)
+
+    def transposed_type(
+        self, dy: TensorType, weight: TensorType, size: tuple[Dim, ...]
+    ) -> TensorType:
+        """The type of x, of ``size``, whose convolution gives ``dy``, all of it checked."""
+        if len(size) != self.rank - 2 or dy.rank != self.rank or weight.rank != self.rank:
+            axes = AXES[self.rank - 2]
+            raise ShapeError(f"{self.name} takes dy [N, C, {axes}], a weight and ({axes}) of x")
+        x = dy.with_shape((dy.shape[0], weight.shape[1] * self.groups, *size))
+        self.need_result(dy, x, weight)
+        return x
 
     def need_result(self, dy: TensorType, x: TensorType, weight: TensorType) -> None:
         """Raise ShapeError unless ``dy`` has the shape of y for operands of these types."""
@@ -120,21 +154,45 @@ class ConvBase(Op):
                 f"{self.name}: a convolution of {x} gives {x.with_shape(wanted)}, dy is {dy}"
             )
 
-    def windows(self, kernel: Pair, out: Pair) -> list[tuple[int, int, Window]]:
-        """For each place (r, s) of the kernel, the part of the padded input that it meets."""
-        (sh, sw), (dh, dw) = self.stride, self.dilation
-        return [
-            (
-                r,
-                s,
-                (
-                    slice(r * dh, r * dh + sh * (out[0] - 1) + 1, sh),
-                    slice(s * dw, s * dw + sw * (out[1] - 1) + 1, sw),
-                ),
+    def convolved(self, x: Array, weight: Array, bias: Array | None = None) -> Array:
+        """The formula of :class:`Conv2d`, over any number of axes."""
+        out = sizes(self.output_shape(TensorType.of(x), TensorType.of(weight)))
+        y = np.zeros((out[0], self.groups, weight.shape[0] // self.groups, *out[2:]), x.dtype)
+        xs, ws = self.grouped(self.padded(x), 1), self.grouped(weight, 0)
+        at = self._letters
+        for tap, window in self.windows(weight.shape[2:], y.shape[3:]):
+            y += np.einsum(f"ngc{at},goc->ngo{at}", xs[window], ws[tap])
+        y = y.reshape(out)
+        return y if bias is None else y + bias.reshape(-1, *(1,) * (self.rank - 2))
+
+    def transposed(self, dy: Array, weight: Array, size: tuple[Dim, ...]) -> Array:
+        """The formula of :class:`Conv2dBackwardData`, over any number of axes."""
+        channels = weight.shape[1] * self.groups
+        blank = np.zeros((dy.shape[0], channels, *sizes(size)), dy.dtype)
+        dx = self.padded(blank)
+        dxs, dys, ws = self.grouped(dx, 1), self.grouped(dy, 1), self.grouped(weight, 0)
+        at = self._letters
+        for tap, window in self.windows(weight.shape[2:], dy.shape[2:]):
+            dxs[window] += np.einsum(f"ngo{at},goc->ngc{at}", dys, ws[tap])
+        inner = (
+            slice(before, before + length)
+            for (before, _), length in zip(self.padding, blank.shape[2:])
+        )
+        return dx[:, :, *inner]
+
+    @property
+    def _letters(self) -> str:
+        """A letter for each spatial axis, for ``einsum``."""
+        return "hij"[5 - self.rank :]
+
+    def windows(self, kernel: Sequence[int], out: Sequence[int]) -> Iterator[tuple[Index, Index]]:
+        """For each place of the kernel, in row order, what it meets of the padded input."""
+        for tap in combinations(*map(range, kernel)):
+            met = (
+                slice(place * d, place * d + s * (count - 1) + 1, s)
+                for place, d, s, count in zip(tap, self.dilation, self.stride, out)
             )
-            for r in range(kernel[0])
-            for s in range(kernel[1])
-        ]
+            yield (..., *tap), (..., *met)
 
     def grouped(self, array: Array, axis: int) -> Array:
         """``array`` with the channel axis split into (groups, channels of a group)."""
@@ -144,6 +202,18 @@ class ConvBase(Op):
     def padded(self, x: Array) -> Array:
         """x with its borders of zeros."""
         return np.pad(x, ((0, 0), (0, 0), *self.padding))
+
+
+class ConvBase(Convolution):
+    """The attributes shared by convolution and its backward ops in two dimensions."""
+
+    stride: Pair = (1, 1)
+    padding: Padding = ((0, 0), (0, 0))
+    dilation: Pair = (1, 1)
+
+    def geometry(self) -> tuple[Pair, Padding, Pair, int]:
+        """stride, padding, dilation and groups."""
+        return (self.stride, self.padding, self.dilation, self.groups)
 
 
 @register
@@ -160,23 +230,10 @@ class Conv2d(ConvBase):
     def infer(
         self, x: TensorType, weight: TensorType, bias: TensorType | None = None
     ) -> TensorType:
-        shape = self.output_shape(x, weight)
-        if bias is not None:
-            same_dtype(self.name, x, bias)
-            if bias.shape != weight.shape[:1]:
-                raise ShapeError(
-                    f"conv2d: the bias is {bias}, but there are {weight.shape[0]} output channels"
-                )
-        return x.with_shape(shape)
+        return self.convolved_type(x, weight, bias)
 
     def reference(self, x: Array, weight: Array, bias: Array | None = None) -> Array:
-        out = sizes(self.output_shape(TensorType.of(x), TensorType.of(weight)))
-        y = np.zeros((out[0], self.groups, weight.shape[0] // self.groups, *out[2:]), x.dtype)
-        xs, ws = self.grouped(self.padded(x), 1), self.grouped(weight, 0)
-        for r, s, (rows, columns) in self.windows(weight.shape[2:], y.shape[3:]):
-            y += np.einsum("ngcij,goc->ngoij", xs[..., rows, columns], ws[..., r, s])
-        y = y.reshape(out)
-        return y if bias is None else y + bias[:, None, None]
+        return self.convolved(x, weight, bias)
 
     def gradient(self, b: Builder, node: Node, dy: Value) -> Gradients:
         from .reduce import Sum
@@ -206,22 +263,10 @@ class Conv2dBackwardData(ConvBase):
     results = ("dx",)
 
     def infer(self, dy: TensorType, weight: TensorType) -> TensorType:
-        if len(self.size) != 2 or dy.rank != 4 or weight.rank != 4:
-            raise ShapeError(f"{self.name} takes dy [N, C, H, W], a weight and (H, W) of x")
-        x = dy.with_shape((dy.shape[0], weight.shape[1] * self.groups, *self.size))
-        self.need_result(dy, x, weight)
-        return x
+        return self.transposed_type(dy, weight, self.size)
 
     def reference(self, dy: Array, weight: Array) -> Array:
-        (top, _), (left, _) = self.padding
-        height, width = sizes(self.size)
-        channels = weight.shape[1] * self.groups
-        blank = np.zeros((dy.shape[0], channels, height, width), dy.dtype)
-        dx = self.padded(blank)
-        dxs, dys, ws = self.grouped(dx, 1), self.grouped(dy, 1), self.grouped(weight, 0)
-        for r, s, (rows, columns) in self.windows(weight.shape[2:], dy.shape[2:]):
-            dxs[..., rows, columns] += np.einsum("ngoij,goc->ngcij", dys, ws[..., r, s])
-        return dx[:, :, top : top + height, left : left + width]
+        return self.transposed(dy, weight, self.size)
 
     def gradient(self, b: Builder, node: Node, dx: Value) -> Gradients:
         dy, weight = node.operands
@@ -262,8 +307,8 @@ class Conv2dBackwardWeight(ConvBase):
         c_out, c_in = dy.shape[1], x.shape[1] // self.groups
         dw = np.zeros((self.groups, c_out // self.groups, c_in, *self.kernel), x.dtype)
         xs, dys = self.grouped(self.padded(x), 1), self.grouped(dy, 1)
-        for r, s, (rows, columns) in self.windows(self.kernel, dy.shape[2:]):
-            dw[..., r, s] = np.einsum("ngcij,ngoij->goc", xs[..., rows, columns], dys)
+        for tap, window in self.windows(self.kernel, dy.shape[2:]):
+            dw[tap] = np.einsum("ngcij,ngoij->goc", xs[window], dys)
         return dw.reshape(c_out, c_in, *self.kernel)
 
     def gradient(self, b: Builder, node: Node, dweight: Value) -> Gradients:

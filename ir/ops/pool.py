@@ -19,30 +19,38 @@ MaxPool2d and AvgPool2d; ONNX MaxPool-12 and AveragePool-19.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
+from functools import reduce
+from itertools import product as combinations
 from types import EllipsisType
 
 import numpy as np
 
 from ..attributes import Padding, Pair
 from ..builder import Builder
-from ..dims import Dim, sizes
+from ..dims import Dim, product, sizes
 from ..errors import AttributeMistake, ShapeError
 from ..graph import Node, Value
 from ..op import Gradients, Op, OpT, Values, lookup, register
-from ..types import Array, TensorType
+from ..types import Array, DType, TensorType
 from .broadcast import need_float, same_dtype
-from .conv import extent, output_size
+from .conv import AXES, extent, output_size
 from .reduce import Mean, mean_of
 
-Place = tuple[EllipsisType, int, int]
-Patch = tuple[EllipsisType, slice, slice]
+Place = tuple[EllipsisType | int, ...]
+Patch = tuple[EllipsisType | slice, ...]
 _LAST_TWO = (-2, -1)
 
 
 class Pooling(Op):
-    """Base of all pooling ops. Windows are products of spans along axis 0, the rows, and axis 1,
-    the columns; ``size`` is H or W of the input x."""
+    """Base of all pooling ops. Windows are products of spans along the spatial axes: in two
+    dimensions axis 0, the rows, and axis 1, the columns; ``size`` is H or W of the input x."""
+
+    @property
+    def axes(self) -> int:
+        """The number of spatial axes."""
+        return 2
 
     def count(self, axis: int, size: Dim) -> Dim:
         """The number of windows along an axis."""
@@ -62,16 +70,23 @@ class Pooling(Op):
 
     def areas(self, x: Array) -> Array:
         """The number of cells that the average of each window counts, [H', W']."""
-        height, width = x.shape[2:]
-        return np.outer(self.divisors(0, height), self.divisors(1, width)).astype(x.dtype)
+        counts = (self.divisors(axis, size) for axis, size in enumerate(x.shape[2:]))
+        return reduce(np.multiply.outer, map(np.array, counts)).astype(x.dtype)
+
+    def need_dtype(self, x: TensorType) -> None:
+        """Raise TypeMismatch for an operand of a dtype that cannot be pooled."""
+        need_float(self.name, x)
 
     def pooled(self, x: TensorType) -> TensorType:
         """The type of y for an operand of type ``x``, all of it checked."""
-        need_float(self.name, x)
-        if x.rank != 4 or 0 in x.shape[2:]:
+        self.need_dtype(x)
+        if x.rank != 2 + self.axes or 0 in x.shape[2:]:
+            names = AXES[self.axes]
             raise ShapeError(
-                f"{self.name} takes x [N, C, H, W] with H and W at least 1, got {x}",
-                fix="reshape x to four dimensions; an input without cells has no maximum or mean",
+                f"{self.name} takes x [N, C, {names}] with {names.replace(', ', ' and ')} at least "
+                f"1, got {x}",
+                fix=f"reshape x to {('three', 'four', 'five')[self.axes - 1]} dimensions; an input "
+                "without cells has no maximum or mean",
             )
         counts = (self.count(axis, size) for axis, size in enumerate(x.shape[2:]))
         return x.with_shape((*x.shape[:2], *counts))
@@ -82,10 +97,11 @@ class Pooling(Op):
 
     def windows(self, x: Array) -> Iterator[tuple[Place, Patch]]:
         """For each window that holds cells of x, its place in y and these cells."""
-        for i, rows in enumerate(self.spans(0, x.shape[2])):
-            for j, columns in enumerate(self.spans(1, x.shape[3])):
-                if rows.start < rows.stop and columns.start < columns.stop:
-                    yield (..., i, j), (..., rows, columns)
+        spans = (enumerate(self.spans(axis, size)) for axis, size in enumerate(x.shape[2:]))
+        for window in combinations(*spans):
+            place, patch = zip(*window)
+            if all(span.start < span.stop for span in patch):
+                yield (..., *place), (..., *patch)
 
     def sibling(self, cls: type[OpT], **more: object) -> OpT:
         """An op of another class over the same windows."""
@@ -99,8 +115,8 @@ class Pooling(Op):
 
     def flops(self, operands: Sequence[TensorType], results: Sequence[TensorType]) -> Dim:
         """The cells of all windows over x: a comparison or an addition each."""
-        n, c, height, width = operands[0].shape
-        return n * c * self.cells(0, height) * self.cells(1, width)
+        n, c, *size = operands[0].shape
+        return n * c * product(tuple(self.cells(axis, d) for axis, d in enumerate(size)))
 
 
 def first_maximum(cells: Array) -> Array:
@@ -109,21 +125,35 @@ def first_maximum(cells: Array) -> Array:
     >>> first_maximum(np.array([[[[1.0, 2.0], [2.0, 0.0]]]])).astype(int).tolist()
     [[[[0, 1], [0, 0]]]]
     """
-    n, c, height, width = cells.shape
-    place = cells.reshape(n, c, height * width).argmax(axis=2)
-    return (np.arange(height * width) == place[..., None]).reshape(cells.shape)
+    n, c, *size = cells.shape
+    count = math.prod(size)
+    place = cells.reshape(n, c, count).argmax(axis=2)
+    return (np.arange(count) == place[..., None]).reshape(cells.shape)
+
+
+# The integers that have a maximum of windows, as in ONNX.
+BYTES = (DType.I8, DType.U8)
+
+
+def lowest(dtype: DType) -> float:
+    """What padding is to a maximum."""
+    return -np.inf if dtype.is_float else int(np.iinfo(dtype.numpy).min)
 
 
 class Maximum(Pooling):
     """y = the greatest cell of each window; the base of max pooling ops."""
 
+    def need_dtype(self, x: TensorType) -> None:
+        if x.dtype not in BYTES:
+            super().need_dtype(x)
+
     def infer(self, x: TensorType) -> TensorType:
         return self.pooled(x)
 
     def reference(self, x: Array) -> Array:
-        y = self.blank(x, -np.inf)
+        y = self.blank(x, lowest(DType.of(x.dtype)))
         for place, patch in self.windows(x):
-            y[place] = x[patch].max(axis=_LAST_TWO)
+            y[place] = x[patch].max(axis=tuple(range(2, x.ndim)))
         return y
 
     def gradient(self, b: Builder, node: Node, dy: Value) -> Gradients:
@@ -181,7 +211,7 @@ class Average(Pooling):
     def reference(self, x: Array) -> Array:
         y = self.blank(x, 0)
         for place, patch in self.windows(x):
-            y[place] = x[patch].sum(axis=_LAST_TWO)
+            y[place] = x[patch].sum(axis=tuple(range(2, x.ndim)))
         return y / self.areas(x)
 
     def gradient(self, b: Builder, node: Node, dy: Value) -> Gradients:
@@ -230,33 +260,38 @@ def need_result(op: Pooling, x: TensorType, dy: TensorType) -> None:
 class FixedWindows(Pooling):
     """Windows of kernel_size cells, stride apart; the stride is the kernel size where None."""
 
-    kernel_size: Pair
-    stride: Pair | None = None
-    padding: Padding = ((0, 0), (0, 0))
+    kernel_size: tuple[int, ...]
+    stride: tuple[int, ...] | None = None
+    padding: tuple[Pair, ...] = ()
     ceil_mode: bool = False
 
     def check(self) -> None:
         if self.stride is None:
             vars(self)["stride"] = self.kernel_size
-        for axis in (0, 1):
+        names = ("slices", "rows", "columns")[3 - self.axes :]
+        for axis, along in enumerate(names):
             kernel, stride, pads, dilation = self.geometry(axis)
             if min(kernel, stride, dilation) < 1:
                 raise AttributeMistake(
                     f"{self.name}: kernel size, stride and dilation must be at least 1, "
-                    f"got {kernel}, {stride} and {dilation} along the {('rows', 'columns')[axis]}",
+                    f"got {kernel}, {stride} and {dilation} along the {along}",
                     fix="leave out the stride to move by the kernel size",
                 )
             if max(pads) >= self.extent(axis):
                 raise AttributeMistake(
-                    f"{self.name}: a window of {self.extent(axis)} {('rows', 'columns')[axis]} "
+                    f"{self.name}: a window of {self.extent(axis)} {along} "
                     f"would hold nothing but padding, which is {pads[0]} before the input and "
                     f"{pads[1]} after it",
                     fix="use less padding: half the kernel size, as PyTorch takes at most",
                 )
 
-    def dilations(self) -> Pair:
+    @property
+    def axes(self) -> int:
+        return len(self.kernel_size)
+
+    def dilations(self) -> tuple[int, ...]:
         """The distance of neighbouring cells of a window."""
-        return (1, 1)
+        raise NotImplementedError
 
     def geometry(self, axis: int) -> tuple[int, int, Pair, int]:
         """Kernel size, stride, padding and dilation along an axis."""
@@ -299,6 +334,9 @@ class FixedWindows(Pooling):
 class MaxWindows(FixedWindows):
     """The attributes of max pooling."""
 
+    kernel_size: Pair
+    stride: Pair | None = None
+    padding: Padding = ((0, 0), (0, 0))
     dilation: Pair = (1, 1)
 
     def dilations(self) -> Pair:
@@ -329,17 +367,35 @@ class MaxPool2dSelect(MaximumSelect, MaxWindows):
     name = "max_pool2d_select"
 
 
-class AverageWindows(FixedWindows):
-    """The attributes of average pooling; padding counts where count_include_pad says so, what
-    ceil mode adds after it never does."""
+class Counting(FixedWindows):
+    """Windows whose cells an average counts: padding where count_include_pad says so, what ceil
+    mode adds after it never."""
 
     count_include_pad: bool = True
 
     def divisors(self, axis: int, size: int) -> list[int]:
-        if not self.count_include_pad:
-            return super().divisors(axis, size)
-        kernel, _, (_, after), _ = self.geometry(axis)
-        return [min(start + kernel, size + after) - start for start in self.starts(axis, size)]
+        if self.count_include_pad:
+            _, _, (_, after), step = self.geometry(axis)
+            extent = self.extent(axis)
+            cells = (
+                range(start, min(start + extent, size + after), step)
+                for start in self.starts(axis, size)
+            )
+            return list(map(len, cells))
+        # A dilated window may step over the whole input: its sum is 0, and so is its average.
+        return [max(1, len(range(s.start, s.stop, s.step))) for s in self.spans(axis, size)]
+
+
+class AverageWindows(Counting):
+    """The attributes of average pooling."""
+
+    kernel_size: Pair
+    stride: Pair | None = None
+    padding: Padding = ((0, 0), (0, 0))
+    dilation: Pair = (1, 1)
+
+    def dilations(self) -> Pair:
+        return self.dilation
 
 
 @register

@@ -67,6 +67,17 @@ def max_pool2d(draw: Draw) -> Sample:
     return with_second_operand(draw, draw.op(**windows, dilation=dilation), x)
 
 
+@samples(MaxPool2d)
+def max_pool2d_of_bytes(draw: Draw) -> Sample:
+    """Integers, signed or not."""
+    dtype = draw.choice("int8", "uint8")
+    x = draw.integers(
+        (draw.int(1, 2), draw.int(1, 3), draw.int(3, 6), draw.int(3, 6)), 0, 100, dtype
+    )
+    x = x - 50 if dtype == "int8" else x
+    return Sample(MaxPool2d(**fixed_windows(draw)), (x.astype(dtype),))
+
+
 @samples(AdaptiveMaxPool2d, AdaptiveMaxPool2dBackward, AdaptiveMaxPool2dSelect)
 def adaptive_max_pool2d(draw: Draw) -> Sample:
     """More windows than cells too."""
@@ -77,8 +88,8 @@ def adaptive_max_pool2d(draw: Draw) -> Sample:
 def avg_pool2d(draw: Draw) -> Sample:
     """With and without the padding counted."""
     windows = fixed_windows(draw)
-    op = AvgPool2d(**windows, count_include_pad=draw.flag())
-    x = image(draw, op.kernel_size)
+    op = AvgPool2d(**windows, count_include_pad=draw.flag(), dilation=draw.pair(1, 2))
+    x = image(draw, (op.extent(0), op.extent(1)))
     if draw.op is AvgPool2d:
         return Sample(op, (x,), (0,))
     backward = op.sibling(AvgPool2dBackward, size=x.shape[2:])

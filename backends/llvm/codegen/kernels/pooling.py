@@ -6,7 +6,7 @@ each window gives, and to which cell; the second, over the cells, adds what it w
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from .....ir import DType, TensorType
 from .....ir.ops import adaptive_pool, pool
@@ -14,11 +14,14 @@ from ...lowering.access import Access
 from ...registry import ImageFacts, Types
 from ..builder import Function, V
 from ..code import COMPUTED, NodeCode, emits
+from ..math.elements import extremum
 from .windows import Pixel, Run, each_cell, each_window
 
 
-def _greater(f: Function, value: V, best: V) -> V:
+def _greater(f: Function, value: V, best: V, dtype: DType) -> V:
     """The greater, NaN being above all. Of what depends on ``best`` there is one instruction."""
+    if not dtype.is_float:
+        return extremum(f, "max", value, best, dtype)
     greater = f.select(f.compare("fcmp ogt", value, best), value, best)
     return f.select(f.compare("fcmp uno", value, value), value, greater)
 
@@ -49,10 +52,10 @@ def maximum(code: NodeCode) -> None:
     with each_window(code, code.operand_types[0], code.result_types[0], (x, y)) as window:
         f = window.stage.f
         for run in window.runs():
-            best = run.full(float("-inf"), x.dtype)
+            best = run.full(pool.lowest(x.dtype), x.dtype)
             for row, column, loop in run.gather(best):
                 pairs = zip(run.read(0, row, column), loop.carried)
-                loop.next(*(_greater(f, new, old) for new, old in pairs))
+                loop.next(*(_greater(f, new, old, x.dtype) for new, old in pairs))
             run.write(best)
 
 
@@ -145,15 +148,21 @@ def average_backward(code: NodeCode) -> None:
             run.write([window.stage.f.op("fdiv", value, run.every(area)) for value in values])
     with each_cell(code, *types, (shares, dx)) as cell:
         for run in cell.runs():
-            run.write(_sum(run, dx.dtype))
+            run.write(_sum(run, dx.dtype, cell.held))
 
 
-def _sum(run: Run, dtype: DType) -> list[V]:
-    """The sum of all that the pixel gathers of the array at 0."""
+def _sum(
+    run: Run, dtype: DType, counts: Callable[[V, V], V | None] = lambda row, column: None
+) -> list[V]:
+    """The sum of all that the pixel gathers of the array at 0, and that counts."""
     f, total = run.pixel.stage.f, run.full(0, dtype)
     for row, column, loop in run.gather(total):
+        counted = counts(row, column)
         pairs = zip(loop.carried, run.read(0, row, column))
-        loop.next(*(f.op("fadd", old, new) for old, new in pairs))
+        more = [f.op("fadd", old, new) for old, new in pairs]
+        if counted is not None:
+            more = [f.select(counted, new, old) for new, old in zip(more, loop.carried)]
+        loop.next(*more)
     return total
 
 

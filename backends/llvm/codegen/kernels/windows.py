@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import partial, reduce
 
 from .....ir import Dim, DType, TensorType
 from .....ir.ops import adaptive_pool, pool
@@ -76,11 +77,27 @@ class Axis:
         """How many cells of a window an average counts, as ``divisors`` of the op has them."""
         f, op = self.f, self.op
         if isinstance(op, pool.AverageWindows) and op.count_include_pad:
-            kernel, _, (_, after), _ = op.geometry(self.axis)
+            _, _, (_, after), step = op.geometry(self.axis)
             start = self._start(op, window)
-            stop = f.intrinsic("smin", f.add(start, kernel), f.add(self.size, after))
-            return f.op("sub", stop, start)
-        return f.op("sub", cells.stop, cells.first)
+            end = f.add(start, op.extent(self.axis))
+            stop = f.intrinsic("smin", end, f.add(self.size, after))
+            return self._every(f.op("sub", stop, start), step)
+        count = self._every(f.op("sub", cells.stop, cells.first), cells.step)
+        # A dilated window may step over the whole input.
+        return count if cells.step == 1 else f.intrinsic("smax", count, i64(1))
+
+    def _every(self, length: V, step: int) -> V:
+        """How many of so many places are every ``step``-th, the first among them."""
+        return length if step == 1 else self.f.op("sdiv", self.f.add(length, step - 1), i64(step))
+
+    def holds(self, window: V, cell: V) -> V | None:
+        """Whether a window that reaches over a cell holds it; None where all do."""
+        f, op = self.f, self.op
+        if not isinstance(op, pool.FixedWindows) or op.dilations()[self.axis] == 1:
+            return None
+        step = i64(op.dilations()[self.axis])
+        apart = f.op("sub", cell, self._start(op, window))
+        return f.compare("icmp eq", f.op("srem", apart, step), i64(0))
 
     def _start(self, op: pool.FixedWindows, window: V) -> V:
         """Where a window starts: before the input where negative."""
@@ -192,6 +209,14 @@ class Pixel:
         """The number of a cell of x in row order. An image has less than 2**31 of them."""
         f = self.stage.f
         return f.cast("trunc", f.add(f.mul(row, self.axes[1].size), column), "i32")
+
+    def held(self, row: V, column: V) -> V | None:
+        """Whether the window at a row and a column of those gathered holds this cell; None where
+        all do."""
+        places = zip(self.axes, (row, column), (self.row, self.column))
+        found = [axis.holds(window, cell) for axis, window, cell in places]
+        some = [one for one in found if one is not None]
+        return reduce(partial(self.stage.f.op, "and"), some) if some else None
 
     def area(self) -> V:
         """How many cells the average of this window counts."""
