@@ -49,6 +49,8 @@ class Op(Record):
         elementwise: whether each element of the result depends only on the elements of the
             (broadcast) operands at the same place; such ops can be fused into one region.
         zero_gradient: whether the gradient is zero wherever there is one: indices, comparisons.
+        exact: whether each element of the results is one of an operand, that with another sign, or
+            given by an attribute: then nothing is rounded in half precision.
     """
 
     name: ClassVar[str]
@@ -57,6 +59,7 @@ class Op(Record):
     flops_per_element: ClassVar[int | None] = None
     elementwise: ClassVar[bool] = False
     zero_gradient: ClassVar[bool] = False
+    exact: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         values = vars(self)

@@ -17,6 +17,7 @@ from ..ir.ops.activation import Relu
 from ..ir.ops.elementwise import (
     Abs,
     Add,
+    Cast,
     Greater,
     GreaterEqual,
     Less,
@@ -86,14 +87,20 @@ class RecomputeCheap(Pass):
         return changed
 
 
-_CHEAP = (Add, Sub, Mul, Neg, Abs, Greater, GreaterEqual, Less, LessEqual, LogicalNot, Relu)
+_CHEAP = (Add, Sub, Mul, Neg, Abs, Cast, Greater, GreaterEqual, Less, LessEqual, LogicalNot, Relu)
 
 
 def _is_cheap(node: Node) -> bool:
-    if not isinstance(node.op, _CHEAP):
+    if not isinstance(node.op, _CHEAP) or _narrows(node):
         return False
     shape = node.result.type.shape
     return sum(value.type.shape == shape for value in dict.fromkeys(node.operands)) == 1
+
+
+def _narrows(node: Node) -> bool:
+    """Whether the operand takes more memory than the result, as of a cast to a half."""
+    wider, result = node.operands[0].type.dtype, node.result.type.dtype
+    return isinstance(node.op, Cast) and wider.itemsize > result.itemsize
 
 
 class FuseElementwise(Pass):

@@ -14,6 +14,7 @@ from .cse import EliminateCommon
 from .dead_code import EliminateDead
 from .decompose import Decompose, is_composite
 from .fusion import FuseElementwise, InlineRegions, RecomputeCheap
+from .halves import WidenHalves
 from .inference import ToInference
 from .padding import MergePadding
 from .transpose_rules import SinkTransposes
@@ -49,9 +50,10 @@ TRAINING: Pipeline = (InlineRegions(), MergePadding(), *SIMPLIFY)
 FUSE: Pipeline = (FuseElementwise(),)
 
 # For a backend that compiles primitives: what composites are made of is simplified and fused too.
-PRIMITIVES: Pipeline = (Decompose(), *SIMPLIFY, RecomputeCheap(), *FUSE)
+PRIMITIVES: Pipeline = (WidenHalves(), Decompose(), *SIMPLIFY, RecomputeCheap(), *FUSE)
 
 
 def primitives(is_whole: Callable[[Node], bool]) -> Pipeline:
     """``PRIMITIVES`` for a backend that computes some composites as they are."""
-    return (Decompose(lambda node: is_composite(node) and not is_whole(node)), *PRIMITIVES[1:])
+    widen, _, *rest = PRIMITIVES
+    return (widen, Decompose(lambda node: is_composite(node) and not is_whole(node)), *rest)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ...ir import DType, Op, TensorType
+from ...ir import Op, TensorType
 from ...ir.errors import UnsupportedOp
 from ...ir.layout import CHANNELS_LAST, NO_HALO, Halo, Order, Strided, Strides
 from ...ir.record import Record
@@ -19,10 +19,6 @@ if TYPE_CHECKING:
     from .target import Target
 
 Types = Sequence[TensorType]
-
-# The dtypes that native code knows. Half precision is not among them: without hardware for it LLVM
-# calls conversion functions that no library here provides.
-NATIVE = frozenset(DType) - {DType.F16, DType.BF16}
 
 
 class Weight(Record):
@@ -59,7 +55,6 @@ class Facts:
             that can be (:meth:`view`).
         writes_halo: whether it can write its result within a halo.
         writes_part: whether it can write its result as a part of a concatenation.
-        dtypes: those that its code knows.
     """
 
     anchor: ClassVar[bool] = False
@@ -69,7 +64,6 @@ class Facts:
     is_view: ClassVar[bool] = False
     writes_halo: ClassVar[bool] = False
     writes_part: ClassVar[bool] = False
-    dtypes: ClassVar[frozenset[DType]] = NATIVE
 
     def images(self, op: Any, operands: Types) -> tuple[int, ...]:
         """The places of operands that are read channels-last."""

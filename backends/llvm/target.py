@@ -99,6 +99,12 @@ class Target(Record):
         return self.cpu.startswith("znver")
 
     @property
+    def converts_halves(self) -> bool:
+        """Whether there are instructions between half and float. Elsewhere LLVM would call
+        functions that no library here provides."""
+        return self.name == "neon" or "+f16c" in self.features.split(",")
+
+    @property
     def multiply_adds(self) -> int:
         """Of vectors, how many a core begins in a cycle. Zen 4 does one of 64 bytes in two."""
         return 1 if self.cpu == "znver4" and self.vector_bytes == 64 else 2
@@ -205,10 +211,11 @@ class _Extension(Record):
     needs: tuple[str, ...]
 
 
+_AVX512 = ("avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512cd")
 # The widest first; every machine has the last.
 _EXTENSIONS = {
-    "avx512": _Extension(64, 32, ("avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512cd")),
-    "avx2": _Extension(32, 16, ("avx2", "fma")),
+    "avx512": _Extension(64, 32, (*_AVX512, "f16c")),
+    "avx2": _Extension(32, 16, ("avx2", "fma", "f16c")),
     "sse2": _Extension(16, 16, ("sse2",)),
     # One less than there are: LLVM holds another value beside a tile, and would spill.
     "neon": _Extension(16, 31, ("neon",)),

@@ -9,18 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from ...ir import Array, DType, Op
-from ...ir.ops import shape
-from ...ir.ops.activation import Relu
-from ...ir.ops.elementwise import Abs, Maximum, Minimum, Neg, Where
-from ...ir.ops.pool import MaxPool2d
-from ...ir.ops.reduce import Max
 
-# Ops whose results are numbers of their operands, which are rounded already.
-EXACT: tuple[type[Op], ...] = (
-    *(shape.Reshape, shape.Transpose, shape.Slice, shape.SliceBackward, shape.Flip),
-    *(shape.Concat, shape.Expand, shape.Gather),
-    *(Relu, Neg, Abs, Maximum, Minimum, Where, Max, MaxPool2d),
-)
 _SHIFT = np.uint32(13)  # the bits of a float32's mantissa that a half has not
 _LAST = np.uint32(2**13)
 _LARGEST, _LEAST_NORMAL, _STEP = np.float32(65504), np.float32(2**-14), np.float32(2**-24)
@@ -32,7 +21,7 @@ def carried(op: Op, dtype: DType, array: Array) -> Array:
         return dtype.round(array)
     if array.dtype != np.float32:
         return dtype.widen(dtype.round(array))
-    return array if isinstance(op, EXACT) else round_half(array)
+    return array if op.exact else round_half(array)
 
 
 def round_half(x: Array) -> Array:

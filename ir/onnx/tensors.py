@@ -33,7 +33,24 @@ NUMBERS: dict[DType, int] = {
     DType.BF16: 16,
 }
 _BY_NUMBER = {number: dtype for dtype, number in NUMBERS.items()}
-_OTHERS = {8: "string", 14: "complex64", 15: "complex128", 17: "float8e4m3fn", 19: "float8e5m2"}
+# By name, for the message.
+_OTHERS = {
+    8: "string",
+    14: "complex64",
+    15: "complex128",
+    17: "float8e4m3fn",
+    18: "float8e4m3fnuz",
+    19: "float8e5m2",
+    20: "float8e5m2fnuz",
+    21: "uint4",
+    22: "int4",
+    23: "float4e2m1",
+    24: "float8e8m0",
+    25: "uint2",
+    26: "int2",
+    27: "float6e2m3",
+    28: "float6e3m2",
+}
 # The field that holds the elements where raw_data does not, int32_data else.
 _FIELDS = {
     DType.F32: "float_data",

@@ -36,6 +36,7 @@ class Relu(FloatUnary):
     """y = max(x, 0), NaN where x is; the gradient at 0 is 0, that at NaN dy. ONNX Relu-14."""
 
     name = "relu"
+    exact = True
 
     def reference(self, x: Array) -> Array:
         return np.maximum(x, 0)

@@ -52,6 +52,7 @@ class AdaptiveMaxPool2d(Maximum, AdaptiveWindows):
     """
 
     name = "adaptive_max_pool2d"
+    exact = True
 
 
 @register
@@ -66,6 +67,7 @@ class AdaptiveMaxPool2dSelect(MaximumSelect, AdaptiveWindows):
     """y[n,c,i,j] = g[n,c,a,b] where the first maximum of window (i, j) of x is at (a, b)."""
 
     name = "adaptive_max_pool2d_select"
+    exact = True
 
 
 @register

@@ -19,6 +19,7 @@ class Constant(Op):
     value: Literal
 
     name = "constant"
+    exact = True
     operands = ()
     zero_gradient = True
 

@@ -170,6 +170,7 @@ class Neg(NumberUnary):
     """y = -x. ONNX Neg-13."""
 
     name = "neg"
+    exact = True
     function = np.negative
 
     def gradient(self, b: Builder, node: Node, dy: Value) -> Gradients:
@@ -181,6 +182,7 @@ class Abs(NumberUnary):
     """y = |x|; the gradient at 0 is 0. ONNX Abs-13."""
 
     name = "abs"
+    exact = True
     function = np.absolute
 
     def gradient(self, b: Builder, node: Node, dy: Value) -> Gradients:
@@ -192,6 +194,7 @@ class Sign(NumberUnary):
     """y = -1, 0 or 1, the sign of x; its gradient is 0. ONNX Sign-13."""
 
     name = "sign"
+    exact = True
     zero_gradient = True
     function = np.sign
 
@@ -306,6 +309,7 @@ class Maximum(_Extremum):
     """z = max(x, y), NaN where either is. ONNX Max-13."""
 
     name = "maximum"
+    exact = True
     beyond = Greater
     function = np.maximum
 
@@ -315,6 +319,7 @@ class Minimum(_Extremum):
     """z = min(x, y), NaN where either is. ONNX Min-13."""
 
     name = "minimum"
+    exact = True
     beyond = Less
     function = np.minimum
 
@@ -371,6 +376,7 @@ class Where(Op):
     """z = x where condition, else y. ONNX Where-16."""
 
     name = "where"
+    exact = True
     operands = ("condition", "x", "y")
     results = ("z",)
     elementwise = True

@@ -351,6 +351,7 @@ class MaxPool2d(Maximum, MaxWindows):
     """
 
     name = "max_pool2d"
+    exact = True
 
 
 @register
@@ -365,6 +366,7 @@ class MaxPool2dSelect(MaximumSelect, MaxWindows):
     """y[n,c,i,j] = g[n,c,a,b] where the first maximum of window (i, j) of x is at (a, b)."""
 
     name = "max_pool2d_select"
+    exact = True
 
 
 class Counting(FixedWindows):

@@ -187,6 +187,7 @@ class _Extreme(Reduction):
 
     allow_empty: bool = False
 
+    exact = True
     function: ClassVar[np.ufunc]
     beaten: ClassVar[type[Comparison]]
 

@@ -17,6 +17,7 @@ class Reorder(Op):
     """y = x, lying in memory as ``layout`` says."""
 
     name = "reorder"
+    exact = True
     operands = ("x",)
     layout: Layout
 

@@ -25,6 +25,7 @@ class Reshape(Op):
     shape: tuple[Dim, ...]
 
     name = "reshape"
+    exact = True
 
     def infer(self, x: TensorType) -> TensorType:
         if product(self.shape) != x.size:
@@ -73,6 +74,7 @@ class Flatten(Op):
     end_dim: int = -1
 
     name = "flatten"
+    exact = True
 
     def infer(self, x: TensorType) -> TensorType:
         start = normalize_axis(self.start_dim, x.rank, self.name)
@@ -106,6 +108,7 @@ class Transpose(Op):
     perm: tuple[int, ...]
 
     name = "transpose"
+    exact = True
 
     def check(self) -> None:
         rank = len(self.perm)
@@ -133,6 +136,7 @@ class Concat(Op):
     axis: int
 
     name = "concat"
+    exact = True
     operands = ("x", "*xs")
 
     def infer(self, *xs: TensorType) -> TensorType:
@@ -174,6 +178,7 @@ class Slice(Op):
     steps: tuple[int, ...] | None = None
 
     name = "slice"
+    exact = True
 
     def check(self) -> None:
         counts = {len(self.axes), len(self.starts), len(self.stops)}
@@ -234,6 +239,7 @@ class SliceBackward(Op):
     steps: tuple[int, ...] | None = None
 
     name = "slice_backward"
+    exact = True
     operands = ("dy",)
     results = ("dx",)
 
@@ -263,6 +269,7 @@ class Flip(Op):
     axes: tuple[int, ...]
 
     name = "flip"
+    exact = True
 
     def infer(self, x: TensorType) -> TensorType:
         normalize_axes(self.axes, x.rank, self.name)
@@ -314,6 +321,7 @@ class Gather(Op):
     axis: int = 0
 
     name = "gather"
+    exact = True
     operands = ("x", "indices")
 
     def infer(self, x: TensorType, indices: TensorType) -> TensorType:
@@ -400,6 +408,7 @@ class Expand(Op):
     shape: tuple[Dim, ...]
 
     name = "expand"
+    exact = True
 
     def infer(self, x: TensorType) -> TensorType:
         if broadcast(x.shape, self.shape) != self.shape:
@@ -422,6 +431,7 @@ class OneHot(Op):
     dtype: DType = DType.F32
 
     name = "one_hot"
+    exact = True
     operands = ("indices",)
     zero_gradient = True
 

@@ -14,7 +14,7 @@ import pytest
 import cauce
 from cauce.backends.llvm.runtime.threads import Pool, thread_count
 from cauce.ir import Array
-from cauce.ir.errors import AttributeMistake, UnsupportedOp
+from cauce.ir.errors import AttributeMistake
 
 from ..api.nets import batch, small
 
@@ -225,16 +225,9 @@ def test_the_number_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     assert addresses == [None]
 
 
-def test_what_native_code_does_not_know() -> None:
-    for dtype in ("f16", "bf16"):
-        text = "graph g(%x: f64[N]) -> f64[N] {\n"
-        text += f"  %a = cast(%x) to={dtype} : {dtype}[N]\n  %b = relu(%a) : {dtype}[N]\n"
-        text += "  %y = cast(%b) to=f64 : f64[N]\n  return %y\n}"
-        graph = cauce.parse(text)
-        with pytest.raises(UnsupportedOp, match=f"does not know {dtype}"):
-            cauce.compile(graph, backend="llvm")  # fused into a region, which is looked into too
+def test_the_numpy_backend_has_no_threads(model: cauce.Model) -> None:
     with pytest.raises(AttributeMistake, match="takes its threads from NumPy's BLAS"):
-        cauce.compile(graph, backend="numpy", threads=2)
+        cauce.compile(model, backend="numpy", threads=2)
 
 
 def test_the_profile_names_layers_with_their_work(model: cauce.Model) -> None:

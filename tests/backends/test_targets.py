@@ -43,7 +43,7 @@ def test_a_target_counts_lanes() -> None:
     "triple, features, expected",
     [
         (X86, {"sse2": True, "avx2": True, "fma": False}, "sse2"),
-        (X86, {"sse2": True, "avx2": True, "fma": True, "avx512f": True}, "avx2"),
+        (X86, {"sse2": True, "avx2": True, "fma": True, "f16c": True, "avx512f": True}, "avx2"),
         ("aarch64-unknown-linux-gnu", {}, "neon"),
         ("arm64-apple-darwin23", {}, "neon"),
         ("riscv64-unknown-linux-gnu", {"v": True}, "scalar"),

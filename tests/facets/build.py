@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 
 from cauce.ir import Array, Builder, Dim, DType, Graph, Literal, Op, TensorType, Value, symbol
@@ -190,23 +191,22 @@ def rebuild(
 # ---- other dtypes ------------------------------------------------------------------------------
 
 
-def narrow(dtype: DType) -> DType:
-    """float32 for float64."""
-    return DType.F32 if dtype is DType.F64 else dtype
-
-
 def wide(dtype: DType) -> DType:
     """float64 for float32."""
     return DType.F64 if dtype is DType.F32 else dtype
 
 
+def in_dtype(sample: Sample, to: DType, source: DType = DType.F64) -> Sample:
+    """The sample with another dtype in place of float64, in operands and attributes."""
+    own = np.dtype(ml_dtypes.bfloat16) if to is DType.BF16 else to.numpy
+    operands = tuple(x.astype(own) if x.dtype == source.numpy else x for x in sample.operands)
+    op = op_in(lambda dtype: to if dtype is source else dtype, sample.op)
+    return dataclasses.replace(sample, op=op, operands=operands)
+
+
 def in_f32(sample: Sample) -> Sample:
     """The sample with float32 in place of float64, in operands and attributes."""
-    operands = tuple(
-        operand.astype(np.float32) if operand.dtype == np.float64 else operand
-        for operand in sample.operands
-    )
-    return dataclasses.replace(sample, op=op_in(narrow, sample.op), operands=operands)
+    return in_dtype(sample, DType.F32)
 
 
 def op_in(change: Callable[[DType], DType], op: Op) -> Op:

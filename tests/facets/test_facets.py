@@ -13,13 +13,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cauce.ir import Array, Builder, Graph, Op, evaluate, parse, registry, verify
+from cauce.ir import Array, Builder, DType, Graph, Op, evaluate, parse, registry, verify
 from cauce.ir.dims import substitute
 from cauce.ir.errors import UnsupportedOp
 from cauce.ir.evaluate import evaluate_op
 from cauce.passes.autodiff import gradients
 
-from .build import Case, add_loss, concrete, in_f32, symbolic
+from .build import Case, add_loss, concrete, in_dtype, in_f32, symbolic
 from .sample import Sample, samplers, strategy
 
 # Tests register ops of their own; those are not held to anything here.
@@ -72,6 +72,20 @@ def test_inferred_type_is_evaluated_type(op: type[Op]) -> None:
                 assert array.shape == type_.shape
                 # The evaluator rounds to bfloat16 after every op.
                 assert array.dtype == type_.dtype.numpy
+
+    check()
+
+
+@pytest.mark.parametrize("op", [op for op in OPS if op.exact and op in samplers()])
+def test_an_exact_op_rounds_no_half(op: type[Op]) -> None:
+    """Of halves in float32 it makes halves."""
+
+    @given(strategy(op))
+    def check(drawn: Sample) -> None:
+        sample = in_dtype(in_dtype(drawn, DType.F16), DType.F32, DType.F16)
+        for array, drawn_type in zip(results_of(sample), concrete(drawn).inferred()):
+            if drawn_type.dtype is DType.F64:
+                np.testing.assert_array_equal(array, DType.F16.round(array))
 
     check()
 

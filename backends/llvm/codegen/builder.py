@@ -82,12 +82,18 @@ class Function:
         name: without the ``@``.
         parameters: (type, name) pairs; attributes may follow the type (``ptr noalias``).
         result: the result type.
+        converts_halves: whether the target has instructions between half and float.
     """
 
     def __init__(
-        self, name: str, parameters: Sequence[tuple[str, str]], result: str = "void"
+        self,
+        name: str,
+        parameters: Sequence[tuple[str, str]],
+        result: str = "void",
+        converts_halves: bool = False,
     ) -> None:
         self.name = name
+        self.converts_halves = converts_halves
         self.result = result
         self.parameters = [V(f"%{arg}", type.split()[0]) for type, arg in parameters]
         self._signature = ", ".join(f"{type} %{arg}" for type, arg in parameters)

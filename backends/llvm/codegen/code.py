@@ -40,6 +40,8 @@ STORED = {
     DType.U32: "i32",
     DType.I64: "i64",
     DType.U64: "i64",
+    DType.F16: "i16",  # casts alone compute with halves
+    DType.BF16: "i16",
     DType.F32: "float",
     DType.F64: "double",
 }
@@ -104,7 +106,7 @@ class Stage:
         parameters: Sequence[tuple[str, str]] = _PARAMETERS,
         result: str = "void",
     ) -> None:
-        self.f = Function(name, parameters, result)
+        self.f = Function(name, parameters, result, target.converts_halves)
         self.target = target
         self._symbols = list(symbols)
         self._dims: dict[Dim, V] = {}

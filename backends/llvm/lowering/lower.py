@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from ....ir import Graph, Op
-from ....ir.errors import UnsupportedOp
+from ....ir.halves import widen_halves
 from ....ir.ops.fused import Kernel
 from ....ir.ops.reorder import Reorder
 from ....ir.rewrite import decompose_unless
-from ..registry import NATIVE, registered
+from ..registry import registered
 from ..schedule.schedule import Schedule, Setting
 from ..target import Target
+from .carriers import carry_bfloat16
 from .concatenation import nest_concats
 from .indices import put_indices_first
 from .kernels import form_kernels
@@ -43,7 +44,8 @@ def lower(
 ) -> Lowered:
     """Lower a graph: kernels, schedules, layouts.
 
-    Composites without native code are decomposed. Each anchor and the elementwise ops behind it
+    What computes with halves computes with float32, and casts. Composites without native code are
+    decomposed. Each anchor and the elementwise ops behind it
     become one kernel node. What the result means is what its nodes mean: the reference can run it
     too.
 
@@ -55,13 +57,13 @@ def lower(
         sizes: of symbols that are always the same.
 
     Raises:
-        UnsupportedOp: an op that can be neither compiled nor decomposed, or a dtype that native
-            code does not know.
+        UnsupportedOp: an op that can be neither compiled nor decomposed.
         CompileError: a schedule that its kernel cannot have, or a name that no kernel has.
         VerifyError: layouts that no code could work with: a mistake of the lowering.
     """
     graph = graph.copy()
-    need_known_dtypes(graph)
+    widen_halves(graph)
+    carry_bfloat16(graph)
     known = registered().keys() - {Kernel, Reorder}  # these are for lowering itself to write
     decompose_unless(
         graph,
@@ -87,18 +89,3 @@ def _remedy(op: Op) -> str:
             "(docs/recipes/add-an-op.md)"
         )
     return f"add one in backends/llvm/codegen/kernels: @emits({name})"
-
-
-def need_known_dtypes(graph: Graph) -> None:
-    """Raise UnsupportedOp for a value, regions included, whose dtype native code does not know."""
-    for value in graph.values:
-        if value.type.dtype not in NATIVE:
-            raise UnsupportedOp(
-                f"the llvm backend does not know {value.type.dtype}",
-                fix="use f32, or backend='numpy'",
-                path=value.path,
-                loc=value.loc,
-            )
-    for node in graph.nodes:
-        for region in node.op.regions():
-            need_known_dtypes(region)

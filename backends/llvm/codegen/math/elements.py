@@ -15,6 +15,7 @@ from . import rounding as rounded
 from . import trigonometry as angles
 from .error_function import erf, erfc
 from .formulas import Num
+from .halves import HALVES, bits_of, narrowed, to_odd, widened
 from .powers import pow
 from .transcendental import exp, log, sigmoid, tanh
 
@@ -26,6 +27,8 @@ ElementRule = Callable[[Function, Op, Values, DType, int], V]
 def scalar_constant(value: float, dtype: DType, lanes: int = 1) -> V:
     """A number of ``dtype`` in every lane."""
     kind = COMPUTED[dtype]
+    if dtype in HALVES:
+        return splat(V(str(bits_of(value, dtype)), kind), lanes)
     if dtype.is_float:
         return splat(floating(float(value), kind), lanes)
     return splat(V(str(int(value)), kind), lanes)
@@ -171,6 +174,13 @@ def convert(f: Function, x: V, source: DType, to: DType, lanes: int) -> V:
     """``x`` as another dtype; floats become integers by truncation, the nearest out of range."""
     if source is to:
         return x
+    if source in HALVES:
+        return convert(f, widened(f, x, source), DType.F32, to, lanes)
+    if to in HALVES:
+        # A bfloat16 is made by way of float32, as everywhere.
+        odd = (source, to) == (DType.F64, DType.F16)
+        single = to_odd(f, x) if odd else convert(f, x, source, DType.F32, lanes)
+        return narrowed(f, single, to)
     kind = vector(COMPUTED[to], lanes)
     if to is DType.BOOL:
         zero = scalar_constant(0, source, lanes)
