@@ -255,3 +255,32 @@ def test_states_are_those_of_batch_norms() -> None:
     assert list(loaded.state_dict()) == [
         *("conv.weight", "g", "b", "mean", "var", "fc.weight", "fc.bias", KEY)
     ]
+
+
+# Files that PyTorch 2.13 wrote of the module in docs/coming-from-pytorch.md, without the names of
+# its source files: by the exporter of today as on that page, by the older one, and by the first
+# with what it does for inference. The losses and statistics are those of PyTorch in training.
+FILES = Path(__file__).parent / "files"
+
+
+@pytest.mark.parametrize("name", ["torch_dynamo", "torch_script"])
+def test_a_file_of_pytorch_learns_as_it_does_there(name: str) -> None:
+    data, loaded = np.load(FILES / "torch_net.npz"), cauce.load_onnx(FILES / f"{name}.onnx")
+    got = cauce.compile(loaded)(data["image"])
+    np.testing.assert_allclose(got, data["scores"], rtol=1e-4, atol=1e-6)
+    losses, after = curve(loaded, "numpy")
+    np.testing.assert_allclose(losses, data["losses"], rtol=1e-5)
+    moved = {key.removeprefix("after ") for key in data if key.startswith("after ")}
+    assert moved == {n for n in loaded.state_dict() if "running" in n}
+    for key in moved:
+        np.testing.assert_allclose(after[key], data[f"after {key}"], rtol=1e-4, atol=1e-6)
+
+
+def test_what_the_exporter_has_folded_is_trained_as_it_is() -> None:
+    data = np.load(FILES / "torch_net.npz")
+    loaded = cauce.load_onnx(FILES / "torch_folded.onnx")
+    got = cauce.compile(loaded)(data["image"])
+    np.testing.assert_allclose(got, data["scores"], rtol=1e-4, atol=1e-6)
+    assert "in training no batch norms and no dropouts" in loaded.summary(print_fn=None)
+    losses, _ = curve(loaded, "numpy", 3)
+    assert np.all(np.isfinite(losses))
