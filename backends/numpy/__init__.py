@@ -8,6 +8,7 @@ from . import normalize as normalize
 from . import pool as pool
 from . import random as random
 from . import reduce as reduce
+from . import resize as resize
 from .kernels import KERNELS as KERNELS
 from .kernels import kernel as kernel
 from .lowering import lower as lower

@@ -14,6 +14,7 @@ from . import normalize as normalize
 from . import pool as pool
 from . import random as random
 from . import reduce as reduce
+from . import resize as resize
 from . import scan as scan
 from . import shape as shape
 from . import trigonometry as trigonometry

@@ -30,6 +30,7 @@ def import_all() -> None:
     from . import pool_nd as pool_nd
     from . import random as random
     from . import reorder as reorder
+    from . import resize as resize
     from . import response_norm as response_norm
     from . import rounding as rounding
     from . import sample_norm as sample_norm

@@ -13,6 +13,7 @@ from . import (  # noqa: F401 - registers them
     pooling,
     random,
     reduction,
+    resize,
     scan,
     softmax,
 )

@@ -164,7 +164,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Stretch:
-    """Channels ``first`` to ``stop - 1``, in runs of ``count`` vectors of ``lanes`` each."""
+    """Places ``first`` to ``stop - 1``, in runs of ``count`` vectors of ``lanes`` each."""
 
     first: Index
     stop: Index
@@ -173,7 +173,7 @@ class Stretch:
 
     @contextmanager
     def loop(self, f: Function) -> Iterator[Index]:
-        """The loop over runs; gives the first channel of each. A single run needs none."""
+        """The loop over runs; gives the first place of each. A single run needs none."""
         step = self.lanes * self.count
         if isinstance(self.first, int) and self.first + step == self.stop:
             yield self.first
@@ -260,7 +260,10 @@ def _each_pixel(
         sizes = [[stage.dim(size) for size in type_.shape[2:]] for type_ in pooling]
         down, across = (Axis(f, op, axis, *pair) for axis, pair in enumerate(zip(*sizes)))
         arrays = [Placed.of(stage, access) for access in accesses]
-        stretches = _stretches(stage, channels, accesses)
+        # Channels that do not lie side by side in every array are gone through one by one.
+        even = all(access.strides[1] == 1 for access in accesses)
+        widest = max(access.dtype.itemsize for access in accesses)
+        runs = stretches(stage, channels, stage.target.lanes(widest) if even else 1)
         rows, columns = stage.dim(height), stage.dim(width)
         with stage.tasks() as task:
             image, row = f.op("udiv", task, rows), f.op("urem", task, rows)
@@ -268,30 +271,29 @@ def _each_pixel(
             near = spans(down, row)
             with f.loop(columns) as loop:
                 column, beside = loop.index, spans(across, loop.index)
-                yield Pixel(stage, (down, across), own, stretches, row, column, near, beside)
+                yield Pixel(stage, (down, across), own, runs, row, column, near, beside)
 
 
-def _stretches(stage: Stage, channels: Dim, accesses: Sequence[Access]) -> list[Stretch]:
-    """All channels: as many long runs as there are, then shorter and shorter ones.
+def stretches(stage: Stage, size: Dim, lanes: int) -> list[Stretch]:
+    """``size`` places side by side: as many long runs as there are, then shorter and shorter ones.
 
-    Where channels do not lie side by side in every array, a run is one channel.
+    With one lane a run is one place.
     """
     lengths = [(1, 1)]
-    if all(access.strides[1] == 1 for access in accesses):
-        lanes = stage.target.lanes(max(access.dtype.itemsize for access in accesses))
+    if lanes > 1:
         lengths = [(lanes, ABREAST >> n) for n in range(ABREAST.bit_length())]
         lengths += [(lanes >> n, 1) for n in range(1, lanes.bit_length())]
     first: Index = 0
     stop: Index
     found = []
-    for lanes, count in lengths:
-        # Lengths are powers of two: a mask gives the channels in runs so long or longer.
-        mask = -lanes * count
-        if isinstance(channels, int):
-            stop = channels & mask
+    for width, count in lengths:
+        # Lengths are powers of two: a mask gives the places in runs so long or longer.
+        mask = -width * count
+        if isinstance(size, int):
+            stop = size & mask
         else:
-            stop = stage.f.op("and", stage.dim(channels), i64(mask))
+            stop = stage.f.op("and", stage.dim(size), i64(mask))
         if stop != first:
-            found.append(Stretch(first, stop, lanes, count))
+            found.append(Stretch(first, stop, width, count))
         first = stop
     return found
