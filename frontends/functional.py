@@ -209,17 +209,6 @@ def flip(x: Tensor, dims: int | Sequence[int], *, name: str | None = None) -> Te
 
 
 @user_facing
-def pad(
-    x: Tensor, pads: Sequence[Sequence[int]], value: float = 0.0, *, name: str | None = None
-) -> Tensor:
-    """x with constant borders: (before, after) for every dimension, as ``numpy.pad``."""
-    for borders in pads if isinstance(pads, (list, tuple)) else [pads]:
-        what, fix = "pad takes (before, after) for every dimension", "write [(0, 0), (1, 1)]"
-        need(borders, (list, tuple), what, fix)
-    return _layer("pad", name, lambda: shape_ops.Pad(tuple(map(tuple, pads)), value), x)  # type: ignore[arg-type]
-
-
-@user_facing
 def where(condition: Tensor, x: Tensor | Number, y: Tensor | Number) -> Tensor:
     """x where the condition holds, else y; one of them may be a number."""
     fix = "write condition.cast('f32') * (x - y) + y for two numbers"

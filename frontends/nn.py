@@ -49,7 +49,6 @@ from .functional import (
     minimum,
     normalize,
     one_hot,
-    pad,
     relu,
     relu6,
     reshape,
@@ -59,6 +58,7 @@ from .functional import (
     tanh,
     where,
 )
+from .images import interpolate, pad, pixel_shuffle, pixel_unshuffle, tile, upsample
 from .layers import batch_norm, linear, parameter
 from .losses import (
     binary_cross_entropy,
@@ -130,6 +130,7 @@ __all__ = [
     "hardswish",
     "init",
     "instance_norm",
+    "interpolate",
     "kl_divergence",
     "layer_norm",
     "leaky_relu",
@@ -151,6 +152,8 @@ __all__ = [
     "one_hot",
     "pad",
     "parameter",
+    "pixel_shuffle",
+    "pixel_unshuffle",
     "prelu",
     "relu",
     "relu6",
@@ -166,6 +169,8 @@ __all__ = [
     "softshrink",
     "softsign",
     "tanh",
+    "tile",
+    "upsample",
     "where",
 ]
 

@@ -1,8 +1,9 @@
-"""Resizing, in the order of the axes in memory, where NumPy's own functions make it that of shape."""
+"""Resizing, in the order of the axes in memory, which NumPy's own functions do not keep."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -35,14 +36,14 @@ def _onto(op: ResizeBackward, dy: Array, axes: list[int]) -> Array:
     dx = dy.astype(np.result_type(dy.dtype, np.float32), copy=False)
     for place, (axis, size) in enumerate(zip(axes, sizes(op.sizes))):
         taps = op.table(place, size, dy.shape[axis])
-        lead = (slice(None),) * axis
         column = (-1, *(1,) * (dx.ndim - 1 - axis))
         total = np.zeros((*dx.shape[:axis], size, *dx.shape[axis + 1 :]), dx.dtype)
         for indices, weights, counts in zip(taps.indices.T, taps.weights.T, taps.counts.T):
             if not counts.any():
                 continue
             found, starts = np.unique(indices[counts], return_index=True)
-            rows = dx[(*lead, counts)] * weights[counts].astype(dx.dtype).reshape(column)
-            total[(*lead, found)] += np.add.reduceat(rows, starts, axis=axis)
+            rows = np.compress(counts, dx, axis) * weights[counts].astype(dx.dtype).reshape(column)
+            where: tuple[Any, ...] = (*(slice(None),) * axis, found)
+            total[where] += np.add.reduceat(rows, starts, axis=axis)
         dx = total
     return dx.astype(dy.dtype, copy=False)

@@ -13,6 +13,7 @@ from . import nll_loss as nll_loss
 from . import normalize as normalize
 from . import pool as pool
 from . import random as random
+from . import rearrange as rearrange
 from . import reduce as reduce
 from . import resize as resize
 from . import scan as scan

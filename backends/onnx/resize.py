@@ -1,7 +1,7 @@
-"""Export of resizing: as Resize where ONNX Runtime has it so, else as what it means along each axis.
+"""Export of resizing: as Resize where ONNX Runtime has it so, else as what it is along each axis.
 
 Along one axis resizing is a product with a matrix [L, R], or a Gather. Where sizes are known only
-at run time, the matrix is an identity that is resized, and the indices are 0, 1, ..., L - 1 resized.
+at run time, the matrix is an identity resized, and the indices are 0, 1, ..., L - 1 resized.
 """
 
 from __future__ import annotations
@@ -67,9 +67,7 @@ def _is_direct(op: Resize, before: TensorType, after: TensorType) -> bool:
     return taken
 
 
-def _direct(
-    w: Writer, op: Resampling, axes: list[int], x: str, before: Shape, after: Shape
-) -> str:
+def _direct(w: Writer, op: Resampling, axes: list[int], x: str, before: Shape, after: Shape) -> str:
     """One Resize."""
     roi, scales, sizes = "", "", ""
     if op.scales is None:
@@ -112,9 +110,7 @@ def _indices(w: Writer, op: Resize, place: int, length: Dim, resized: Dim) -> st
     return w.cast(_alone(w, op, place, [0], numbers, (length,), (resized,)), DType.I64)
 
 
-def _matrix(
-    w: Writer, op: Resampling, place: int, length: Dim, resized: Dim, dtype: DType
-) -> str:
+def _matrix(w: Writer, op: Resampling, place: int, length: Dim, resized: Dim, dtype: DType) -> str:
     """The weights [L, R] with which each place reads the others."""
     if isinstance(length, int) and isinstance(resized, int):
         taps = op.table(place, length, resized)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from ...ir import Dim, Value
-from ...ir.dims import ceil_div
-from ...ir.onnx.pads import pairs_of
+from ...ir import Dim
+from ...ir.dims import divide_exactly
 from ...ir.ops.reduce import normalize_axis
-from ...ir.ops.shape import Concat, Flip, Pad, Slice, Transpose
+from ...ir.ops.shape import Concat, Flip, Slice, Transpose
 from .call import Call
 from .rules import Made, imports
 from .sizes import clamped
@@ -76,45 +75,32 @@ def _backwards(n: Call, start: Dim, end: Dim, step: int, size: Dim) -> tuple[Dim
 
 @imports("Split")
 def _split(n: Call) -> Made:
-    """Split-1 and 2: sizes are an attribute; 13: an operand; 18: num_outputs, the last smaller."""
+    """Split-1: sizes are an attribute, or an operand; 2: an attribute; 13: an operand; 18:
+    num_outputs, and the last may be smaller."""
     x = n.value(0)
     axis = normalize_axis(n.integer("axis", 0), x.type.rank, "Split")
-    parts, size = n.listed("split", 1, 13), x.type.shape[axis]
-    count = n.integer("num_outputs", n.outputs)
+    size, count = x.type.shape[axis], n.integer("num_outputs", n.outputs)
+    parts: tuple[Dim, ...] | None = n.ints("split")
+    if parts is None and n.has(1):
+        parts = n.dims(1, "split")
     if not parts:
-        if not isinstance(size, int):
-            raise n.unknown(f"equal parts of a size of {size}, which is not known", size)
-        each = ceil_div(size, count)
-        assert isinstance(each, int)
-        parts = tuple(max(min(each, size - each * i), 0) for i in range(count))
-    starts = [sum(parts[:i]) for i in range(len(parts))]
-    if sum(parts) != size or len(parts) < n.outputs:
-        raise n.refuse(f"parts of {list(parts)} do not make a size of {size}")
-    return tuple(n.b(Slice((axis,), (a,), (a + p,)), x) for a, p in zip(starts, parts))
+        parts = _equal_parts(n, size, count)
+    starts: list[Dim] = [0]
+    for part in parts:
+        starts.append(starts[-1] + part)
+    if starts[-1] != size or len(parts) < n.outputs:
+        shown = ", ".join(map(str, parts))
+        raise n.unknown(f"parts of {shown} do not make a size of {size}", size, *parts)
+    made = (n.b(Slice((axis,), (a,), (a + part,)), x) for a, part in zip(starts, parts))
+    return tuple(made)
 
 
-@imports("Pad")
-def _pad(n: Call) -> Made:
-    """Pad-1: paddings; 2: pads; 11: an operand, and the value; 18: axes. Negative ones cut."""
-    x = n.value(0)
-    mode = n.text("mode", "constant")
-    if mode != "constant":
-        raise n.refuse(f"mode {mode!r}: cauce pads with a constant")
-    value = n.real("value", 0.0) if n.opset < 11 else 0.0
-    pads = n.integers(1, "pads") if n.opset >= 11 else n.ints("pads") or n.ints("paddings") or ()
-    if n.opset >= 11 and n.has(2):
-        value = float(n.numbers(2, "value").reshape(-1)[0])
-    axes = n.integers(3, "axes") if n.has(3) else tuple(range(x.type.rank))
-    borders = [(0, 0)] * x.type.rank
-    for axis, pair in zip(axes, pairs_of(pads), strict=True):
-        borders[normalize_axis(axis, x.type.rank, "Pad")] = pair
-    x = _cut(n, x, borders)
-    added = tuple((max(before, 0), max(after, 0)) for before, after in borders)
-    return n.b(Pad(added, value), x) if any(map(any, added)) else x
-
-
-def _cut(n: Call, x: Value, borders: list[tuple[int, int]]) -> Value:
-    cut = [axis for axis, pair in enumerate(borders) if min(pair) < 0]
-    starts = tuple(max(-borders[axis][0], 0) for axis in cut)
-    stops = tuple(x.type.shape[axis] - max(-borders[axis][1], 0) for axis in cut)
-    return n.b(Slice(tuple(cut), starts, stops), x) if cut else x
+def _equal_parts(n: Call, size: Dim, count: int) -> tuple[Dim, ...]:
+    """As many parts, the last of them smaller where they cannot be equal."""
+    exact = divide_exactly(size, count)
+    if exact is not None:
+        return (exact,) * count
+    if not isinstance(size, int):
+        raise n.unknown(f"{count} equal parts of a size of {size}, which is not known", size)
+    each = -(-size // count)
+    return tuple(max(min(each, size - each * i), 0) for i in range(count))

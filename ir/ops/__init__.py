@@ -29,6 +29,7 @@ def import_all() -> None:
     from . import nll_loss as nll_loss
     from . import pool_nd as pool_nd
     from . import random as random
+    from . import rearrange as rearrange
     from . import reorder as reorder
     from . import resize as resize
     from . import response_norm as response_norm

@@ -6,6 +6,7 @@ operand, by ``coordinate_transformation_mode``. Of two or more axes the weights 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
 
@@ -110,7 +111,7 @@ class Resampling(Op):
             raise AttributeMistake(
                 f"{self.name}: tf_crop_and_resize takes a start and an end for each axis, "
                 f"got {self.roi}",
-                fix="give all starts, and then all ends: roi=(0, 0, 1, 1) for the whole of two axes",
+                fix="give all starts, and then all ends: roi=(0, 0, 1, 1) for all of two axes",
             )
         if not crops:
             vars(self)["roi"] = None
@@ -264,7 +265,7 @@ class Resize(Resampling):
     def infer(self, x: TensorType) -> TensorType:
         return self._resized(x)
 
-    def flops(self, operands: tuple[TensorType, ...], results: tuple[TensorType, ...]) -> Dim:
+    def flops(self, operands: Sequence[TensorType], results: Sequence[TensorType]) -> Dim:
         (x,), (y,) = operands, results
         total: Dim = y.size
         for place, axis in enumerate(self.axes_of(x.rank)):

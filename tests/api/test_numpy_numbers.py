@@ -10,6 +10,7 @@ import inspect
 import json
 import re
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -232,6 +233,16 @@ call(traced(lambda x, **n: nn.one_hot(x.argmax(1), **n)), "nn.one_hot", num_clas
 call(traced(nn.pad), "nn.pad", pads=((0, 0), (0, 0), (1, 2), (0, 1)), value=0.5)
 call(traced(lambda x, shape: x + nn.parameter(shape, name="w")), "nn.parameter", shape=(4, 1, 8))
 call(traced(nn.reshape), "nn.reshape", shape=(-1, 8, 32))
+for layer in (nn.interpolate, nn.upsample):
+    up = f"nn.{layer.__name__}"
+    call(traced(partial(layer, mode="bilinear")), up, size=(4, 5), align_corners=True)
+    call(traced(layer), up, scale_factor=2.0)
+    call(traced(layer), up, scale_factor=(2, 0.5))
+smooth = partial(nn.interpolate, mode="bicubic")
+call(traced(smooth), "nn.interpolate", size=4, antialias=True, recompute_scale_factor=True)
+call(traced(nn.pixel_shuffle), "nn.pixel_shuffle", upscale_factor=2)
+call(traced(nn.pixel_unshuffle), "nn.pixel_unshuffle", downscale_factor=2)
+call(traced(nn.tile), "nn.tile", dims=(2, 1))
 
 # ---- tensors -----------------------------------------------------------------------------------
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from .....ir import DType, Op, TensorType
+from .....ir import DType, TensorType
 from .....ir.dims import product
 from .....ir.ops.resize import Resampling, Resize, ResizeBackward
 from ...registry import FollowingFacts, Types
 from ..builder import V
-from ..code import COMPUTED, NodeCode, Stage, emits
+from ..code import NodeCode, Stage, emits
 from ..iteration import unravel
 from ..math.elements import scalar_constant
 from .elementwise import load, store
@@ -179,10 +179,10 @@ def _write_gather(code: NodeCode, tables: Mapping[int, Table], value: float) -> 
     vectors = inner not in tables and all(array.strides[inner] == 1 for array in arrays)
     with code.stage(product(tuple(y.shape[axis] for axis in outer))) as stage:
         f = stage.f
-        steps = [[stage.dim(step * item) for step in array.strides] for array in arrays]
+        read, written = ([stage.dim(step * item) for step in array.strides] for array in arrays)
         readers = {axis: table.at(stage) for axis, table in tables.items()}
-        walk = _Walk(stage, y.dtype, *steps, readers, value)
-        start = _Place(*map(stage.base, arrays))
+        walk = _Walk(stage, y.dtype, read, written, readers, value)
+        start = _Place(stage.base(arrays[0]), stage.base(arrays[1]))
         sizes = [stage.dim(size) for size in y.shape]
         runs = stretches(stage, y.shape[inner], code.target.lanes(item) if vectors else 1)
         with stage.tasks() as task:

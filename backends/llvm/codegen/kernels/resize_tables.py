@@ -298,9 +298,7 @@ class _Line:
             weight = Num(f, inside).select(weight, weight.full(0))
         return distance, weight
 
-    def _store(
-        self, reader: Reader, entry: V, position: V, step: V, weight: Num | None
-    ) -> None:
+    def _store(self, reader: Reader, entry: V, position: V, step: V, weight: Num | None) -> None:
         f = self.f
         held = f.intrinsic("smax", position, i64(0))
         held = f.intrinsic("smin", held, f.add(self.length, -1))
