@@ -69,7 +69,8 @@ class Listing:
         whole = self.build.text if form == "llvm" else self._assembly
         if layer is None:
             return whole
-        functions = [plan.launches[place][0].function for plan, place in _places(self.build, layer)]
+        launches = [plan.launches[place][0] for plan, place in _places(self.build, layer)]
+        functions = [own.function for launch in launches for own in (launch, *launch.parts)]
         texts = {function.name: function.text() for function in functions}
         return "\n\n".join(texts.values() if form == "llvm" else _assembly_of(texts, whole))
 

@@ -148,14 +148,16 @@ class _Machine:
         """One node: what it writes must lie where it reads nothing that it still needs."""
         slot = self.plan.slot
         slots = {place for launch in launches for place in launch.slots}
-        scratches = slots - {slot(value) for value in (*node.operands, *node.results)}
+        # A launch may have the work of another node beside its own, and so that one's arrays.
+        scratches = slots - set(map(slot, self.plan.graph.values))
         read = list(node.operands)
         copied: list[tuple[Value, Array, Array]] = []
         if isinstance(node.op, shape.Concat):
             # The parts that are copied, by a launch or more each; the others were written there.
             copied = list(self._copied_parts(node, sizes))
             read = [value for value, _, _ in copied]
-            count = len(launches) - len(self.frames.get(node, ()))
+            parts = [part for launch in launches for part in launch.parts or (launch,)]
+            count = len(parts) - len(self.frames.get(node, ()))
             fine = count >= len(copied) and slots.issuperset(map(slot, read))
             assert fine, f"{node.path} does not copy all that lies elsewhere"
         for root in self.frames.get(node, ()):
@@ -365,7 +367,7 @@ def _frames(plan: Plan) -> Iterator[tuple[Node, list[Value]]]:
     for node, own in groupby(launches, key=lambda pair: pair[1]):
         roots = {plan.slot(v): assignment.roots[v] for v in (*node.operands, *node.results)}
         framed: list[Value] = []
-        for launch, _ in own:
+        for launch in [part for launch, _ in own for part in launch.parts or (launch,)]:
             fresh = roots.get(launch.slots[0]) if launch.slots[0] not in touched else None
             if len(launch.slots) > 1 or fresh is None or _halo(fresh) == NO_HALO:
                 break

@@ -64,6 +64,8 @@ class Launch:
         check: the number of the check that it belongs to; 0 where it is a node's own.
         alone: whether the thread that calls does it by itself.
         before: others that it does not depend on, whose tasks are done in the same go, first.
+        turn: another that it does not depend on, which takes turns with it, task by task.
+        parts: those that it was joined of.
     """
 
     function: Function
@@ -72,6 +74,8 @@ class Launch:
     check: int = 0
     alone: bool = False
     before: tuple[Launch, ...] = ()
+    turn: Launch | None = None
+    parts: tuple[Launch, ...] = ()
 
     def beside(self, others: Sequence[Launch]) -> Launch:
         """This launch with others that neither read nor write what it does."""
@@ -82,8 +86,9 @@ class Launch:
 
     @property
     def members(self) -> tuple[Launch, ...]:
-        """All that is done in one go, in the order of its tasks and buffers."""
-        return (*self.before, replace(self, before=()))
+        """All that is done in one go, in the order of its buffers."""
+        turn = () if self.turn is None else (self.turn,)
+        return (*self.before, replace(self, before=(), turn=None), *turn)
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from ....ir import Dim, Graph, Node, Value
@@ -22,6 +22,7 @@ from ..lowering.layouts import Schedules, layout_of
 from ..target import Target
 from .builder import Function, Module, V, i64
 from .code import Launch, NodeCode, Stage
+from .joint import in_turn, joined, side_by_side
 from .kernels.copies import write_frame
 from .kernels.index_checks import write_check
 from .reuse import Written
@@ -69,19 +70,16 @@ class Plan:
         self.count += 1
         return self.count - 1
 
-    def take(self, code: NodeCode, frames: Sequence[Launch] = ()) -> None:
-        """Add what was written for a node, which runs after all that is there.
-
-        Args:
-            code: what was written.
-            frames: what writes the zeros around its results; it needs no launch of its own.
-        """
+    def take(self, *codes: NodeCode) -> None:
+        """Add what was written for some nodes, which run together after all that is there."""
         start = len(self.launches)
-        first, rest = code.launches[:1], code.launches[1:]
-        launches = [launch.beside(frames) for launch in first] or frames
-        self.launches += [(launch, code.node) for launch in (*launches, *rest)]
+        self.launches += [(launch, code.node) for code in codes for launch in code.launches]
         end = len(self.launches) - 1
-        self.buffers += [Buffer(s.slot, s.nbytes, start, end, s.per_thread) for s in code.scratches]
+        self.buffers += [
+            Buffer(s.slot, s.nbytes, start, end, s.per_thread)
+            for code in codes
+            for s in code.scratches
+        ]
 
     @cached_property
     def batch(self) -> Batch | None:
@@ -179,25 +177,36 @@ def make_plan(
 
     for source in graph.inputs:
         check(source)
-    for node in graph.nodes:
-        start = len(plan.launches)
+
+    def write(node: Node) -> NodeCode:
+        """The code of a node, its first launch with what writes the zeros around its results."""
         if isinstance(node.op, Constant):
             plan.constants[plan.slot(node.result)] = node.op.value.array
-        frames = new_code(node)
-        roots = dict.fromkeys(assignment.roots[value] for value in (*node.operands, *node.results))
-        for root in roots:
+        frames, code = new_code(node), new_code(node)
+        for root in roots_of(node):
             layout = layout_of(root)
             if root not in spans and isinstance(layout, Strided) and layout.halo:
                 write_frame(frames, root.type, plan.slot(root))
-        code = new_code(node)
         try:
             written.write(code)
         except CauceError as error:
             error.at(node.path, node.loc)
             raise
-        plan.take(code, frames.launches)
-        for value in node.results:
-            check(value)
+        first, rest = code.launches[:1], code.launches[1:]
+        code.launches = [launch.beside(frames.launches) for launch in first] or frames.launches
+        code.launches += rest
+        return code
+
+    def roots_of(node: Node) -> dict[Value, None]:
+        return dict.fromkeys(assignment.roots[value] for value in (*node.operands, *node.results))
+
+    for nodes in side_by_side(graph.nodes):
+        start = len(plan.launches)
+        plan.take(*in_turn([write(node) for node in nodes]))
+        for node in nodes:
+            for value in node.results:
+                check(value)
+        roots = [root for node in nodes for root in roots_of(node)]
         end = len(plan.launches) - 1
         for root in roots:
             spans.setdefault(root, [start, end])[1] = end
@@ -218,33 +227,15 @@ def add_plan(module: Module, plan: Plan, target: Target) -> None:
     members = (member for launch, _ in plan.launches for member in launch.members)
     for function in dict.fromkeys(member.function for member in members):
         module.share(function)
-    plan.launches = [(_joined(module, plan, target, each), node) for each, node in plan.launches]
+    plan.launches = [(joined(launch, target, plan.symbols), node) for launch, node in plan.launches]
+    for launch, _ in plan.launches:
+        if launch.parts:
+            module.share(launch.function)
     cut, count = plan.cut, len(plan.launches)
     for timed in (False, True):
         module.add(_sequence(plan, target, plan.entry, 0, cut, timed), "")
         if cut < count:
             module.add(_sequence(plan, target, plan.entry + REST, cut, count, timed), "")
-
-
-def _joined(module: Module, plan: Plan, target: Target, launch: Launch) -> Launch:
-    """A launch of all that is done in one go: of its tasks, each member has the next few."""
-    if not launch.before:
-        return launch
-    stage = Stage(target, plan.symbols)
-    f = stage.f
-    table, dims, first, last, thread = f.parameters
-    used, begin = 0, i64(0)
-    for member in launch.members:
-        count = stage.dim(member.tasks)
-        low = f.intrinsic("smax", f.op("sub", first, begin), i64(0))
-        high = f.intrinsic("smin", f.op("sub", last, begin), count)
-        f.call(member.function.name, f.at(table, used, 8), dims, low, high, thread)
-        used, begin = used + len(member.slots), f.add(begin, count)
-    f.ret()
-    module.share(f)
-    slots = tuple(slot for member in launch.members for slot in member.slots)
-    tasks = sum((member.tasks for member in launch.before), launch.tasks)
-    return replace(launch, function=f, tasks=tasks, slots=slots, before=())
 
 
 def _sequence(

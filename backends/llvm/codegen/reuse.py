@@ -8,18 +8,27 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from ....ir import Value
 from ....ir.structure import op_structure, type_structure
 from ..registry import emitter_of
-from .code import NodeCode
+from .code import Launch, NodeCode, Scratch
+
+
+class _Model(NamedTuple):
+    """What was written for the first node: the buffers of its arrays, launches and scratches."""
+
+    slots: list[int]
+    launches: tuple[Launch, ...]
+    scratches: tuple[Scratch, ...]
 
 
 @dataclass
 class Written:
     """The code that was written for the nodes of one plan, by what it depends on."""
 
-    _known: dict[Hashable, tuple[list[int], NodeCode]] = field(default_factory=dict)
+    _known: dict[Hashable, _Model] = field(default_factory=dict)
 
     def write(self, code: NodeCode) -> None:
         """Write the code of a node, or take over that of an equal one.
@@ -28,13 +37,12 @@ class Written:
             CauceError: what the emitter raises.
         """
         slots, key = _situation(code)
-        first = self._known.get(key)
-        if first is None:
+        model = self._known.get(key)
+        if model is None:
             emitter_of(code.node.op)(code)
-            self._known[key] = slots, code
+            self._known[key] = _Model(slots, tuple(code.launches), tuple(code.scratches))
             return
-        old, model = first
-        places = dict(zip(old, slots))
+        places = dict(zip(model.slots, slots))
         for scratch in model.scratches:
             places[scratch.slot] = slot = code.new_slot()
             code.scratches.append(replace(scratch, slot=slot))
