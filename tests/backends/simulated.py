@@ -367,12 +367,12 @@ def _frames(plan: Plan) -> Iterator[tuple[Node, list[Value]]]:
     for node, own in groupby(launches, key=lambda pair: pair[1]):
         roots = {plan.slot(v): assignment.roots[v] for v in (*node.operands, *node.results)}
         framed: list[Value] = []
-        for launch in [part for launch, _ in own for part in launch.parts or (launch,)]:
-            fresh = roots.get(launch.slots[0]) if launch.slots[0] not in touched else None
-            if len(launch.slots) > 1 or fresh is None or _halo(fresh) == NO_HALO:
+        for part in [part for launch, _ in own for part in launch.parts or (launch,)]:
+            fresh = roots.get(part.slots[0]) if part.slots[0] not in touched else None
+            if len(part.slots) > 1 or fresh is None or _halo(fresh) == NO_HALO:
                 break
             framed.append(fresh)
-            touched.add(launch.slots[0])
+            touched.add(part.slots[0])
         touched.update(roots)
         yield node, framed
 

@@ -198,7 +198,9 @@ def wrong_part(plan: Plan) -> None:
 
 
 def no_zeros(plan: Plan) -> None:
-    plan.launches[:] = [pair for pair in plan.launches if len(pair[0].slots) > 1]
+    for place, (launch, node) in enumerate(plan.launches):
+        kept = tuple(part for part in launch.parts if len(part.slots) > 1)
+        plan.launches[place] = replace(launch, parts=kept), node
 
 
 @pytest.mark.parametrize("damage", [short_buffer, early_end, wrong_part, no_zeros])
