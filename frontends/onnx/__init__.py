@@ -3,6 +3,7 @@
 from . import activation as activation
 from . import arithmetic as arithmetic
 from . import borders as borders
+from . import choice as choice
 from . import constant as constant
 from . import control as control
 from . import elementwise as elementwise

@@ -133,10 +133,14 @@ class Call:
 
     def value(self, place: int) -> Value:
         """The operand as a value of the graph: a constant, or a parameter where it is a weight."""
-        found = self.operand(place)
-        if isinstance(found, Known):
-            return self._weight(found, Role.PARAMETER) if found.weight else self.constant(found)
-        return found
+        return self.as_value(self.operand(place))
+
+    def as_value(self, operand: Operand) -> Value:
+        """An operand, or what a graph made, as a value of the graph."""
+        if isinstance(operand, Known):
+            weight = operand.weight
+            return self._weight(operand, Role.PARAMETER) if weight else self.constant(operand)
+        return operand
 
     def values(self) -> list[Value]:
         """All operands."""

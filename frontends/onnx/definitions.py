@@ -55,7 +55,12 @@ def definition(node: Any, opset: int, operands: Sequence[Operand | None]) -> Any
         )
     else:
         body = schema.get_function_with_opset_version(version)
-    return FunctionProto.FromString(body) if body else None
+    if not body:
+        return None
+    function = FunctionProto.FromString(body)
+    defaults = (entry.default_value for entry in schema.attributes.values())
+    function.attribute_proto.extend(entry for entry in defaults if entry.name)
+    return function
 
 
 def _type(operand: Operand | None) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import reduce
 
 from ...ir import DType, Op, Value
+from ...ir.evaluate import evaluate_op
 from ...ir.onnx.opsets import NUMPY_BROADCASTING
 from ...ir.onnx.tensors import dtype_of
 from ...ir.ops import elementwise as ops
@@ -178,6 +179,10 @@ def _cast(n: Call) -> Made:
 def _cast_like(n: Call) -> Made:
     """CastLike-15."""
     n.ignore("saturate", "round_mode")
-    x, like = n.value(0), n.operand(1)
+    found, like = n.operand(0), n.operand(1)
     to = like.type.dtype if isinstance(like, Value) else like.dtype
+    if isinstance(found, Known) and found.array.size == 1 and not found.symbolic:
+        (array,) = evaluate_op(ops.Cast(to), [found.array], {}, [to])
+        return Known("", array, to)
+    x = n.as_value(found)
     return x if x.type.dtype is to else n.b(ops.Cast(to), x)

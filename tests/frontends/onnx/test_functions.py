@@ -179,6 +179,12 @@ def test_operators_are_imported_by_their_definition_in_onnx(opset: int) -> None:
     assert all(n.path.startswith("rope.") for n in loaded.graph.nodes)
 
 
+@pytest.mark.parametrize("window", ["HannWindow", "HammingWindow", "BlackmanWindow"])
+def test_attributes_that_a_definition_reads_have_their_defaults(window: str) -> None:
+    nodes = [node(window, ["size"], ["w"]), node("Mul", ["x", "w"], ["y"])]
+    agrees(model(nodes, {"x": (2, 9)}, ["y"], {"size": np.array(9)}), {"x": floats(2, 9)})
+
+
 # ---- graphs within nodes -----------------------------------------------------------------------
 
 
@@ -211,3 +217,83 @@ def test_a_condition_that_is_an_input_has_to_be_given() -> None:
     predict, x = cauce.compile(open_onnx(proto), "numpy"), floats(3, 2)
     for condition, wanted in ((True, x + np.array([1, 2], np.float32)), (False, np.maximum(-x, 0))):
         np.testing.assert_array_equal(predict(x, np.array(condition)), wanted)
+
+
+def body(inputs: list[str], outputs: list[str], nodes: list[Any]) -> Any:
+    types = {"step": onnx.TensorProto.INT64, "going": onnx.TensorProto.BOOL}
+    types["on"] = types["going"]
+    infos = [
+        [
+            helper.make_tensor_value_info(n, types.get(n, onnx.TensorProto.FLOAT), None)
+            for n in names
+        ]
+        for names in (inputs, outputs)
+    ]
+    return helper.make_graph(nodes, "body", *infos)
+
+
+def looping(condition: Any = None) -> onnx.ModelProto:
+    """acc = acc * x + step, four times at most; each acc is scanned."""
+    graph = body(
+        ["step", "going", "acc"],
+        ["on", "next", "row"],
+        [
+            node("Identity" if condition is None else "Less", condition or ["going"], ["on"]),
+            node("Mul", ["acc", "x"], ["m"]),
+            node("Cast", ["step"], ["f"], to=1),
+            node("Add", ["m", "f"], ["next"]),
+            node("Identity", ["next"], ["row"]),
+        ],
+    )
+    nodes = [node("Loop", ["trips", "", "x"], ["last", "rows"], "loop", body=graph)]
+    stored = {"trips": np.array(4), "two": np.array(2)}
+    return model(nodes, {"x": ("N", 2)}, ["last", "rows"], stored)
+
+
+@pytest.mark.parametrize("condition", [None, ["step", "two"]])
+def test_a_loop_of_known_length_is_written_out(condition: Any) -> None:
+    loaded = agrees(looping(condition), {"x": floats(3, 2)})
+    assert str(loaded.graph.outputs["rows"].type) == f"f32[{4 if condition is None else 3},N,2]"
+
+
+def test_a_loop_of_unknown_length_asks_for_it() -> None:
+    proto = looping()
+    trips = proto.graph.initializer.pop(0)
+    proto.graph.input.append(helper.make_tensor_value_info("trips", trips.data_type, []))
+    with pytest.raises(UnsupportedOp, match="give the value of trips when loading"):
+        cauce.load_onnx(proto)
+
+
+@pytest.mark.parametrize("backwards", [0, 1])
+def test_a_scan_is_written_out(backwards: int) -> None:
+    graph = body(
+        ["state", "element"],
+        ["next", "row"],
+        [node("Add", ["state", "element"], ["next"]), node("Neg", ["next"], ["row"])],
+    )
+    scan = node(
+        "Scan",
+        ["start", "x"],
+        ["last", "rows"],
+        "scan",
+        body=graph,
+        num_scan_inputs=1,
+        scan_input_axes=[1],
+        scan_output_axes=[-1],
+        scan_input_directions=[backwards],
+        scan_output_directions=[backwards],
+    )
+    feeds = {"x": floats(3, 4, 2), "start": floats(3, 2)}
+    loaded = agrees(model([scan], feeds, ["last", "rows"]), feeds)
+    assert next(loaded.graph.nodes).path == "scan"
+    free = model([scan], {"x": (3, "L", 2), "start": (3, 2)}, ["last", "rows"])
+    predict = cauce.compile(cauce.load_onnx(free), "numpy")
+    assert predict(floats(3, 5, 2), floats(3, 2))[1].shape == (3, 2, 5)
+    assert "specialised on L" in repr(predict)
+
+
+def test_endless_loops_are_refused() -> None:
+    proto = looping()
+    proto.graph.initializer[0].CopyFrom(onnx.numpy_helper.from_array(np.array(2**62), "trips"))
+    with pytest.raises(GraphError, match="make more than 65536 nodes"):
+        cauce.load_onnx(proto)

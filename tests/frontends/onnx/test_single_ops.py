@@ -235,6 +235,12 @@ case("Dropout", IMAGE, None, (7, 10), ratio=0.3)
 case("Shape", IMAGE)
 case("Shape", IMAGE, None, (15,), start=1, end=-1)
 case("Size", IMAGE)
+case("Compress", IMAGE, {"c": np.array([False, True, True])}, (9, 11), axis=2)
+case("Compress", IMAGE, {"c": np.array([False, True, False, True])}, (11,))
+case("EyeLike", floats(3, 5), None, (9, 22), k=1)
+case("EyeLike", floats(3, 5), None, (9,), dtype=7)
+case("ReverseSequence", floats(5, 3, 2), {"l": ints(1, 5, 3)}, (10,))
+case("ReverseSequence", floats(3, 5, 2), {"l": ints(1, 5, 2)}, (10,), batch_axis=0, time_axis=1)
 
 
 @pytest.mark.parametrize(
