@@ -7,7 +7,7 @@ meet halves.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from .builder import Builder
 from .graph import Graph, Node, Value
@@ -20,18 +20,24 @@ from .types import DType
 HALVES = (DType.F16, DType.BF16)
 
 
-def widen_halves(graph: Graph) -> bool:
+def widen_halves(graph: Graph, selects: Callable[[Node], bool] = lambda node: True) -> bool:
     """Let every op but casts compute with float32, with casts of operands and results around it.
 
     Inputs, outputs and updates keep their types. Where a half is read by several ops, or is made
     by an op that rounds nothing, they read one float32 that equals it. Regions that compute with
     halves are taken apart.
 
+    Args:
+        graph: is changed.
+        selects: which nodes; all that compute with halves by default.
+
     Returns:
         Whether there was anything to do.
     """
     changed = False
-    while regions := [node for node in graph.nodes if any(map(_computes, node.op.regions()))]:
+    while regions := [
+        node for node in graph.nodes if any(map(_computes, node.op.regions())) and selects(node)
+    ]:
         for node in regions:
             decompose(node)
         changed = True
@@ -41,7 +47,7 @@ def widen_halves(graph: Graph) -> bool:
         if _is_cast(node):
             if node.operands[0].type.dtype in HALVES and node.result.type.dtype is DType.F32:
                 wide.setdefault(node.operands[0], node.result)
-        elif not node.op.regions() and _has_halves((*node.operands, *node.results)):
+        elif _meets_halves(node) and selects(node):
             written += _widen(node, wide)
             changed = True
     for node in reversed(written):
@@ -56,6 +62,10 @@ def _computes(body: Graph) -> bool:
         or any(map(_computes, node.op.regions()))
         for node in body.nodes
     )
+
+
+def _meets_halves(node: Node) -> bool:
+    return not node.op.regions() and _has_halves((*node.operands, *node.results))
 
 
 def _is_cast(node: Node) -> bool:

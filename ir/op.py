@@ -49,8 +49,8 @@ class Op(Record):
         elementwise: whether each element of the result depends only on the elements of the
             (broadcast) operands at the same place; such ops can be fused into one region.
         zero_gradient: whether the gradient is zero wherever there is one: indices, comparisons.
-        exact: whether each element of the results is one of an operand, that with another sign, or
-            given by an attribute: then nothing is rounded in half precision.
+        exact: whether it makes halves of halves without rounding: it moves or chooses elements,
+            say, or drops their fraction.
     """
 
     name: ClassVar[str]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ...ir import Builder, Graph, Value
+from ...ir.halves import widen_halves
 from ...ir.ops.linear import MatMul, swap_last, swaps_last
 from ...ir.ops.shape import Transpose
 from ...ir.rewrite import Match, OpPattern, Rule, Var, apply_rules, decompose_unless
@@ -39,6 +40,8 @@ def lower(graph: Graph) -> Graph:
         UnsupportedOp: a primitive without a kernel.
     """
     graph = graph.copy()
+    # What a composite is made of must not round halves: its kernel would not.
+    widen_halves(graph, lambda node: type(node.op) not in KERNELS)
     decompose_unless(
         graph,
         lambda node: type(node.op) in KERNELS,

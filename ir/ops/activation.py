@@ -204,6 +204,7 @@ class Hardmax(_AlongAxis):
     """
 
     name = "hardmax"
+    exact = True
     zero_gradient = True
 
     def infer(self, x: TensorType) -> TensorType:

@@ -89,6 +89,7 @@ class GatherElements(_Elements):
     """
 
     name = "gather_elements"
+    exact = True
     operands = ("x", "indices")
 
     def infer(self, x: TensorType, indices: TensorType) -> TensorType:
@@ -261,6 +262,7 @@ class GatherNd(Op):
     batch_dims: int = 0
 
     name = "gather_nd"
+    exact = True
     operands = ("x", "indices")
 
     def infer(self, x: TensorType, indices: TensorType) -> TensorType:
@@ -362,6 +364,7 @@ class TopK(Op):
     largest: bool = True
 
     name = "topk"
+    exact = True
     results = ("values", "indices")
 
     def infer(self, x: TensorType) -> tuple[TensorType, TensorType]:
@@ -413,6 +416,7 @@ class Trilu(Op):
     diagonal: int = 0
 
     name = "trilu"
+    exact = True
 
     def infer(self, x: TensorType) -> TensorType:
         if x.rank < 2:

@@ -325,6 +325,7 @@ class ThresholdedRelu(_Unit):
     alpha: float = 1.0
 
     name = "thresholded_relu"
+    exact = True
 
     def reference(self, x: Array) -> Array:
         return np.where(x <= self.alpha, np.zeros_like(x), x)

@@ -104,6 +104,7 @@ class MaxPool(Maximum, WindowsNd):
     """
 
     name = "max_pool"
+    exact = True
     gradient = Op.gradient  # through its decomposition
 
     def decompose(self, b: Builder, *operands: Value) -> Values:

@@ -25,6 +25,7 @@ class Floor(_Rounding):
     """y = the greatest integer that is not above x. ONNX Floor-13."""
 
     name = "floor"
+    exact = True
     function = np.floor
 
 
@@ -33,6 +34,7 @@ class Ceil(_Rounding):
     """y = the least integer that is not below x. ONNX Ceil-13."""
 
     name = "ceil"
+    exact = True
     function = np.ceil
 
 
@@ -41,6 +43,7 @@ class Round(_Rounding):
     """y = the integer nearest to x, the even one of two. ONNX Round-22."""
 
     name = "round"
+    exact = True
     function = np.rint
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 
@@ -58,6 +57,6 @@ def test_backend_is_the_reference(op: type[Op], backend: str, dtype: str) -> Non
                 assert actual.dtype == reference.dtype
                 assert_close(actual, reference, TOLERANCE[dtype])
             for name, array in kept.items():
-                np.testing.assert_array_equal(feeds[name], array)
+                assert feeds[name].tobytes() == array.tobytes()
 
     check()
