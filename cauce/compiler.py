@@ -407,4 +407,14 @@ def export_onnx(
         opset=opset,
         ir_version=ir_version,
         external_above=external_above,
+        shares=_shares(model) if isinstance(model, Model) else None,
     )
+
+
+def _shares(model: Model) -> dict[str, float]:
+    """How far the running statistics move in training, which a file of inference says too."""
+    from .passes.training_form import running_shares
+
+    # Asking for the form in training makes it, or reads it from a file.
+    has_any = any(value.role is Role.STATE for value in model.graph.inputs)
+    return running_shares(model.training_graph) if has_any else {}

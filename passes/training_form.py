@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections import Counter
 
-from ..ir import Builder, Graph, Input, Node, Role, Value
+from ..ir import Builder, Graph, Input, Node, Op, Role, Value
+from ..ir.ops.elementwise import Add, Mul
 from ..ir.ops.normalize import BatchNorm, BatchNormTrain, moved_statistics
 from ..ir.pass_manager import Pass
 from ..ir.rewrite import rewrite_node
+from .matching import array_of
 
 
 class ToTraining(Pass):
@@ -72,3 +74,24 @@ def _with_batch_statistics(node: Node, operands: tuple[Value, ...]) -> Node:
     rewrite_node(node, lambda b: b(op, *operands))
     assert result.node is not None
     return result.node
+
+
+def running_shares(graph: Graph) -> dict[str, float]:
+    """The weight of a batch in each running statistic of a graph in training, by name.
+
+    Those that are updated as ``nn.batch_norm`` with a momentum does it, once in a step.
+    """
+    found = {}
+    for state, update in graph.updates.items():
+        parts = _operands(update, Add)
+        kept, taken = (_operands(part, Mul) for part in parts) if parts else ((), ())
+        share = array_of(taken[1]) if taken else None
+        if state in kept and share is not None and share.size == 1:
+            found[state.name] = float(str(share.reshape(-1)[0]))
+    return found
+
+
+def _operands(value: Value, op: type[Op]) -> tuple[Value, ...]:
+    """The operands of the node that makes a value; none where that is of another op."""
+    node = value.node
+    return node.operands if node is not None and isinstance(node.op, op) else ()

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 _METADATA = 10
 
 
+_NORM = "BatchNormalization"
 # What ONNX computes in f64 too, and ONNX Runtime 1.32 does not. (Other operators that it lacks in
 # f64 are decomposed by their rules; these have no other form.)
 _NOT_IN_F64 = frozenset({"AveragePool", "Conv", "ConvTranspose", "Erf"})
@@ -80,17 +81,19 @@ def save(
     opset: int | None = None,
     ir_version: int | None = None,
     external_above: int | None = None,
+    shares: Mapping[str, float] | None = None,
 ) -> None:
     """Export to a file. A file that is there already stays whole unless the export succeeds.
 
     Parameters and constants of more than ``external_above`` bytes (nearly 2 GiB, which is what an
     ONNX file holds, where None) go to a file beside it, ``name.onnx.<hash>.data``; that of an
-    earlier export to ``path`` is removed.
+    earlier export to ``path`` is removed. ``shares`` are the weights of a batch in the running
+    statistics, by name, where they are not 0.1: what reads the file may train it.
 
     Raises:
         As :func:`export`, and OSError where a file cannot be written.
     """
-    draft = _Draft(graph, parameters, opset, ir_version)
+    draft = _Draft(graph, parameters, opset, ir_version, shares or {})
     asked = MOST if external_above is None else integer(external_above, "external_above")
     place = resolved(path)
     if draft.nbytes <= min(asked, MOST):
@@ -125,8 +128,10 @@ class _Draft:
         parameters: Mapping[str, object] | None,
         opset: int | None,
         ir_version: int | None,
+        shares: Mapping[str, float] | None = None,
     ) -> None:
         load_onnx()
+        self._shares = shares or {}
         self._opset, self._ir_version = choose(opset, ir_version)
         verify(graph)
         given = _check_parameters(graph, parameters or {})
@@ -175,6 +180,10 @@ class _Draft:
             ir_version=self._ir_version,
             opset_imports=[helper.make_opsetid("", self._opset)],
         )
+        for node in model.graph.node:
+            share = self._shares.get(node.input[3]) if node.op_type == _NORM else None
+            if share is not None and share != 0.1:
+                node.attribute.append(helper.make_attribute("momentum", 1 - share))
         check_opset(model, self._opset)
         if self._ir_version < _METADATA:
             for node in model.graph.node:

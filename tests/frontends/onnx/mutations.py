@@ -12,7 +12,10 @@ from onnx import AttributeProto, ModelProto, NodeProto, TensorProto, helper, num
 from cauce.frontends.onnx.rules import FOLDS, RULES
 
 from .build import model, single
+from .test_indices_and_arithmetic import CASES as INDICES
+from .test_norms import CASES as NORMS
 from .test_single_ops import CASES
+from .test_windows import CASES as WINDOWS
 
 node = helper.make_node
 INTS = (0, -1, 1, 2, 3, -(2**31), 2**31 - 1, 2**31, 2**40, 2**62, 2**63 - 1, -(2**63))
@@ -30,7 +33,9 @@ LOCATIONS = (
 
 def bases() -> list[ModelProto]:
     """The models that are changed: networks, shape arithmetic, and a node of each kind."""
-    return [*networks(), *(single(op, feeds, stored, o, **a) for op, feeds, stored, o, a in CASES)]
+    cases = [*CASES, *INDICES, *NORMS]
+    cases += [(op, {"x": x}, stored, o, a) for op, x, stored, o, a in WINDOWS]
+    return [*networks(), *(single(op, feeds, stored, o, **a) for op, feeds, stored, o, a in cases)]
 
 
 def networks() -> list[ModelProto]:

@@ -70,6 +70,25 @@ def test_a_residual_network_learns_as_the_one_that_was_exported(
         np.testing.assert_allclose(read[name], array, rtol=1e-4, atol=1e-6, err_msg=name)
 
 
+def test_the_momentum_of_a_network_survives_a_file(tmp_path: Path) -> None:
+    @cauce.network
+    def net(x: nn.Tensor) -> nn.Tensor:
+        return nn.batch_norm(nn.batch_norm(x, momentum=0.25), name="usual")
+
+    written = net.init(x=("N", 2, 4, 4))
+    cauce.export_onnx(written, tmp_path / "net.onnx")
+    proto = onnx.load(tmp_path / "net.onnx")
+    given = [{a.name: a.f for a in n.attribute}.get("momentum") for n in proto.graph.node]
+    assert given == [0.75, None]  # what ONNX takes for granted is left out
+    loaded = cauce.load_onnx(proto)
+    x = floats(3, 2, 4, 4)
+    wanted = evaluate(written.training_graph, {"x": x, **written.values}).updates
+    got = evaluate(loaded.training_graph, {"x": x, **loaded.values}).updates
+    assert got.keys() == wanted.keys()
+    for name, array in wanted.items():
+        np.testing.assert_array_equal(got[name], array)
+
+
 def normalized(momentum: float | None, **attributes: Any) -> onnx.ModelProto:
     """x [N, 3, H, W] through two batch norms that share their weights and statistics."""
     given = attributes if momentum is None else {**attributes, "momentum": momentum}
