@@ -25,7 +25,6 @@ from ..ir.tracebacks import user_facing
 from ..ir.types import is_bfloat16
 from ..ir.version import VERSION
 from . import init
-from .head import find_head
 from .init import converted, initial_values
 
 FORMAT = "cauce-model-1"
@@ -231,6 +230,8 @@ class Model(Foreign):
             ShapeError: what follows the layer does not take another number of outputs.
         """
         classes = positive(classes, "classes")
+        from .head import find_head
+
         head = find_head(self.graph)
         if head is None:
             raise GraphError(
