@@ -22,6 +22,7 @@ from cauce.ir.ops.integers import (
     BitwiseOr,
     BitwiseXor,
     Fmod,
+    IntegerMatMul,
     LeftShift,
     Remainder,
     RightShift,
@@ -64,6 +65,12 @@ def of_integers(net: Net) -> None:
     x = net.integer()
     y = scalar(net.b, net.draw.choice(1, 2, -3, 0), DType.I64)
     net.keep(net.b(Cast(net.dtype), net.b(net.op(), *((x, y) if net.draw.flag() else (y, x)))))
+
+
+@grows(IntegerMatMul)
+def integer_matmul(net: Net) -> None:
+    x, y = net.indices((net.symbol("N"), 3)), net.indices((3, net.size(1, 3)))
+    net.keep(net.b(Cast(net.dtype), net.b(IntegerMatMul(), x, y)), exact=True)
 
 
 @grows(BitwiseNot)

@@ -53,7 +53,7 @@ _VECTORISED: tuple[type[Op], ...] = (
     *(reduce.Max, reduce.Min, reduce.Prod, reduce.LogSumExp, reduce.ArgMax, reduce.ArgMin),
     *(indexing.GatherElements, indexing.ScatterElements, indexing.GatherNd, indexing.ScatterNd),
     *(indexing.TopK, indexing.Trilu, indexing.Arange),
-    *(integers.TruncDiv, scan.CumSum, scan.CumProd, scan.LinearRecurrence),
+    *(integers.TruncDiv, integers.IntegerMatMul, scan.CumSum, scan.CumProd, scan.LinearRecurrence),
     *(shape.Transpose, shape.Concat, shape.Slice, shape.Flip, shape.Gather, shape.OneHot),
     *(adaptive_pool.AdaptiveMaxPool2d, adaptive_pool.AdaptiveMaxPool2dBackward),
     *(adaptive_pool.AdaptiveMaxPool2dSelect, adaptive_pool.AdaptiveAvgPool2d),

@@ -24,6 +24,8 @@ _SHIFTED: Carriers = {DType.U8: DType.U32, DType.U16: DType.U32}
 exports_as({ops.BitwiseAnd: "BitwiseAnd", ops.BitwiseOr: "BitwiseOr"}, carriers={})
 exports_as({ops.BitwiseXor: "BitwiseXor", ops.BitwiseNot: "BitwiseNot"}, carriers={})
 
+exports_as({ops.IntegerMatMul: "MatMul"}, carriers=_SMALL)
+
 
 @exports(ops.TruncDiv, carriers={**_SMALL, **_UNSIGNED})
 def _trunc_div(w: Writer, op: ops.TruncDiv, node: Node, x: str, y: str) -> str:

@@ -88,10 +88,8 @@ def _binary(n: Call) -> Made:
 def _mod(n: Call) -> Made:
     """Mod-10 and 13: the sign is that of the divisor, with fmod=1 that of the dividend."""
     x, y = n.value(0), n.value(1)
-    truncated = n.integer("fmod", 0)
-    if x.type.dtype.is_float and not truncated:
-        raise n.refuse("fmod=0 of floating-point values, which ONNX does not have", "write fmod=1")
-    return n.b(integers.Fmod() if truncated else integers.Remainder(), x, y)
+    op = integers.Fmod() if n.integer("fmod", 0) else integers.Remainder()
+    return n.b(op, x, y)
 
 
 @imports("BitShift")

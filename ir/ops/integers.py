@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from ..builder import Builder
+from ..dims import Dim
 from ..errors import TypeMismatch
 from ..graph import Node, Value
-from ..op import Gradients, register
+from ..op import Gradients, Op, Values, product_sum, register
 from ..types import Array, TensorType
 from .broadcast import broadcast, same_dtype
 from .elementwise import Binary, Div, Elementwise, Mul, Sub, fit
+from .linear import product_type
+from .reduce import Sum
+from .shape import Reshape
 
 
 def need_integer(op: str, *types: TensorType) -> None:
@@ -136,3 +142,30 @@ class RightShift(_IntegerBinary):
 
     name = "right_shift"
     function = np.right_shift
+
+
+@register
+class IntegerMatMul(Op):
+    """z = x @ y of integers, which wrap around; dimensions are those of matmul. ONNX MatMul-13."""
+
+    name = "integer_matmul"
+    operands = ("x", "y")
+    results = ("z",)
+    zero_gradient = True
+
+    def infer(self, x: TensorType, y: TensorType) -> TensorType:
+        need_integer(self.name, x, y)
+        return product_type(self.name, x, y)
+
+    def reference(self, x: Array, y: Array) -> Array:
+        return np.matmul(x, y)
+
+    def decompose(self, b: Builder, *operands: Value) -> Values:
+        """The products of all rows and columns, which are summed as they are made."""
+        x, y = operands
+        rows = b(Reshape((*x.type.shape, 1)), x)
+        *lead, depth, columns = y.type.shape
+        return b(Sum((-2,)), b(Mul(), rows, b(Reshape((*lead, 1, depth, columns)), y)))
+
+    def flops(self, operands: Sequence[TensorType], results: Sequence[TensorType]) -> Dim:
+        return 2 * product_sum(results) * operands[0].shape[-1]

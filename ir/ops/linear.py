@@ -30,20 +30,7 @@ class MatMul(Op):
 
     def infer(self, x: TensorType, y: TensorType) -> TensorType:
         need_float(self.name, x, y)
-        dtype = same_dtype(self.name, x, y)
-        if x.rank < 2 or y.rank < 2:
-            raise ShapeError(
-                f"matmul takes at least two dimensions, got {x} and {y}",
-                fix="reshape a vector to one row or one column",
-            )
-        if x.shape[-1] != y.shape[-2]:
-            raise ShapeError(
-                f"matmul: {x} has {x.shape[-1]} columns, {y} has {y.shape[-2]} rows",
-                fix="the columns of the first must be as many as the rows of the second: permute "
-                "or reshape one of them",
-            )
-        lead = broadcast(x.shape[:-2], y.shape[:-2]) if x.rank > 2 or y.rank > 2 else ()
-        return TensorType(dtype, (*lead, x.shape[-2], y.shape[-1]))
+        return product_type(self.name, x, y)
 
     def reference(self, x: Array, y: Array) -> Array:
         return np.matmul(x, y)
@@ -56,6 +43,28 @@ class MatMul(Op):
 
     def flops(self, operands: Sequence[TensorType], results: Sequence[TensorType]) -> Dim:
         return 2 * product_sum(results) * operands[0].shape[-1]
+
+
+def product_type(op: str, x: TensorType, y: TensorType) -> TensorType:
+    """The type of x @ y.
+
+    Raises:
+        ShapeError, TypeMismatch: they do not fit one another.
+    """
+    dtype = same_dtype(op, x, y)
+    if x.rank < 2 or y.rank < 2:
+        raise ShapeError(
+            f"{op} takes at least two dimensions, got {x} and {y}",
+            fix="reshape a vector to one row or one column",
+        )
+    if x.shape[-1] != y.shape[-2]:
+        raise ShapeError(
+            f"{op}: {x} has {x.shape[-1]} columns, {y} has {y.shape[-2]} rows",
+            fix="the columns of the first must be as many as the rows of the second: permute "
+            "or reshape one of them",
+        )
+    lead = broadcast(x.shape[:-2], y.shape[:-2]) if x.rank > 2 or y.rank > 2 else ()
+    return TensorType(dtype, (*lead, x.shape[-2], y.shape[-1]))
 
 
 def swap_last(b: Builder, value: Value) -> Value:

@@ -36,14 +36,26 @@ from cauce.ir.ops.elementwise import (
     Minimum,
     Mul,
     Neg,
+    Pow,
     Sign,
     Sub,
     Where,
 )
+from cauce.ir.ops.indexing import TopK, Trilu
+from cauce.ir.ops.integers import (
+    BitwiseNot,
+    BitwiseXor,
+    Fmod,
+    IntegerMatMul,
+    Remainder,
+    RightShift,
+    TruncDiv,
+)
 from cauce.ir.ops.linear import MatMul
 from cauce.ir.ops.pool import MaxPool2d, MaxPool2dBackward, MaxPool2dSelect
 from cauce.ir.ops.random import RandomUniform
-from cauce.ir.ops.reduce import ArgMax, Max, Sum
+from cauce.ir.ops.reduce import ArgMax, ArgMin, Max, Min, Prod, Sum
+from cauce.ir.ops.scan import CumSum
 from cauce.ir.ops.shape import (
     Concat,
     Expand,
@@ -186,6 +198,9 @@ def applications() -> list[tuple[Op, int]]:
         *((op, 2) for op in (Add(), Sub(), Mul(), Maximum(), Minimum(), Equal(), Less())),
         *((op, 1) for op in (Neg(), Abs(), Sign(), *map(Cast, DType))),
         *((op, 1) for op in (Sum((0,)), Sum(), Max((1,)), Max(), ArgMax(0), ArgMax(1, True))),
+        *((op, 1) for op in (Prod((1,)), Min(), ArgMin(1, False, True), CumSum(1), TopK(2, 0))),
+        *((op, 2) for op in (TruncDiv(), Remainder(), Fmod(), BitwiseXor(), RightShift(), Pow())),
+        *((op, 1) for op in (Trilu(), BitwiseNot(), IntegerMatMul())),
         (Where(), 2),
         (Reshape((4, 3)), 1),
         (Transpose((1, 0)), 1),
@@ -234,8 +249,12 @@ def test_every_dtype_that_an_op_takes(op: Op, count: int, dtype: DType) -> None:
         if isinstance(op, Sum) and dtype.is_integer and dtype.itemsize >= 4:
             # ONNX Runtime sums in float64 and does not wrap around.
             values = values % values.dtype.type(2**20)
+        if isinstance(op, Prod) and dtype.is_integer:
+            values = values % values.dtype.type(8)  # nor does it in products
+        if isinstance(op, Pow) and dtype.is_float:
+            values = np.abs(values)
         operands.append(operand(values, DType.F32 if narrow else dtype))
-    if isinstance(op, MatMul):
+    if isinstance(op, (MatMul, IntegerMatMul)):
         operands.append(b(Transpose((1, 0)), operands[0]))
     if isinstance(op, (Gather, GatherBackward)):
         operands.append(operand(INDICES, DType.I64))
@@ -249,6 +268,8 @@ def test_every_dtype_that_an_op_takes(op: Op, count: int, dtype: DType) -> None:
     if result.type.dtype is DType.BF16:
         result = b(Cast(DType.F32), result)
     graph.outputs = {"y": result}
+    if isinstance(op, (TruncDiv, Remainder, Fmod)):
+        feeds["x1"] = np.where(feeds["x1"] == 0, 1, feeds["x1"]).astype(feeds["x1"].dtype)
     tolerance = {DType.F16: 1e-2, DType.BF16: 1e-2, DType.F32: 1e-6}.get(dtype, 1e-15)
     assert_agree(run(export(graph), feeds), evaluate(graph, feeds).outputs, tolerance)
 

@@ -10,6 +10,7 @@ from cauce.ir.ops.integers import (
     BitwiseOr,
     BitwiseXor,
     Fmod,
+    IntegerMatMul,
     LeftShift,
     Remainder,
     RightShift,
@@ -65,3 +66,10 @@ def predicate(draw: Draw) -> Sample:
     shape = draw.shape(0, 4)
     x = draw.rng.choice([np.nan, np.inf, -np.inf, 0.0, 1.5], shape)
     return Sample(draw.op(*((draw.flag(), draw.flag()) if draw.op is IsInf else ())), (x,))
+
+
+@samples(IntegerMatMul)
+def integer_matmul(draw: Draw) -> Sample:
+    (*lead,), rows, depth, columns = draw.shape(0, 2), *(draw.int(1, 4) for _ in range(3))
+    x, y = (*lead, rows, depth), (*lead[draw.int(0, len(lead)) :], depth, columns)
+    return Sample(IntegerMatMul(), spread(draw, draw.choice("int64", "int32", "uint8"), x, y))

@@ -3,7 +3,6 @@ which it changed, against ONNX Runtime."""
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,7 @@ import pytest
 
 import cauce
 from cauce.ir import Array
-from cauce.ir.errors import CauceError, ShapeError, UnsupportedOp
+from cauce.ir.errors import CauceError, ShapeError
 
 from .build import agrees, single
 
@@ -82,6 +81,8 @@ for dtype in (np.int32, np.int64):
 case("Pow", np.arange(1, 5, dtype=np.float32), {"y": np.arange(4)}, (12, 15))
 case("Pow", (np.arange(1, 5, dtype=np.int32), np.arange(4, dtype=np.float32)), None, (13,))
 case("Pow", (floats(4), np.array([2, 3, -1, 2**25 + 1])), None, (13,))
+case("MatMul", (whole(np.int32, 2, 3, 4), whole(np.int32, 4, 5)), None, (13,))
+case("MatMul", (whole(np.int64, 4), whole(np.int64, 2, 4, 3)), None, (13,))
 BITS = (whole(np.uint8, 4), whole(np.uint8, 4))
 for name in ("BitwiseAnd", "BitwiseOr", "BitwiseXor"):
     case(name, BITS, None, (18,))
@@ -216,9 +217,20 @@ def test_integers_divided_by_0_do_not_stop_the_process() -> None:
             np.testing.assert_array_equal(found, wanted)
 
 
-def test_mod_of_floats_needs_fmod() -> None:
-    with pytest.raises(UnsupportedOp, match=re.escape("fmod=0 of floating-point")):
-        cauce.load_onnx(single("Mod", {"x": X, "y": X}, {}, 13))
+def test_the_remainder_of_floats_has_the_sign_of_the_divisor() -> None:
+    """ONNX Runtime has it for integers alone."""
+    x, y = np.array([-5.5, 5.5, 4], np.float32), np.array([2, -2, -2], np.float32)
+    loaded = cauce.load_onnx(single("Mod", {"x": x, "y": y}, {}, 13))
+    for (found,) in outputs(loaded, {"x": x, "y": y}):
+        np.testing.assert_array_equal(found, np.remainder(x, y))
+
+
+def test_gemm_of_integers() -> None:
+    """ONNX Runtime has no such Gemm."""
+    x, w, c = whole(np.int32, 3, 4), whole(np.int32, 4, 2), whole(np.int32, 2)
+    loaded = cauce.load_onnx(single("Gemm", {"x": x, "w": w, "c": c}, {}, 13, alpha=2.0))
+    for (found,) in outputs(loaded, {"x": x, "w": w, "c": c}):
+        np.testing.assert_array_equal(found, 2 * (x @ w) + c)
 
 
 def test_an_unknown_reduction_is_refused() -> None:
