@@ -262,6 +262,14 @@ class Tensor(Habits):
         """The greatest element over ``dim``."""
         return self._emit(reduce.Max(_axes(dim), keepdim), self)
 
+    def min(self, dim: Axes = None, keepdim: bool = False) -> Tensor:
+        """The least element over ``dim``."""
+        return self._emit(reduce.Min(_axes(dim), keepdim), self)
+
+    def prod(self, dim: Axes = None, keepdim: bool = False) -> Tensor:
+        """The product over ``dim``."""
+        return self._emit(reduce.Prod(_axes(dim), keepdim), self)
+
     def var(self, dim: Axes = None, keepdim: bool = False, correction: int = 1) -> Tensor:
         """The variance over ``dim``, unbiased by default as in PyTorch."""
         return self._emit(reduce.Variance(_axes(dim), keepdim, correction), self)
@@ -269,6 +277,10 @@ class Tensor(Habits):
     def argmax(self, dim: int = -1, keepdim: bool = False) -> Tensor:
         """The index of the first greatest element along ``dim``, i64."""
         return self._emit(reduce.ArgMax(dim, keepdim), self)
+
+    def argmin(self, dim: int = -1, keepdim: bool = False) -> Tensor:
+        """The index of the first least element along ``dim``, i64."""
+        return self._emit(reduce.ArgMin(dim, keepdim), self)
 
     # ---- shape ---------------------------------------------------------------------------------
 
