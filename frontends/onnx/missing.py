@@ -13,6 +13,9 @@ from .scope import Scope, key_of
 
 _MOST_NAMES = 3
 _MOST_LINES = 50
+# Operators whose results are as long as the elements of their operands make them.
+_SELECTING = frozenset({"Compress", "NonMaxSuppression", "NonZero", "Unique"})
+_DATA_DEPENDENT = "the size of its result depends on the data"
 
 
 def check_operators(
@@ -58,7 +61,8 @@ def check_operators(
     for (domain, op_type), names in sorted(missing.items(), key=lambda item: -len(item[1])):
         version = opsets.get(domain, "?") if domain else scope.opset
         full = f"{plain(domain)}.{plain(op_type)}" if domain else plain(op_type)
-        lines.append(f"  {len(names)} x {full} (opset {version}): {_some(names)}")
+        why = f", {_DATA_DEPENDENT}" if not domain and op_type in _SELECTING else ""
+        lines.append(f"  {len(names)} x {full} (opset {version}{why}): {_some(names)}")
     if missing:
         count = sum(map(len, missing.values()))
         said.append(

@@ -10,7 +10,7 @@ import pytest
 
 import cauce
 from cauce.ir import Array
-from cauce.ir.errors import CauceError, ShapeError
+from cauce.ir.errors import CauceError, ShapeError, UnsupportedOp
 
 from .build import agrees, single
 
@@ -231,6 +231,12 @@ def test_gemm_of_integers() -> None:
     loaded = cauce.load_onnx(single("Gemm", {"x": x, "w": w, "c": c}, {}, 13, alpha=2.0))
     for (found,) in outputs(loaded, {"x": x, "w": w, "c": c}):
         np.testing.assert_array_equal(found, 2 * (x @ w) + c)
+
+
+def test_an_operator_that_selects_says_why_it_is_not_there() -> None:
+    why = r"1 x NonZero \(opset 13, the size of its result depends on the data\): the_NonZero"
+    with pytest.raises(UnsupportedOp, match=why):
+        cauce.load_onnx(single("NonZero", {"x": X}, {}, 13))
 
 
 def test_an_unknown_reduction_is_refused() -> None:
