@@ -13,7 +13,7 @@ from math import ceil
 import numpy as np
 
 from ..builder import Builder
-from ..dims import Dim, sizes
+from ..dims import Dim, divide_exactly, sizes
 from ..errors import AttributeMistake, ShapeError, TypeMismatch, did_you_mean
 from ..graph import Node, Value
 from ..op import Gradients, Op, register
@@ -151,6 +151,19 @@ class Resampling(Op):
                 f"{exact:.6g}, not {resized}",
                 fix="give the sizes that the scales make, or no scales",
             )
+
+    def repeats(self, place: int, length: Dim, resized: Dim) -> int | None:
+        """How often each place is repeated, where the nearest is asked for and that is all; else
+        None."""
+        times, coordinates = divide_exactly(resized, length), self.coordinate_transformation_mode
+        if self.mode != "nearest" or not isinstance(times, int):
+            return None
+        if self.scales is not None and self.scales[place] != times:
+            return None
+        if coordinates == "asymmetric":
+            return times if self.nearest_mode == "floor" else None
+        centred = coordinates in ("half_pixel", "half_pixel_symmetric", "pytorch_half_pixel")
+        return times if centred and self.nearest_mode.startswith("round") else None
 
     # ---- taps ----------------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ from cauce.backends.llvm.driver import compile_program
 from cauce.backends.numpy import NumpyProgram
 from cauce.ir import Array, Builder, Graph, Op, TensorType
 from cauce.ir.errors import AttributeMistake, ShapeError, TypeMismatch
-from cauce.ir.ops.resize import Resize
+from cauce.ir.ops.resize import COORDINATES, ROUNDINGS, Resize
 
 PROGRAMS = {"numpy": NumpyProgram, "llvm": compile_program}
 
@@ -130,3 +130,22 @@ def test_what_cannot_be() -> None:
         Resize((2,), (4,), (2.0,)).infer(x)
     with pytest.raises(TypeMismatch, match="floating-point"):
         Resize((2,), (4,), mode="linear").infer(x.with_dtype(TensorType.make("i32", ()).dtype))
+
+
+@pytest.mark.parametrize("times", [1, 2, 3, 5])
+@pytest.mark.parametrize("rounding", ROUNDINGS)
+@pytest.mark.parametrize("coordinates", COORDINATES[:-1])
+def test_what_is_said_to_repeat_places_does(coordinates: str, rounding: str, times: int) -> None:
+    said = []
+    for length in (1, 2, 7, 100, 1023):
+        size = times * length
+        for scales in (None, (float(times),)):
+            op = Resize((0,), (size,), scales, "nearest", coordinates, rounding)
+            found = op.repeats(0, length, size)
+            if found is not None:
+                expected = np.arange(size) // found
+                assert np.array_equal(op.table(0, length, size).indices[:, 0], expected)
+            said.append(found)
+    centred = coordinates.startswith(("half", "pytorch")) and rounding.startswith("round")
+    assert all(said) == (centred or (coordinates, rounding) == ("asymmetric", "floor"))
+    assert Resize((0,), (9,), (2.0,), "nearest", coordinates, rounding).repeats(0, 4, 9) is None

@@ -13,12 +13,12 @@ from .....ir import DType, TensorType
 from .....ir.dims import product
 from .....ir.ops.resize import Resampling, Resize, ResizeBackward
 from ...registry import FollowingFacts, Types
-from ..builder import V
+from ..builder import V, i64
 from ..code import NodeCode, Stage, emits
 from ..iteration import unravel
 from ..math.elements import scalar_constant
 from .elementwise import load, store
-from .resize_tables import Axis, Reader, Table
+from .resize_tables import Axis, Reader, Table, write_tables
 from .windows import Stretch, stretches
 
 
@@ -36,12 +36,15 @@ def resize(code: NodeCode) -> None:
     """Neighbours copied, or summed with their weights."""
     op = code.op(Resize)
     (x,), (y,), step = code.operand_types, code.result_types, code.operand_access(0).strides
-    tables = {
-        axis: Axis(op, place, x.shape[axis], y.shape[axis], x.dtype, step[axis] * x.dtype.itemsize)
-        for place, axis in enumerate(op.axes_of(x.rank))
-    }
-    value = op.extrapolation_value
-    _write_gather(code, {axis: table.write(code) for axis, table in tables.items()}, value)
+    item, axes, repeats = x.dtype.itemsize, {}, {}
+    for place, axis in enumerate(op.axes_of(x.rank)):
+        length, resized = x.shape[axis], y.shape[axis]
+        times = op.repeats(place, length, resized)
+        if times is None:
+            axes[axis] = Axis(op, place, length, resized, x.dtype, step[axis] * item)
+        else:
+            repeats[axis] = times
+    _write_gather(code, write_tables(code, axes), repeats, op.extrapolation_value)
 
 
 @emits(ResizeBackward, facts=_Resizing())
@@ -49,13 +52,12 @@ def resize_backward(code: NodeCode) -> None:
     """For each place, the sum over those that read it."""
     op = code.op(ResizeBackward)
     (dy,), (dx,), step = code.operand_types, code.result_types, code.operand_access(0).strides
-    tables = {
-        axis: Axis(
-            op, place, dx.shape[axis], dy.shape[axis], dy.dtype, step[axis] * dy.dtype.itemsize
-        )
+    item = dy.dtype.itemsize
+    axes = {
+        axis: Axis(op, place, dx.shape[axis], dy.shape[axis], dy.dtype, step[axis] * item)
         for place, axis in enumerate(op.axes_of(dy.rank))
     }
-    _write_gather(code, {axis: table.write_transposed(code) for axis, table in tables.items()}, 0)
+    _write_gather(code, write_tables(code, axes, transposed=True), {}, 0)
 
 
 @dataclass(frozen=True)
@@ -91,13 +93,15 @@ class _Place:
 
 @dataclass(frozen=True)
 class _Walk:
-    """The launch over the result: the steps of both arrays in bytes, and the tables, by axis."""
+    """The launch over the result: by axis the steps of both arrays in bytes, the tables, and how
+    often each place is repeated."""
 
     stage: Stage
     dtype: DType
     source: Sequence[V]
     target: Sequence[V]
     readers: Mapping[int, Reader]
+    repeats: Mapping[int, int]
     value: float
 
     def enter(self, here: _Place, axis: int, place: V) -> _Place:
@@ -105,6 +109,7 @@ class _Walk:
         f = self.stage.f
         target = f.at(here.target, f.mul(place, self.target[axis]))
         if axis not in self.readers:
+            place = f.op("udiv", place, i64(self.repeats[axis])) if axis in self.repeats else place
             source = f.at(here.source, f.mul(place, self.source[axis]))
             return replace(here, source=source, target=target)
         reader = self.readers[axis]
@@ -170,18 +175,21 @@ class _Walk:
         return list(loop.results)
 
 
-def _write_gather(code: NodeCode, tables: Mapping[int, Table], value: float) -> None:
+def _write_gather(
+    code: NodeCode, tables: Mapping[int, Table], repeats: Mapping[int, int], value: float
+) -> None:
     """Write the launch over the result; a task is what lies in the last two axes of its memory."""
     (y,) = code.result_types
     arrays = code.operand_access(0), code.result_access()
     order, item = code.result_order(), y.dtype.itemsize
     outer, column, inner = order[:-2], order[-2:-1], order[-1]
-    vectors = inner not in tables and all(array.strides[inner] == 1 for array in arrays)
+    stays = inner not in tables and inner not in repeats
+    vectors = stays and all(array.strides[inner] == 1 for array in arrays)
     with code.stage(product(tuple(y.shape[axis] for axis in outer))) as stage:
         f = stage.f
         read, written = ([stage.dim(step * item) for step in array.strides] for array in arrays)
         readers = {axis: table.at(stage) for axis, table in tables.items()}
-        walk = _Walk(stage, y.dtype, read, written, readers, value)
+        walk = _Walk(stage, y.dtype, read, written, readers, repeats, value)
         start = _Place(stage.base(arrays[0]), stage.base(arrays[1]))
         sizes = [stage.dim(size) for size in y.shape]
         runs = stretches(stage, y.shape[inner], code.target.lanes(item) if vectors else 1)

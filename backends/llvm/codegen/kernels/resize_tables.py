@@ -7,7 +7,9 @@ are float32 and weights float64 before they are rounded, operation by operation 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from .....ir import Dim, DType
 from .....ir.ops.resize import HALF, REACH, Resampling
@@ -121,15 +123,26 @@ class Axis:
         """Whether some places may lie outside."""
         return self.op.coordinate_transformation_mode == "tf_crop_and_resize"
 
-    def write(self, code: NodeCode) -> Table:
-        """Write the launch that fills the table of what each place of the result reads."""
-        return self._table(code, self.step, self.op.antialias, self.crops)
+    def table(self, code: NodeCode, turned: bool = False) -> Table:
+        """Memory for what each place of the result reads; ``turned`` says that the table is but a
+        step to one turned round, which wants numbers of places and the ends of their entries."""
+        taps = self.op.taps(self.place, self.length, self.resized)
+        entries = self.resized * taps
+        weighted, ends = self.op.mode != "nearest", turned or self.op.antialias
+        return Table(
+            self.resized,
+            taps,
+            code.scratch(entries * _WORD),
+            code.scratch(entries * self.dtype.itemsize) if weighted else None,
+            self.dtype,
+            code.scratch(self.resized * _WORD) if ends else None,
+            inside=code.scratch(self.resized * _WORD) if self.crops and not turned else None,
+        )
 
-    def write_transposed(self, code: NodeCode) -> Table:
-        """Write the launches that fill the table of which places of the result read each place."""
-        forward = self._table(code, 1, True, False)
+    def turned(self, code: NodeCode, forward: Table) -> Table:
+        """Memory for which places of the result read each place."""
         entries = self.resized * forward.taps
-        table = Table(
+        return Table(
             self.length,
             0,
             code.scratch(entries * _WORD),
@@ -138,26 +151,31 @@ class Axis:
             code.scratch((self.length + 1) * _WORD),
             packed=True,
         )
-        with code.stage(1, entries) as stage:
-            _turn_round(stage, self, forward, table)
-        return table
 
-    def _table(self, code: NodeCode, step: Dim, ends: bool, inside: bool) -> Table:
-        taps = self.op.taps(self.place, self.length, self.resized)
-        entries = self.resized * taps
-        weighted = self.op.mode != "nearest"
-        table = Table(
-            self.resized,
-            taps,
-            code.scratch(entries * _WORD),
-            code.scratch(entries * self.dtype.itemsize) if weighted else None,
-            self.dtype,
-            code.scratch(self.resized * _WORD) if ends else None,
-            inside=code.scratch(self.resized * _WORD) if inside else None,
-        )
-        with code.stage(1, entries) as stage:
-            _Line(stage, self).write(table, stage.dim(step))
-        return table
+
+def write_tables(
+    code: NodeCode, axes: Mapping[int, Axis], transposed: bool = False
+) -> dict[int, Table]:
+    """Write one launch, of one task, that fills a table for each axis: of what each place of the
+    result reads, or transposed of which places of the result read each place."""
+    if not axes:
+        return {}
+    forward = {number: axis.table(code, transposed) for number, axis in axes.items()}
+    turned = {n: axis.turned(code, forward[n]) for n, axis in axes.items() if transposed}
+    entries = sum((table.places * table.taps for table in forward.values()), start=0)
+    with code.stage(1, entries) as stage:
+        work: list[Callable[[], None]] = []
+        for number, axis in axes.items():
+            step = i64(1) if transposed else stage.dim(axis.step)
+            work.append(partial(_Line(stage, axis).write, forward[number].at(stage), step))
+            if transposed:
+                tables = forward[number].at(stage), turned[number].at(stage)
+                sizes = (stage.dim(size) for size in (axis.length, axis.resized, axis.step))
+                work.append(partial(_turn_round, *tables, *sizes))
+        with stage.tasks():
+            for write in work:
+                write()
+    return turned if transposed else forward
 
 
 class _Line:
@@ -247,10 +265,10 @@ class _Line:
 
     # ---- the table -----------------------------------------------------------------------------
 
-    def write(self, table: Table, step: V) -> None:
-        """Fill a table, in one task."""
-        f, reader = self.f, table.at(self.stage)
-        with self.stage.tasks(), f.loop(self.resized) as loop:
+    def write(self, reader: Reader, step: V) -> None:
+        """Fill a table."""
+        f = self.f
+        with f.loop(self.resized) as loop:
             place, x = loop.index, self.coordinate(loop.index)
             first, inside = f.mul(place, reader.taps), None
             if self.axis.crops:
@@ -310,39 +328,37 @@ class _Line:
             f.store(rounded.v, f.at(reader.weights, entry, size), size)
 
 
-def _turn_round(stage: Stage, axis: Axis, forward: Table, table: Table) -> None:
+def _turn_round(old: Reader, new: Reader, length: V, resized: V, step: V) -> None:
     """Sort the entries of a table, each with the place that has it, by the place that it reads.
 
     ``ends`` has one number more than there are places. Each counts the entries of the place
     before it, then says where they begin, and at last where they end.
     """
-    f, old, new = stage.f, forward.at(stage), table.at(stage)
-    resized, length, step = stage.dim(axis.resized), stage.dim(axis.length), stage.dim(axis.step)
+    f = old.stage.f
     assert new.reads is not None and new.ends is not None
     ends = new.ends
 
     def behind(place: Index) -> V:
         return f.at(ends, f.add(place, 1), _WORD)
 
-    with stage.tasks():
-        with f.loop(f.add(length, 1)) as loop:
-            f.store(i64(0), f.at(ends, loop.index, _WORD), _WORD)
-        with f.loop(resized) as loop, f.loop(*old.span(loop.index)[::-1]) as entry:
-            at = behind(old.entry(entry.index)[0])
-            f.store(f.add(f.load(at, "i64", _WORD), 1), at, _WORD)
-        with f.loop(length, carry=[i64(0)]) as loop:
-            at = behind(loop.index)
-            count = f.load(at, "i64", _WORD)
-            f.store(loop.carried[0], at, _WORD)
-            loop.next(f.add(loop.carried[0], count))
-        with f.loop(resized) as loop:
-            read = f.mul(loop.index, step)
-            with f.loop(*old.span(loop.index)[::-1]) as entry:
-                place, weight = old.entry(entry.index)
-                at = behind(place)
-                free = f.load(at, "i64", _WORD)
-                f.store(read, f.at(new.reads, free, _WORD), _WORD)
-                if weight is not None and new.weights is not None:
-                    size = table.dtype.itemsize
-                    f.store(weight, f.at(new.weights, free, size), size)
-                f.store(f.add(free, 1), at, _WORD)
+    with f.loop(f.add(length, 1)) as loop:
+        f.store(i64(0), f.at(ends, loop.index, _WORD), _WORD)
+    with f.loop(resized) as loop, f.loop(*old.span(loop.index)[::-1]) as entry:
+        at = behind(old.entry(entry.index)[0])
+        f.store(f.add(f.load(at, "i64", _WORD), 1), at, _WORD)
+    with f.loop(length, carry=[i64(0)]) as loop:
+        at = behind(loop.index)
+        count = f.load(at, "i64", _WORD)
+        f.store(loop.carried[0], at, _WORD)
+        loop.next(f.add(loop.carried[0], count))
+    with f.loop(resized) as loop:
+        read = f.mul(loop.index, step)
+        with f.loop(*old.span(loop.index)[::-1]) as entry:
+            place, weight = old.entry(entry.index)
+            at = behind(place)
+            free = f.load(at, "i64", _WORD)
+            f.store(read, f.at(new.reads, free, _WORD), _WORD)
+            if weight is not None and new.weights is not None:
+                size = new.table.dtype.itemsize
+                f.store(weight, f.at(new.weights, free, size), size)
+            f.store(f.add(free, 1), at, _WORD)
