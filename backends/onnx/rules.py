@@ -44,7 +44,7 @@ class Rule:
     write: RuleFunction
     carriers: Carriers
     applies: Callable[[Node], bool]
-    since: int
+    since: int = 1
 
 
 RULES: dict[type[Op], Rule] = {}

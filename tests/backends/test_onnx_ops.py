@@ -41,6 +41,7 @@ from cauce.ir.ops.elementwise import (
     Sub,
     Where,
 )
+from cauce.ir.ops.error_function import Erf, Erfc
 from cauce.ir.ops.indexing import TopK, Trilu
 from cauce.ir.ops.integers import (
     BitwiseNot,
@@ -52,6 +53,7 @@ from cauce.ir.ops.integers import (
     TruncDiv,
 )
 from cauce.ir.ops.linear import MatMul
+from cauce.ir.ops.linear_units import Gelu
 from cauce.ir.ops.pool import MaxPool2d, MaxPool2dBackward, MaxPool2dSelect
 from cauce.ir.ops.random import RandomUniform
 from cauce.ir.ops.reduce import ArgMax, ArgMin, Max, Min, Prod, Sum
@@ -125,7 +127,9 @@ def test_float64_keeps_its_digits(op: type[Op]) -> None:
         case = concrete(sample)
         graph, feeds = case.graph(), case.feeds(sample)
         assume(not has_bf16(graph))
-        assert_agree(run_f64(export(graph), feeds), evaluate(graph, feeds).outputs, 1e-12)
+        # onnx.reference rounds its Erf to float32.
+        tolerance = 1e-7 if isinstance(sample.op, (Erf, Erfc, Gelu)) else 1e-12
+        assert_agree(run_f64(export(graph), feeds), evaluate(graph, feeds).outputs, tolerance)
 
     check()
 

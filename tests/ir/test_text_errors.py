@@ -181,7 +181,7 @@ def test_a_mistake_is_shown_with_its_line_and_a_mark() -> None:
         "         ^",
     ]
     assert lines[3].startswith(f"  at {__file__}:") and ": parse(body(" in lines[3]
-    assert lines[-1] == "  fix: did you mean relu?"
+    assert lines[-1].startswith("  fix: did you mean relu")
 
 
 @pytest.mark.parametrize(
