@@ -9,6 +9,7 @@ from __future__ import annotations
 import reprlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from .location import Location, here
 
@@ -66,7 +67,18 @@ def located(path: str | None) -> Iterator[None]:
 
 
 class ShapeError(CauceError, ValueError):
-    """Shapes that do not fit one another."""
+    """Shapes that do not fit one another.
+
+    Attributes:
+        unequal: the sizes that would have to be equal, where that is all that is wrong.
+    """
+
+    unequal: tuple[Any, ...] = ()
+
+    def between(self, *sizes: Any) -> ShapeError:
+        """Say which sizes would have to be equal; returns the error itself."""
+        self.unequal = sizes
+        return self
 
 
 class TypeMismatch(CauceError, TypeError):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .dims import Dim, solve, substitute
+from .dims import Dim, solve, substitute, symbol, symbols
 from .errors import CauceError, GraphError, ShapeError, TypeMismatch, shown
 from .graph import Graph, Input, Node, Value
 from .op import Op
@@ -254,12 +254,26 @@ def bind_symbols(
     return bindings
 
 
+def multiple_of(dim: Dim) -> int:
+    """The k of k*H; 1 for all else."""
+    names = list(symbols(dim))
+    if isinstance(dim, int) or len(names) != 1:
+        return 1
+    step = substitute(dim, {names[0]: 1})
+    return step if isinstance(step, int) and dim == step * symbol(names[0]) else 1
+
+
 def _advice(type_: TensorType, shape: tuple[int, ...], axis: int, dim: Dim) -> str:
     """What to do about an array whose size along ``axis`` contradicts its type."""
     if axis > 0 and len(shape) == 4 and shape[3] == type_.shape[1]:
         return "channels come second, [N, C, H, W]: array.transpose(0, 3, 1, 2) brings them there"
     if axis == 0 and isinstance(type_.shape[0], int):
         return "the batch is fixed; a symbol in init, and no batch= in compile, would leave it free"
+    step = multiple_of(dim)
+    if step > 1:
+        low = shape[axis] // step * step
+        near = f"{low} or {low + step}" if low else f"{step}"
+        return f"bring the array to a multiple of {step}, {near}: resize or pad it"
     if not isinstance(dim, int):
         return f"{dim} is one number in a call: feed inputs that agree in it"
     if axis == 1 and len(shape) == 4:

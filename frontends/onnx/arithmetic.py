@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ...ir import Array, Dim, DType
+from ...ir import Array, Dim, DimExpr, DType
 from ...ir.onnx.tensors import dtype_of
 from .call import Call
 from .rules import Known, folds
@@ -65,9 +65,13 @@ def _where(n: Call, condition: Array, x: Array, y: Array) -> object:
 
 @folds("Cast")
 def _cast(n: Call, x: Array) -> object:
-    """To integers; the importer falls back on the graph for others."""
+    """To integers, and of sizes over symbols to floats, which bound ranges.
+
+    The importer falls back on the graph for others.
+    """
     to = dtype_of(n.integer("to", 0), "Cast")
-    if not to.is_integer:
+    symbolic = any(isinstance(element, DimExpr) for element in x.flat)
+    if not to.is_integer and not (symbolic and to.is_float):
         return NotImplemented
     return Known.of(x, to)
 

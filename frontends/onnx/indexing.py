@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -143,7 +144,8 @@ def _trilu(n: Call) -> Made:
 @imports("Range")
 def _range(n: Call) -> Made:
     """Range-11: start + i * delta for i below (limit - start) / delta, rounded up."""
-    start, limit, delta = (n.numbers(i, what).reshape(-1)[0] for i, what in enumerate(_BOUNDS))
+    bounds = (n.numbers(i, what).reshape(-1)[0] for i, what in enumerate(_BOUNDS))
+    start, limit, delta = map(_whole, bounds)
     first = n.operand(0)
     dtype = first.dtype if isinstance(first, Known) else first.type.dtype
     if delta == 0:
@@ -152,6 +154,8 @@ def _range(n: Call) -> Made:
     if any(isinstance(bound, DimExpr) for bound in (start, limit, delta)):
         if isinstance(delta, DimExpr):
             raise n.unknown(f"steps of {delta} are not known", delta)
+        if isinstance(delta, float) or float in (type(start), type(limit)):
+            raise n.unknown(f"how many steps of {delta} lead from {start} to {limit}", limit, start)
         way = limit - start if delta > 0 else start - limit
         count = ceil_div(way, abs(int(delta)))
         if (least(way) or 0) < 0 or least(way) is None:
@@ -170,3 +174,10 @@ def _range(n: Call) -> Made:
 
 
 _BOUNDS = ("start", "limit", "delta")
+
+
+def _whole(bound: Any) -> Any:
+    """A bound of a range as an int where it is whole."""
+    if isinstance(bound, DimExpr) or not np.issubdtype(type(bound), np.floating):
+        return bound if isinstance(bound, DimExpr) else int(bound)
+    return int(bound) if float(bound).is_integer() else float(bound)

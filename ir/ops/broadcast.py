@@ -33,7 +33,7 @@ def broadcast(*shapes: Shape) -> Shape:
                 fix="sizes must be equal, or one of them 1"
                 + " (dimensions are counted from the last)" * (counted < 0)
                 + _SHORTCUT * (rank == 4),
-            )
+            ).between(*wide)
         result.append(wide.pop() if wide else 1)
     return tuple(result)
 

@@ -33,7 +33,7 @@ class Reshape(Op):
             raise ShapeError(
                 f"{x} has {x.size} elements, the shape [{wanted}] has {product(self.shape)}",
                 fix="give a shape with as many elements; -1 stands for what is left over",
-            )
+            ).between(x.size, product(self.shape))
         return x.with_shape(self.shape)
 
     def reference(self, x: Array) -> Array:
@@ -145,13 +145,14 @@ class Concat(Op):
         total: Dim = 0
         for x in xs:
             others = [(a, b) for i, (a, b) in enumerate(zip(xs[0].shape, x.shape)) if i != axis]
-            differ = [f"{a} and {b}" for a, b in others if a != b]
+            differ = [(a, b) for a, b in others if a != b]
             if x.rank != xs[0].rank or differ:
+                shown = ", ".join(f"{a} and {b}" for a, b in differ)
                 raise ShapeError(
                     f"concat along axis {axis}: {xs[0]} and {x} differ elsewhere too"
-                    + f", {', '.join(differ)}" * bool(differ),
+                    + f", {shown}" * bool(differ),
                     fix="all other sizes must be equal: pool, pad or slice one of them",
-                )
+                ).between(*next(iter(differ), ()))
             total = total + x.shape[axis]
         return xs[0].with_shape(total if i == axis else dim for i, dim in enumerate(xs[0].shape))
 
