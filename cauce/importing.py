@@ -7,13 +7,19 @@ from functools import partial
 from typing import Any
 
 from .frontends.model import Model
+from .frontends.multiples import in_multiples
 from .frontends.onnx import OnnxFile
 from .frontends.onnx.importer import Given, Imported
 from .frontends.onnx.reading import ARRAYS
 from .frontends.open_model import OpenModel
 from .ir import Array, Graph
+from .ir.errors import ShapeError
+from .ir.pass_manager import run_passes
 from .ir.tracebacks import user_facing
 from .ir.unknown import Unknown
+from .passes.inference import ToInference
+from .passes.pipelines import CLEAN
+from .passes.training_form import ToTraining
 
 
 @user_facing
@@ -22,7 +28,9 @@ def load_onnx(model: object, inputs: Mapping[str, Given] | None = None) -> Model
 
     Weights become parameters, and the statistics of batch norms states, by their names in the
     file. Layers are named after its nodes; what goes wrong in one names node, operator and opset.
-    Sizes that the file leaves open stay symbols. Arithmetic on shapes is done while loading.
+    Sizes that the file leaves open stay symbols. Arithmetic on shapes is done while loading. Where
+    two sizes have to be equal that are so for multiples of some k alone, the input has the size
+    k*H, with the smallest k up to 64: other sizes are an error when it is called.
 
     In training batch norms take the statistics of the batch, dropout drops, and running statistics
     move by the momentum of the file. What the file has folded into its weights does not come back;
@@ -45,12 +53,20 @@ def load_onnx(model: object, inputs: Mapping[str, Given] | None = None) -> Model
         MissingExtra: onnx is not installed.
     """
     file = OnnxFile(model)
-    try:
-        return _model(file.imported(inputs))
-    except Unknown as error:
-        if error.inputs:
-            raise
-        return _open(file, inputs, error)
+    given: Mapping[str, Any] = {} if inputs is None else inputs
+    while True:
+        try:
+            return _model(file.imported(given))
+        except Unknown as error:
+            if error.inputs:
+                raise
+            return _open(file, given, error)
+        except ShapeError as error:
+            _, values, _ = file.interface(given)
+            multiples = in_multiples(values, error)
+            if multiples is None:
+                raise
+            given = {**given, **multiples}
 
 
 def open_onnx(model: object, inputs: Mapping[str, Given] | None = None) -> OpenModel:
@@ -70,9 +86,8 @@ def _specialized(file: OnnxFile, fixed: Mapping[str, Array], given: Mapping[str,
 def _model(imported: Imported) -> Model:
     """A model of what was imported."""
     graph = imported.graph
+    run_passes(graph, CLEAN)
     if imported.training.dropouts:
-        from .passes.inference import ToInference
-
         graph = graph.copy()
         ToInference().run(graph)
     shares = tuple(imported.training.shares.items())
@@ -84,8 +99,6 @@ def _model(imported: Imported) -> Model:
 
 def _in_training(graph: Graph, shares: tuple[tuple[str, float], ...]) -> Graph:
     """The training form, which is made when it is first asked for."""
-    from .passes.training_form import ToTraining
-
     ToTraining(shares).run(graph)
     return graph
 

@@ -100,3 +100,10 @@ class FoldScales(Rewrite):
 
     name = "fold_scales"
     rules = (LayerShift(), LayerScale())
+
+
+class FoldShifts(Rewrite):
+    """Makes what is added to a layer its bias."""
+
+    name = "fold_shifts"
+    rules = (LayerShift(),)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from ..ir import Node
 from ..ir.pass_manager import Pass, Repeat
-from .affine_folding import FoldScales
+from .affine_folding import FoldScales, FoldShifts
 from .batch_norm_folding import FoldBatchNorm, NormToScale
 from .canonicalize import Canonicalize
 from .constant_folding import FoldConstants
@@ -17,6 +17,7 @@ from .fusion import FuseElementwise, InlineRegions, RecomputeCheap
 from .halves import WidenHalves
 from .inference import ToInference
 from .padding import MergePadding
+from .recognition import Recognize
 from .transpose_rules import SinkTransposes
 
 Pipeline = tuple[Pass, ...]
@@ -26,6 +27,22 @@ _SIMPLER = (Canonicalize(), FoldConstants(), EliminateCommon(), EliminateDead())
 # One form for everything, nothing twice, nothing in vain. What one pass does makes work for
 # another, so they are repeated until none finds any.
 SIMPLIFY: Pipeline = (Repeat(_SIMPLER),)
+
+# A network as a person would have written it, from what a converter wrote: in inference form, and
+# without numbers that are computed from its weights. Files may hold large constants, which stay.
+CLEAN: Pipeline = (
+    Repeat(
+        (
+            Canonicalize(),
+            EliminateCommon(),
+            EliminateDead(),
+            SinkTransposes(),
+            MergePadding(),
+            FoldShifts(),
+            Recognize(),
+        )
+    ),
+)
 
 # A network for inference, from its graph in training or in inference.
 INFERENCE: Pipeline = (

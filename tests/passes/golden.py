@@ -26,14 +26,14 @@ from cauce.passes import pipelines  # noqa: F401  (all passes and rules are subc
 from cauce.passes.decompose import Decompose
 from cauce.passes.fusion import RecomputeCheap
 from cauce.passes.inference import RemoveDropout
-from cauce.passes.pipelines import FUSE, INFERENCE, SIMPLIFY
+from cauce.passes.pipelines import CLEAN, FUSE, INFERENCE
 
 # Every pass that takes no options.
 PASSES: dict[str, Pass] = {
     type(pass_).__name__: pass_
     for pass_ in (
         *INFERENCE,
-        *(inner for repeat in (*INFERENCE, *SIMPLIFY) for inner in getattr(repeat, "passes", ())),
+        *(inner for repeat in (*CLEAN, *INFERENCE) for inner in getattr(repeat, "passes", ())),
         *FUSE,
         Decompose(),
         RecomputeCheap(),

@@ -23,9 +23,11 @@ from cauce.ir.ops.elementwise import (
     Mul,
     Neg,
     Pow,
+    Sqrt,
     Sub,
     Where,
 )
+from cauce.ir.ops.error_function import Erf
 from cauce.ir.ops.linear import Linear, MatMul, swap_last
 from cauce.ir.ops.normalize import BatchNorm
 from cauce.ir.ops.pool import AvgPool2d, MaxPool2d
@@ -256,6 +258,52 @@ def past_several(net: Net) -> None:
     z = turned(net)
     bias = net.parameter(net.draw.choice((), (1,), z.type.shape[3:]))
     net.keep(net.b(Relu(), either(net, Add(), z, bias)))
+
+
+# ---- what converters write out ----------------------------------------------------------------
+
+
+def held(net: Net, x: Value, add: float, most: float) -> Value:
+    return net.b(Clip(0.0, most), either(net, Add(), x, scalar(net.b, add, x)))
+
+
+@motif("HardSigmoidLine", "HardSigmoidSixth", "HardSwishProduct", "HardSwishSixths", "SwishProduct")
+def written_gates(net: Net) -> None:
+    x = net.b(Tanh(), net.floating())
+    line = either(net, Mul(), x, scalar(net.b, 0.25, x))
+    net.keep(held(net, line, 0.5, 1.0))
+    sixth = either(net, Mul(), held(net, x, 3.0, 6.0), scalar(net.b, 1 / 6, x))
+    net.keep(sixth if net.draw.flag() else either(net, Mul(), x, sixth))
+    net.keep(net.b(Div(), held(net, x, 3.0, 6.0), scalar(net.b, 6.0, x)))
+    product = either(net, Mul(), x, held(net, x, 3.0, 6.0))
+    net.keep(net.b(Div(), product, scalar(net.b, 6.0, x)))
+    net.keep(either(net, Mul(), x, net.b(Sigmoid(), x)))
+
+
+@motif("GeluProduct")
+def written_gelu(net: Net) -> None:
+    x = net.b(Tanh(), net.floating())
+    scaled = net.b(Mul(), x, scalar(net.b, 0.5**0.5, x))
+    gate = either(net, Add(), net.b(Erf(), scaled), scalar(net.b, 1.0, x))
+    half = scalar(net.b, 0.5, x)
+    if net.draw.flag():
+        net.keep(either(net, Mul(), either(net, Mul(), x, half), gate))
+    else:
+        net.keep(either(net, Mul(), either(net, Mul(), x, gate), half))
+
+
+@motif("LayerNormWritten", "MeanImage")
+def written_norm(net: Net) -> None:
+    x = net.b(Tanh(), net.picture())
+    net.keep(net.b(Mean((2, 3), keepdims=True), x))
+    axis = net.draw.choice(-1, 3)
+    centred = net.b(Sub(), x, net.b(Mean((axis,), keepdims=True), x))
+    variance = net.b(Mean((axis,), keepdims=True), net.b(Mul(), centred, centred))
+    root = net.b(Sqrt(), either(net, Add(), variance, scalar(net.b, 0.1, x)))
+    normal = net.b(Div(), centred, root)
+    shape = net.draw.choice((), (1,))
+    scaled = either(net, Mul(), normal, net.parameter(shape))
+    net.keep(either(net, Add(), scaled, net.parameter(shape)))
 
 
 # ---- batch norm, padding, dropout --------------------------------------------------------------
