@@ -8,6 +8,7 @@ Neither that nor converting is measured.
 from __future__ import annotations
 
 import importlib.util
+import os
 import subprocess
 import sys
 import tempfile
@@ -15,12 +16,15 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from classifiers import exported, ready, start
 from protocol import Case, Prepared
 
 from cauce.ir import Array, Role
+
+Step: TypeAlias = Callable[[], Any]
+Versions: TypeAlias = dict[str, str]
 
 # Memory pools, and keeping all intermediate results (no lightmode), bring nothing.
 NCNN_OPTIONS = {
@@ -41,28 +45,33 @@ MNN_OPTIONS = {"backend": "CPU", "precision": "high", "memory": "high", "power":
 
 def ncnn(case: Case) -> Prepared:
     """ncnn, converted by pnnx; a batch in one call, as its recent releases can."""
+    model, images = start(case)
+    with tempfile.TemporaryDirectory() as folder:
+        return ready(*by_ncnn(exported(model, folder), images, case["threads"]))
+
+
+def by_ncnn(path: str, images: Array, threads: int, outputs: int = 1) -> tuple[Step, Versions]:
+    """ncnn on an ONNX file, beside which its converter writes: the step, and versions."""
     import ncnn
 
-    model, images = start(case)
     ncnn.set_cpu_powersave(0)  # all cores alike
-    with tempfile.TemporaryDirectory() as folder:
-        shape = ",".join(map(str, images.shape))
-        command = [str(pnnx()), exported(model, folder), f"inputshape=[{shape}]", "fp16=0"]
-        converted(command, folder)
-        param = Path(folder) / "model.ncnn.param"
-        unknown = unknown_layers(param.read_text(), ncnn.layer_to_index)
-        if unknown:
-            raise NotImplementedError(f"ncnn has no layer {', '.join(unknown)}")
-        steps = [
-            _ncnn_step(ncnn, param, images, {**tried, "num_threads": case["threads"]})
-            for tried in NCNN_TRIED
-        ]
-    return ready(faster(steps), {"ncnn": version("ncnn"), "pnnx": version("pnnx")})
+    shape = ",".join(map(str, images.shape))
+    command = [str(pnnx()), path, f"inputshape=[{shape}]", "fp16=0"]
+    converted(command, os.path.dirname(path))
+    param = Path(path).with_suffix(".ncnn.param")
+    unknown = unknown_layers(param.read_text(), ncnn.layer_to_index)
+    if unknown:
+        raise NotImplementedError(f"ncnn has no layer {', '.join(unknown)}")
+    steps = [
+        _ncnn_step(ncnn, param, images, {**tried, "num_threads": threads}, outputs)
+        for tried in NCNN_TRIED
+    ]
+    return faster(steps), {"ncnn": version("ncnn"), "pnnx": version("pnnx")}
 
 
 def _ncnn_step(
-    ncnn: Any, param: Path, images: Array, options: Mapping[str, object]
-) -> Callable[[], Array]:
+    ncnn: Any, param: Path, images: Array, options: Mapping[str, object], outputs: int = 1
+) -> Step:
     net = ncnn.Net()
     for name, value in {**NCNN_OPTIONS, **options}.items():
         setattr(net.opt, name, value)
@@ -70,11 +79,12 @@ def _ncnn_step(
         raise RuntimeError("ncnn cannot load what pnnx wrote")
     image = ncnn.Mat(images, batch_index=0)  # made once: as if the images had been read into it
 
-    def step() -> Array:
+    def step() -> Any:
         with net.create_extractor() as extractor:
             extractor.input("in0", image)
-            _, result = extractor.extract("out0")
-            return result.numpy(batch_index=0)
+            found = [extractor.extract(f"out{place}")[1] for place in range(outputs)]
+            arrays = [result.numpy(batch_index=0) for result in found]
+            return arrays[0] if outputs == 1 else arrays
 
     return step
 
@@ -101,25 +111,32 @@ def unknown_layers(param: str, index: Callable[[str], int]) -> list[str]:
 
 def mnn(case: Case) -> Prepared:
     """MNN in high precision, with weights rearranged when loaded or not, whichever is faster."""
+    model, images = start(case)
+    inputs = [value.name for value in model.graph.inputs_with(Role.DATA)]
+    with tempfile.TemporaryDirectory() as folder:
+        path = exported(model, folder)
+        return ready(*by_mnn(path, images, case["threads"], inputs, list(model.graph.outputs)))
+
+
+def by_mnn(
+    file: str, images: Array, threads: int, inputs: Sequence[str], outputs: Sequence[str]
+) -> tuple[Step, Versions]:
+    """MNN on an ONNX file, beside which its converter writes: the step, and versions."""
     import MNN
 
-    model, images = start(case)
-    with tempfile.TemporaryDirectory() as folder:
-        path = str(Path(folder) / "model.mnn")
-        # Not the script ``mnnconvert``: it sends to its makers what was converted, and installs
-        # what it needs for that. This is the function behind it.
-        code = "import sys, MNN, _tools; _tools.mnnconvert(sys.argv)"
-        files = ["--modelFile", exported(model, folder), "--MNNModel", path]
-        converted([sys.executable, "-c", code, "-f", "ONNX", *files], folder)
-        if not Path(path).is_file():
-            raise RuntimeError("MNN cannot convert the ONNX file")
-        inputs = [value.name for value in model.graph.inputs_with(Role.DATA)]
-        outputs = list(model.graph.outputs)
-        steps = [
-            _mnn_step(MNN, path, inputs, outputs, images, case["threads"], rearrange)
-            for rearrange in (False, True)
-        ]
-    return ready(faster(steps), {"MNN": version("mnn")})
+    path = str(Path(file).with_suffix(".mnn"))
+    # Not the script ``mnnconvert``: it sends to its makers what was converted, and installs what it
+    # needs for that. This is the function behind it.
+    code = "import sys, MNN, _tools; _tools.mnnconvert(sys.argv)"
+    files = ["--modelFile", file, "--MNNModel", path]
+    converted([sys.executable, "-c", code, "-f", "ONNX", *files], os.path.dirname(file))
+    if not Path(path).is_file():
+        raise RuntimeError("MNN cannot convert the ONNX file")
+    steps = [
+        _mnn_step(MNN, path, inputs, outputs, images, threads, rearrange)
+        for rearrange in (False, True)
+    ]
+    return faster(steps), {"MNN": version("mnn")}
 
 
 def _mnn_step(
@@ -137,8 +154,12 @@ def _mnn_step(
     )
     image = MNN.expr.placeholder(list(images.shape), MNN.expr.NCHW, MNN.expr.float)
     image.write(images)
-    # The manager must live as long as the network.
-    return lambda _=manager: net.forward(image).read()  # type: ignore[misc]
+
+    def step(_: object = manager) -> Any:  # the manager must live as long as the network
+        found = net.forward(image)
+        return [array.read() for array in found] if isinstance(found, list) else found.read()
+
+    return step
 
 
 def faster(steps: Sequence[Callable[[], Array]], rounds: int = 7) -> Callable[[], Array]:

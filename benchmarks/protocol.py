@@ -58,12 +58,15 @@ class Benchmark:
         base: the peer that the others are compared with.
         peers: what prepares each, by name, the base among them.
         tolerance: of ``max|a - b| / max|b|``, where a is a peer's evidence and b the base's.
+        lenient: whether a peer that computes something else is left out, with the reason in the
+            table, in place of ending the benchmark.
     """
 
     script: str
     base: str
     peers: Mapping[str, Callable[[Case], Prepared]]
     tolerance: float
+    lenient: bool = False
 
 
 @dataclass
@@ -118,16 +121,23 @@ def measure(benchmark: Benchmark, case: Case, rounds: int, seconds: float) -> di
         base = results[benchmark.base]
         if base.failed:
             raise SystemExit(f"{benchmark.base} failed: {base.failed}")
-        for peer, worker in workers.items():
+        for peer, worker in list(workers.items()):
             result = results[peer]
             result.versions = worker.versions
-            result.difference = agreement(
-                peer,
-                worker.evidence,
-                benchmark.base,
-                workers[benchmark.base].evidence,
-                benchmark.tolerance,
-            )
+            try:
+                result.difference = agreement(
+                    peer,
+                    worker.evidence,
+                    benchmark.base,
+                    workers[benchmark.base].evidence,
+                    benchmark.tolerance,
+                )
+            except SystemExit as refusal:
+                if not benchmark.lenient:
+                    raise
+                result.failed = str(refusal)
+                del workers[peer]
+                continue
             result.steps = max(1, round(seconds / worker.run(1)[0]))
         for peer in turns(list(workers), rounds):
             elapsed, used = workers[peer].run(results[peer].steps)
