@@ -28,6 +28,8 @@ from .sizes import least
 
 # Numbers that are known and longer than this are written as arithmetic, not one by one.
 _LONG = 2**12
+# No diagonal lies beyond this one.
+_FAR = 2**40
 
 
 def from_first(n: Call, place: int, size: Dim) -> Value:
@@ -82,6 +84,8 @@ def _of_several(n: Call, first: int) -> tuple[Value, Value]:
     depth = indices.type.shape[-1] if indices.type.rank else 0
     if not isinstance(depth, int):
         raise n.unknown(f"how many axes the indices {indices.type} tell is not known", depth)
+    if not 1 <= depth <= x.type.rank - first:
+        raise n.refuse(f"the indices {indices.type} do not tell places in {x.type}")
     sizes = n.constant(Known.of(list(x.type.shape[first : first + depth])))
     if indices.type.dtype is not DType.I64:
         indices = n.b(Cast(DType.I64), indices)
@@ -138,7 +142,8 @@ def _one_hot(n: Call) -> Made:
 def _trilu(n: Call) -> Made:
     """Trilu-14."""
     (diagonal,) = n.integers(1, "k") if n.has(1) else (0,)
-    return n.b(Trilu(bool(n.integer("upper", 1)), diagonal), n.value(0))
+    held = min(max(diagonal, -_FAR), _FAR)
+    return n.b(Trilu(bool(n.integer("upper", 1)), held), n.value(0))
 
 
 @imports("Range")

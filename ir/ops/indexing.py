@@ -449,6 +449,8 @@ class Arange(Op):
     zero_gradient = True
 
     def infer(self) -> TensorType:
+        if isinstance(self.size, int) and self.size < 0:
+            raise ShapeError(f"arange: there are no {self.size} numbers", fix="count from 0 on")
         return TensorType(self.dtype, (self.size,))
 
     def reference(self) -> Array:

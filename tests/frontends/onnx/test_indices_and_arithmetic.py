@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from onnx import helper
 
 import cauce
 from cauce.ir import Array
 from cauce.ir.errors import CauceError, ShapeError, UnsupportedOp
 
-from .build import agrees, single
+from .build import agrees, model, single
 
 _RANDOM = np.random.default_rng(11)
 
@@ -231,6 +232,44 @@ def test_gemm_of_integers() -> None:
     loaded = cauce.load_onnx(single("Gemm", {"x": x, "w": w, "c": c}, {}, 13, alpha=2.0))
     for (found,) in outputs(loaded, {"x": x, "w": w, "c": c}):
         np.testing.assert_array_equal(found, 2 * (x @ w) + c)
+
+
+@pytest.mark.parametrize(
+    ("op_type", "stored", "message"),
+    [
+        ("GatherND", {"i": np.zeros((2, 4), np.int64)}, "do not tell places"),
+        ("OneHot", {"d": ints(-3), "v": ints(0, 1)}, "there are no -3 numbers"),
+        ("TopK", {"k": ints(2**40)}, "topk: 1099511627776 of the 5 elements"),
+        ("CumSum", {"axis": np.int64(5)}, "axis 5 is out of range"),
+    ],
+)
+def test_what_cannot_be_names_the_node(op_type: str, stored: Any, message: str) -> None:
+    with pytest.raises(CauceError, match=message) as caught:
+        cauce.load_onnx(single(op_type, {"x": X}, stored, 13))
+    assert f"the_{op_type}" in str(caught.value)
+
+
+@pytest.mark.parametrize("k", [-(2**63), 2**63 - 1])
+def test_a_diagonal_beyond_any_size(k: int) -> None:
+    loaded = cauce.load_onnx(single("Trilu", {"x": X}, {"k": np.int64(k)}, 14))
+    for (found,) in outputs(loaded, {"x": X}):
+        np.testing.assert_array_equal(found, X if k < 0 else 0 * X)
+
+
+@pytest.mark.parametrize("delta", [1, -2])
+def test_a_range_over_a_size_that_is_not_known(delta: int) -> None:
+    bounds = ["zero", "size"] if delta > 0 else ["size", "one"]
+    nodes = [
+        helper.make_node("Shape", ["x"], ["shape"]),
+        helper.make_node("Gather", ["shape", "zero"], ["size"]),
+        helper.make_node("Range", [*bounds, "delta"], ["out"]),
+    ]
+    stored = {"zero": np.int64(0), "one": np.int64(1), "delta": np.int64(delta)}
+    loaded = cauce.load_onnx(model(nodes, {"x": ("N", 3)}, ["out"], stored, 13))
+    for size in (1, 6):
+        wanted = np.arange(0, size) if delta > 0 else np.arange(size, 1, delta)
+        for (found,) in outputs(loaded, {"x": np.zeros((size, 3), np.float32)}):
+            np.testing.assert_array_equal(found, wanted)
 
 
 def test_an_operator_that_selects_says_why_it_is_not_there() -> None:
