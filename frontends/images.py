@@ -12,8 +12,8 @@ from ..ir.errors import AttributeMistake, ShapeError, did_you_mean, located, nee
 from ..ir.ops import rearrange, resize
 from ..ir.ops import shape as shape_ops
 from ..ir.tracebacks import user_facing
+from .adaptive_pooling import adaptive_avg_pool2d
 from .functional import _layer
-from .pooling import adaptive_avg_pool2d
 from .tensor import Size, Tensor
 
 Sizes = Size | Sequence[Size]

@@ -26,6 +26,14 @@ from .activations import (
     softshrink,
     softsign,
 )
+from .adaptive_pooling import (
+    adaptive_avg_pool1d,
+    adaptive_avg_pool2d,
+    adaptive_avg_pool3d,
+    adaptive_max_pool1d,
+    adaptive_max_pool2d,
+    adaptive_max_pool3d,
+)
 from .arithmetic import (
     acos,
     acosh,
@@ -118,8 +126,6 @@ from .norms import (
     rms_norm,
 )
 from .pooling import (
-    adaptive_avg_pool2d,
-    adaptive_max_pool2d,
     avg_pool1d,
     avg_pool2d,
     avg_pool3d,
@@ -130,6 +136,9 @@ from .pooling import (
     max_pool1d,
     max_pool2d,
     max_pool3d,
+    max_unpool1d,
+    max_unpool2d,
+    max_unpool3d,
 )
 from .tensor import Tensor
 
@@ -137,8 +146,12 @@ __all__ = [
     "Tensor",
     "acos",
     "acosh",
+    "adaptive_avg_pool1d",
     "adaptive_avg_pool2d",
+    "adaptive_avg_pool3d",
+    "adaptive_max_pool1d",
     "adaptive_max_pool2d",
+    "adaptive_max_pool3d",
     "apply",
     "arange",
     "argmax",
@@ -211,6 +224,9 @@ __all__ = [
     "max_pool1d",
     "max_pool2d",
     "max_pool3d",
+    "max_unpool1d",
+    "max_unpool2d",
+    "max_unpool3d",
     "maximum",
     "minimum",
     "mish",

@@ -4,21 +4,51 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal, overload
 
-from ..ir.attributes import Pair, borders, integer, number, parts, per_axis
-from ..ir.errors import AttributeMistake, located
+from ..ir.attributes import Pair, borders, flag, integer, number, per_axis
+from ..ir.dims import Dim, as_dim
+from ..ir.errors import AttributeMistake, ShapeError, located
 from ..ir.location import here
-from ..ir.ops import adaptive_pool, pool, pool_nd
+from ..ir.ops import pool, pool_nd
 from ..ir.ops import shape as shape_ops
+from ..ir.ops.conv import AXES
+from ..ir.ops.pool_indices import MaxPoolIndices, MaxUnpool
 from ..ir.tracebacks import user_facing
 from .functional import _layer
 from .tensor import Tensor
 from .tracing import current
 
 PerAxis = int | Sequence[int]
-OutputSize = int | None | Sequence[int | None]
 Borders = int | Sequence[int] | Sequence[Sequence[int]]
+
+
+@overload
+def max_pool1d(
+    x: Tensor,
+    kernel_size: PerAxis,
+    stride: PerAxis | None = None,
+    padding: Borders = 0,
+    dilation: PerAxis = 1,
+    ceil_mode: bool = False,
+    return_indices: Literal[False] = False,
+    *,
+    name: str | None = None,
+) -> Tensor: ...
+
+
+@overload
+def max_pool1d(
+    x: Tensor,
+    kernel_size: PerAxis,
+    stride: PerAxis | None = None,
+    padding: Borders = 0,
+    dilation: PerAxis = 1,
+    ceil_mode: bool = False,
+    *,
+    return_indices: Literal[True],
+    name: str | None = None,
+) -> tuple[Tensor, Tensor]: ...
 
 
 @user_facing
@@ -29,12 +59,45 @@ def max_pool1d(
     padding: Borders = 0,
     dilation: PerAxis = 1,
     ceil_mode: bool = False,
+    return_indices: bool = False,
     *,
     name: str | None = None,
-) -> Tensor:
-    """The greatest element of each window of x [N, C, L]; stride defaults to the window."""
+) -> Tensor | tuple[Tensor, Tensor]:
+    """The greatest element of each window of x [N, C, L]; stride defaults to the window.
+
+    With ``return_indices`` also where it stands: its number in its plane, in row order, for
+    :func:`max_unpool1d`.
+    """
     windows = (kernel_size, stride, padding, dilation)
-    return _layer("max_pool", name, lambda: _max_windows(1, *windows, ceil_mode), x)
+    return _maximum(1, x, windows, ceil_mode, return_indices, name)
+
+
+@overload
+def max_pool2d(
+    x: Tensor,
+    kernel_size: PerAxis,
+    stride: PerAxis | None = None,
+    padding: Borders = 0,
+    dilation: PerAxis = 1,
+    ceil_mode: bool = False,
+    return_indices: Literal[False] = False,
+    *,
+    name: str | None = None,
+) -> Tensor: ...
+
+
+@overload
+def max_pool2d(
+    x: Tensor,
+    kernel_size: PerAxis,
+    stride: PerAxis | None = None,
+    padding: Borders = 0,
+    dilation: PerAxis = 1,
+    ceil_mode: bool = False,
+    *,
+    return_indices: Literal[True],
+    name: str | None = None,
+) -> tuple[Tensor, Tensor]: ...
 
 
 @user_facing
@@ -45,12 +108,45 @@ def max_pool2d(
     padding: Borders = 0,
     dilation: PerAxis = 1,
     ceil_mode: bool = False,
+    return_indices: bool = False,
     *,
     name: str | None = None,
-) -> Tensor:
-    """The greatest element of each window of x [N, C, H, W]; stride defaults to the window."""
+) -> Tensor | tuple[Tensor, Tensor]:
+    """The greatest element of each window of x [N, C, H, W]; stride defaults to the window.
+
+    With ``return_indices`` also where it stands: its number in its plane, in row order, for
+    :func:`max_unpool2d`.
+    """
     windows = (kernel_size, stride, padding, dilation)
-    return _layer("max_pool", name, lambda: _max_windows(2, *windows, ceil_mode), x)
+    return _maximum(2, x, windows, ceil_mode, return_indices, name)
+
+
+@overload
+def max_pool3d(
+    x: Tensor,
+    kernel_size: PerAxis,
+    stride: PerAxis | None = None,
+    padding: Borders = 0,
+    dilation: PerAxis = 1,
+    ceil_mode: bool = False,
+    return_indices: Literal[False] = False,
+    *,
+    name: str | None = None,
+) -> Tensor: ...
+
+
+@overload
+def max_pool3d(
+    x: Tensor,
+    kernel_size: PerAxis,
+    stride: PerAxis | None = None,
+    padding: Borders = 0,
+    dilation: PerAxis = 1,
+    ceil_mode: bool = False,
+    *,
+    return_indices: Literal[True],
+    name: str | None = None,
+) -> tuple[Tensor, Tensor]: ...
 
 
 @user_facing
@@ -61,28 +157,44 @@ def max_pool3d(
     padding: Borders = 0,
     dilation: PerAxis = 1,
     ceil_mode: bool = False,
+    return_indices: bool = False,
     *,
     name: str | None = None,
-) -> Tensor:
-    """The greatest element of each window of x [N, C, D, H, W]; stride defaults to the window."""
+) -> Tensor | tuple[Tensor, Tensor]:
+    """The greatest element of each window of x [N, C, D, H, W]; stride defaults to the window.
+
+    With ``return_indices`` also where it stands: its number in its plane, in row order, for
+    :func:`max_unpool3d`.
+    """
     windows = (kernel_size, stride, padding, dilation)
-    return _layer("max_pool", name, lambda: _max_windows(3, *windows, ceil_mode), x)
+    return _maximum(3, x, windows, ceil_mode, return_indices, name)
 
 
-def _max_windows(
+def _maximum(
     axes: int,
-    kernel_size: PerAxis,
-    stride: PerAxis | None,
-    padding: Borders,
-    dilation: PerAxis,
+    x: Tensor,
+    windows: tuple[PerAxis, PerAxis | None, Borders, PerAxis],
     ceil_mode: bool,
-) -> pool.MaxPool2d | pool_nd.MaxPool:
-    """Max pooling over so many axes."""
-    if axes == 2:
-        make: Any = pool.MaxPool2d  # which takes an int for a pair
-        return make(kernel_size, stride, padding, dilation=dilation, ceil_mode=ceil_mode)
-    windows = _windows(axes, kernel_size, stride, padding)
-    return pool_nd.MaxPool(*windows, ceil_mode, per_axis(dilation, "dilation", axes))
+    return_indices: bool,
+    name: str | None,
+) -> Tensor | tuple[Tensor, Tensor]:
+    """Max pooling; ``windows`` are kernel size, stride, padding and dilation."""
+    trace = current()
+    path = trace.layer_path("max_pool", name)
+    with located(path):
+        both = flag(return_indices, "return_indices")
+        kernel_size, stride, padding, dilation = windows
+        pool_op: pool.MaxPool2d | pool_nd.MaxPool
+        if axes == 2:
+            make: Any = pool.MaxPool2d  # which takes an int for a pair
+            pool_op = make(kernel_size, stride, padding, ceil_mode, dilation)
+        else:
+            own = _windows(axes, kernel_size, stride, padding)
+            pool_op = pool_nd.MaxPool(*own, ceil_mode, per_axis(dilation, "dilation", axes))
+    y = trace.emit(pool_op, x, path=path)
+    if not both:
+        return y
+    return y, trace.emit(MaxPoolIndices(**dict(pool_op.attributes())), x, path=path)
 
 
 def _windows(
@@ -91,6 +203,90 @@ def _windows(
     """Kernel size, stride and padding of each axis."""
     steps = None if stride is None else per_axis(stride, "stride", axes)
     return per_axis(kernel_size, "kernel_size", axes), steps, borders(padding, "padding", axes)
+
+
+@user_facing
+def max_unpool1d(
+    x: Tensor,
+    indices: Tensor,
+    kernel_size: PerAxis,
+    stride: PerAxis | None = None,
+    padding: PerAxis = 0,
+    output_size: Sequence[Dim] | None = None,
+    *,
+    name: str | None = None,
+) -> Tensor:
+    """As :func:`max_unpool2d`, over x [N, C, L]."""
+    return _unpool(1, x, indices, (kernel_size, stride, padding), output_size, name)
+
+
+@user_facing
+def max_unpool2d(
+    x: Tensor,
+    indices: Tensor,
+    kernel_size: PerAxis,
+    stride: PerAxis | None = None,
+    padding: PerAxis = 0,
+    output_size: Sequence[Dim] | None = None,
+    *,
+    name: str | None = None,
+) -> Tensor:
+    """Zeros with the elements of x [N, C, H, W] where :func:`max_pool2d` found them.
+
+    Args:
+        x: what was pooled.
+        indices: what ``max_pool2d(..., return_indices=True)`` gives as its second result.
+        kernel_size: that of the pooling.
+        stride: likewise; the kernel size where None.
+        padding: likewise, an int or one for each axis.
+        output_size: (H, W) of the result, which may be symbolic: ``before.shape[2:]``. Where None
+            the least that has so many windows, ``(H - 1)*stride - 2*padding + kernel_size``.
+        name: the layer's name.
+    """
+    return _unpool(2, x, indices, (kernel_size, stride, padding), output_size, name)
+
+
+@user_facing
+def max_unpool3d(
+    x: Tensor,
+    indices: Tensor,
+    kernel_size: PerAxis,
+    stride: PerAxis | None = None,
+    padding: PerAxis = 0,
+    output_size: Sequence[Dim] | None = None,
+    *,
+    name: str | None = None,
+) -> Tensor:
+    """As :func:`max_unpool2d`, over x [N, C, D, H, W]."""
+    return _unpool(3, x, indices, (kernel_size, stride, padding), output_size, name)
+
+
+def _unpool(
+    axes: int,
+    x: Tensor,
+    indices: Tensor,
+    windows: tuple[PerAxis, PerAxis | None, PerAxis],
+    output_size: Sequence[Dim] | None,
+    name: str | None,
+) -> Tensor:
+    """Max unpooling; ``windows`` are kernel size, stride and padding."""
+
+    def make() -> MaxUnpool:
+        need_axes(f"max_unpool{axes}d", x, axes)
+        kernel, stride, padding = _windows(axes, *windows)
+        if output_size is None:
+            steps = stride or kernel
+            parts = zip(x.shape[2:], kernel, steps, padding)
+            return MaxUnpool(tuple((d - 1) * s - sum(p) + k for d, k, s, p in parts))
+        size = tuple(map(as_dim, output_size))
+        if len(size) != axes:
+            raise AttributeMistake(
+                f"max_unpool{axes}d: output_size has {len(size)} items, not {axes}",
+                fix="give the spatial sizes alone: x.shape[2:] of what was pooled",
+            )
+        return MaxUnpool(size)
+
+    return _layer("max_unpool", name, make, x, indices)
 
 
 @user_facing
@@ -253,48 +449,10 @@ def global_avg_pool(x: Tensor, *, name: str | None = None) -> Tensor:
     return current().emit(shape_ops.Flatten(), pooled, path=pooled.value.path)
 
 
-@user_facing
-def adaptive_avg_pool2d(x: Tensor, output_size: OutputSize, *, name: str | None = None) -> Tensor:
-    """The mean of windows chosen so that the result is [N, C, *output_size].
-
-    A size that is None is that of x: ``(None, 1)`` is the mean of each row.
-    """
-    return _adaptive("adaptive_avg_pool", name, adaptive_pool.AdaptiveAvgPool2d, x, output_size)
-
-
-@user_facing
-def adaptive_max_pool2d(x: Tensor, output_size: OutputSize, *, name: str | None = None) -> Tensor:
-    """The greatest element of windows chosen so that the result is [N, C, *output_size].
-
-    A size that is None is that of x.
-    """
-    return _adaptive("adaptive_max_pool", name, adaptive_pool.AdaptiveMaxPool2d, x, output_size)
-
-
-def _adaptive(
-    kind: str,
-    name: str | None,
-    make: type[adaptive_pool.AdaptiveAvgPool2d | adaptive_pool.AdaptiveMaxPool2d],
-    x: Tensor,
-    output_size: OutputSize,
-) -> Tensor:
-    """An adaptive pool; along an axis that is kept, whose size may not be known, the channels and
-    that axis are pooled as one."""
-    given = parts(output_size)
-    extents = (output_size, output_size) if given is None else given
-    kept = [axis for axis, size in enumerate(extents) if size is None]
-    if len(extents) != 2 or x.ndim != 4 or not kept:
-        return _layer(kind, name, lambda: make(output_size), x)  # type: ignore[arg-type]
-    if len(kept) == 2:
-        return x
-    trace, size = current(), extents[1 - kept[0]]
-    n, c = x.shape[:2]
-    path = trace.layer_path(kind, name)
-    with trace.at(path):
-        rows = x if kept == [0] else x.permute(0, 1, 3, 2)
-        along, across = rows.shape[2:]
-        flat = rows.reshape(n, c * along, 1, across)
-        with located(path):
-            pooled = trace.emit(make((1, size)), flat)
-        y = pooled.reshape(n, c, along, size)
-        return y if kept == [0] else y.permute(0, 1, 3, 2)
+def need_axes(what: str, x: Tensor, axes: int) -> None:
+    """Raise ShapeError unless x has a batch, channels and so many axes."""
+    if x.ndim != axes + 2:
+        raise ShapeError(
+            f"{what} takes [N, C, {AXES[axes]}], got {x.type}",
+            fix="reshape x to as many dimensions",
+        )

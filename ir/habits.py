@@ -87,6 +87,10 @@ _TENSOR = {
 # Names of nn.
 _LAYERS = {
     "Activation": "nn.relu(x), nn.sigmoid(x), ...",
+    "AdaptiveAvgPool1d": "nn.adaptive_avg_pool1d(x, 1)",
+    "AdaptiveAvgPool3d": "nn.adaptive_avg_pool3d(x, 1)",
+    "AdaptiveMaxPool1d": "nn.adaptive_max_pool1d(x, 1)",
+    "AdaptiveMaxPool3d": "nn.adaptive_max_pool3d(x, 1)",
     "AdaptiveAvgPool2d": "nn.adaptive_avg_pool2d(x, 1), or nn.global_avg_pool(x) for [N, C]",
     "AdaptiveMaxPool2d": "nn.adaptive_max_pool2d(x, 1)",
     "Add": "x + y",
@@ -133,6 +137,9 @@ _LAYERS = {
     "LPPool1d": "nn.lp_pool1d(x, 2, 3)",
     "LPPool2d": "nn.lp_pool2d(x, 2, 3)",
     "LPPool3d": "nn.lp_pool3d(x, 2, 3)",
+    "MaxUnpool1d": "nn.max_unpool1d(x, indices, 2)",
+    "MaxUnpool2d": "nn.max_unpool2d(x, indices, 2)",
+    "MaxUnpool3d": "nn.max_unpool3d(x, indices, 2)",
     "MaxPool1d MaxPooling1D": "nn.max_pool1d(x, 2)",
     "MaxPool2d MaxPooling2D": "nn.max_pool2d(x, 2)",
     "Mish": "nn.mish(x)",

@@ -6,6 +6,7 @@ from typing import Any
 
 from cauce.ir import Dim, Value
 from cauce.ir.ops.conv_nd import Conv, ConvTranspose
+from cauce.ir.ops.pool_indices import MaxPool2dIndices, MaxPoolIndices, MaxUnpool
 from cauce.ir.ops.pool_nd import AvgPool, LpPool, MaxPool
 from cauce.ir.ops.shape import Reshape
 
@@ -88,3 +89,24 @@ def lp_pool(net: Net) -> None:
     x = signal(net)
     op = LpPool(**pool_attributes(net, x), p=net.draw.choice(2.0, 1.0))
     net.keep(picture_of(net, net.b(op, x)))
+
+
+@grows(MaxPool2dIndices)
+def max_pool2d_indices(net: Net) -> None:
+    x = net.exact(lambda type_: type_.rank == 4)
+    net.keep(net.b(MaxPool2dIndices(**pool_attributes(net, x)), x), exact=True)
+
+
+@grows(MaxPoolIndices)
+def max_pool_indices(net: Net) -> None:
+    x = net.exact(lambda type_: type_.rank == 4)
+    op = MaxPoolIndices(**pool_attributes(net, x), storage_order=net.draw.int(0, 1))
+    net.keep(net.b(op, x), exact=True)
+
+
+@grows(MaxUnpool)
+def max_unpool(net: Net) -> None:
+    x = net.exact(lambda type_: type_.rank == 4)
+    op = MaxPoolIndices(**pool_attributes(net, x), flat=net.draw.flag())
+    indices = net.b(op, x)
+    net.keep(net.b(MaxUnpool(x.type.shape[2:], op.flat), net.data(indices.type.shape), indices))

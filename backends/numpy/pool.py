@@ -6,6 +6,7 @@ all images and channels at once.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -13,6 +14,7 @@ import numpy as np
 from ...ir import Array, DType, TensorType
 from ...ir.dims import sizes
 from ...ir.ops import pool as ops
+from ...ir.ops.pool_indices import MaxPool2dIndices
 from .elementwise import choose
 from .kernels import kernel
 from .memory import Memory
@@ -106,3 +108,13 @@ def avg_pool2d_backward(op: ops.AvgPool2dBackward, memory: Memory, dy: Array) ->
     for windows, pixels in _places(op, dx.shape[2:]):
         dx[..., *pixels] += share[..., *windows]
     return dx
+
+
+@kernel(MaxPool2dIndices)
+def max_pool2d_indices(op: MaxPool2dIndices, memory: Memory, x: Array) -> Array:
+    y = memory.empty_like(x, _pooled(op, x), np.dtype(np.int64))
+    y[...] = 0
+    cells = np.arange(math.prod(x.shape[2:])).reshape(x.shape[2:])
+    for windows, pixels, found in _maxima(op, memory, x):
+        np.copyto(y[..., *windows], cells[pixels], where=found)
+    return y

@@ -13,9 +13,11 @@ import numpy as np
 
 from ...ir import Dim, DType, Node
 from ...ir.attributes import Pair
+from ...ir.dims import product
 from ...ir.onnx.pads import pads_of
 from ...ir.ops import pool as ops
 from ...ir.ops import pool_nd
+from ...ir.ops.pool_indices import MaxPool2dIndices, MaxPoolIndices
 from .conv import crop, transposed_conv
 from .rules import HALVES_IN_F32, exports, exports_as, not_in_f64
 from .writer import Writer
@@ -26,6 +28,13 @@ exports_as({ops.GlobalAvgPool2d: "GlobalAveragePool"}, applies=not_in_f64)
 def _reach(op: ops.FixedWindows) -> tuple[Pair, ...]:
     """The padding of each axis, with what ceil mode adds after the input."""
     return tuple(op.reach(axis) for axis in range(op.axes))
+
+
+def _within(node: Node) -> bool:
+    """ONNX Runtime has the padding: it takes less than the kernel size."""
+    op = node.op
+    assert isinstance(op, ops.FixedWindows)
+    return all(max(pads) < kernel for pads, kernel in zip(_reach(op), op.kernel_size))
 
 
 def _some(pads: Sequence[Pair]) -> bool:
@@ -94,7 +103,7 @@ def _max_windows(
         "strides": op.stride,
         "dilations": op.dilations(),
     }
-    if all(max(pads) < kernel for pads, kernel in zip(reach, op.kernel_size)):
+    if _within(node):
         return x, {**attributes, "pads": pads_of(reach)}, ()
     dtype = node.operands[0].type.dtype
     return _bordered(w, x, reach, ops.lowest(dtype), dtype), attributes, reach
@@ -177,3 +186,28 @@ def _divisors(w: Writer, op: ops.Counting, axis: int, count: Dim, size: Dim) -> 
         starts = w("Max", starts, w("Mod", starts, w.ints([step])))
     cells = w("Div", w("Add", w("Sub", stops, starts), w.ints([step - 1])), w.ints([step]))
     return w("Max", cells, w.ints([1]))
+
+
+@exports(MaxPoolIndices, applies=_within)
+def _max_pool_indices(w: Writer, op: MaxPoolIndices, node: Node, x: str) -> str:
+    """The second result of MaxPool, which counts on from plane to plane."""
+    _, attributes, _ = _max_windows(w, op, node, x)
+    place = w.results(2, "MaxPool", x, storage_order=op.storage_order, **attributes)[1]
+    plane = product(node.operands[0].type.shape[2:])
+    return place if op.flat else w("Mod", place, w.size(plane))
+
+
+@exports(MaxPool2dIndices)
+def _max_pool2d_indices(w: Writer, op: MaxPool2dIndices, node: Node, x: str) -> str:
+    """The second result of MaxPool is a flat index into all of x, which may have a border."""
+    height, width = node.operands[0].type.shape[2:]
+    x, attributes, border = _max_windows(w, op, node, x)
+    places = w.results(2, "MaxPool", x, **attributes)[1]
+    (top, bottom), (left, right) = border or ((0, 0), (0, 0))
+    across = w.size(width + left + right)
+    place = w("Mod", places, w.size((height + top + bottom) * (width + left + right)))
+    if not border:
+        return place
+    row = w("Sub", w("Div", place, across), w.ints([top]))
+    column = w("Sub", w("Mod", place, across), w.ints([left]))
+    return w("Add", w("Mul", row, w.size(width)), column)

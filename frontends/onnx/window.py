@@ -12,6 +12,7 @@ from ...ir.ops.conv import extent
 from ...ir.ops.conv_nd import conv, conv_transpose
 from ...ir.ops.elementwise import Add
 from ...ir.ops.pool import GlobalAvgPool2d
+from ...ir.ops.pool_indices import MaxPoolIndices, MaxUnpool
 from ...ir.ops.pool_nd import LpPool, avg_pool, lp_root, lp_terms, max_pool
 from ...ir.ops.reduce import Max, Mean, Sum
 from ...ir.ops.shape import Pad, Reshape
@@ -87,12 +88,43 @@ def _conv(n: Call) -> Made:
 @imports("MaxPool")
 def _max_pool(n: Call) -> Made:
     """MaxPool-1; 8: indices; 10: ceil_mode and dilations; 12: bytes."""
-    n.only(1)
-    n.ignore("storage_order")
-    x = n.value(0)
+    x, order = n.value(0), n.integer("storage_order", 0)
     w = _window(n, x, n.ints("kernel_shape") or ())
-    op = max_pool(w.kernel, w.stride, w.padding, w.ceil, w.dilation)
-    return n.b(op, x)
+    windows = (w.kernel, w.stride, w.padding, w.ceil, w.dilation)
+    y = n.b(max_pool(*windows), x)
+    return (y, n.b(MaxPoolIndices(*windows, order, flat=True), x)) if n.wants(1) else y
+
+
+@imports("MaxUnpool")
+def _max_unpool(n: Call) -> Made:
+    """MaxUnpool-9 to 22.
+
+    Indices count the cells of what was pooled: of the least size that has so many windows, unless
+    a pooling of this model tells. What output_shape has more are zeros.
+    """
+    x, indices = n.value(0), n.value(1)
+    w = _window(n, x, n.ints("kernel_shape") or ())
+    size: tuple[Dim, ...] = tuple(
+        s * (length - 1) + k - sum(pads)
+        for length, k, s, pads in zip(x.type.shape[2:], w.kernel, w.stride, w.padding)
+    )
+    wanted = n.dims(2, "output_shape")[2:] if n.has(2) else size
+    pooling = indices.node
+    if pooling is not None and isinstance(pooling.op, MaxPoolIndices):
+        pooled = pooling.operands[0].type.shape[2:]
+        size = pooled if pooled == wanted else size
+    y = n.b(MaxUnpool(size, flat=True), x, indices)
+    if wanted == size:
+        return y
+    more = [whole - own for whole, own in zip(wanted, size)]
+    known = [m for m in more if isinstance(m, int) and m >= 0]
+    if len(known) != len(size):
+        raise n.refuse(
+            f"an output_shape of {list(map(str, wanted))} where the windows cover "
+            f"{list(map(str, size))}",
+            "give the sizes of the inputs when loading, inputs={...}",
+        )
+    return n.b(Pad(((0, 0), (0, 0), *((0, m) for m in known))), y)
 
 
 @imports("AveragePool")

@@ -27,6 +27,7 @@ def import_all() -> None:
     from . import linear_units as linear_units
     from . import loss as loss
     from . import nll_loss as nll_loss
+    from . import pool_indices as pool_indices
     from . import pool_nd as pool_nd
     from . import random as random
     from . import rearrange as rearrange

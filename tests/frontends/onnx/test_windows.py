@@ -112,3 +112,37 @@ def test_same_padding_of_sizes_that_are_free(
             x = floats(2, 2, height, width)
             (wanted,) = run(proto, {"x": x}).values()
             np.testing.assert_allclose(network(x), wanted, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("order", [0, 1])
+@pytest.mark.parametrize(
+    ("x", "window"),
+    [
+        (LINE, {"kernel_shape": [3], "strides": [2], "pads": [1, 1]}),
+        (IMAGE, {"kernel_shape": [2, 3], "pads": [1, 0, 0, 2], "dilations": [2, 1]}),
+        (np.round(IMAGE), {"kernel_shape": [3, 3], "strides": [1, 2]}),
+        (VOLUME, {"kernel_shape": [2, 2, 3], "strides": [2, 1, 2], "pads": [1, 0, 1, 0, 1, 1]}),
+    ],
+)
+def test_indices_of_maxima_count_on_over_channels_and_images(
+    x: Array, window: dict[str, Any], order: int
+) -> None:
+    from onnx import helper
+
+    node = helper.make_node("MaxPool", ["x"], ["y", "i"], storage_order=order, **window)
+    agrees(model([node], {"x": x}, ["y", "i"]), {"x": x})
+
+
+@pytest.mark.parametrize("x", [LINE, IMAGE, VOLUME])
+def test_maxima_are_put_back_where_they_were(x: Array) -> None:
+    """Into a shape that has more rows than the windows cover, too."""
+    from onnx import helper
+
+    window = {"kernel_shape": [2] * (x.ndim - 2), "strides": [2] * (x.ndim - 2)}
+    for stored in ({}, {"s": np.array(x.shape)}):
+        nodes = [
+            helper.make_node("MaxPool", ["x"], ["y", "i"], **window),
+            helper.make_node("MaxUnpool", ["y", "i", *stored], ["z"], **window),
+        ]
+        even = x if stored else x[:, :, *(slice(size // 2 * 2) for size in x.shape[2:])].copy()
+        agrees(model(nodes, {"x": even}, ["z"], stored), {"x": even})

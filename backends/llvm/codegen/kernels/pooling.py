@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from .....ir import DType, TensorType
-from .....ir.ops import adaptive_pool, pool
+from .....ir.ops import adaptive_pool, pool, pool_indices
 from ...lowering.access import Access
 from ...registry import ImageFacts, Types
-from ..builder import Function, V
+from ..builder import Function, V, vector
 from ..code import COMPUTED, NodeCode, emits
-from ..math.elements import extremum
+from ..math.elements import compare, extremum, scalar_constant
 from .windows import Pixel, Run, each_cell, each_window
 
 
@@ -26,8 +26,10 @@ def _greater(f: Function, value: V, best: V, dtype: DType) -> V:
     return f.select(f.compare("fcmp uno", value, value), value, greater)
 
 
-def _better(f: Function, value: V, best: V) -> V:
+def _better(f: Function, value: V, best: V, dtype: DType) -> V:
     """Whether ``value`` takes the place of the best before it: it is greater, or the first NaN."""
+    if not dtype.is_float:
+        return compare(f, "gt", value, best, dtype)
     return f.op("and", f.compare("fcmp ugt", value, best), f.compare("fcmp ord", best, best))
 
 
@@ -71,17 +73,29 @@ def _first_maximum(run: Run, dtype: DType) -> list[V]:
     )
     # Where all is -inf nothing is greater, and the first cell has it.
     first = f.select(empty, V("-1", "i32"), window.cell(rows.first, columns.first))
-    carry = [*run.full(float("-inf"), dtype), *[run.every(first)] * run.count]
+    carry = [*run.full(pool.lowest(dtype), dtype), *[run.every(first)] * run.count]
     for row, column, loop in run.gather(carry):
         best, place = loop.carried[: run.count], loop.carried[run.count :]
         here = run.every(window.cell(row, column))
         values = run.read(0, row, column)
-        better = [_better(f, new, old) for new, old in zip(values, best)]
+        better = [_better(f, new, old, dtype) for new, old in zip(values, best)]
         loop.next(
             *(f.select(*choice) for choice in zip(better, values, best)),
             *(f.select(yes, here, old) for yes, old in zip(better, place)),
         )
     return carry[run.count :]
+
+
+@emits(pool_indices.MaxPool2dIndices, facts=_Forward())
+def maximum_indices(code: NodeCode) -> None:
+    """Where the first maximum of each window stands."""
+    x, y = code.operand_access(0), code.result_access()
+    with each_window(code, code.operand_types[0], code.result_types[0], (x, y)) as window:
+        f = window.stage.f
+        for run in window.runs():
+            none = scalar_constant(0, DType.I32, run.lanes)
+            places = [f.intrinsic("smax", place, none) for place in _first_maximum(run, x.dtype)]
+            run.write([f.cast("sext", place, vector("i64", run.lanes)) for place in places])
 
 
 @emits(pool.MaxPool2dSelect, adaptive_pool.AdaptiveMaxPool2dSelect, facts=_Pooling())
