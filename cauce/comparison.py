@@ -13,8 +13,10 @@ from .ir.errors import AttributeMistake, GraphError
 from .ir.evaluate import check_feeds
 from .ir.tracebacks import user_facing
 from .ir.validation import difference
+from .peer import in_onnxruntime
 
 REFERENCE = "reference"
+ONNX_RUNTIME = "onnxruntime"
 Feeds = Mapping[str, object]
 
 
@@ -106,7 +108,7 @@ def compare(
         model: a model (its inference graph is run), or a graph.
         inputs: one array, arrays in order, or by name; for a graph, all its inputs by name.
         backends: the first is what the others are held against; ``"reference"`` is the plain
-            evaluator.
+            evaluator, ``"onnxruntime"`` runs what ``export_onnx`` writes.
         tolerance: the largest max|a - b| / max|b| that counts as equal.
 
     Raises:
@@ -170,6 +172,8 @@ def _all_values(graph: Graph, feeds: Feeds, backend: str) -> dict[str, Array]:
     bare = graph.copy()
     bare.updates.clear()
     bare.outputs = {value.name: value for node in bare.nodes for value in node.results}
+    if backend == ONNX_RUNTIME:
+        return in_onnxruntime(bare, feeds)
     executable = compile(bare, backend, passes=())
     executable.load_state_dict(feeds)
     called = {value.name for value in executable.inputs}
@@ -186,6 +190,12 @@ def _row(
 
 def _leaving(graph: Graph, feeds: Feeds, backend: str) -> dict[Value, Array]:
     """What outputs and updates are in the program that a user compiles."""
+    if backend == ONNX_RUNTIME:
+        left = in_onnxruntime(graph, feeds)
+        return {
+            **{value: left[f"{target.name}.new"] for target, value in graph.updates.items()},
+            **{value: left[name] for name, value in graph.outputs.items()},
+        }
     executable = compile(graph, backend)
     executable.load_state_dict(feeds)
     updated = {target.name: feeds[target.name] for target in graph.updates}

@@ -408,6 +408,7 @@ def export_onnx(
         ir_version=ir_version,
         external_above=external_above,
         shares=_shares(model) if isinstance(model, Model) else None,
+        metadata=model.metadata if isinstance(model, Model) else None,
     )
 
 

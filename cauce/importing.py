@@ -93,7 +93,7 @@ def _model(imported: Imported) -> Model:
     shares = tuple(imported.training.shares.items())
     # A copy: users may change the graph of their model.
     loaded = Model(graph, partial(_in_training, imported.graph.copy(), shares), imported.values)
-    loaded.origin = _origin(imported)
+    loaded.origin, loaded.metadata = _origin(imported), imported.metadata
     return loaded
 
 

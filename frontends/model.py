@@ -54,6 +54,8 @@ class Model(Foreign):
         graph: the inference form: running statistics, no dropout.
         frozen: names of the parameters and running statistics that training leaves as they are.
         origin: where it is not from here, what of training came with it; ``summary`` says it.
+        metadata: what the ONNX file that it is from says of itself (producer, documentation);
+            ``export_onnx`` writes it again.
     """
 
     habits = MODEL
@@ -65,6 +67,7 @@ class Model(Foreign):
         self._training_graph = training_graph
         self.frozen: set[str] = set()
         self.origin = ""
+        self.metadata: dict[str, str] = {}
         # Replaced as a whole and never altered: who holds a version holds arrays that belong
         # together, whatever another thread loads meanwhile.
         self._held: tuple[int, Mapping[str, Array]] = (next(_NUMBERS), _read_only(values))
@@ -244,6 +247,7 @@ class Model(Foreign):
         values |= initial_values({name: (types[name], fresh[name]) for name in types}, seed)
         twin = Model(self.graph.copy(types=types), self.training_graph.copy(types=types), values)
         twin.frozen, twin.origin = self.frozen - types.keys(), self.origin
+        twin.metadata = dict(self.metadata)
         return twin
 
     # ---- looking -------------------------------------------------------------------------------
@@ -326,6 +330,7 @@ class Model(Foreign):
             "training_graph": self.training_graph.to_text(),
             "frozen": json.dumps(sorted(self.frozen)),
             "origin": self.origin,
+            "onnx": json.dumps(self.metadata),
             "inputs": ", ".join(f"{v.name}: {v.type}" for v in self.graph.inputs_with(Role.DATA)),
             "cauce": VERSION,
         }
@@ -369,7 +374,7 @@ def load(path: str | os.PathLike[str]) -> Model:
     read = partial(_read_graph, os.fspath(path), metadata, constants, shapes)
     model = Model(read("graph"), partial(read, "training_graph"), values)
     model.frozen.update(_read_frozen(os.fspath(path), metadata))
-    model.origin = metadata.get("origin", "")
+    model.origin, model.metadata = metadata.get("origin", ""), _read_onnx(metadata)
     return model
 
 
@@ -382,6 +387,15 @@ def _read_frozen(file: str, metadata: Mapping[str, str]) -> list[str]:
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise GraphError(f"{file}: its 'frozen' is no list of names", fix=_AGAIN)
     return names
+
+
+def _read_onnx(metadata: Mapping[str, str]) -> dict[str, str]:
+    """What an ONNX file said of itself."""
+    try:
+        found = json.loads(metadata.get("onnx", "{}"))
+    except ValueError:
+        found = {}
+    return {str(name): str(text) for name, text in found.items()} if isinstance(found, dict) else {}
 
 
 def _read_graph(

@@ -11,6 +11,7 @@ from ...ir.attributes import integer
 from ...ir.errors import CauceError, ExportFailure, GraphError
 from ...ir.evaluate import bind_symbols, check_feed
 from ...ir.files import replacing, resolved
+from ...ir.onnx.metadata import write_metadata
 from ...ir.tracebacks import warn
 from ...ir.version import VERSION
 from .external import MOST, DataFile, nbytes, remove_others
@@ -82,18 +83,20 @@ def save(
     ir_version: int | None = None,
     external_above: int | None = None,
     shares: Mapping[str, float] | None = None,
+    metadata: Mapping[str, str] | None = None,
 ) -> None:
     """Export to a file. A file that is there already stays whole unless the export succeeds.
 
     Parameters and constants of more than ``external_above`` bytes (nearly 2 GiB, which is what an
     ONNX file holds, where None) go to a file beside it, ``name.onnx.<hash>.data``; that of an
     earlier export to ``path`` is removed. ``shares`` are the weights of a batch in the running
-    statistics, by name, where they are not 0.1: what reads the file may train it.
+    statistics, by name, where they are not 0.1: what reads the file may train it. ``metadata`` is
+    what a file that the graph is from said of itself (``cauce.ir.onnx.metadata``).
 
     Raises:
         As :func:`export`, and OSError where a file cannot be written.
     """
-    draft = _Draft(graph, parameters, opset, ir_version, shares or {})
+    draft = _Draft(graph, parameters, opset, ir_version, shares, metadata)
     asked = MOST if external_above is None else integer(external_above, "external_above")
     place = resolved(path)
     if draft.nbytes <= min(asked, MOST):
@@ -129,9 +132,10 @@ class _Draft:
         opset: int | None,
         ir_version: int | None,
         shares: Mapping[str, float] | None = None,
+        metadata: Mapping[str, str] | None = None,
     ) -> None:
         load_onnx()
-        self._shares = shares or {}
+        self._shares, self._metadata = shares or {}, metadata or {}
         self._opset, self._ir_version = choose(opset, ir_version)
         verify(graph)
         given = _check_parameters(graph, parameters or {})
@@ -184,6 +188,7 @@ class _Draft:
             share = self._shares.get(node.input[3]) if node.op_type == _NORM else None
             if share is not None and share != 0.1:
                 node.attribute.append(helper.make_attribute("momentum", 1 - share))
+        write_metadata(model, self._metadata)
         check_opset(model, self._opset)
         if self._ir_version < _METADATA:
             for node in model.graph.node:

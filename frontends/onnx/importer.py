@@ -28,6 +28,7 @@ from ...ir import (
 from ...ir.errors import CauceError, GraphError, shown
 from ...ir.evaluate import evaluate
 from ...ir.location import Frame
+from ...ir.onnx.metadata import read_metadata
 from ...ir.ops.constant import Constant
 from ...ir.ops.random import KEY
 from ...ir.rewrite import erase_unread
@@ -60,11 +61,13 @@ class Imported:
         graph: in inference form, but for dropout, which stands where the file has it.
         values: the weights, the statistics of batch norms, and the random key of dropout.
         training: what the file says of training.
+        metadata: what the file says of itself.
     """
 
     graph: Graph
     values: dict[str, Array]
     training: Training
+    metadata: dict[str, str]
 
 
 class OnnxFile:
@@ -148,7 +151,7 @@ class _Import:
         if self._training.dropouts:
             self._values[KEY] = np.zeros(2, np.uint32)
         verify(self.graph)
-        return Imported(self.graph, self._values, self._training)
+        return Imported(self.graph, self._values, self._training, read_metadata(self._proto))
 
     def _check(self, scope: Scope, nodes: Sequence[Any]) -> None:
         check_operators(nodes, scope, self._proto, {*RULES, *FOLDS}, self._functions)

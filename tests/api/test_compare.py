@@ -9,7 +9,7 @@ import cauce
 from cauce.backends.numpy import KERNELS
 from cauce.comparison import Comparison
 from cauce.ir import Graph, parse
-from cauce.ir.errors import AttributeMistake
+from cauce.ir.errors import AttributeMistake, UnsupportedOp
 from cauce.ir.ops.activation import Relu
 from cauce.ir.ops.update import SGDUpdate
 from cauce.ir.pass_manager import Pass
@@ -156,3 +156,37 @@ def test_all_backends_agree() -> None:
     model = small.init(image=("N", 1, 6, 6), seed=1)
     found = cauce.compare(model, batch()["image"], ("numpy", "llvm", "reference"))
     assert found.first is None, str(found)
+
+
+# ---- ONNX Runtime as a side --------------------------------------------------------------------
+
+
+def test_onnx_runtime_is_a_side(monkeypatch: pytest.MonkeyPatch) -> None:
+    agreement = cauce.compare(net(), IMAGE, backends=("onnxruntime", "numpy", "reference"))
+    assert agreement.first is None
+    assert {row.backend for row in agreement.rows} == {"numpy", "reference", "onnxruntime"}
+    monkeypatch.setitem(KERNELS, Relu, lambda op, pool, x: np.maximum(x, 0.25))
+    found = cauce.compare(net(), IMAGE, backends=("onnxruntime", "numpy"))
+    assert found.first is not None and found.first.value == "relu1"
+    turned = cauce.compare(net(), IMAGE, backends=("numpy", "onnxruntime"))
+    assert turned.first is not None and turned.first.backend == "onnxruntime"
+
+
+def test_updates_are_compared_with_onnx_runtime_too() -> None:
+    feeds = {
+        "x": IMAGE[0, 0, :3, :4],
+        "w": IMAGE[1, 1, :4, :4],
+        "rate": np.float32(0.1),
+    }
+    agreement = cauce.compare(parse(STEP), feeds, ("reference", "onnxruntime"))
+    assert agreement.first is None
+
+
+def test_what_onnx_runtime_does_not_run_is_said() -> None:
+    @cauce.network
+    def wide(x):
+        return cauce.nn.conv2d(x, 2, 3)
+
+    model = wide.init(x=(1, 1, 4, 4), dtype="f64", seed=0)
+    with pytest.raises(UnsupportedOp, match="ONNX Runtime does not run wide"), pytest.warns():
+        cauce.compare(model, np.zeros((1, 1, 4, 4)), backends=("reference", "onnxruntime"))
