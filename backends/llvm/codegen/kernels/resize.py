@@ -41,7 +41,7 @@ def resize(code: NodeCode) -> None:
         length, resized = x.shape[axis], y.shape[axis]
         times = op.repeats(place, length, resized)
         if times is None:
-            axes[axis] = Axis(op, place, length, resized, x.dtype, step[axis] * item)
+            axes[axis] = Axis(op, place, length, resized, _weights(x), step[axis] * item)
         else:
             repeats[axis] = times
     _write_gather(code, write_tables(code, axes), repeats, op.extrapolation_value)
@@ -54,10 +54,15 @@ def resize_backward(code: NodeCode) -> None:
     (dy,), (dx,), step = code.operand_types, code.result_types, code.operand_access(0).strides
     item = dy.dtype.itemsize
     axes = {
-        axis: Axis(op, place, dx.shape[axis], dy.shape[axis], dy.dtype, step[axis] * item)
+        axis: Axis(op, place, dx.shape[axis], dy.shape[axis], _weights(dy), step[axis] * item)
         for place, axis in enumerate(op.axes_of(dy.rank))
     }
     _write_gather(code, write_tables(code, axes, transposed=True), {}, 0)
+
+
+def _weights(x: TensorType) -> DType:
+    """The dtype of weights: what elements are computed in."""
+    return DType.F64 if x.dtype is DType.F64 else DType.F32
 
 
 @dataclass(frozen=True)
