@@ -285,6 +285,27 @@ def deep_graph(rng: random.Random, proto: ModelProto) -> None:
     _node(rng, proto).attribute.append(helper.make_attribute("body", inner))
 
 
+def long_loop(rng: random.Random, proto: ModelProto) -> None:
+    """A Loop of so many steps, within another one of as many."""
+    count = numpy_helper.from_array(np.int64(rng.choice((2, 30, *INTS))), "loop.count")
+    proto.graph.initializer.append(count)
+
+    def empty(*names: str) -> list[Any]:
+        return [helper.make_empty_tensor_value_info(name) for name in names]
+
+    body = [node("Identity", ["c"], ["more"]), node("Add", ["v", "v"], ["w"])]
+    for depth in range(rng.choice((1, 2, 3))):
+        inner = helper.make_graph(body, "body", empty("i", "c", "v"), empty("more", "w"))
+        started = "v" if depth < 2 else rng.choice(("v", "w"))
+        loop = node("Loop", ["loop.count", "", started], ["w"], body=inner)
+        body = [node("Identity", ["c"], ["more"]), loop]
+    outer = NodeProto()
+    outer.CopyFrom(loop)
+    outer.input[2], outer.output[0] = rng.choice(_tensors(proto)), "looped"
+    proto.graph.node.append(outer)
+    proto.graph.output.append(helper.make_empty_tensor_value_info("looped"))
+
+
 def recursive_function(rng: random.Random, proto: ModelProto) -> None:
     """A function of the model that calls itself, or one that calls it, or many that double."""
     opset = [helper.make_opsetid("", 18), helper.make_opsetid("own", 1)]
@@ -368,6 +389,7 @@ CHANGES: tuple[Change, ...] = (
     *(other_attribute, other_tensor, other_tensor, sparse_tensor, other_input, other_operator),
     *(other_operator, other_opset, deep_graph, recursive_function, growing_chain, huge_result),
     many_equal_names,
+    long_loop,
 )
 
 
