@@ -48,7 +48,7 @@ _MOST_FOLDED = 2**18
 # Results of at most so many elements are computed while importing.
 _SMALL = 2**12
 # At most so many nodes come out of functions and branches, which may call one another.
-_MOST_ENTERED = 2**16
+_MOST_ENTERED = 2**14
 # What Python and NumPy raise where a file gives an operator what it cannot have.
 _DAMAGE = (ValueError, TypeError, IndexError, KeyError, ArithmeticError, AttributeError)
 
