@@ -29,6 +29,7 @@ from cauce.ir.ops.elementwise import (
 )
 from cauce.ir.ops.error_function import Erf
 from cauce.ir.ops.linear import Linear, MatMul, swap_last
+from cauce.ir.ops.linear_units import HardSigmoid
 from cauce.ir.ops.normalize import BatchNorm
 from cauce.ir.ops.pool import AvgPool2d, MaxPool2d
 from cauce.ir.ops.reduce import Max, Mean, Sum
@@ -275,6 +276,7 @@ def written_gates(net: Net) -> None:
     sixth = either(net, Mul(), held(net, x, 3.0, 6.0), scalar(net.b, 1 / 6, x))
     net.keep(sixth if net.draw.flag() else either(net, Mul(), x, sixth))
     net.keep(net.b(Div(), held(net, x, 3.0, 6.0), scalar(net.b, 6.0, x)))
+    net.keep(either(net, Mul(), x, net.b(HardSigmoid(1 / 6, 0.5), x)))
     product = either(net, Mul(), x, held(net, x, 3.0, 6.0))
     net.keep(net.b(Div(), product, scalar(net.b, 6.0, x)))
     net.keep(either(net, Mul(), x, net.b(Sigmoid(), x)))
