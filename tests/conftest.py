@@ -14,14 +14,14 @@ from hypothesis import HealthCheck, Phase, settings
 # the test itself, and none are remembered between runs.
 settings.register_profile(
     "fast",
-    max_examples=15,
+    max_examples=10,
     derandomize=True,
     database=None,
     deadline=None,
     phases=(Phase.explicit, Phase.generate, Phase.shrink),
     suppress_health_check=[HealthCheck.too_slow],
 )
-settings.register_profile("thorough", settings.get_profile("fast"), max_examples=100)
+settings.register_profile("thorough", settings.get_profile("fast"), max_examples=40)
 settings.register_profile(
     "explore", settings.get_profile("fast"), max_examples=1000, derandomize=False, print_blob=True
 )
