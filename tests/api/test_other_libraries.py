@@ -95,7 +95,7 @@ def test_most_remedies_for_layers_are_code() -> None:
 @pytest.mark.parametrize("fix", CODE)
 def test_a_remedy_that_is_code_runs(fix: str) -> None:
     @cauce.network
-    def net(x, y, mask, indices, logits, classes, out=4):
+    def net(x, y, mask, indices, places, logits, classes, out=4):
         names = {
             "nn": nn,
             "x": x,
@@ -115,15 +115,19 @@ def test_a_remedy_that_is_code_runs(fix: str) -> None:
             names["x"] = names["y"] = mask
         if fix == "x.permute(1, 0)":
             names["x"] = logits
+        if "unpool" in fix:
+            names["indices"] = places
         result = eval(fix, names)
         assert isinstance(result, nn.Tensor)
         return result
 
-    shape = ("N", 3, 8, 8)
+    dims = re.search(r"(?:conv|conv_transpose|pool)([13])d\(", fix)
+    shape = ("N", 4, *(8,) * (int(dims[1]) if dims else 2))
     net.init(
         **dict.fromkeys(("x", "y"), shape),
         mask=cauce.ir.TensorType.make("bool", shape),
         indices=cauce.ir.TensorType.make("i64", (2,)),
+        places=cauce.ir.TensorType.make("i64", shape),
         logits=("N", 3),
         classes=cauce.ir.TensorType.make("i64", ("N",)),
     )
