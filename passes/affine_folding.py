@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from ..ir import Builder, Node, Value
 from ..ir.ops.conv import Conv2d
+from ..ir.ops.conv_nd import Conv, ConvTranspose
 from ..ir.ops.elementwise import Add, Div, Mul, Neg, Sub
 from ..ir.ops.linear import Linear
 from ..ir.ops.shape import Expand, Reshape
 from ..ir.pass_manager import Rewrite
 from ..ir.rewrite import Match, OpPattern, Rule, Var
+from .matching import Fill
 from .properties import depends_on_data
 
 LAYER = OpPattern((Conv2d, Linear), Var("x"), Var("weight"), name="layer", rest="bias")
@@ -95,6 +97,17 @@ class LayerScale(_PerChannel):
             return b(layer.op, match["x"], weight, bias)
 
 
+class ZeroBias(Rule):
+    """conv(x, w, 0) = conv(x, w), and so for a transposed convolution and for linear"""
+
+    pattern = OpPattern(
+        (Conv2d, Conv, ConvTranspose, Linear), Var("x"), Var("weight"), Fill(0), name="layer"
+    )
+
+    def replace(self, b: Builder, match: Match) -> Value:
+        return b(match.root.op, match["x"], match["weight"])
+
+
 class FoldScales(Rewrite):
     """Folds scales and shifts into the layers before them."""
 
@@ -103,7 +116,7 @@ class FoldScales(Rewrite):
 
 
 class FoldShifts(Rewrite):
-    """Makes what is added to a layer its bias."""
+    """Makes what is added to a layer its bias, and leaves out a bias of zeros."""
 
     name = "fold_shifts"
-    rules = (LayerShift(),)
+    rules = (LayerShift(), ZeroBias())

@@ -349,6 +349,14 @@ def written_out_norm(net: Net) -> None:
     net.keep(either(net, Add(), sums, net.parameter((width,))))
 
 
+@motif("ZeroBias")
+def written_out_zeros(net: Net) -> None:
+    x = net.b(Tanh(), net.picture())
+    op, weight = conv(net, x)
+    zeros = Literal([0.0] * weight.type.shape[0], x.type.dtype)
+    net.keep(net.b(op, x, weight, net.b(Constant(zeros))))
+
+
 @motif("BatchNormScale")
 def norm(net: Net) -> None:
     net.keep(normalized(net, net.b(Tanh(), net.picture())))
