@@ -21,9 +21,7 @@ from .elementwise import (
     Div,
     Equal,
     GreaterEqual,
-    Less,
     LessEqual,
-    LogicalAnd,
     Mul,
     Sub,
     Where,
@@ -231,20 +229,16 @@ def _depth(op: str, x: TensorType, indices: TensorType, batch_dims: int = 0) -> 
 def _flat(b: Builder, indices: Value, shape: Shape) -> Value:
     """Write the places, in row order, of indices [..., depth] in an array of a shape.
 
-    An index that is out of range makes the place -1, which is out of range as well.
+    Each is gathered from the numbers below the size of its axis: one out of range is refused as
+    itself and for that size, and reaches no other row.
     """
     lead = indices.type.shape[:-1]
-    axis, total, inside = len(lead), scalar(b, 0, DType.I64), None
+    axis, total = len(lead), scalar(b, 0, DType.I64)
     for place, size in enumerate(shape):
         part = b(Reshape(lead), b(Slice((axis,), (place,), (place + 1,)), indices))
-        part = _as(b, part, DType.I64)
-        limit = size_as(b, size, DType.I64)
-        above, below = b(GreaterEqual(), part, scalar(b, 0, part)), b(Less(), part, limit)
-        fits = b(LogicalAnd(), above, below)
-        inside = fits if inside is None else b(LogicalAnd(), inside, fits)
-        total = b(Add(), b(Mul(), total, limit), part)
-    assert inside is not None
-    return b(Where(), inside, total, scalar(b, -1, DType.I64))
+        part = b(Gather(0), b(Arange(size)), part)
+        total = b(Add(), b(Mul(), total, size_as(b, size, DType.I64)), part)
+    return total
 
 
 def _check_each(indices: Array, shape: tuple[int, ...]) -> None:
@@ -288,9 +282,7 @@ class GatherNd(Op):
             lead = indices.type.shape[:batch]
             first = b(Mul(), b(Arange(product(lead))), size_as(b, product(inner), DType.I64))
             column = (*lead, *(1,) * (len(places.type.shape) - batch))
-            moved = b(Add(), places, b(Reshape(column), first))
-            below = b(Less(), places, scalar(b, 0, places))
-            places = b(Where(), below, places, moved)
+            places = b(Add(), places, b(Reshape(column), first))
         rows = b(Reshape((product(shape[: batch + depth]), *rest)), x)
         return b(Gather(0), rows, places)
 

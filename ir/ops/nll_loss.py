@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from ..builder import Builder
+from ..dims import Dim
 from ..errors import ShapeError, TypeMismatch
 from ..graph import Value
 from ..op import Values, register
@@ -62,6 +65,9 @@ class NLLLoss(Loss):
                     fix="give one number for each class",
                 )
         return self.reduced(each)
+
+    def indices(self, *operands: TensorType) -> Mapping[int, Dim]:
+        return {1: operands[0].shape[1]}
 
     def reference(self, log_probabilities: Array, target: Array, *weight: Array) -> Array:
         counts = np.full(target.shape, True)

@@ -7,6 +7,7 @@ ONNX's counts on over channels and images, and in column order where that is ask
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -160,6 +161,9 @@ class MaxUnpool(Op):
                 fix="give the indices of the pooling that made x, and the size that it pooled",
             )
         return x.with_shape((*x.shape[:2], *self.size))
+
+    def indices(self, *operands: TensorType) -> Mapping[int, Dim]:
+        return {1: product((*(operands[0].shape[:2] if self.flat else ()), *self.size))}
 
     def reference(self, x: Array, indices: Array) -> Array:
         n, c = x.shape[:2]

@@ -20,6 +20,7 @@ from cauce.ir.errors import ShapeError
 from cauce.ir.evaluate import evaluate_op
 from cauce.ir.ops.constant import scalar
 from cauce.ir.ops.elementwise import Add, Sub
+from cauce.ir.ops.indexing import GatherNd, ScatterNd
 from cauce.ir.ops.reduce import Sum
 from cauce.ir.ops.shape import Gather, OneHot, Transpose
 
@@ -184,6 +185,20 @@ def spoilt(sample: Sample, place: int, index: int) -> Sample:
     return Sample(sample.op, tuple(operands), sample.differentiable)
 
 
+# Each index has several columns, which choose along an axis of their own.
+OF_SEVERAL_AXES = (GatherNd, ScatterNd)
+
+
+def named(sample: Sample) -> dict[int, int]:
+    """The operands that are indices, each with the size that its spoilt element chooses among."""
+    if isinstance(sample.op, OF_SEVERAL_AXES):
+        x, indices, *_ = sample.operands
+        first = sample.op.batch_dims if isinstance(sample.op, GatherNd) else 0
+        return {1: x.shape[first + indices.size // 2 % indices.shape[-1]]}
+    found = sample.op.indices(*concrete(sample).types)
+    return dict(zip(found, sizes(tuple(found.values()))))
+
+
 def wild(dtype: np.dtype[np.generic]) -> list[int]:
     """Numbers that are no index of anything small."""
     return [int(np.iinfo(dtype).max)] + [-1] * (dtype.kind == "i")
@@ -196,29 +211,30 @@ def test_ops_tell_which_of_their_operands_are_indices(op: type[Op], data: st.Dat
     """The reference refuses wild numbers there, and nowhere else."""
     sample = data.draw(strategy(op))
     case = concrete(sample)
-    named = sample.op.indices(*case.types)
+    found = named(sample)
     for place, operand in enumerate(sample.operands):
         if operand.dtype.kind not in "iu" or not operand.size:
             continue
         dtypes = [type_.dtype for type_ in case.inferred()]
         for number in wild(operand.dtype):
             operands = spoilt(sample, place, number).operands
-            if place not in named:
+            if place not in found:
                 evaluate_op(sample.op, operands, {}, dtypes)
                 continue
-            (size,) = sizes((named[place],))
-            with pytest.raises(ShapeError, match=f"^index {number} is out of range for .*{size}"):
+            says = f"^index {number} is out of range for size {found[place]}\n"
+            with pytest.raises(ShapeError, match=says):
                 evaluate_op(sample.op, operands, {}, dtypes)
 
 
-INDEXED = [op for op in OPS if op.indices is not Op.indices]
+INDEXED = [op for op in OPS if op.indices is not Op.indices or op in OF_SEVERAL_AXES]
 
 
 def test_the_ops_that_take_indices() -> None:
     """A new one must be seen here; none may be part of a region, which checks nothing."""
     assert {op.name for op in INDEXED} == {
         *("gather", "gather_backward", "one_hot"),
-        *("cross_entropy", "kl_divergence"),
+        *("gather_elements", "scatter_elements", "gather_nd", "scatter_nd", "max_unpool"),
+        *("cross_entropy", "kl_divergence", "nll_loss"),
     }
     assert not any(op.elementwise for op in INDEXED)
 
@@ -232,13 +248,13 @@ def test_every_op_that_takes_indices_checks_computed_ones(
     sample = data.draw(strategy(op))
     case = concrete(sample)
     assume(all(type_.dtype in STORED for type_ in case.inferred()))
-    places = [place for place in sample.op.indices(*case.types) if sample.operands[place].size]
-    for place in places:
+    for place, size in named(sample).items():
+        if not sample.operands[place].size:
+            continue
         graph, inputs = case.inputs()
         b = Builder(graph)
         inputs[place] = b(Sub(), inputs[place], scalar(b, 1, inputs[place]))
         graph.outputs["y"] = b(sample.op, *inputs)
-        (size,) = sizes((sample.op.indices(*case.types)[place],))
         shifted = list(sample.operands)
         shifted[place] = shifted[place] + shifted[place].dtype.type(1)
         moved = Sample(sample.op, tuple(shifted))
