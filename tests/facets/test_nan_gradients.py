@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from cauce.backends.executable import Executable
 from cauce.ir import Array, Graph, Op, evaluate
 from cauce.ir.ops.conv import Conv2d, Conv2dBackwardData, Conv2dBackwardWeight
+from cauce.ir.ops.conv_nd import Conv, ConvTranspose
 from cauce.passes.autodiff import gradients
 
 from .build import add_loss, concrete
@@ -24,7 +25,8 @@ from .test_backends import PROGRAMS
 from .test_facets import every_op, results_of
 
 # Weights may meet zeros of padding, which make NaN of NaN where the reference computes nothing.
-WEIGHTED = (Conv2d, Conv2dBackwardData, Conv2dBackwardWeight)
+# In one and three dimensions the convolutions are made of those in two.
+WEIGHTED = (Conv2d, Conv2dBackwardData, Conv2dBackwardWeight, Conv, ConvTranspose)
 
 
 def spoiled(sample: Sample, place: int, element: int) -> Sample:
