@@ -383,7 +383,10 @@ def test_all_missing_operators_are_in_one_error() -> None:
 @pytest.mark.parametrize(
     ("made", "message"),
     [
-        (node("MaxPool", ["x"], ["y", "i"], "n", kernel_shape=[1]), "only 1 of its 2 outputs"),
+        (
+            node("BatchNormalization", ["x", "w", "w", "w", "w"], ["y", "m"], "n"),
+            "only 1 of its 2 outputs",
+        ),
         (node("Conv", ["x", "w3"], ["y"], "n", auto_pad="ODD"), "auto_pad 'ODD'"),
         (node("Reshape", ["x", "shape"], ["y"], "n"), "its shape .* is computed when"),
     ],
