@@ -101,7 +101,8 @@ def steps(text: str) -> list[Step]:
 
 def copy_of_the_checkout(folder: Path) -> None:
     """All files, and an environment that is the one which runs now."""
-    ignore = shutil.ignore_patterns(".git", ".venv*", "__pycache__", ".*_cache", ".hypothesis")
+    left = (".git", ".venv*", ".models", "__pycache__", ".*_cache", ".hypothesis")
+    ignore = shutil.ignore_patterns(*left)
     shutil.copytree(ROOT, folder, symlinks=True, ignore=ignore)
     python = folder / ".venv" / "bin" / "python"
     python.parent.mkdir(parents=True)
