@@ -20,7 +20,7 @@ test-slow test-all: export CAUCE_HYPOTHESIS = thorough
 .PHONY: help test test-slow test-all models lint format types docs demo bench clean
 
 help:
-	@echo "make test       the fast tier of the tests: about five minutes on two cores"
+	@echo "make test       the fast tier of the tests: about eight minutes on two cores"
 	@echo "make test-slow  the tests marked slow, and only these"
 	@echo "make test-all   all tests, with many more generated cases"
 	@echo "make lint       ruff: rules and format"
@@ -47,7 +47,7 @@ $(VENV)/.installed-%: pyproject.toml $(VENV)/.created
 	@touch $@
 
 test: $(VENV)/.installed-dev
-	@echo "the fast tier: about five minutes on two cores (WORKERS=4 for more); one file is quicker:" \
+	@echo "the fast tier: about eight minutes on two cores (WORKERS=4 for more); one file is quicker:" \
 	  "$(PY) -m pytest tests/ops"
 	$(PYTEST) -m "not slow"
 
