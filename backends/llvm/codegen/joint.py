@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from ....ir import Node
+from ....ir.ops.fused import Kernel
 from ....ir.ops.reduce import Sum
 from ..lowering.kernels import Anchor, anchor_of
 from ..target import Target
@@ -36,10 +37,12 @@ def side_by_side(nodes: Iterable[Node]) -> Iterator[tuple[Node, ...]]:
 
 def _share(first: Node, second: Node) -> bool:
     """Whether both add up over the batch what is made of one array, neither of the other's sum."""
-    one, other = anchor_of(first), anchor_of(second)
-    if not (isinstance(one.op, Sum) and isinstance(other.op, Sum) and one.op == other.op):
+    if not (isinstance(first.op, Kernel) and isinstance(second.op, Kernel)):
+        return False  # most nodes: an anchor is looked for in each kernel alone
+    if first.result in second.operands:
         return False
-    if first.results[0] in second.operands:
+    one, other = anchor_of(first), anchor_of(second)
+    if not (isinstance(one.op, Sum) and one.op == other.op):
         return False
     return bool(_arrays(first, one) & _arrays(second, other))
 
