@@ -1,8 +1,9 @@
-"""ncnn and MNN, which read files of their own, converted in the run from cauce's ONNX export.
+"""How ONNX Runtime and OpenVINO are set up; and ncnn and MNN, which read files of their own,
+converted in the run from cauce's ONNX export.
 
-Both choose Winograd's algorithm by themselves. Here they are as fast as their settings make them in
-float32: where it depends on network and machine which setting is faster, both are tried first.
-Neither that nor converting is measured.
+The last two choose Winograd's algorithm by themselves. Here they are as fast as their settings make
+them in float32: where it depends on network and machine which setting is faster, both are tried
+first. Neither that nor converting is measured.
 """
 
 from __future__ import annotations
@@ -41,6 +42,26 @@ NCNN_OPTIONS = {
 # Larger tiles than F(2x2) have larger weights, which pay only where memory is fast enough.
 NCNN_TRIED = ({}, {"use_winograd43_convolution": False, "use_winograd63_convolution": False})
 MNN_OPTIONS = {"backend": "CPU", "precision": "high", "memory": "high", "power": "high"}
+
+
+def session_options(threads: int) -> Any:
+    """How ONNX Runtime is run."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    return options
+
+
+def openvino_settings(threads: int) -> dict[str, Any]:
+    """How OpenVINO is run: tuned for latency, in float32 (by default it may choose bfloat16)."""
+    return {
+        "INFERENCE_NUM_THREADS": threads,
+        "INFERENCE_PRECISION_HINT": "f32",
+        "PERFORMANCE_HINT": "LATENCY",
+        "NUM_STREAMS": 1,
+    }
 
 
 def ncnn(case: Case) -> Prepared:

@@ -40,9 +40,7 @@ def onnx_runtime(case: Case) -> Prepared:
     import onnxruntime
 
     model, image = start(case)
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = case["threads"]
-    options.inter_op_num_threads = 1
+    options = engines.session_options(case["threads"])
     with tempfile.TemporaryDirectory() as folder:
         session = onnxruntime.InferenceSession(
             exported(model, folder), options, providers=["CPUExecutionProvider"]
@@ -56,12 +54,7 @@ def openvino(case: Case) -> Prepared:
     import openvino
 
     model, image = start(case)
-    settings = {
-        "INFERENCE_NUM_THREADS": case["threads"],
-        "INFERENCE_PRECISION_HINT": "f32",
-        "PERFORMANCE_HINT": "LATENCY",
-        "NUM_STREAMS": 1,
-    }
+    settings = engines.openvino_settings(case["threads"])
     with tempfile.TemporaryDirectory() as folder:
         compiled = openvino.Core().compile_model(exported(model, folder), "CPU", settings)
     request = compiled.create_infer_request()

@@ -75,9 +75,7 @@ def onnx_runtime(case: Case) -> Prepared:
     path, image = opened(case)
 
     def session(**sizes: int) -> Any:
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = case["threads"]
-        options.inter_op_num_threads = 1
+        options = engines.session_options(case["threads"])
         options.log_severity_level = 3
         for name, size in sizes.items():
             options.add_free_dimension_override_by_name(name, size)
@@ -100,12 +98,7 @@ def openvino(case: Case) -> Prepared:
     import openvino
 
     path, image = opened(case)
-    settings = {
-        "INFERENCE_NUM_THREADS": case["threads"],
-        "INFERENCE_PRECISION_HINT": "f32",
-        "PERFORMANCE_HINT": "LATENCY",
-        "NUM_STREAMS": 1,
-    }
+    settings = engines.openvino_settings(case["threads"])
     core = openvino.Core()
     network = core.read_model(path)
     network.reshape(list(image.shape))
