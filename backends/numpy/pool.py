@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from ...ir import Array, DType, TensorType
-from ...ir.dims import sizes
+from ...ir.dims import ceil_div, sizes
 from ...ir.ops import pool as ops
 from ...ir.ops.pool_indices import MaxPool2dIndices
 from .elementwise import choose
@@ -32,14 +32,19 @@ def _places(op: ops.FixedWindows, x_size: tuple[int, int]) -> Iterator[tuple[Cel
 
 
 def _along(op: ops.FixedWindows, axis: int, size: int) -> Iterator[tuple[slice, slice]]:
-    kernel_size, stride, _, dilation = op.geometry(axis)
-    starts = op.starts(axis, size)
-    for place in range(0, kernel_size * dilation, dilation):
-        inside = [i for i, start in enumerate(starts) if 0 <= start + place < size]
-        if inside:
-            first = starts[inside[0]] + place
-            last = starts[inside[-1]] + place
-            yield slice(inside[0], inside[-1] + 1), slice(first, last + 1, stride)
+    kernel_size, stride, (before, _), dilation = op.geometry(axis)
+    (count,) = sizes((op.count(axis, size),))
+    # A window may be far larger than x, with padding on both sides: only the cells that some
+    # window has inside of x are gone through.
+    first_cell = max(ceil_div(before - (count - 1) * stride, dilation), 0)
+    last_cell = min((before + size - 1) // dilation, kernel_size - 1)
+    for cell in range(first_cell, last_cell + 1):
+        place = cell * dilation - before  # of window 0
+        first = max(ceil_div(-place, stride), 0)
+        last = min((size - 1 - place) // stride, count - 1)
+        if first <= last:
+            at = first * stride + place
+            yield slice(first, last + 1), slice(at, last * stride + place + 1, stride)
 
 
 def _pooled(op: ops.FixedWindows, x: Array) -> tuple[int, ...]:

@@ -80,6 +80,8 @@ def _split(n: Call) -> Made:
     x = n.value(0)
     axis = normalize_axis(n.integer("axis", 0), x.type.rank, "Split")
     size, count = x.type.shape[axis], n.integer("num_outputs", n.outputs)
+    if count != n.outputs:
+        raise n.refuse(f"num_outputs is {count}, and the outputs are {n.outputs}")
     parts: tuple[Dim, ...] | None = n.ints("split")
     if parts is None and n.has(1):
         parts = n.dims(1, "split")
