@@ -1,5 +1,5 @@
 """``python -m cauce``: the command line."""
 
-from .cli import main
+from .commands.main import main
 
 raise SystemExit(main())

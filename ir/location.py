@@ -16,7 +16,10 @@ _ROOT = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
 # installed wheel they are all below cauce/. Frames from there are library frames and are cut.
 _LIBRARY = tuple(
     os.path.join(_ROOT, folder, "")
-    for folder in ("cauce", "ir", "passes", "frontends", "backends", "training")
+    for folder in (
+        *("cauce", "ir", "passes", "frontends", "backends", "training"),
+        *("pages", "commands"),
+    )
 )
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import cauce
-from cauce.cli import main
+from cauce.commands.main import main
 from cauce.ir.version import VERSION
 from cauce.support import support_table
 

@@ -15,6 +15,8 @@ from cauce.ir.errors import ShapeError
 from cauce.ir.location import here, is_library
 from cauce.ir.ops.elementwise import Add
 
+from ..project.house import FOLDERS
+
 NETWORK = """\
 from cauce.ir.location import here
 
@@ -78,7 +80,7 @@ def test_library_frames_between_are_cut(monkeypatch: pytest.MonkeyPatch) -> None
     assert file not in [frame.file for frame in loc.frames]
 
 
-@pytest.mark.parametrize("folder", ["cauce", "ir", "passes", "frontends", "backends", "training"])
+@pytest.mark.parametrize("folder", ["cauce", *FOLDERS])
 def test_files_of_the_project_are_library(folder: str) -> None:
     root = Path(location.__file__).resolve().parent.parent
     assert is_library(str(root / folder / "module.py"))

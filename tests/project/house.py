@@ -7,7 +7,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 
 # The folders that install as cauce.ir, cauce.passes, ...
-FOLDERS = ("ir", "passes", "frontends", "backends", "training")
+FOLDERS = ("ir", "passes", "frontends", "backends", "training", "pages", "commands")
 
 # Slow to import or optional: imported when first used, inside functions, and never by cauce alone.
 HEAVY = frozenset(

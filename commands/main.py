@@ -7,11 +7,11 @@ import os
 import sys
 from collections.abc import Sequence
 
-from .compiler import export_onnx
-from .frontends.model import load
-from .ir.errors import CauceError
-from .ir.version import VERSION
-from .support import support_table
+from ..compiler import export_onnx
+from ..frontends.model import load
+from ..ir.errors import CauceError
+from ..ir.version import VERSION
+from ..support import support_table
 
 _SIGPIPE = 128 + 13  # how a shell shows the end of other tools by this signal
 
