@@ -13,6 +13,7 @@ FOLDERS = ("ir", "passes", "frontends", "backends", "training", "pages", "comman
 HEAVY = frozenset(
     {
         "PIL",
+        "igraph",
         "llvmlite",
         "matplotlib",
         "networkx",

@@ -18,7 +18,7 @@ import cauce
 from .house import FOLDERS, ROOT, sources
 
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-EXTRAS = {"llvm", "onnx", "train", "plot", "images", "demo", "all", "dev"}
+EXTRAS = {"llvm", "onnx", "train", "plot", "images", "view", "demo", "all", "dev"}
 
 PARSE = r"""
 import cauce, os, sys
@@ -112,7 +112,9 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
         metadata = archive.read(next(name for name in names if name.endswith("/METADATA"))).decode()
     info = {name for name in names if name.partition("/")[0].endswith(".dist-info")}
     expected = {installed_name(path) for folder in ("cauce", *FOLDERS) for path in sources(folder)}
-    assert names - info == expected | {"cauce/py.typed"}
+    static = {installed_name(path) for path in (ROOT / "pages" / "static").iterdir()}
+    assert static
+    assert names - info == expected | static | {"cauce/py.typed"}
     assert any(name.endswith("/licenses/LICENSE") for name in info)
     assert "License-Expression: Apache-2.0" in metadata
     assert "Requires-Python: >=3.11" in metadata
