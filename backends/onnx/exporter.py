@@ -11,7 +11,7 @@ from ...ir.attributes import integer
 from ...ir.errors import CauceError, ExportFailure, GraphError
 from ...ir.evaluate import bind_symbols, check_feed
 from ...ir.files import replacing, resolved
-from ...ir.onnx.metadata import write_metadata
+from ...ir.onnx.metadata import with_constants, write_metadata
 from ...ir.tracebacks import warn
 from ...ir.version import VERSION
 from .external import MOST, DataFile, nbytes, remove_others
@@ -188,7 +188,7 @@ class _Draft:
             share = self._shares.get(node.input[3]) if node.op_type == _NORM else None
             if share is not None and share != 0.1:
                 node.attribute.append(helper.make_attribute("momentum", 1 - share))
-        write_metadata(model, self._metadata)
+        write_metadata(model, with_constants(self._metadata, writer.float_constants))
         check_opset(model, self._opset)
         if self._ir_version < _METADATA:
             for node in model.graph.node:

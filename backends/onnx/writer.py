@@ -155,6 +155,15 @@ class Writer:
 
     # ---- constants -----------------------------------------------------------------------------
 
+    @property
+    def float_constants(self) -> list[str]:
+        """The constants that whoever reads the file would take for weights: several floats."""
+        return [
+            name
+            for name in self._constants.values()
+            if self.initializers[name][1].is_float and self.initializers[name][0].size > 1
+        ]
+
     def constant(self, value: object, dtype: DType, name: str | None = None) -> str:
         """An initializer that holds ``value``; equal ones are written once."""
         literal = value if isinstance(value, Literal) else Literal(value, dtype)

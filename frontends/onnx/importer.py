@@ -28,7 +28,7 @@ from ...ir import (
 from ...ir.errors import CauceError, GraphError, shown
 from ...ir.evaluate import evaluate
 from ...ir.location import Frame
-from ...ir.onnx.metadata import read_metadata
+from ...ir.onnx.metadata import CONSTANTS, constants_of, read_metadata
 from ...ir.ops.constant import Constant
 from ...ir.ops.random import KEY
 from ...ir.rewrite import erase_unread
@@ -87,11 +87,18 @@ class OnnxFile:
     def stored(self) -> list[Known]:
         """Its initializers, which are decoded once."""
         found = []
+        constants = constants_of(self.metadata, self.name)
         for tensor in self.proto.graph.initializer:
-            found.append(Known(tensor.name, *self.decode(tensor), stored=True))
+            stored = tensor.name not in constants
+            found.append(Known(tensor.name, *self.decode(tensor), stored))
         for sparse in self.proto.graph.sparse_initializer:
             found.append(Known(sparse.values.name, *self.decode.sparse(sparse), stored=True))
         return found
+
+    @cached_property
+    def metadata(self) -> dict[str, str]:
+        """What it says of itself."""
+        return read_metadata(self.proto)
 
     def interface(self, inputs: object) -> tuple[str, list[Input], list[str]]:
         """The name of the network, its inputs as given (see :meth:`imported`), and its outputs."""
@@ -117,7 +124,8 @@ class _Import:
         self._functions = functions_of(proto)
         self._root = Scope(name, opset_of(proto.opset_import, 1, name))
         self._check(self._root, proto.graph.node)
-        self._decode = file.decode
+        self._decode, self._metadata = file.decode, dict(file.metadata)
+        self._metadata.pop(CONSTANTS, None)  # which it may have no more when it is written again
         self._values: dict[str, Array] = {}
         self._weights: dict[str, Value] = {}
         self._entered = 0
@@ -151,7 +159,7 @@ class _Import:
         if self._training.dropouts:
             self._values[KEY] = np.zeros(2, np.uint32)
         verify(self.graph)
-        return Imported(self.graph, self._values, self._training, read_metadata(self._proto))
+        return Imported(self.graph, self._values, self._training, self._metadata)
 
     def _check(self, scope: Scope, nodes: Sequence[Any]) -> None:
         check_operators(nodes, scope, self._proto, {*RULES, *FOLDS}, self._functions)

@@ -1,15 +1,21 @@
 """What a model says of itself beside its graph, as text by name, from a file and into one.
 
 Names are those of the fields of ``ModelProto``; the documentation of its graph is
-``graph.doc_string``, and an entry of ``metadata_props`` is ``metadata_props.<key>``.
+``graph.doc_string``, and an entry of ``metadata_props`` is ``metadata_props.<key>``. Two of these
+are cauce's own: how the model takes images, and which of its initializers are no weights.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Collection, Mapping
 from typing import Any
 
+from ..errors import DataError
+
 _TEXTS = ("producer_name", "producer_version", "domain", "doc_string")
+PREPROCESSING = "metadata_props.cauce.preprocessing"  # Preprocessing.to_text
+CONSTANTS = "metadata_props.cauce.constants"
 _VERSION, _GRAPH, _PROPERTY = "model_version", "graph.doc_string", "metadata_props."
 
 
@@ -33,3 +39,26 @@ def write_metadata(model: Any, metadata: Mapping[str, str]) -> None:
             model.graph.doc_string = text
         elif name.startswith(_PROPERTY):
             model.metadata_props.add(key=name.removeprefix(_PROPERTY), value=text)
+
+
+def constants_of(metadata: Mapping[str, str], file: str) -> frozenset[str]:
+    """The names of initializers that are constants, which training does not change.
+
+    Raises:
+        DataError: what the file says of them is no list of names.
+    """
+    try:
+        names = json.loads(metadata.get(CONSTANTS, "[]"))
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise ValueError("it is no list of names")
+    except (ValueError, RecursionError) as error:
+        raise DataError(
+            f"{file}: its metadata cauce.constants cannot be read: {error}",
+            fix="export the model again, or take this entry out of metadata_props",
+        ) from error
+    return frozenset(names)
+
+
+def with_constants(metadata: Mapping[str, str], names: Collection[str]) -> dict[str, str]:
+    """The metadata with the names of initializers that are constants."""
+    return {**metadata, **({CONSTANTS: json.dumps(sorted(names))} if names else {})}
