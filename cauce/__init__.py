@@ -26,6 +26,7 @@ __all__ = [
     "Model",
     "Network",
     "Optimizer",
+    "Preprocessing",
     "TrainStep",
     "Trainer",
     "__version__",
@@ -36,6 +37,7 @@ __all__ = [
     "load",
     "load_digits",
     "load_idx",
+    "load_image",
     "load_onnx",
     "models",
     "network",
@@ -58,9 +60,11 @@ if TYPE_CHECKING:
     from .differentiate import gradients
     from .frontends.model import Model, load
     from .frontends.network import Network, network
+    from .image_input import load_image
     from .importing import load_onnx
     from .ir import Graph, parse, verify
     from .ir.errors import CauceError, CauceWarning
+    from .ir.preprocessing import Preprocessing
     from .ir.version import VERSION as __version__
     from .passes.gradient_clipping import ClipNorm, ClipValue
     from .passes.optimizers import SGD, Adam, AdamW, Optimizer
@@ -81,6 +85,7 @@ else:
         "Model": "frontends.model:Model",
         "Network": "frontends.network:Network",
         "Optimizer": "passes.optimizers:Optimizer",
+        "Preprocessing": "ir.preprocessing:Preprocessing",
         "SGD": "passes.optimizers:SGD",
         "TrainStep": "training_step:TrainStep",
         "Trainer": "trainer:Trainer",
@@ -96,6 +101,7 @@ else:
         "load": "frontends.model:load",
         "load_digits": "training.data:load_digits",
         "load_idx": "training.data:load_idx",
+        "load_image": "image_input:load_image",
         "load_onnx": "importing:load_onnx",
         "models": "models",
         "network": "frontends.network:network",

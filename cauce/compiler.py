@@ -408,8 +408,16 @@ def export_onnx(
         ir_version=ir_version,
         external_above=external_above,
         shares=_shares(model) if isinstance(model, Model) else None,
-        metadata=model.metadata if isinstance(model, Model) else None,
+        metadata=_metadata(model) if isinstance(model, Model) else None,
     )
+
+
+def _metadata(model: Model) -> dict[str, str]:
+    """What the file that a model is from said of itself, and how the model takes images."""
+    from .ir.onnx.metadata import PREPROCESSING
+
+    told = model.preprocessing
+    return {**model.metadata, **({PREPROCESSING: told.to_text()} if told is not None else {})}
 
 
 def _shares(model: Model) -> dict[str, float]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .frontends.model import Model
 from .frontends.multiples import in_multiples
@@ -14,12 +14,16 @@ from .frontends.onnx.reading import ARRAYS
 from .frontends.open_model import OpenModel
 from .ir import Array, Graph
 from .ir.errors import ShapeError
+from .ir.onnx.metadata import PREPROCESSING
 from .ir.pass_manager import run_passes
 from .ir.tracebacks import user_facing
 from .ir.unknown import Unknown
 from .passes.inference import ToInference
 from .passes.pipelines import CLEAN
 from .passes.training_form import ToTraining
+
+if TYPE_CHECKING:
+    from .ir.preprocessing import Preprocessing
 
 
 @user_facing
@@ -76,7 +80,9 @@ def open_onnx(model: object, inputs: Mapping[str, Given] | None = None) -> OpenM
 
 def _open(file: OnnxFile, inputs: Mapping[str, Given] | None, error: Unknown | None) -> OpenModel:
     fixed = {name: given for name, given in (inputs or {}).items() if isinstance(given, ARRAYS)}
-    return OpenModel(*file.interface(inputs), partial(_specialized, file, fixed), error)
+    model = OpenModel(*file.interface(inputs), partial(_specialized, file, fixed), error)
+    model._preprocessing = _preprocessing(file.metadata, file.name)
+    return model
 
 
 def _specialized(file: OnnxFile, fixed: Mapping[str, Array], given: Mapping[str, Any]) -> Model:
@@ -93,8 +99,19 @@ def _model(imported: Imported) -> Model:
     shares = tuple(imported.training.shares.items())
     # A copy: users may change the graph of their model.
     loaded = Model(graph, partial(_in_training, imported.graph.copy(), shares), imported.values)
-    loaded.origin, loaded.metadata = _origin(imported), imported.metadata
+    loaded.origin = _origin(imported)
+    loaded._preprocessing = _preprocessing(imported.metadata, graph.name)
+    loaded.metadata = {n: text for n, text in imported.metadata.items() if n != PREPROCESSING}
     return loaded
+
+
+def _preprocessing(metadata: Mapping[str, str], name: str) -> Preprocessing | None:
+    """How a model takes images, where its file says so."""
+    if PREPROCESSING not in metadata:
+        return None
+    from .ir.preprocessing import Preprocessing
+
+    return Preprocessing.from_text(metadata[PREPROCESSING], name)
 
 
 def _in_training(graph: Graph, shares: tuple[tuple[str, float], ...]) -> Graph:

@@ -9,14 +9,14 @@ import math
 import os
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, NoReturn, overload
+from typing import TYPE_CHECKING, Any, NoReturn, overload
 
 import numpy as np
 
-from ..ir import Array, DType, Graph, Input, Role, parse
+from ..ir import Array, DType, Graph, Input, Role
 from ..ir.attributes import positive
 from ..ir.dims import substitute
-from ..ir.errors import CauceError, GraphError, ShapeError, TypeMismatch, need
+from ..ir.errors import GraphError, ShapeError, TypeMismatch, need
 from ..ir.habits import MODEL
 from ..ir.ops.random import KEY
 from ..ir.remedies import Foreign, as_array
@@ -26,9 +26,12 @@ from ..ir.types import is_bfloat16
 from ..ir.version import VERSION
 from . import init
 from .init import converted, initial_values
+from .stored import read_frozen, read_graph, read_onnx, read_preprocessing
+
+if TYPE_CHECKING:
+    from ..ir.preprocessing import Preprocessing
 
 FORMAT = "cauce-model-1"
-_AGAIN = "save the model again: the file was changed since"
 CONSTANT = "constant "  # what the names of large constants start with in a file
 _NUMBERS = itertools.count()  # of the weights of all models
 
@@ -59,6 +62,7 @@ class Model(Foreign):
     """
 
     habits = MODEL
+    _preprocessing: Preprocessing | None = None
 
     def __init__(
         self, graph: Graph, training_graph: Graph | Callable[[], Graph], values: Mapping[str, Array]
@@ -175,6 +179,74 @@ class Model(Foreign):
             fix="compile it once and call that: predict = cauce.compile(model); predict(array)",
         )
 
+    # ---- images --------------------------------------------------------------------------------
+
+    @property
+    def preprocessing(self) -> Preprocessing | None:
+        """How an image file becomes what the network takes; None where that is not known.
+
+        ``Trainer.fit`` fills it in from its data set, and files keep it. What is assigned is held
+        against the graph: where that begins with ``nn.normalize``, mean and std are its own.
+
+        Raises:
+            GraphError: by assigning, as are the others: the network takes no images.
+            ShapeError: another size, number of channels or of classes than that of the network.
+            AttributeMistake: a mean or a std for a network that takes bytes.
+        """
+        return self._preprocessing
+
+    @preprocessing.setter
+    def preprocessing(self, given: Preprocessing | None) -> None:
+        from ..ir.preprocessing import Preprocessing
+        from .preprocessing import fitted
+
+        if given is not None:
+            fix = "write model.preprocessing = cauce.Preprocessing(size=224)"
+            need(given, Preprocessing, "a model has a Preprocessing", fix)
+            given = fitted(given, self.graph, self._numbers_of_file())
+        self._preprocessing = given
+
+    def learn_preprocessing(self, found: Preprocessing) -> None:
+        """Take what a data set tells of its images, where the model does not know it yet."""
+        from .preprocessing import completed
+
+        numbers = self._numbers_of_file()
+        self._preprocessing = completed(self._preprocessing, found, self.graph, numbers)
+
+    def _numbers_of_file(self) -> Mapping[str, Array]:
+        """The parameters that may be mean and std: those of a file that was made elsewhere."""
+        return self._values if self.origin else {}
+
+    def predict(self, images: object, top: int = 5) -> Any:
+        """The likeliest classes of an image, or of each of several, with their probabilities.
+
+        Images are prepared as :attr:`preprocessing` says. The network is compiled by the first
+        call, and again when its graph has changed; it computes with the weights that the model
+        then holds. Softmax is taken where the network does not end in one; an output of one logit,
+        or of one probability, is that of the second of two classes.
+
+        Args:
+            images: the path of an image file, or pixels as u8 [H, W] or [H, W, C]; a list of them;
+                or an array [N, C, H, W], which is fed as it is.
+            top: how many classes.
+
+        Returns:
+            A :class:`~cauce.predicting.Ranking`, a list of (class, probability), the likeliest
+            first; for a list or an array of four dimensions a list of them. A class that has no
+            name is its number, as text.
+
+        Raises:
+            GraphError: no classifier of images, or preprocessing is not known and needed.
+            FileNotFoundError, DataError: no such file, or no image.
+            ShapeError, TypeMismatch: an array that does not fit.
+            MissingExtra: Pillow is needed and not installed.
+        """
+        # What compiles stands above the layer of models: it is named, not imported.
+        from importlib import import_module
+
+        joined: Any = import_module("cauce.predicting")
+        return joined.predict(self, images, top)
+
     # ---- transfer ------------------------------------------------------------------------------
 
     def freeze(self, *patterns: str) -> None:
@@ -248,6 +320,8 @@ class Model(Foreign):
         twin = Model(self.graph.copy(types=types), self.training_graph.copy(types=types), values)
         twin.frozen, twin.origin = self.frozen - types.keys(), self.origin
         twin.metadata = dict(self.metadata)
+        if (told := self._preprocessing) is not None:
+            twin._preprocessing = told.named(None)  # a fresh head knows no class yet
         return twin
 
     # ---- looking -------------------------------------------------------------------------------
@@ -331,6 +405,7 @@ class Model(Foreign):
             "frozen": json.dumps(sorted(self.frozen)),
             "origin": self.origin,
             "onnx": json.dumps(self.metadata),
+            **({"preprocessing": told.to_text()} if (told := self._preprocessing) else {}),
             "inputs": ", ".join(f"{v.name}: {v.type}" for v in self.graph.inputs_with(Role.DATA)),
             "cauce": VERSION,
         }
@@ -371,56 +446,9 @@ def load(path: str | os.PathLike[str]) -> Model:
     names = json.loads(metadata["values"]) if "values" in metadata else tensors
     values = {name: tensors[name] for name in names if not name.startswith(CONSTANT)}
     shapes = {name: array.shape for name, array in values.items()}
-    read = partial(_read_graph, os.fspath(path), metadata, constants, shapes)
+    read = partial(read_graph, os.fspath(path), metadata, constants, shapes)
     model = Model(read("graph"), partial(read, "training_graph"), values)
-    model.frozen.update(_read_frozen(os.fspath(path), metadata))
-    model.origin, model.metadata = metadata.get("origin", ""), _read_onnx(metadata)
+    model.frozen.update(read_frozen(os.fspath(path), metadata))
+    model.origin, model.metadata = metadata.get("origin", ""), read_onnx(metadata)
+    model._preprocessing = read_preprocessing(os.fspath(path), metadata)
     return model
-
-
-def _read_frozen(file: str, metadata: Mapping[str, str]) -> list[str]:
-    """The names of the frozen parameters."""
-    try:
-        names = json.loads(metadata.get("frozen", "[]"))
-    except ValueError:
-        names = None
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise GraphError(f"{file}: its 'frozen' is no list of names", fix=_AGAIN)
-    return names
-
-
-def _read_onnx(metadata: Mapping[str, str]) -> dict[str, str]:
-    """What an ONNX file said of itself."""
-    try:
-        found = json.loads(metadata.get("onnx", "{}"))
-    except ValueError:
-        found = {}
-    return {str(name): str(text) for name, text in found.items()} if isinstance(found, dict) else {}
-
-
-def _read_graph(
-    file: str,
-    metadata: Mapping[str, str],
-    constants: Mapping[str, Array],
-    shapes: Mapping[str, tuple[int, ...]],
-    form: str,
-) -> Graph:
-    """A graph of a file, whose arrays have the shapes that its inputs say."""
-    if form not in metadata:
-        raise GraphError(
-            f"{file} has no {form!r} among {', '.join(map(repr, sorted(metadata)))}", fix=_AGAIN
-        )
-    try:
-        graph = parse(metadata[form], constants)
-    except CauceError as error:
-        error.add_note(f"in {file}, written by cauce {metadata.get('cauce')}")
-        raise
-    for value in graph.inputs:
-        shape = shapes.get(value.name)
-        if value.role is not Role.DATA and shape != value.type.shape:
-            found = "is missing" if shape is None else f"has shape {shape}"
-            raise GraphError(
-                f"{file}: {value.name} should be {value.type}, but it {found}",
-                fix=_AGAIN,
-            )
-    return graph

@@ -204,7 +204,7 @@ _MODEL = {
     "export": "cauce.export_onnx(model, 'model.onnx')",
     "fit": _TRAIN,
     "float": "init(..., dtype='f32') makes a model of that type",
-    "forward predict": _RUN,
+    "forward": _RUN,
     "get_weights weights": "model.state_dict()",
     "half": "init(..., dtype='f16') makes a model of that type",
     "load": "model = cauce.load('model.safetensors')",

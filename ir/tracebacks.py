@@ -59,7 +59,9 @@ def user_facing(entry: F) -> F:
         elif isinstance(member, staticmethod):
             setattr(entry, name, staticmethod(_guarded(member.__func__)))
         elif isinstance(member, property) and member.fget is not None:
-            setattr(entry, name, member.getter(_guarded(member.fget)))
+            guarded = member.getter(_guarded(member.fget))
+            setter = member.fset
+            setattr(entry, name, guarded.setter(_guarded(setter)) if setter else guarded)
     return entry
 
 

@@ -19,6 +19,7 @@ import numpy as np
 
 from ..ir.attributes import flag, integer, number, plain
 from ..ir.errors import AttributeMistake, DataError, MissingExtra, OutOfRange, install, need, shown
+from ..ir.preprocessing import Preprocessing
 from ..ir.remedies import as_array
 from ..ir.tracebacks import user_facing
 from ..ir.types import Array
@@ -39,6 +40,9 @@ class Dataset:
         labels: [N], the index of each image's class; kept as int64. A column [N, 1] of them, as
             Keras's data sets have, and bools are taken too.
         classes: the names of the classes.
+        preprocessing: how an image file becomes such an image, which a model that is trained on
+            them learns. Where None is given, bytes are taken for pixels, and what floats are made
+            of is not known (``scale`` is None).
 
     Raises:
         DataError: no images, other ranks, lengths that differ, or labels without a class.
@@ -47,6 +51,7 @@ class Dataset:
     images: Array
     labels: Array
     classes: tuple[str, ...]
+    preprocessing: Preprocessing | None = None
 
     def __post_init__(self) -> None:
         try:
@@ -91,6 +96,18 @@ class Dataset:
         object.__setattr__(self, "images", _read_only(images))
         object.__setattr__(self, "labels", _read_only(labels.astype(np.int64, copy=False)))
         object.__setattr__(self, "classes", classes)
+        object.__setattr__(self, "preprocessing", self._described(classes))
+
+    def _described(self, classes: tuple[str, ...]) -> Preprocessing:
+        """How an image file becomes one of the images."""
+        told = self.preprocessing
+        if told is None:
+            channels = {1: "L", 3: "RGB"}.get(self.images.shape[1])
+            scale = 1.0 if self.images.dtype == np.uint8 else None
+            told = Preprocessing(self.images.shape[2:], channels=channels, scale=scale)
+        fix = "write for example cauce.Preprocessing(size=224, scale=1.0)"
+        need(told, Preprocessing, "preprocessing= takes a Preprocessing", fix)
+        return told.named(tuple(map(str, classes)))
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -115,7 +132,7 @@ class Dataset:
             ) from None
         if isinstance(key, int):
             return images, int(labels)
-        return Dataset(images, labels, self.classes)
+        return Dataset(images, labels, self.classes, self.preprocessing)
 
     def __repr__(self) -> str:
         size = " x ".join(map(str, self.images.shape[1:]))
@@ -291,9 +308,8 @@ def load_digits(test_fraction: float = 0.2, seed: int = 0) -> tuple[Dataset, Dat
         ) from error
     digits = datasets.load_digits()
     images = (digits.images / 16).astype(np.float32)[:, None]
-    return Dataset(images, digits.target, tuple(map(str, digits.target_names))).split(
-        test_fraction, seed
-    )
+    names, told = tuple(map(str, digits.target_names)), _grey(images)
+    return Dataset(images, digits.target, names, told).split(test_fraction, seed)
 
 
 @user_facing
@@ -322,7 +338,12 @@ def load_idx(
         )
     images = np.divide(pixels, 255, dtype=np.float32)[:, None]
     names = classes if classes is not None else map(str, range(int(labels.max(initial=0)) + 1))
-    return Dataset(images, labels, tuple(names))
+    return Dataset(images, labels, tuple(names), _grey(images))
+
+
+def _grey(images: Array) -> Preprocessing:
+    """That of grey images from 0 to 1."""
+    return Preprocessing(images.shape[2:], channels="L")
 
 
 def _bytes_of_rank(array: Array, rank: int, path: str | os.PathLike[str], wanted: str) -> Array:

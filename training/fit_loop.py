@@ -14,6 +14,7 @@ import numpy as np
 
 from ..ir.attributes import flag, integer
 from ..ir.errors import GraphError, need
+from ..ir.preprocessing import Preprocessing
 from ..ir.tracebacks import user_facing
 from ..ir.types import Array
 from .augment import Transform, fixed
@@ -23,6 +24,7 @@ from .data import Dataset, batch_count, batches
 from .early_stopping import EarlyStopping
 from .history import Epoch, History
 from .position import Position
+from .prepared import prepared
 from .progress import progress_bar
 
 Rate = float | Callable[[int], float] | None
@@ -55,6 +57,8 @@ class Trainable(Protocol):
     def snapshot(self) -> tuple[int, Mapping[str, Array]]: ...
 
     def contents(self) -> tuple[dict[str, Array], dict[str, str]]: ...
+
+    def learn_preprocessing(self, found: Preprocessing) -> None: ...
 
 
 @user_facing
@@ -156,6 +160,7 @@ class FitLoop:
         }
         per_epoch = batch_count(train, batch_size, drop_last=drop_last)
         self._check_call(call, checkpoints)
+        self.model.learn_preprocessing(prepared(train, augment))
         left = epochs * per_epoch
         if self._resumed is not None:
             left -= (at.epoch - at.fit_from) * per_epoch + at.batch

@@ -15,11 +15,13 @@ from pathlib import Path
 
 import numpy as np
 
-from ..ir.attributes import flag, integer, pair
-from ..ir.errors import AttributeMistake, DataError, MissingExtra, install
+from ..ir.attributes import Pair, flag, integer, pair
+from ..ir.errors import AttributeMistake, DataError
+from ..ir.preprocessing import Preprocessing
 from ..ir.tracebacks import user_facing
 from ..ir.types import Array
 from .data import Dataset
+from .image_files import flattened, is_deep, opened_image, planes, sized
 
 # What is taken for an image, by the end of its name.
 ENDINGS = frozenset(
@@ -43,7 +45,8 @@ def load_image_folder(
     The images are read into memory as bytes, u8 [N, C, H, W]: let the network scale and normalise
     them (``nn.normalize``). They come class by class, and by name within a class. Subfolders
     within a class belong to it; names that begin with a dot, and files that do not end like an
-    image, are passed over. Photographs are turned as their camera was held.
+    image, are passed over. Photographs are turned as their camera was held; what is transparent
+    lies upon white.
 
     Args:
         folder: where the subfolders are.
@@ -80,8 +83,10 @@ def load_image_folder(
                 f"{path} is {_shown(image)}",
                 fix="bring them to one size: load_image_folder(folder, size=(height, width))",
             )
-    stacked = np.stack(images).reshape(len(images), *images[0].shape[:2], channels)
-    return Dataset(np.ascontiguousarray(stacked.transpose(0, 3, 1, 2)), np.array(labels), names)
+    stacked = np.stack(images)
+    mode = _MODES[channels]
+    told = Preprocessing(size or stacked.shape[2:], channels=mode, scale=1.0, crop=crop)
+    return Dataset(stacked, np.array(labels), names, told)
 
 
 def _class_names(folder: Path) -> tuple[str, ...]:
@@ -114,38 +119,16 @@ def _images_below(folder: Path) -> list[Path]:
     return found
 
 
-def _read(path: Path, size: tuple[int, int] | None, crop: bool, mode: str) -> Array:
-    """One image as u8[H, W, 3] or u8[H, W]."""
-    try:
-        from PIL import Image, ImageOps, UnidentifiedImageError
-    except ImportError:
-        raise MissingExtra(
-            "images are read by Pillow, which is not installed", fix=install("pillow")
-        ) from None
-    try:
-        with Image.open(path) as opened:
-            if opened.mode.startswith(("I", "F")):  # converting would cut them at 255
-                raise DataError(
-                    f"the pixels of {path} have more than 8 bits (Pillow's mode {opened.mode})",
-                    fix="scale it to 8 bits, or load arrays of your own with load_npz",
-                )
-            image: Image.Image = ImageOps.exif_transpose(opened).convert(mode)
-    except DataError:
-        raise
-    except UnidentifiedImageError:
-        raise DataError(
-            f"{path} is no image that Pillow knows", fix="remove or convert the file"
-        ) from None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise DataError(
-            f"the image {path} cannot be read: {error}", fix="remove or replace the file"
-        ) from error
-    if size is not None:
-        wide = (size[1], size[0])
-        method = Image.Resampling.BILINEAR
-        image = ImageOps.fit(image, wide, method) if crop else image.resize(wide, method)
-    return np.asarray(image)
+def _read(path: Path, size: Pair | None, crop: bool, mode: str) -> Array:
+    """One image as u8[C, H, W]."""
+    with opened_image(path) as opened:
+        if is_deep(opened):
+            raise DataError(
+                f"the pixels of {path} have more than 8 bits (Pillow's mode {opened.mode})",
+                fix="scale it to 8 bits, or load arrays of your own with load_npz",
+            )
+        return planes(sized(flattened(opened, mode), size, None, crop, "bilinear"))
 
 
 def _shown(image: Array) -> str:
-    return f"{image.shape[0]} x {image.shape[1]}"
+    return f"{image.shape[1]} x {image.shape[2]}"

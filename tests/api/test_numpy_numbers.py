@@ -124,6 +124,16 @@ def read_folder(tmp_path: Path, **numbers: Any) -> object:
     return load_image_folder(tmp_path, **numbers).images.shape
 
 
+def read_image(tmp_path: Path, **numbers: Any) -> object:
+    read_folder(tmp_path, size=4)
+    return cauce.load_image(tmp_path / "a" / "1.png", **numbers).tolist()
+
+
+call(read_image, "load_image", size=4, scale=0.5, mean=0.25, std=0.5, resize=5)
+call(read_image, "load_image", size=(4, 2), mean=(0.5, 1.0, 2.0), crop=True)
+call(made(cauce.Preprocessing), "Preprocessing", size=4, mean=0.5, std=0.25, scale=0.5, resize=6,
+     crop=True, normalized_in_graph=False)  # fmt: skip
+call(made(cauce.Preprocessing), "Preprocessing", size=(4, 5), mean=(0.5, 1.0, 2.0))
 call(read_npz, "training.load_npz", channels_last=True)
 call(read_npy, "training.load_npy", channels_last=True)
 call(read_folder, "training.load_image_folder", size=4, crop=True, channels=1)
@@ -158,6 +168,7 @@ call(lambda **n: small.graph(image=("N", 1, 6, 6), **n).to_text(locations=False)
 call(lambda **n: cauce.models.unet.graph(image=("N", 1, 16, 16), **n).to_text(locations=False),
      "models.unet", classes=3, width=64, depth=3)  # fmt: skip
 call(lambda **n: values_of(MODEL.replace_head(**n)), "Model.replace_head", classes=4, seed=2)
+call(lambda **n: repr(MODEL.predict(batch(2)["image"], **n)), "Model.predict", top=2)
 call(lambda **n: MODEL.summary(print_fn=None, **n), "Model.summary", batch=2)
 call(lambda **n: MODEL.load_state_dict({}, **n), "Model.load_state_dict", strict=False)
 call(lambda **n: cauce.compile(MODEL, **n)(batch(4)["image"]).tolist(), "compile", batch=4,
