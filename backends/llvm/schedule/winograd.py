@@ -286,7 +286,8 @@ def _blocks(
     by_filters = filters + (groups * count * pixel if count * pixel > near else 0)
     if by_tiles <= by_filters and count >= _FEW:
         return "tiles", even_pieces(count, -(-count // blocks))
-    return "filters", min(count, each * max(1, _BLOCK // each))
+    # Whole images, and as many in each block: one of few tiles would leave a register tile empty.
+    return "filters", each * even_pieces(images, max(1, _BLOCK // each))
 
 
 def weight_choices(what: Problem, setting: Setting) -> Iterator[Choice]:
