@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from ...ir import Array, DType, TensorType
-from ...ir.dims import ceil_div, sizes
+from ...ir.dims import sizes
 from ...ir.ops import pool as ops
 from ...ir.ops.pool_indices import MaxPool2dIndices
 from .elementwise import choose
@@ -36,11 +36,11 @@ def _along(op: ops.FixedWindows, axis: int, size: int) -> Iterator[tuple[slice, 
     (count,) = sizes((op.count(axis, size),))
     # A window may be far larger than x, with padding on both sides: only the cells that some
     # window has inside of x are gone through.
-    first_cell = max(ceil_div(before - (count - 1) * stride, dilation), 0)
+    first_cell = max(-(((count - 1) * stride - before) // dilation), 0)
     last_cell = min((before + size - 1) // dilation, kernel_size - 1)
     for cell in range(first_cell, last_cell + 1):
         place = cell * dilation - before  # of window 0
-        first = max(ceil_div(-place, stride), 0)
+        first = max(-(place // stride), 0)
         last = min((size - 1 - place) // stride, count - 1)
         if first <= last:
             at = first * stride + place
