@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 from enum import Enum, IntEnum
 from functools import partial
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,12 +27,12 @@ from .target import Caches, Target
 # What a caller may ask of the rounding of results.
 PRECISIONS = ("strict", "default", "fast")
 
-_MAGIC = b"cauce artifact 5\n"
+_MAGIC = b"cauce artifact 6\n"
 
 _DTYPES = {dtype.value: dtype for dtype in DType}
 
 # What is added to the name of an entry for the one that also notes times.
-TIMED, REST = ".timed", ".rest"
+TIMED = ".timed"
 
 # Work for each piece of a batch that hides what its call costs.
 _FLOPS_PER_PIECE = 100_000_000
@@ -121,21 +122,19 @@ class Check(NamedTuple):
     origin: int | None = None
 
 
-class Batch(Record):
-    """A batch that can be cut: its images do not meet.
+class Stage(Record):
+    """Launches that run for some images of a batch at a time, all of which they do before the next
+    stage begins.
 
     Attributes:
-        symbol: the dimension that counts its images.
+        end: the first launch behind it.
         flops: of one image.
         together: how many images are worth reading the weights once for.
-        cut: launches from here on run for the whole batch: they read large matrices, which are to
-            be read once.
     """
 
-    symbol: str
+    end: int
     flops: int
     together: int
-    cut: int
 
     def piece(self, count: int, threads: int) -> int:
         """How many images to run at a time, of ``count``.
@@ -147,6 +146,34 @@ class Batch(Record):
         calls = math.ceil(_FLOPS_PER_PIECE / max(1, self.flops))
         own = max(1 << (calls - 1).bit_length(), 1 << self.together.bit_length() >> 1)
         return min(count, own * threads)
+
+
+class Batch(Record):
+    """A batch that can be cut: its images do not meet.
+
+    Attributes:
+        symbol: the dimension that counts its images.
+        stages: one after the other. What launches there are behind the last run for the whole
+            batch: they read large matrices, which are to be read once.
+    """
+
+    symbol: str
+    stages: tuple[Stage, ...]
+
+    def spans(self, launches: int) -> list[tuple[int, int]]:
+        """The first launch and the one behind the last, of each stage and of what runs for the
+        whole batch, if anything does.
+
+        Args:
+            launches: how many there are.
+        """
+        ends = [0, *(stage.end for stage in self.stages), launches]
+        return [(first, last) for first, last in pairwise(ends) if first < last]
+
+
+def part_name(entry: str, number: int) -> str:
+    """The name of the function that runs the launches of a span, by its number."""
+    return f"{entry}.part{number}" if number else entry
 
 
 class Entry(Record):
@@ -303,7 +330,7 @@ def _entry(known: Mapping[str, Any], constants: dict[int, Array]) -> Entry:
         frozenset(known["in_place"]),
         tuple(Row(path, op, *map(_dim, costs)) for path, op, *costs in known["rows"]),
         tuple(known["launches"]),
-        Batch(**known["batch"]) if known["batch"] else None,
+        _batch(known["batch"]) if known["batch"] else None,
         known["given"],
         tuple(
             Check(path, slot, _DTYPES[dtype], _dim(size), origin)
@@ -311,6 +338,10 @@ def _entry(known: Mapping[str, Any], constants: dict[int, Array]) -> Entry:
         ),
         known["status"],
     )
+
+
+def _batch(known: Mapping[str, Any]) -> Batch:
+    return Batch(known["symbol"], tuple(Stage(**stage) for stage in known["stages"]))
 
 
 def _type(dtype: str, shape: list[int | str]) -> TensorType:

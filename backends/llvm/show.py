@@ -110,9 +110,10 @@ def _buffers(plan: Plan, caller: Caller, sizes: Mapping[str, int]) -> Iterator[s
     placed: dict[int, ArenaSlice] = {}
     sizes = caller.sizes(sizes)
     if sizes.keys() >= set(plan.symbols):
-        layout, count = caller.layout(sizes), caller.piece(sizes)
+        layout, pieces = caller.layout(sizes), caller.pieces(sizes)
         placed = {piece.slot: piece for piece in layout.pieces}
-        part = f", for {count} of {plan.batch.symbol} at a time" if plan.batch and count else ""
+        counts = ", then ".join(map(str, pieces))
+        part = f", for {counts} of {plan.batch.symbol} at a time" if plan.batch and counts else ""
         yield f"  arena of {layout.nbytes} bytes{part}"
     for buffer in sorted(plan.buffers, key=lambda buffer: buffer.slot):
         size, place = str(buffer.nbytes), ""

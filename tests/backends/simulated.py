@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from cauce.backends.llvm.abi import REST
+from cauce.backends.llvm.abi import part_name
 from cauce.backends.llvm.codegen.code import Launch
 from cauce.backends.llvm.codegen.plan import Plan
 from cauce.backends.llvm.lowering.indices import index_operands
@@ -76,7 +76,8 @@ class _Machine:
         self.top = 0
         self.ranges: dict[int, Range] = {}
         self.addresses: dict[int, int] = {}
-        self.done, self.images = 0, slice(None)
+        self.done: dict[str, int] = {}  # images, by the function that has run for them
+        self.images = slice(None)
 
     # ---- the run -------------------------------------------------------------------------------
 
@@ -102,7 +103,8 @@ class _Machine:
         arrays: Any = {slot: _array_at(self.ranges[slot][0]) for slot in external}
         self.caller.run(arrays, frame)
         if entry.batch is not None:
-            assert self.done == sizes[entry.batch.symbol]
+            assert len(self.done) == len(plan.spans)
+            assert set(self.done.values()) == {sizes[entry.batch.symbol]}
         self._whole()
         for value in given:
             if value not in plan.assignment.in_place:
@@ -125,15 +127,16 @@ class _Machine:
         """What the program calls in place of native code."""
 
         def call(table: int, dims: ctypes.Array[ctypes.c_int64], pool: None, times: None) -> int:
-            entry, cut = self.entry, self.plan.cut
+            entry = self.entry
             self.addresses |= zip(entry.table, _numbers(table, len(entry.table)))
             sizes = dict(zip(entry.symbols, dims))
-            rest = name == entry.name + REST
             self.images = slice(None)
-            if entry.batch is not None and not rest:
-                self.images = slice(self.done, self.done + sizes[entry.batch.symbol])
-                self.done = self.images.stop
-            launches = self.plan.launches[cut:] if rest else self.plan.launches[:cut]
+            if entry.batch is not None:
+                done = self.done.get(name, 0)
+                self.done[name] = done + sizes[entry.batch.symbol]
+                self.images = slice(done, self.done[name])
+            spans = {part_name(entry.name, n): span for n, span in enumerate(self.plan.spans)}
+            launches = self.plan.launches[slice(*spans[name])]
             for (node, check), own in groupby(launches, key=lambda own: (own[1], own[0].check)):
                 if check:
                     for value in index_operands(node):

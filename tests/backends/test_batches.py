@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -11,6 +13,8 @@ from cauce.backends.llvm import abi as artifact
 from cauce.backends.llvm.build import build
 from cauce.backends.llvm.lowering.batches import find_batch, free_batch
 from cauce.backends.llvm.lowering.kernels import anchor_of
+from cauce.backends.llvm.schedule import batches
+from cauce.backends.llvm.schedule.batches import Step, stages
 from cauce.backends.llvm.target import Target
 from cauce.frontends.tensor import Tensor
 from cauce.ir import Array
@@ -43,7 +47,7 @@ def without_head(x: Tensor) -> Tensor:
 def test_the_bits_are_those_of_single_images(
     function: object, pieces: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(artifact.Batch, "piece", lambda self, count, threads: min(count, pieces))
+    monkeypatch.setattr(artifact.Stage, "piece", lambda self, count, threads: min(count, pieces))
     model = cauce.network(function).init(x=("N", 3, 10, 10), seed=3)
     predict = cauce.compile(model, backend="llvm", threads=2)
     for count in (1, 4, 7, 11):
@@ -62,15 +66,54 @@ def test_the_bits_are_those_of_single_images(
 
 
 def test_small_networks_run_many_images_at_a_time() -> None:
-    batch = artifact.Batch("N", 1_000_000, 0, 10)
-    assert batch.piece(1000, 1) == 128 and batch.piece(50, 1) == 50
-    assert artifact.Batch("N", 10**10, 0, 10).piece(16, 1) == 1
-    assert artifact.Batch("N", 10**10, 6, 10).piece(16, 1) == 4
+    stage = artifact.Stage(10, 1_000_000, 0)
+    assert stage.piece(1000, 1) == 128 and stage.piece(50, 1) == 50
+    assert artifact.Stage(10, 10**10, 0).piece(16, 1) == 1
+    assert artifact.Stage(10, 10**10, 6).piece(16, 1) == 4
 
 
 def test_each_thread_has_images_of_its_own() -> None:
-    assert [artifact.Batch("N", 10**10, 0, 10).piece(16, n) for n in (1, 2, 3, 32)] == [1, 2, 3, 16]
-    assert artifact.Batch("N", 10**10, 6, 10).piece(16, 2) == 8
+    assert [artifact.Stage(10, 10**10, 0).piece(16, n) for n in (1, 2, 3, 32)] == [1, 2, 3, 16]
+    assert artifact.Stage(10, 10**10, 6).piece(16, 2) == 8
+
+
+MIB = 2**20
+EARLY = [Step(MIB // 8, 4 * MIB, 1000, True)] * 5
+LATE = [Step(30 * MIB, MIB // 4, 1000, True)] * 4
+
+
+def test_late_layers_with_most_weights_have_a_stage_of_their_own() -> None:
+    assert stages([*EARLY, *LATE]) == (artifact.Stage(5, 5000, 1), artifact.Stage(9, 4000, 4))
+    assert stages(EARLY) == (artifact.Stage(5, 5000, 1),)
+    assert stages(LATE) == (artifact.Stage(4, 4000, 4),)
+
+
+def test_images_that_grow_again_are_not_held_in_between() -> None:
+    assert len(stages([*EARLY, *LATE, *EARLY])) == 1
+
+
+def test_a_stage_begins_with_a_node() -> None:
+    inside = LATE[0]._replace(divisible=False)
+    first, second = stages([*EARLY[:4], EARLY[4], inside, *LATE])
+    assert (first.end, second.end) == (6, 10)
+
+
+@pytest.mark.parametrize("pieces", [(1, 4), (3, 2), (2, 11)])
+def test_stages_change_no_bit(
+    pieces: tuple[int, int], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    model = cauce.network(with_head).init(x=("N", 3, 10, 10), seed=3)
+    x = images(11, 3, 10, 10)
+    whole = cauce.compile(model, backend="llvm", threads=2)(x)
+    monkeypatch.setenv("CAUCE_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(batches, "_WORTH", 1 << 40)
+    predict = cauce.compile(model, backend="llvm", threads=2)
+    main = predict.program.listing.build.main  # type: ignore[attr-defined]
+    first, second = main.batch.stages
+    some = {first.end: pieces[0], second.end: pieces[1]}
+    monkeypatch.setattr(artifact.Stage, "piece", lambda self, count, threads: some[self.end])
+    np.testing.assert_array_equal(predict(x), whole)
+    assert f", for {pieces[0]}, then {pieces[1]} of N at a time" in predict.plan(N=11)
 
 
 def normalized(x: Tensor) -> Tensor:
@@ -106,8 +149,9 @@ def test_images_that_do_not_meet_are_found_and_cut_before_a_large_matrix() -> No
     program = cauce.compile(model, backend="llvm").program
     main = program.listing.build.main  # type: ignore[attr-defined]
     assert main.batch is not None and main.batch.symbol == "N"
-    before = [anchor_of(node).op.name for _, node in main.launches[: main.cut]]
-    behind = [anchor_of(node).op.name for _, node in main.launches[main.cut :]]
+    *_, (cut, _) = main.spans
+    before = [anchor_of(node).op.name for _, node in main.launches[:cut]]
+    behind = [anchor_of(node).op.name for _, node in main.launches[cut:]]
     assert "conv2d" in before and "matmul" not in before
     assert "conv2d" not in behind and "matmul" in behind
 
@@ -119,7 +163,7 @@ def test_a_batch_of_fixed_size_runs_in_pieces_too(
     network, x = cauce.network(function), images(7, 3, 10, 10)
     free = cauce.compile(network.init(x=("N", 3, 10, 10), seed=3), backend="llvm")
     expected = free(x)
-    monkeypatch.setattr(artifact.Batch, "piece", lambda self, count, threads: min(count, 3))
+    monkeypatch.setattr(artifact.Stage, "piece", lambda self, count, threads: min(count, 3))
     fixed = cauce.compile(network.init(x=(7, 3, 10, 10), seed=3), backend="llvm")
     main = fixed.program.listing.build.main  # type: ignore[attr-defined]
     assert main.given == {"batch": 7} and main.batch is not None
@@ -139,7 +183,7 @@ def test_where_images_meet_their_number_stays_what_it_is(function: object) -> No
 
 def test_what_has_no_images_stays_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     """An input and an output of unknown size that all images share."""
-    monkeypatch.setattr(artifact.Batch, "piece", lambda self, count, threads: 1)
+    monkeypatch.setattr(artifact.Stage, "piece", lambda self, count, threads: 1)
 
     @cauce.network
     def shifted(x, grid):
@@ -166,7 +210,7 @@ KNOW = {
 
 def hold_in_pieces(text: str, monkeypatch: pytest.MonkeyPatch, **more: Array) -> None:
     """Four images one by one are what they are together."""
-    monkeypatch.setattr(artifact.Batch, "piece", lambda self, count, threads: 1)
+    monkeypatch.setattr(artifact.Stage, "piece", lambda self, count, threads: 1)
     rng = np.random.default_rng(0)
     feeds = {
         "x": rng.standard_normal((4, 3, 6, 6)).astype(np.float32),

@@ -64,17 +64,27 @@ def test_the_state_of_optimizers(optimizer: cauce.Optimizer) -> None:
     hold(training(residual, optimizer=optimizer), TARGETS["host"], *images(3))
 
 
+@pytest.mark.parametrize("worth", [0, 1 << 40], ids=["one stage", "two stages"])
 @pytest.mark.parametrize("cut", [0, 1 << 40], ids=["cut", "whole"])
 @every_network
-def test_batches_in_pieces(network: Network, cut: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With the products at the end in one go, and without."""
+def test_batches_in_pieces(
+    network: Network, cut: int, worth: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the products at the end in one go, and without; in stages, and without."""
     monkeypatch.setattr(batches, "_LARGE", cut)
+    monkeypatch.setattr(batches, "_WORTH", worth)
     plan = build(inference(network), TARGETS["host"]).main
-    assert plan.batch is not None and (plan.cut < len(plan.launches)) == (cut == 0)
+    assert plan.batch is not None
+    assert (plan.batch.stages[-1].end < len(plan.launches)) == (cut == 0)
     fixed = build(inference(network, batch=5), TARGETS["host"]).main
-    assert fixed.given and fixed.cut == plan.cut
-    for piece in (1, 2, 3):
-        monkeypatch.setattr(artifact.Batch, "piece", lambda self, count, threads, most=piece: most)
+    assert fixed.given and fixed.spans == plan.spans
+    assert len(plan.batch.stages) == (2 if worth else 1)
+    ends = [stage.end for stage in plan.batch.stages]
+    for first, second in ((1, 1), (2, 3), (3, 1)):
+        some = {ends[0]: first, ends[-1]: second}
+        monkeypatch.setattr(
+            artifact.Stage, "piece", lambda self, count, threads, some=some: some[self.end]
+        )
         for sizes in images(1, 2, 5, 6):
             simulate(plan, sizes)
         simulate(fixed, {})

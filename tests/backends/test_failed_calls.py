@@ -183,7 +183,7 @@ def test_out_is_as_it_was(backend: str) -> None:
 def test_a_later_piece_of_a_batch(
     fixed: bool, threads: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(artifact.Batch, "piece", lambda self, count, threads: min(count, 2))
+    monkeypatch.setattr(artifact.Stage, "piece", lambda self, count, threads: min(count, 2))
 
     @cauce.network
     def net(image, t):
@@ -209,7 +209,7 @@ def test_a_later_piece_of_a_batch(
 
 def test_a_check_behind_the_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     """A batch whose last layers run as a whole: the other function checks too."""
-    monkeypatch.setattr(artifact.Batch, "piece", lambda self, count, threads: min(count, 2))
+    monkeypatch.setattr(artifact.Stage, "piece", lambda self, count, threads: min(count, 2))
 
     @cauce.network
     def net(image):
@@ -223,7 +223,7 @@ def test_a_check_behind_the_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     assert isinstance(program, LlvmProgram)
     plan = program.listing.build.main
     (checked,) = [place for place, (launch, _) in enumerate(plan.launches) if launch.check]
-    assert plan.batch is not None and 0 < plan.cut <= checked
+    assert plan.batch is not None and 0 < plan.batch.stages[-1].end <= checked
     images = np.zeros((5, 1, 8, 8), np.float32)
     images[:, 0, 0, 0] = [0, 2, 1, 0, 2]
     np.testing.assert_array_equal(run(images), np.eye(3, dtype=np.float32)[[0, 2, 1, 0, 2]])

@@ -115,7 +115,7 @@ def test_the_plan_says_how_many_images_run_at_a_time(
 ) -> None:
     native = cauce.compile(model, "llvm")
     whole, _ = arena_of(parts_of(native.plan(N=8))[2])
-    monkeypatch.setattr("cauce.backends.llvm.abi.Batch.piece", lambda self, count, threads: 2)
+    monkeypatch.setattr("cauce.backends.llvm.abi.Stage.piece", lambda self, count, threads: 2)
     pieces = parts_of(cauce.compile(model, "llvm").plan(N=8))[2]
     assert f"arena of {whole // 4} bytes, for 2 of N at a time" in pieces
     assert "1024*N = 2048 bytes" in pieces

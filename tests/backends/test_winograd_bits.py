@@ -10,7 +10,7 @@ from unittest import mock
 import pytest
 
 from cauce.backends.contract import Request
-from cauce.backends.llvm.abi import Artifact, Batch
+from cauce.backends.llvm.abi import Artifact, Stage
 from cauce.backends.llvm.build import compile_graph
 from cauce.backends.llvm.driver import program_of
 from cauce.backends.llvm.runtime.memory import GUARD, SIDES
@@ -63,7 +63,7 @@ def test_bits_depend_on_nothing_but_the_image(case: Case, way: Way) -> None:
     for threads in (1, 2, 3, 5):
         same(made.run(feeds, threads), first)
     for most in (1, 2, 3):  # images at a time
-        with mock.patch.object(Batch, "piece", lambda self, count, threads, most=most: most):
+        with mock.patch.object(Stage, "piece", lambda self, count, threads, most=most: most):
             same(made.run(feeds), first)
     batched = ("x", "other")
     for image in range(case.images):

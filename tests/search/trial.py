@@ -315,7 +315,7 @@ def compiling(level: int) -> Iterator[None]:
 def going(way: Way) -> Iterator[None]:
     """Native code runs in this way."""
     pieces = mock.patch.object(
-        llvm_artifact.Batch, "piece", lambda self, count, threads: min(count, way.piece)
+        llvm_artifact.Stage, "piece", lambda self, count, threads: min(count, way.piece)
     )
     with mock.patch.dict(os.environ, {GUARD: way.guard}):
         if way.piece:

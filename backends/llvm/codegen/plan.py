@@ -12,7 +12,7 @@ from ....ir.layout import Strided
 from ....ir.location import Location
 from ....ir.ops.constant import Constant
 from ....ir.types import Array
-from ..abi import REST, TIMED, Batch, Buffer, Check, Entry, Place, Row
+from ..abi import TIMED, Batch, Buffer, Check, Entry, Place, Row, part_name
 from ..lowering.access import nbytes
 from ..lowering.batches import find_batch
 from ..lowering.buffers import BufferAssignment, assign_buffers
@@ -85,17 +85,19 @@ class Plan:
     def batch(self) -> Batch | None:
         """The batch of which images do not meet, if so."""
         batch = find_batch(self.graph, [node for _, node in self.launches])
-        if batch is None or batch.cut == len(self.launches):
-            return batch
-        # What crosses the cut is written piece by piece: images must lie one after the other.
-        across = {b.slot for b in self.buffers if b.first < batch.cut <= b.last}
+        if batch is None:
+            return None
+        # What crosses a cut is written piece by piece: images must lie one after the other.
+        cuts = [first for first, _ in batch.spans(len(self.launches)) if first]
+        across = {b.slot for b in self.buffers if any(b.first < cut <= b.last for cut in cuts)}
         roots = [root for root in set(self.assignment.roots.values()) if self.slot(root) in across]
         return batch if all(layout_of(root).order[:1] == (0,) for root in roots) else None
 
     @property
-    def cut(self) -> int:
-        """The first launch that runs for a whole batch; their number where all do, or none."""
-        return self.batch.cut if self.batch else len(self.launches)
+    def spans(self) -> list[tuple[int, int]]:
+        """The launches of each function: the first, and the one behind the last."""
+        count = len(self.launches)
+        return self.batch.spans(count) if self.batch else [(0, count)]
 
     def describe(self, source: Graph | None = None) -> Entry:
         """What is needed to run the code.
@@ -220,9 +222,9 @@ def add_plan(module: Module, plan: Plan, target: Target) -> None:
     """Write the functions of a plan, equal ones once, and those that run them in order.
 
     ``entry(table, dims, pool, times)`` runs them; ``entry.timed`` also notes the time, two i64 of
-    seconds and nanoseconds, before the first launch and after each. Where a batch is cut,
-    ``entry`` has the launches before the cut, and ``entry.rest`` those behind it. Each returns 0,
-    or, at once, the number of a check that failed.
+    seconds and nanoseconds, before the first launch and after each. Where a batch is cut, there is
+    a function for each of its spans, ``entry``, ``entry.part1`` and so on. Each returns 0, or, at
+    once, the number of a check that failed.
     """
     members = (member for launch, _ in plan.launches for member in launch.members)
     for function in dict.fromkeys(member.function for member in members):
@@ -231,11 +233,10 @@ def add_plan(module: Module, plan: Plan, target: Target) -> None:
     for launch, _ in plan.launches:
         if launch.parts:
             module.share(launch.function)
-    cut, count = plan.cut, len(plan.launches)
     for timed in (False, True):
-        module.add(_sequence(plan, target, plan.entry, 0, cut, timed), "")
-        if cut < count:
-            module.add(_sequence(plan, target, plan.entry + REST, cut, count, timed), "")
+        for number, (first, last) in enumerate(plan.spans):
+            name = part_name(plan.entry, number)
+            module.add(_sequence(plan, target, name, first, last, timed), "")
 
 
 def _sequence(

@@ -5,7 +5,7 @@ place of the number.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence, Set
 
 from ....ir import Dim, Graph, Node, Op, Role, Value
 from ....ir.dims import substitute, symbol, symbols
@@ -14,7 +14,7 @@ from ....ir.ops import shape
 from ....ir.ops.fused import Region
 from ..abi import Batch
 from ..registry import known_facts
-from ..schedule.batches import images_together, is_large_matrix
+from ..schedule.batches import Step, is_large_matrix, stages
 from .access import nbytes
 from .kernels import anchor_of
 
@@ -37,13 +37,26 @@ def find_batch(graph: Graph, nodes: Sequence[Node]) -> Batch | None:
         return None
     large = (place for place, node in enumerate(nodes) if _reads_large_matrix(node))
     cut = next(large, len(nodes))
-    before = dict.fromkeys(nodes[:cut])
-    read = dict.fromkeys(value for node in before for value in node.operands)
-    sizes = {value: _of_one(nbytes(value.type), name) for value in read}
-    weights = sum(sizes[value] for value in read if value not in batched)
-    largest = max((sizes[value] for value in read if value in batched), default=0)
-    flops = sum(_of_one(node.cost.flops, name) for node in before)
-    return Batch(name, flops, images_together(weights, largest), cut)
+    return Batch(name, stages(list(_steps(nodes[:cut], name, batched)))) if cut else None
+
+
+def _steps(nodes: Sequence[Node], name: str, batched: Set[Value]) -> Iterator[Step]:
+    """What each launch adds; what stands in a node is added by its first."""
+    known: set[Value] = set()
+    last: Node | None = None
+    seen: set[Node] = set()
+    for node in nodes:
+        fresh = [] if node in seen else [v for v in node.operands if v not in known]
+        images = (v for v in node.operands if v in batched)
+        yield Step(
+            sum(_of_one(nbytes(v.type), name) for v in fresh if v not in batched),
+            max((_of_one(nbytes(v.type), name) for v in images), default=0),
+            0 if node in seen else _of_one(node.cost.flops, name),
+            node is not last and node not in seen,
+        )
+        known.update(fresh)
+        seen.add(node)
+        last = node
 
 
 def _of_one(dim: Dim, name: str) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,7 +15,7 @@ from ....ir.interval_packer import Interval, pack
 from ....ir.ops.shape import index_error
 from ...contract import Dims, NodeTime
 from ...recent import Recent
-from ..abi import ALIGN, REST, TIMED, Batch, Buffer, Check, Entry, Place, rounded_up
+from ..abi import ALIGN, TIMED, Buffer, Check, Entry, Place, part_name, rounded_up
 from .library import Code
 from .memory import Arena, ArenaSlice, aligned_copy, aligned_together
 from .threads import Pool
@@ -32,6 +32,16 @@ class Part(NamedTuple):
     image: int
     dims: Dims
     sizes: Any  # the same as native code takes them
+
+
+class _Span(NamedTuple):
+    """The launches of a function, and how many images of a batch it runs for at a time; 0 for all
+    of them."""
+
+    name: str
+    first: int
+    last: int
+    piece: int
 
 
 class CallLayout(NamedTuple):
@@ -109,13 +119,15 @@ class Caller:
         """All sizes, those included that are numbers in the source."""
         return {**dims, **self.entry.given}
 
-    def piece(self, dims: Dims) -> int:
-        """How many images of a batch to run at a time; 0 for all of them."""
+    def pieces(self, dims: Dims) -> list[int]:
+        """How many images of a batch each of its stages runs at a time; nothing where all of them
+        run for all images."""
         batch = self.entry.batch
-        count = dims[batch.symbol] if batch is not None else 0
-        threads = self._pool.threads
-        piece = batch.piece(count, threads) if batch is not None and count > 1 else count
-        return piece if piece < count else 0
+        if batch is None:
+            return []
+        count, threads = dims[batch.symbol], self._pool.threads
+        found = [min(count, stage.piece(count, threads)) for stage in batch.stages]
+        return found if count > 1 and min(found) < count else []
 
     def layout(self, dims: Dims) -> CallLayout:
         """The layout of a call with these sizes, kept for the sizes seen last."""
@@ -127,45 +139,76 @@ class Caller:
         return Frame(layout, self.entry, self._constants)
 
     def _lay_out(self, dims: Dims) -> CallLayout:
-        entry, batch, piece = self.entry, self.entry.batch, self.piece(dims)
-        part = {**dims, batch.symbol: piece} if batch is not None and piece else dims
-        end = len(entry.launches)
-        cut = batch.cut if batch is not None else end
-        # What is gone before the cut holds one piece. What crosses it holds all of them, from the
-        # first piece on, while all launches before the cut run again.
-        intervals = [
-            Interval(self._size(b, part), b.first, b.last)
-            if b.last < cut
-            else Interval(self._size(b, dims), 0 if b.first < cut else b.first, b.last)
-            for b in entry.buffers
-        ]
+        entry = self.entry
+        spans = self._spans(dims)
+        intervals = [self._interval(buffer, spans, dims) for buffer in entry.buffers]
         offsets, nbytes = pack(intervals, ALIGN)
         placed = zip(entry.buffers, offsets, intervals)
         slices = tuple(ArenaSlice(b.slot, offset, i.nbytes) for b, offset, i in placed)
         leaving = [place.type.shape for place in (*entry.outputs, *entry.updates)]
         shapes = [tuple([size_of(dim, dims) for dim in shape]) for shape in leaving]
-        parts = [Part(entry.name, 0, cut, 0, *self._sized(dims))]
-        images: dict[int, int] = {}
-        if batch is not None and piece:
-            count = dims[batch.symbol]
-            sized = {n: self._sized({**dims, batch.symbol: n}) for n in (piece, count % piece)}
-            starts = range(0, count, piece)
-            parts = [Part(entry.name, 0, cut, i, *sized[min(piece, count - i)]) for i in starts]
-            images = self._images(batch, dims)
-        if cut < end:
-            parts.append(Part(entry.name + REST, cut, end, 0, *self._sized(dims)))
+        parts = [part for span in spans for part in self._parts(span, dims)]
+        images = self._images(spans, dims)
         slots, steps = np.array(list(images), np.intp), np.array(list(images.values()), np.int64)
         return CallLayout(slices, nbytes, shapes, parts, slots, steps)
 
-    def _sized(self, dims: Dims) -> tuple[Dims, Any]:
+    def _spans(self, dims: Dims) -> list[_Span]:
+        """The launches of each function of the entry, and for how many images they run; 0 for all
+        of them."""
+        end, batch, pieces = len(self.entry.launches), self.entry.batch, self.pieces(dims)
+        bounds = batch.spans(end) if batch is not None else [(0, end)]
+        pieces += [0] * (len(bounds) - len(pieces))
+        count = dims[batch.symbol] if batch is not None else 0
+        names = (part_name(self.entry.name, number) for number in range(len(bounds)))
+        return [
+            _Span(name, *bound, piece if piece < count else 0)
+            for name, bound, piece in zip(names, bounds, pieces)
+        ]
+
+    def _interval(self, buffer: Buffer, spans: Sequence[_Span], dims: Dims) -> Interval:
+        """How large a buffer is, and when it is in use.
+
+        One that is gone before its stage ends holds one piece. One that crosses to another stage
+        holds all images, for as long as the launches of both run again for other pieces.
+        """
+        start = next(span for span in spans if buffer.first < span.last)
+        end = next(span for span in spans if buffer.last < span.last)
+        if start is end:
+            part, _ = self._sized(dims, start.piece)
+            return Interval(self._size(buffer, part), buffer.first, buffer.last)
+        first = start.first if start.piece else buffer.first
+        last = end.last - 1 if end.piece else buffer.last
+        return Interval(self._size(buffer, dims), first, last)
+
+    def _parts(self, span: _Span, dims: Dims) -> Iterator[Part]:
+        """The calls of a function, one for each piece."""
+        batch, piece = self.entry.batch, span.piece
+        if batch is None or not piece:
+            yield Part(span.name, span.first, span.last, 0, *self._sized(dims, 0))
+            return
+        count = dims[batch.symbol]
+        sized = {n: self._sized(dims, n) for n in (piece, count % piece) if n}
+        for image in range(0, count, piece):
+            part = sized[min(piece, count - image)]
+            yield Part(span.name, span.first, span.last, image, *part)
+
+    def _sized(self, dims: Dims, piece: int) -> tuple[Dims, Any]:
+        """The sizes for a piece of a batch; for all of it where 0."""
+        batch = self.entry.batch
+        if batch is not None and piece:
+            dims = {**dims, batch.symbol: piece}
         sizes = [dims[symbol] for symbol in self.entry.symbols]
         return dims, (ctypes.c_int64 * len(sizes))(*sizes)
 
-    def _images(self, batch: Batch, dims: Dims) -> dict[int, int]:
+    def _images(self, spans: Sequence[_Span], dims: Dims) -> dict[int, int]:
         """The buffers that hold the images of all pieces, and the bytes of an image in each."""
-        entry = self.entry
+        entry, batch = self.entry, self.entry.batch
+        if batch is None or not any(span.piece for span in spans):
+            return {}
+        cuts = [span.first for span in spans if span.first]
+        across = [b for b in entry.buffers if any(b.first < cut <= b.last for cut in cuts)]
         places = [(p.slot, p.nbytes) for p in (*entry.inputs, *entry.outputs)]
-        places += [(b.slot, b.nbytes) for b in entry.buffers if b.first < batch.cut <= b.last]
+        places += [(b.slot, b.nbytes) for b in across]
         return {
             slot: size_of(size, dims) // dims[batch.symbol]
             for slot, size in places

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import accumulate
+from typing import NamedTuple
+
 from ....ir import Dim
+from ..abi import Stage
 
 # Bytes of a matrix that is to be read once for all images.
 _LARGE = 1024 * 1024
@@ -11,17 +16,69 @@ _LARGE = 1024 * 1024
 # weights that are read in order come faster than images.
 _WEIGHTS_PER_IMAGE = 12
 
+# More images than this are not worth it: they come from a cache that is shared with others.
+_MOST = 4
+
+# A further stage holds all images of the batch in between; it has to save so much of the bytes.
+_WORTH = 0.75
+
+
+class Step(NamedTuple):
+    """What a launch adds to what those before it have read.
+
+    Attributes:
+        weights: bytes that each piece of the batch reads anew.
+        largest: bytes of the largest image.
+        flops: of one image.
+        divisible: whether a stage may begin with it.
+    """
+
+    weights: int
+    largest: int
+    flops: int
+    divisible: bool
+
 
 def is_large_matrix(nbytes: Dim) -> bool:
     """Whether a matrix is read once for a whole batch."""
     return isinstance(nbytes, int) and nbytes >= _LARGE
 
 
-def images_together(weights: int, largest: int) -> int:
-    """How many images are worth reading the weights once for.
+def stages(steps: Sequence[Step]) -> tuple[Stage, ...]:
+    """In which stages launches run: one, or two where the later layers have most of the weights,
+    and the earlier ones the large images.
 
     Args:
-        weights: bytes that each piece of the batch reads anew.
-        largest: bytes of the largest image.
+        steps: of all launches that run in pieces, in order.
     """
-    return weights // (_WEIGHTS_PER_IMAGE * largest) if largest else 1
+    weights = [0, *accumulate(step.weights for step in steps)]
+    flops = [0, *accumulate(step.flops for step in steps)]
+    before = [0, *accumulate((step.largest for step in steps), max)]
+    behind = [0, *accumulate((step.largest for step in reversed(steps)), max)][::-1]
+    end = len(steps)
+    whole, together = _reading(weights[end], before[end])
+    least, cut = whole * _WORTH, end
+    for place in range(1, end):
+        if steps[place].divisible:
+            first, _ = _reading(weights[place], before[place])
+            second, _ = _reading(weights[end] - weights[place], behind[place])
+            if first + second < least:
+                least, cut = first + second, place
+    if cut == end:
+        return (Stage(end, flops[end], together),)
+    _, first_together = _reading(weights[cut], before[cut])
+    _, together = _reading(weights[end] - weights[cut], behind[cut])
+    return (
+        Stage(cut, flops[cut], first_together),
+        Stage(end, flops[end] - flops[cut], together),
+    )
+
+
+def _reading(weights: int, largest: int) -> tuple[float, int]:
+    """What reading costs for one image, in bytes of weights, and for how many images together it
+    costs least: twice as many need half the weights, and images come from further away."""
+    each = _WEIGHTS_PER_IMAGE * largest
+    counts = [1 << power for power in range(_MOST.bit_length())]
+    costs = [weights / count + each * power for power, count in enumerate(counts)]
+    least = min(costs)
+    return least, counts[costs.index(least)]
