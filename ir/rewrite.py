@@ -129,11 +129,19 @@ class Rule:
 
 
 class Event(Record):
-    """A rule that matched: it fired, or refused with a reason."""
+    """A rule that matched: it fired, or refused with a reason.
+
+    Attributes:
+        rule: its name.
+        path: the layer of the node that it matched.
+        refused: the reason; None where it fired.
+        equation: what it says, the documentation of its class.
+    """
 
     rule: str
     path: str
     refused: str | None
+    equation: str = ""
 
 
 _watchers: ContextVar[tuple[Callable[[Event], object], ...]] = ContextVar("watchers", default=())
@@ -187,7 +195,8 @@ def _apply(rule: Rule, node: Node) -> list[Node] | None:
         inner = match.nodes[name]
         if refused is None and inner is not node and not only_reader(inner):
             refused = f"%{inner.results[0].name} has other readers"
-    event = Event(type(rule).__name__, node.path, refused)
+    kind = type(rule)
+    event = Event(kind.__name__, node.path, refused, kind.__doc__ or "")
     for watcher in _watchers.get():
         watcher(event)
     if refused is not None:

@@ -174,9 +174,10 @@ def test_refusals_are_events() -> None:
             assert not apply_rules(graph, [ExpLog(), SubAddNeg()])
         graph.outputs.pop("log1")
         assert apply_rules(graph, [ExpLog(), SubAddNeg()])
-    refused = Event("SubAddNeg", "sub1", "x and y are the same")
-    assert inner == [Event("ExpLog", "exp1", "%log1 has other readers"), refused]
-    assert outer == [*inner, Event("ExpLog", "exp1", None), refused]
+    equation = str(ExpLog.__doc__)
+    refused = Event("SubAddNeg", "sub1", "x and y are the same", str(SubAddNeg.__doc__))
+    assert inner == [Event("ExpLog", "exp1", "%log1 has other readers", equation), refused]
+    assert outer == [*inner, Event("ExpLog", "exp1", None, equation), refused]
 
 
 def test_one_rule_makes_work_for_another() -> None:

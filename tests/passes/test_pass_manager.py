@@ -21,11 +21,13 @@ from cauce.ir.pass_manager import (
 )
 from cauce.ir.rewrite import Event
 from cauce.ir.validation import TranslationValidation, difference, perturbed, random_feeds
+from cauce.passes.arithmetic_rules import NegNeg
 from cauce.passes.autodiff import gradients
 from cauce.passes.canonicalize import Canonicalize
 from cauce.passes.dead_code import EliminateDead
 from cauce.passes.shape_inference import Specialize
 
+NEG_NEG = str(NegNeg.__doc__)
 TEXT = """\
 graph g(%x: f64[N], %y: f64[N]) -> f64[N] {
   %add1 = add(%x, %y) : f64[N]
@@ -115,7 +117,7 @@ def test_what_instruments_see() -> None:
     run_passes(parse(TEXT), [Canonicalize(), Do()], [Watch()])
     assert seen == [
         ("before", "canonicalize"),
-        Event("NegNeg", "n2", None),
+        Event("NegNeg", "n2", None, NEG_NEG),
         ("after", "canonicalize", True),
         ("before", "do"),
         ("after", "do", False),
@@ -143,7 +145,7 @@ def test_instruments_see_the_passes_of_a_repeat() -> None:
     run_passes(parse(TEXT), [Do(), Repeat((Canonicalize(), EliminateDead()))], [timing, Watch()])
     names = [name for name, _ in timing.seconds]
     assert names == ["do", *("canonicalize", "eliminate_dead") * 2]
-    assert events == [Event("NegNeg", "n2", None)]  # seen once
+    assert events == [Event("NegNeg", "n2", None, NEG_NEG)]  # seen once
 
 
 def test_a_wrong_pass_in_a_repeat_has_a_name() -> None:
