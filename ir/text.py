@@ -84,6 +84,15 @@ def print_attributes(op: Op, *, locations: bool = True, indent: str = "") -> lis
     return shown
 
 
+def attribute_texts(op: Op) -> dict[str, str]:
+    """The text of every attribute by its name, of those too that have their defaults."""
+    kinds = op.kinds()
+    return {
+        name: _attribute(value, collapse=kinds[name] in COLLAPSIBLE, locations=False, indent="")
+        for name, value in op.attributes()
+    }
+
+
 def ref(value: Value) -> str:
     """How a value is referred to: ``%name``, or ``@name`` for inputs other than data."""
     outside = isinstance(value, Input) and value.role is not Role.DATA
