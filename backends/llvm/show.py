@@ -74,6 +74,18 @@ class Listing:
         texts = {function.name: function.text() for function in functions}
         return "\n\n".join(texts.values() if form == "llvm" else _assembly_of(texts, whole))
 
+    def functions(self, form: str) -> dict[str, str]:
+        """The code of every launch by the name of its function: ``"llvm"`` or ``"assembly"``."""
+        texts = {
+            own.function.name: own.function
+            for plan in (self.build.prepare, self.build.main)
+            for launch, _ in plan.launches
+            for own in (launch, *launch.parts)
+        }
+        if form == "llvm":
+            return {name: function.text() for name, function in texts.items()}
+        return dict(zip(texts, _assembly_of(texts, self._assembly)))
+
 
 def _schedules(lowered: Lowered) -> Iterator[str]:
     """How each kernel runs, and what the ways that it could are predicted to take."""
@@ -127,9 +139,11 @@ def _buffers(plan: Plan, caller: Caller, sizes: Mapping[str, int]) -> Iterator[s
 
 def _assembly_of(names: Iterable[str], whole: str) -> Iterator[str]:
     """The parts of a module's assembly that are these functions."""
+    begins = {found[1]: found.start() for found in re.finditer(r'^"?([^\s":]+)"?:', whole, re.M)}
+    ends = re.compile(r"^\.Lfunc_end\d+:", re.M)
     for name in names:
-        found = re.search(rf'^"?{re.escape(name)}"?:.*?^\.Lfunc_end\d+:', whole, re.M | re.S)
-        yield found.group() if found else ""
+        end = ends.search(whole, begins[name]) if name in begins else None
+        yield whole[begins[name] : end.end()] if end else ""
 
 
 def _places(build: Build, layer: str) -> list[tuple[Plan, int]]:
