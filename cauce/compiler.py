@@ -207,7 +207,7 @@ def compile(
         instruments = (*instruments, TranslationValidation())
     if batch is not None:
         _batch_sizes(graph, batch)  # which says what is wrong with it
-    training = isinstance(model, Graph) and _is_training(graph)
+    training = isinstance(model, Graph) and is_training(graph)
     chosen = _BACKENDS[name]
     # What passes of one's own do, and what watches them, is not known beforehand.
     watched = own is not None or bool(instruments)
@@ -277,20 +277,39 @@ class _Optimize(Record):
 
     def __call__(self) -> Graph:
         from .ir.pass_manager import run_passes
-        from .passes import pipelines
         from .passes.shape_inference import Specialize
 
         graph = self.graph.copy()
         if self.batch is not None:
             sizes = _batch_sizes(graph, self.batch)
             run_passes(graph, [Specialize(sizes)], self.instruments)
-        pipeline = pipelines.TRAINING if self.training else pipelines.INFERENCE
-        last = pipelines.PRIMITIVES if self.backend.primitives else ()
-        if self.backend.whole is not None and not self.training:
-            last = pipelines.primitives(self.backend.whole())
-        passes = (*(pipeline if self.own is None else self.own), *last)
+        passes = _passes(self.backend, self.training, self.own)
         run_passes(graph, passes, self.instruments)
         return graph
+
+
+def pipeline(
+    backend: str = "auto", *, training: bool = False, passes: tuple[Pass, ...] | None = None
+) -> tuple[Pass, ...]:
+    """The passes that :func:`compile` runs, in order.
+
+    Args:
+        backend: as for :func:`compile`, which may raise the same errors about it.
+        training: whether for a graph of training.
+        passes: those that were given in the place of the default ones.
+    """
+    return _passes(_BACKENDS[choose_backend(backend)], training, passes)
+
+
+def _passes(backend: Backend, training: bool, own: tuple[Pass, ...] | None) -> tuple[Pass, ...]:
+    """The pipeline, or what is in its place, and what the backend wants behind."""
+    from .passes import pipelines
+
+    last = pipelines.PRIMITIVES if backend.primitives else ()
+    if backend.whole is not None and not training:
+        last = pipelines.primitives(backend.whole())
+    first = pipelines.TRAINING if training else pipelines.INFERENCE
+    return (*(first if own is None else own), *last)
 
 
 def checked_passes(passes: Iterable[Pass]) -> tuple[Pass, ...]:
@@ -315,7 +334,7 @@ def tapped_value(graph: Graph, tap: str) -> Value:
     return of_layer[-1] if of_layer else graph.value(tap)
 
 
-def _is_training(graph: Graph) -> bool:
+def is_training(graph: Graph) -> bool:
     """Whether a graph updates its inputs, or has ops of training."""
     from .passes.properties import inference_only
 

@@ -7,7 +7,7 @@ import pickle
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import deepcopy
 from functools import cached_property, partial
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -36,6 +36,9 @@ from .passes.inference import hold_statistics
 from .passes.optimizer_step import LEARNING_RATE, add_training_step
 from .passes.optimizers import Optimizer
 from .targets import TargetForm
+
+if TYPE_CHECKING:
+    from .backends.profile import Profile
 
 
 @user_facing
@@ -255,6 +258,46 @@ class TrainStep:
             ShapeError: a batch without samples: it has no mean, and would make every parameter NaN;
                 or one that gives a batch norm one value for each channel. The state is as before.
         """
+        feeds = self._feeds(state, batch, lr)
+        values = self.executable.run(feeds, state.backend_state)
+        state.loss = float(values.pop("loss"))
+        state.metrics = {name: float(array) for name, array in values.items()}
+        return state
+
+    def profile(
+        self,
+        state: TrainState,
+        batch: Mapping[str, object] | Sequence[object],
+        lr: float | None = None,
+        repeat: int = 1,
+    ) -> Profile:
+        """Run steps and return the time of every node, as :meth:`Executable.profile` does.
+
+        Args:
+            state: is updated by each run.
+            batch: as for a call.
+            lr: as for a call.
+            repeat: how many steps to run; the time of a node is the median of its times.
+
+        Raises:
+            AttributeMistake: a ``repeat`` below 1; else what a call raises.
+        """
+        feeds = self._feeds(state, batch, lr)
+        return self.executable.profile(state=state.backend_state, repeat=repeat, **feeds)
+
+    @property
+    def passes(self) -> tuple[Pass, ...] | None:
+        """The passes that it was told to run through; None for the pipeline for training."""
+        known: dict[str, Any] = getattr(self._again, "keywords", {})
+        return known.get("passes")
+
+    def _feeds(
+        self,
+        state: TrainState,
+        batch: Mapping[str, object] | Sequence[object],
+        lr: float | None,
+    ) -> dict[str, object]:
+        """What the executable is called with; raises what :meth:`__call__` does."""
         names = [value.name for value in self.graph.inputs_with(Role.DATA)]
         if not isinstance(batch, Mapping):
             if len(batch) != len(names):
@@ -272,11 +315,7 @@ class TrainStep:
                     fix="leave out empty batches",
                 )
         need(state, TrainState, "a step takes its state first", "make one with step.init(seed=0)")
-        feeds = {**batch, LEARNING_RATE: self._rate(self.optimizer.lr if lr is None else lr)}
-        values = self.executable.run(feeds, state.backend_state)
-        state.loss = float(values.pop("loss"))
-        state.metrics = {name: float(array) for name, array in values.items()}
-        return state
+        return {**batch, LEARNING_RATE: self._rate(self.optimizer.lr if lr is None else lr)}
 
     def _rate(self, given: object) -> Array:
         """The learning rate in the dtype of the parameters, in which it must be finite."""
