@@ -46,6 +46,7 @@ __all__ = [
     "register_backend",
     "train_step",
     "verify",
+    "view",
 ]
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ if TYPE_CHECKING:
     from .trainer import Trainer
     from .training.data import Dataset, load_digits, load_idx
     from .training_step import TrainStep, train_step
+    from .viewing import view
 else:
     # Imported when first asked for (PEP 562): a program pays for what it uses.
     _PLACES = {
@@ -111,6 +113,7 @@ else:
         "train_step": "training_step:train_step",
         "training": "training",
         "verify": "ir:verify",
+        "view": "viewing:view",
     }
 
     def __getattr__(name):
