@@ -27,6 +27,7 @@ from .contract import Dims, NodeTime, Program, State, check_shape
 from .recent import Recent
 
 if TYPE_CHECKING:
+    from .plan import Plan
     from .profile import Profile
 
 TAP = "tap "  # what the names of tapped outputs start with
@@ -250,7 +251,7 @@ class Executable:
             self._run(self._arguments(args, kwargs), state, None, runs[-1])
         return Profile(*runs)
 
-    def plan(self, **sizes: int) -> str:
+    def plan(self, **sizes: int) -> Plan:
         """How the graph runs, as text: kernels, layouts, the order, the memory.
 
         Args:
@@ -271,7 +272,9 @@ class Executable:
                     f"{self.name} has no symbol called {name!r}",
                     fix=did_you_mean(name, known, otherwise),
                 )
-        return self.program.plan(**sizes)
+        from .plan import Plan
+
+        return Plan.of(self.name, self.program.plan(**sizes))
 
     def code(self, form: str | None = None, layer: str | None = None) -> str:
         """The code that the backend has generated, as text.

@@ -7,6 +7,7 @@ from dataclasses import replace
 from statistics import median
 from typing import overload
 
+from ..ir.display import html_of
 from ..ir.text import table
 from .contract import NodeTime
 
@@ -42,6 +43,10 @@ class Profile(Sequence[NodeTime]):
 
     def __len__(self) -> int:
         return len(self._rows)
+
+    def _repr_html_(self) -> str | None:
+        """The table for a notebook, with bars."""
+        return html_of("profile", self)
 
     def __repr__(self) -> str:
         """The table; its last line is the sum."""

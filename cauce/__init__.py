@@ -135,6 +135,7 @@ else:
 
         home, _, attribute = _PLACES[name].partition(":")
         found = import_module(f".{home}", __name__)
+        import_module(".displays", __name__)  # what these look like in a notebook
         globals()[name] = getattr(found, attribute) if attribute else found
         return globals()[name]
 

@@ -9,6 +9,7 @@ from .backends.executable import TAP
 from .compiler import compile
 from .frontends.model import Model
 from .ir import Array, Graph, Location, Role, Value, evaluate
+from .ir.display import html_of
 from .ir.errors import AttributeMistake, GraphError
 from .ir.evaluate import check_feeds
 from .ir.tracebacks import user_facing
@@ -37,7 +38,7 @@ class NodeDifference:
     kept: bool = True
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Comparison:
     """What :func:`compare` found.
 
@@ -67,6 +68,13 @@ class Comparison:
 
     def _differs(self, row: NodeDifference) -> bool:
         return row.difference > self.tolerance
+
+    def __repr__(self) -> str:
+        return f"<Comparison: {str(self).partition(chr(10))[0]}>"
+
+    def _repr_html_(self) -> str | None:
+        """The largest differences for a notebook, as a table."""
+        return html_of("comparison", self)
 
     def __str__(self) -> str:
         first, count = self.first, sum(row.kept for row in self.rows)

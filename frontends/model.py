@@ -16,6 +16,7 @@ import numpy as np
 from ..ir import Array, DType, Graph, Input, Role
 from ..ir.attributes import positive
 from ..ir.dims import substitute
+from ..ir.display import html_of
 from ..ir.errors import GraphError, ShapeError, TypeMismatch, need
 from ..ir.habits import MODEL
 from ..ir.ops.random import KEY
@@ -116,6 +117,10 @@ class Model(Foreign):
 
     def __repr__(self) -> str:
         return f"<Model {self.name}: {self.parameter_count():,} parameters>"
+
+    def _repr_html_(self) -> str | None:
+        """The inference graph for a notebook."""
+        return html_of("model", self)
 
     def parameter_count(self) -> int:
         """How many numbers the trainable parameters have; running statistics do not count."""

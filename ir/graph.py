@@ -375,6 +375,12 @@ class Graph:
     def __repr__(self) -> str:
         return f"<graph {self.name}: {sum(1 for _ in self.nodes)} nodes>"
 
+    def _repr_html_(self) -> str | None:
+        """The graph for a notebook, to be looked at."""
+        from .display import html_of
+
+        return html_of("graph", self)
+
     def diff(self, other: Graph) -> str:
         """What ``other`` has otherwise, as a unified diff of the text forms without locations.
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..ir.display import html_of
 from ..ir.errors import AttributeMistake, DataError
 from ..ir.files import existing, replacing
 from ..ir.tracebacks import user_facing
@@ -93,7 +94,7 @@ class Epoch:
 
 
 @user_facing
-@dataclass
+@dataclass(repr=False)
 class History:
     """The epochs of a run, in order."""
 
@@ -110,6 +111,14 @@ class History:
 
     def __str__(self) -> str:
         return "\n".join(map(str, self.epochs))
+
+    def __repr__(self) -> str:
+        last = f", the last: {self.epochs[-1]}" if self.epochs else ""
+        return f"<History of {len(self)} epoch{'s' * (len(self) != 1)}{last}>"
+
+    def _repr_html_(self) -> str | None:
+        """The curves for a notebook, and the numbers."""
+        return html_of("history", self)
 
     def columns(self) -> list[str]:
         """The names in the rows of the epochs, each once; training before validation."""
