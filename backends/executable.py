@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import weakref
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -25,19 +24,13 @@ from ..ir.evaluate import bind_symbols, check_feed, check_feeds
 from ..ir.tracebacks import user_facing
 from .contract import Dims, NodeTime, Program, State, check_shape
 from .recent import Recent
+from .weights import Following, Holder, Packed
 
 if TYPE_CHECKING:
     from .plan import Plan
     from .profile import Profile
 
 TAP = "tap "  # what the names of tapped outputs start with
-
-
-class Holder(Protocol):
-    """What holds weights: a model."""
-
-    def snapshot(self) -> tuple[int, Mapping[str, Array]]:
-        """The number of the weights, which no other weights have, and the weights by name."""
 
 
 @user_facing
@@ -51,10 +44,43 @@ class Executable:
     holds when the call begins, all of them old or all of them new. ``load_state_dict`` gives it
     weights of its own, and ends that.
 
+    What a call takes and gives has the dtypes and shapes of :attr:`inputs` and :attr:`outputs`.
+
     Args:
         program: what the backend compiled.
         parameters: values of the fixed parameters, by name; may be loaded later.
         outputs: how many of the graph's outputs a call returns; those behind are taps.
+
+    Raises:
+        GraphError, ShapeError, TypeMismatch: parameters that are missing or do not fit.
+
+    Examples:
+        >>> model = cauce.network(lambda x: nn.relu(nn.linear(x, 2, name="fc"))).init(x=("N", 3))
+        >>> predict = cauce.compile(model, "numpy", taps=["fc"])
+        >>> predict.name, predict.backend, predict.graph, predict.taps
+        ('<lambda>', 'numpy', <graph <lambda>: 2 nodes>, ['fc'])
+        >>> [value.name for value in predict.inputs], list(predict.outputs)
+        (['x'], ['output'])
+        >>> x = np.ones((1, 3), np.float32)
+        >>> predict(x).shape, predict.run({"x": x})["output"].shape
+        ((1, 2), (1, 2))
+        >>> y, taps = predict.tapped(x)
+        >>> taps["fc"].shape
+        (1, 2)
+        >>> predict.load_state_dict({name: 0 * array for name, array in model.values.items()})
+        >>> predict(x, out=np.empty((1, 2), np.float32))
+        array([[0., 0.]], dtype=float32)
+        >>> predict.follow(model)
+        >>> print(predict.plan())
+        graph "<lambda>"(%x: f32[N,3]) -> (f32[N,2], f32[N,2]) {
+          @fc.weight: f32[2,3] parameter
+          @fc.bias: f32[2] parameter
+          %fc = linear(%x, @fc.weight, @fc.bias) : f32[N,2]
+          %relu1 = relu(%fc) : f32[N,2]
+          return output=%relu1, "tap fc"=%fc
+        }
+        >>> len(predict.profile(x, repeat=3))
+        2
     """
 
     def __init__(
@@ -71,7 +97,7 @@ class Executable:
         self._updated = program.interface.updated
         self._types = dict(program.interface.outputs)
         self._count = len(self._types) if outputs is None else outputs
-        self._weights: _Packed | _Following | None = None
+        self._weights: Packed | Following | None = None
         self._dims: Recent[tuple[tuple[int, ...], ...], Dims] = Recent()
         if parameters is not None or not self._fixed:
             self.load_state_dict(parameters or {})
@@ -115,7 +141,7 @@ class Executable:
             GraphError: a parameter is missing.
             ShapeError, TypeMismatch: an array that does not fit its parameter.
         """
-        self._weights = _Packed(self._prepare(parameters))
+        self._weights = Packed(self._prepare(parameters))
 
     def follow(self, model: Holder) -> None:
         """Take the weights of a model now, and in each call those that it then holds.
@@ -126,13 +152,13 @@ class Executable:
         Raises:
             GraphError, ShapeError, TypeMismatch: as for :meth:`load_state_dict`.
         """
-        self._weights = _Following(model, self._prepare)
+        self._weights = Following(model, self._prepare)
 
     def __getstate__(self) -> dict[str, Any]:
         """The program and the weights: the model that is followed, else what was packed of it."""
         weights = self._weights
-        model = weights.model() if isinstance(weights, _Following) else None
-        packed = _Packed(weights.packed()) if weights is not None and model is None else None
+        model = weights.model() if isinstance(weights, Following) else None
+        packed = Packed(weights.packed()) if weights is not None and model is None else None
         made_for = self.program.fingerprint
         return {
             "program": self.program,
@@ -183,6 +209,14 @@ class Executable:
 
         Raises:
             GraphError: a missing or unknown name.
+
+        Examples:
+            >>> text = "graph count(%x: f32[]) -> f32[] { @total: f32[] state "
+            >>> text += "%sum = add(%x, @total) : f32[] return %sum update @total = %sum }"
+            >>> count = cauce.compile(cauce.parse(text), "numpy")
+            >>> state = count.new_state({"total": np.float32(0)})
+            >>> count(np.float32(2), state=state), count(np.float32(3), state=state)
+            (array(2., dtype=float32), array(5., dtype=float32))
         """
         arrays = check_feeds(self._updated, values, self.name)
         for value, array in zip(self._updated, arrays):
@@ -288,6 +322,12 @@ class Executable:
             AttributeMistake: the backend has no such form.
             GraphError: there is no such layer.
             UnsupportedOp: a backend that generates no code.
+
+        Examples:
+            >>> model = cauce.network(lambda x: nn.relu(x)).init(x=("N", 4))
+            >>> code = cauce.compile(model, "llvm").code("llvm")
+            >>> "define" in code
+            True
         """
         forms = self.program.forms
         if not forms:
@@ -395,37 +435,3 @@ class Executable:
                     fix="give an array made with np.empty",
                 )
         return [*given, *[None] * (len(self._types) - len(types))]
-
-
-class _Packed:
-    """Weights of an executable's own."""
-
-    def __init__(self, weights: Any) -> None:
-        self._held = weights
-
-    def packed(self) -> Any:
-        """What each call computes with."""
-        return self._held
-
-
-class _Following:
-    """The weights of a model as the backend packs them; others are packed when they are met.
-
-    There is no lock (see :class:`Recent`): where two threads meet new weights both pack them, and
-    what a thread puts down too late is put right by the next call, which compares the numbers.
-    """
-
-    def __init__(self, model: Holder, prepare: Callable[[Mapping[str, object]], Any]) -> None:
-        self.model = weakref.ref(model)
-        self._prepare = prepare
-        number, values = model.snapshot()
-        self._held = (number, prepare(values))
-
-    def packed(self) -> Any:
-        """What a call that begins now computes with."""
-        held, model = self._held, self.model()
-        if model is not None:
-            number, values = model.snapshot()
-            if held[0] != number:
-                held = self._held = (number, self._prepare(values))
-        return held[1]

@@ -25,6 +25,12 @@ class Profile(Sequence[NodeTime]):
 
     Attributes:
         seconds: the sum of the rows.
+
+    Examples:
+        >>> model = models.lenet5.init(image=("N", 1, 28, 28))
+        >>> rows = cauce.compile(model, "numpy").profile(np.zeros((1, 1, 28, 28), np.float32))
+        >>> rows[0].path, rows[0].op, rows[0].flops, len(rows)
+        ('c1', 'conv2d', 239904, 12)
     """
 
     def __init__(self, *runs: Iterable[NodeTime]) -> None:

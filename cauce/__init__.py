@@ -59,8 +59,9 @@ if TYPE_CHECKING:
     from .comparison import compare
     from .compiler import compile, export_onnx, register_backend
     from .differentiate import gradients
-    from .frontends.model import Model, load
+    from .frontends.model import Model
     from .frontends.network import Network, network
+    from .frontends.stored import load
     from .image_input import load_image
     from .importing import load_onnx
     from .ir import Graph, parse, verify
@@ -100,7 +101,7 @@ else:
         "frontends": "frontends",
         "gradients": "differentiate:gradients",
         "ir": "ir",
-        "load": "frontends.model:load",
+        "load": "frontends.stored:load",
         "load_digits": "training.data:load_digits",
         "load_idx": "training.data:load_idx",
         "load_image": "image_input:load_image",

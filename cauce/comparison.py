@@ -28,6 +28,12 @@ class NodeDifference:
     Attributes:
         kept: whether the program gives every value of the graph; False for one that the passes and
             the backend may join as they do for a user.
+
+    Examples:
+        >>> model = cauce.network(lambda x: nn.relu(x)).init(x=(3,))
+        >>> row = cauce.compare(model, np.float32([-1, 0, 2])).rows[0]
+        >>> row.value, row.op, row.backend, row.difference
+        ('relu1', 'relu', 'numpy', 0.0)
     """
 
     value: str
@@ -40,7 +46,7 @@ class NodeDifference:
 
 @dataclass(frozen=True, repr=False)
 class Comparison:
-    """What :func:`compare` found.
+    """What :func:`compare` found, of arrays of any shape and dtype.
 
     Attributes:
         rows: for every backend but the first every value, in the order of the graph; then for
@@ -48,6 +54,13 @@ class Comparison:
         tolerance: what counts as a difference.
         narrowed: where these alone differ on a backend, the first value that does so as a further
             output.
+
+    Examples:
+        >>> model = models.lenet5.init(image=("N", 1, 28, 28), seed=0)
+        >>> found = cauce.compare(model, np.ones((1, 1, 28, 28), np.float32))
+        >>> found.first
+        >>> found.largest < found.tolerance
+        True
     """
 
     rows: tuple[NodeDifference, ...]
@@ -112,6 +125,8 @@ def compare(
     which they begin to is looked for by compiling the graph again with one value beside the
     outputs, some ten times for a hundred nodes.
 
+    Inputs have the shapes and dtypes of the graph; differences are of float64.
+
     Args:
         model: a model (its inference graph is run), or a graph.
         inputs: one array, arrays in order, or by name; for a graph, all its inputs by name.
@@ -121,6 +136,17 @@ def compare(
 
     Raises:
         AttributeMistake: fewer than two backends.
+        GraphError: another number of arrays, or a missing one.
+        ShapeError, TypeMismatch: an array that does not fit.
+        MissingExtra: a backend, or ONNX Runtime, that is not installed.
+
+    Examples:
+        >>> model = models.lenet5.init(image=("N", 1, 28, 28), seed=0)
+        >>> found = cauce.compare(model, np.ones((1, 1, 28, 28), np.float32))
+        >>> found.first is None, found.largest < 1e-5
+        (True, True)
+        >>> found.rows[0].value, found.rows[0].op, found.rows[0].backend
+        ('c1', 'conv2d', 'numpy')
     """
     if len(backends) < 2:
         raise AttributeMistake(

@@ -91,6 +91,9 @@ def register_backend(
 ) -> None:
     """Let ``compile`` know a backend, which ``backend=name`` chooses from then on.
 
+    What a program must provide, shapes and dtypes included, is in ``backends/contract.py``;
+    ``docs/recipes/add-a-backend.md`` writes one.
+
     Args:
         name: an earlier one with this name is replaced, but for cauce's own.
         make: makes a program of a request.
@@ -99,6 +102,13 @@ def register_backend(
 
     Raises:
         AttributeMistake: a name that is cauce's own.
+
+    Examples:
+        >>> from cauce.backends.numpy import NumpyProgram
+        >>> cauce.register_backend("mine", lambda request: NumpyProgram(request.optimize()))
+        >>> model = models.lenet5.init(image=("N", 1, 28, 28))
+        >>> cauce.compile(model, backend="mine")(np.zeros((1, 1, 28, 28), np.float32)).shape
+        (1, 10)
     """
     if name in ("auto", "numpy", "llvm"):
         raise AttributeMistake(
@@ -147,6 +157,9 @@ def compile(
 ) -> Executable:
     """Compile a model for inference, or any graph as it stands.
 
+    Inputs and outputs have the dtypes and shapes of the graph; sizes that are symbols may differ
+    from call to call.
+
     Args:
         model: a model (its inference graph is taken, and each call computes with the weights that
             the model then holds), or a graph; a graph's parameters are given later with
@@ -183,6 +196,14 @@ def compile(
         CompileError: with ``validate``, a pass that changed what the graph computes; a schedule
             that its kernel cannot have, or a name that no kernel has.
         TypeMismatch: a setting that the backend does not take.
+
+    Examples:
+        >>> model = models.lenet5.init(image=("N", 1, 28, 28), seed=0)
+        >>> predict = cauce.compile(model, "numpy")
+        >>> predict
+        <Executable lenet5 on numpy: (image: f32[N,1,28,28]) -> (output: f32[N,10])>
+        >>> predict(np.zeros((2, 1, 28, 28), np.float32)).shape
+        (2, 10)
     """
     if not isinstance(model, (Model, Graph)):
         raise TypeMismatch(
@@ -375,6 +396,8 @@ def export_onnx(
     more than an ONNX file holds go to a file beside it, ``name.onnx.<hash>.data``, which must lie
     where the model lies; that of an earlier export to ``path`` is removed.
 
+    Shapes and dtypes stay, symbols too.
+
     Args:
         model: a model (its inference graph is written), or a graph.
         path: the file to write.
@@ -397,6 +420,12 @@ def export_onnx(
 
     Warns:
         CauceWarning: the model is valid, but no runtime is known to run it.
+
+    Examples:
+        >>> model = models.lenet5.init(image=("N", 1, 28, 28), seed=0)
+        >>> cauce.export_onnx(model, "lenet5.onnx")
+        >>> cauce.load_onnx("lenet5.onnx").graph.outputs["output"].type
+        TensorType(dtype=DType.F32, shape=(<dim N>, 10), layout=None)
     """
     from .backends.onnx import save
 

@@ -27,6 +27,8 @@ def gradients(
 ) -> list[Tensor] | list[Value]:
     """Extend the graph of ``loss`` by d loss / d x for each x of ``wrt``.
 
+    A gradient has the shape and the dtype of its x.
+
     Args:
         loss: a floating-point scalar: a tensor of the network being traced, or a value of a graph.
         wrt: tensors of the same network, or values of the same graph.
@@ -39,6 +41,14 @@ def gradients(
         GraphError: the loss does not depend on one of them.
         ShapeError, TypeMismatch: the loss is not a floating-point scalar.
         UnsupportedOp: an op on the way has no gradient.
+
+    Examples:
+        >>> @cauce.network
+        ... def slope(x):
+        ...     y = (x * x * x).sum()
+        ...     return cauce.gradients(y, [x])[0]
+        >>> cauce.compile(slope.init(x=(3,)), "numpy")(np.float32([1, 2, 3]))
+        array([ 3., 12., 27.], dtype=float32)
     """
     need(loss, (Tensor, Value), "the loss is a tensor", "compute it from the network's output")
     need(wrt, (list, tuple), "wrt is a list of tensors", "write gradients(loss, [x])")

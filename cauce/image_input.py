@@ -44,12 +44,6 @@ def load_image(
     Any file that Pillow reads, turned as its camera was held. What is transparent lies upon white;
     grey, CMYK and palettes are converted; grey pixels of 16 bits keep them.
 
-    ::
-
-        image = cauce.load_image("photo.jpg", 224)                       # RGB from 0 to 1
-        image = cauce.load_image("photo.jpg", preprocessing=model.preprocessing)
-        image = cauce.load_image("scan.png", (28, 28), channels="L", mean=0.5, std=0.25)
-
     Args:
         path: the file.
         size: (height, width), or an int for a square. Of this and of what follows, None means what
@@ -69,6 +63,18 @@ def load_image(
         FileNotFoundError: there is no such file.
         DataError: no image, a damaged one, or one whose pixels have no common range.
         AttributeMistake, TypeMismatch: an argument that cannot be.
+
+    Examples:
+        >>> from PIL import Image
+        >>> Image.new("RGB", (400, 300), "white").save("photo.png")
+        >>> image = cauce.load_image("photo.png", 224)  # RGB from 0 to 1
+        >>> image.shape, image.dtype, image.max()
+        ((1, 3, 224, 224), dtype('float32'), np.float32(1.0))
+        >>> told = cauce.Preprocessing.imagenet()  # or model.preprocessing
+        >>> cauce.load_image("photo.png", preprocessing=told).shape
+        (1, 3, 224, 224)
+        >>> cauce.load_image("photo.png", (28, 28), channels="L", mean=0.5, std=0.25).shape
+        (1, 1, 28, 28)
     """
     told = Preprocessing() if preprocessing is None else preprocessing
     fix = "write preprocessing=model.preprocessing"

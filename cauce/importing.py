@@ -40,6 +40,8 @@ def load_onnx(model: object, inputs: Mapping[str, Given] | None = None) -> Model
     move by the momentum of the file. What the file has folded into its weights does not come back;
     ``model.summary()`` says what there is.
 
+    Shapes and dtypes are those of the file.
+
     Args:
         model: a path, the bytes of a file, or an ``onnx.ModelProto``. External data lie in the
             folder of the path.
@@ -55,6 +57,14 @@ def load_onnx(model: object, inputs: Mapping[str, Given] | None = None) -> Model
         ShapeError, TypeMismatch: shapes that do not fit.
         FileNotFoundError: there is no such file.
         MissingExtra: onnx is not installed.
+
+    Examples:
+        >>> cauce.export_onnx(models.lenet5.init(image=("N", 1, 28, 28)), "lenet5.onnx")
+        >>> model = cauce.load_onnx("lenet5.onnx")
+        >>> model
+        <Model lenet5: 61,706 parameters>
+        >>> cauce.load_onnx("lenet5.onnx", inputs={"image": (1, 1, 28, 28)}).graph.inputs[0].type
+        TensorType(dtype=DType.F32, shape=(1, 1, 28, 28), layout=None)
     """
     file = OnnxFile(model)
     given: Mapping[str, Any] = {} if inputs is None else inputs

@@ -26,6 +26,8 @@ from .training_step import TrainStep
 class Trainer(FitLoop, Foreign):
     """Trains a model with one input on labelled images.
 
+    Images have the dtype and the shape of the network's input, labels those of the target.
+
     Args:
         model: gets the trained parameters after every epoch.
         loss: a name or a function (output, target) -> scalar; see :class:`TrainStep`.
@@ -41,6 +43,23 @@ class Trainer(FitLoop, Foreign):
         threads: as for ``compile``.
         passes: the passes that a step of training runs through, instead of the pipeline for
             training.
+
+    Raises:
+        GraphError: a model with other than one input.
+        AttributeMistake, ShapeError, TypeMismatch: as :class:`TrainStep`.
+
+    Examples:
+        >>> images = np.random.default_rng(0).standard_normal((32, 1, 4, 4)).astype(np.float32)
+        >>> data = cauce.Dataset(images, images.mean((1, 2, 3)) > 0, ("dark", "bright"))
+        >>> model = cauce.network(lambda x: nn.linear(nn.flatten(x), 2)).init(x=("N", 1, 4, 4))
+        >>> trainer = cauce.Trainer(model, optimizer=cauce.SGD(0.5), backend="numpy")
+        >>> history = trainer.fit(data, epochs=20, batch_size=8, progress=False)
+        >>> trainer
+        <Trainer on numpy, 20 epochs done>
+        >>> sorted(trainer.evaluate(data)), trainer.evaluate(data)["accuracy"] > 0.9
+        (['accuracy', 'loss'], True)
+        >>> trainer.resume("no such folder")
+        False
     """
 
     habits = TRAINER

@@ -45,9 +45,24 @@ if TYPE_CHECKING:
 class TrainState:
     """Parameters, statistics, optimiser slots and the random key, between steps.
 
+    Arrays have the names, shapes and dtypes of what the step updates.
+
+    Args:
+        state: what the backend keeps.
+
     Attributes:
         loss: of the last step; NaN before the first.
         metrics: of the last step, by name.
+
+    Examples:
+        >>> model = cauce.network(lambda x: nn.linear(x, 2, name="fc")).init(x=("N", 4), seed=0)
+        >>> step = cauce.train_step(model, "cross_entropy", cauce.SGD(0.5), backend="numpy")
+        >>> batch = np.eye(4, dtype=np.float32), np.int64([0, 1, 0, 1])
+        >>> state = step.init(seed=0)
+        >>> state = step(state, batch)
+        >>> {name: array.shape for name, array in state.read().items()}
+        {'fc.weight': (2, 4), 'fc.bias': (2,)}
+        >>> state.write({"fc.bias": np.zeros(2, np.float32)})
     """
 
     def __init__(self, state: State) -> None:
@@ -67,6 +82,9 @@ class TrainState:
 @user_facing
 class TrainStep:
     """Forward, loss, backward and update of a model, compiled as one graph.
+
+    A batch has the shapes and dtypes of the network's inputs and of the target; symbols among them
+    may differ from step to step.
 
     Args:
         model: what to train; it is not changed: its parameters are where a state starts. Those
@@ -94,6 +112,25 @@ class TrainStep:
     Raises:
         AttributeMistake: an unknown loss, metric, kind of target or precision.
         ShapeError: a loss that is not a scalar; a batch norm over one value for each channel.
+        TypeMismatch: an argument of another kind.
+        GraphError: nothing is left to train.
+
+    Examples:
+        >>> model = cauce.network(lambda x: nn.linear(x, 2, name="fc")).init(x=("N", 4), seed=0)
+        >>> step = cauce.train_step(model, "cross_entropy", cauce.SGD(0.5), backend="numpy")
+        >>> batch = np.eye(4, dtype=np.float32), np.int64([0, 1, 0, 1])
+        >>> step.model is model, step.optimizer.lr
+        (True, 0.5)
+        >>> state = step.init(seed=0)
+        >>> for _ in range(20):
+        ...     state = step(state, batch, lr=1.0)
+        >>> state.loss < 0.2
+        True
+        >>> model.load_state_dict(state.read(), strict=False)
+        >>> len(step.profile(state, batch, repeat=3)) > 3, step.passes
+        (True, None)
+        >>> step.current() is step, sorted(step.fingerprint)
+        (True, ['network', 'plan'])
     """
 
     def __init__(
@@ -383,7 +420,25 @@ def train_step(
     passes: Iterable[Pass] | None = None,
     precision: str | None = None,
 ) -> TrainStep:
-    """The training step of ``model``; the arguments, and the errors, are :class:`TrainStep`'s."""
+    """The training step of ``model``; the arguments, and the errors, are :class:`TrainStep`'s.
+
+    Shapes and dtypes are as there.
+
+    Args:
+        model, loss, optimizer, backend: as for :class:`TrainStep`.
+        metrics, target, trainable, clip, threads, passes, precision: likewise.
+
+    Raises:
+        AttributeMistake, GraphError, ShapeError, TypeMismatch: as :class:`TrainStep`.
+
+    Examples:
+        >>> model = cauce.network(lambda x: nn.linear(x, 2, name="fc")).init(x=("N", 4), seed=0)
+        >>> step = cauce.train_step(model, "cross_entropy", cauce.SGD(0.5), backend="numpy")
+        >>> batch = np.eye(4, dtype=np.float32), np.int64([0, 1, 0, 1])
+        >>> state = step(step.init(seed=0), batch)
+        >>> round(state.loss, 2)
+        0.78
+    """
     return TrainStep(
         model,
         loss,

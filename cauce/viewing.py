@@ -98,8 +98,8 @@ def view(
             what its own backend makes of it: ``backend``, ``threads`` and ``settings`` are not for
             it.
         path: a file to write, ``net.html``; none where None.
-        inputs: as a call of what is compiled takes them, or by name; of a training step its batch.
-            With them it is run and profiled.
+        inputs: arrays of the shapes and dtypes that a call of what is compiled takes, in order or
+            by name; of a training step its batch. With them it is run and profiled.
         profile: what ``Executable.profile`` or ``TrainStep.profile`` gave, instead.
         peak: what the machine can do, in operations a second: the page then shows shares of it.
         batch: for which costs and memory are counted where no inputs are given.
@@ -117,6 +117,12 @@ def view(
         GraphError: a model whose graph depends on sizes that only a call tells.
         UnsupportedOp: the backend has no rule for an op.
         MissingFile: there is no folder to write ``path`` in.
+
+    Examples:
+        >>> model = cauce.network(lambda x: nn.relu(nn.linear(x, 2))).init(x=("N", 3))
+        >>> page = cauce.view(model, "net.html", backend="numpy")
+        >>> page.stages[0]
+        'network'
     """
     need(
         network,

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from ..compiler import export_onnx
-from ..frontends.model import load
+from ..frontends.stored import load
 from ..ir.errors import CauceError
 from ..ir.version import VERSION
 from ..support import support_table

@@ -18,7 +18,20 @@ OutputSize = int | None | Sequence[int | None]
 
 @user_facing
 def adaptive_avg_pool1d(x: Tensor, output_size: int, *, name: str | None = None) -> Tensor:
-    """The mean of windows chosen so that [N, C, L] becomes [N, C, output_size]."""
+    """The mean of windows chosen so that [N, C, L] becomes [N, C, output_size].
+
+    x is floating-point; the result has its dtype.
+
+    Raises:
+        ShapeError: x has other dimensions, or a size that is not known.
+        TypeMismatch: another dtype.
+        AttributeMistake: a size below 1.
+
+    Examples:
+        >>> net = cauce.network(lambda x: nn.adaptive_avg_pool1d(x, 2)).init(x=("N", 1, 5))
+        >>> cauce.compile(net, "numpy")(np.float32([[[1, 2, 3, 4, 5]]]))
+        array([[[2., 4.]]], dtype=float32)
+    """
     make = adaptive_pool.AdaptiveAvgPool2d
     return _adaptive_line("adaptive_avg_pool", name, make, x, output_size)
 
@@ -28,6 +41,18 @@ def adaptive_avg_pool3d(x: Tensor, output_size: OutputSize, *, name: str | None 
     """The mean of windows chosen so that [N, C, D, H, W] becomes [N, C, *output_size].
 
     A size that is None is that of x.
+
+    x is floating-point; the result has its dtype.
+
+    Raises:
+        ShapeError: x has other dimensions, or a size that is not known.
+        TypeMismatch: another dtype.
+        AttributeMistake: a size below 1.
+
+    Examples:
+        >>> net = cauce.network(lambda x: nn.adaptive_avg_pool3d(x, 1)).init(x=("N", 1, 1, 2, 2))
+        >>> cauce.compile(net, "numpy")(np.float32([[[[[1, 2], [3, 4]]]]]))
+        array([[[[[2.5]]]]], dtype=float32)
     """
     make = adaptive_pool.AdaptiveAvgPool2d
     return _adaptive_volume("adaptive_avg_pool", name, make, x, output_size)
@@ -35,7 +60,20 @@ def adaptive_avg_pool3d(x: Tensor, output_size: OutputSize, *, name: str | None 
 
 @user_facing
 def adaptive_max_pool1d(x: Tensor, output_size: int, *, name: str | None = None) -> Tensor:
-    """The greatest element of windows chosen so that [N, C, L] becomes [N, C, output_size]."""
+    """The greatest element of windows chosen so that [N, C, L] becomes [N, C, output_size].
+
+    x is floating-point or integer; the result has its dtype.
+
+    Raises:
+        ShapeError: x has other dimensions, or a size that is not known.
+        TypeMismatch: another dtype.
+        AttributeMistake: a size below 1.
+
+    Examples:
+        >>> net = cauce.network(lambda x: nn.adaptive_max_pool1d(x, 2)).init(x=("N", 1, 5))
+        >>> cauce.compile(net, "numpy")(np.float32([[[1, 2, 3, 4, 5]]]))
+        array([[[3., 5.]]], dtype=float32)
+    """
     make = adaptive_pool.AdaptiveMaxPool2d
     return _adaptive_line("adaptive_max_pool", name, make, x, output_size)
 
@@ -45,6 +83,18 @@ def adaptive_max_pool3d(x: Tensor, output_size: OutputSize, *, name: str | None 
     """The greatest element of windows chosen so that [N, C, D, H, W] becomes [N, C, *output_size].
 
     A size that is None is that of x.
+
+    x is floating-point or integer; the result has its dtype.
+
+    Raises:
+        ShapeError: x has other dimensions, or a size that is not known.
+        TypeMismatch: another dtype.
+        AttributeMistake: a size below 1.
+
+    Examples:
+        >>> net = cauce.network(lambda x: nn.adaptive_max_pool3d(x, 1)).init(x=("N", 1, 1, 2, 2))
+        >>> cauce.compile(net, "numpy")(np.float32([[[[[1, 2], [3, 4]]]]]))
+        array([[[[[4.]]]]], dtype=float32)
     """
     make = adaptive_pool.AdaptiveMaxPool2d
     return _adaptive_volume("adaptive_max_pool", name, make, x, output_size)
@@ -92,6 +142,18 @@ def adaptive_avg_pool2d(x: Tensor, output_size: OutputSize, *, name: str | None 
     """The mean of windows chosen so that the result is [N, C, *output_size].
 
     A size that is None is that of x: ``(None, 1)`` is the mean of each row.
+
+    x is floating-point; the result has its dtype.
+
+    Raises:
+        ShapeError: x has other dimensions, or a size that is not known.
+        TypeMismatch: another dtype.
+        AttributeMistake: a size below 1.
+
+    Examples:
+        >>> net = cauce.network(lambda x: nn.adaptive_avg_pool2d(x, (1, 2))).init(x=("N", 1, 2, 3))
+        >>> cauce.compile(net, "numpy")(np.float32([[[[1, 2, 3], [4, 5, 6]]]]))
+        array([[[[3., 4.]]]], dtype=float32)
     """
     return _adaptive("adaptive_avg_pool", name, adaptive_pool.AdaptiveAvgPool2d, x, output_size)
 
@@ -101,6 +163,18 @@ def adaptive_max_pool2d(x: Tensor, output_size: OutputSize, *, name: str | None 
     """The greatest element of windows chosen so that the result is [N, C, *output_size].
 
     A size that is None is that of x.
+
+    x is floating-point or integer; the result has its dtype.
+
+    Raises:
+        ShapeError: x has other dimensions, or a size that is not known.
+        TypeMismatch: another dtype.
+        AttributeMistake: a size below 1.
+
+    Examples:
+        >>> net = cauce.network(lambda x: nn.adaptive_max_pool2d(x, (1, 2))).init(x=("N", 1, 2, 3))
+        >>> cauce.compile(net, "numpy")(np.float32([[[[1, 2, 3], [4, 5, 6]]]]))
+        array([[[[5., 6.]]]], dtype=float32)
     """
     return _adaptive("adaptive_max_pool", name, adaptive_pool.AdaptiveMaxPool2d, x, output_size)
 

@@ -8,7 +8,7 @@ from ..ir.attributes import number, positive
 from ..ir.errors import AttributeMistake, ShapeError
 from ..ir.location import here
 from ..ir.tracebacks import user_facing
-from . import functional
+from . import choosing
 from .losses import as_binary, need_classes
 from .tensor import Tensor
 
@@ -61,7 +61,7 @@ def binary_accuracy(threshold: float = 0.0) -> Callable[[Tensor, Tensor], Tensor
                 fix="reshape one of them: the shapes must be equal, nothing is broadcast",
                 loc=here(),
             )
-        right = functional.where(goal > 0.5, (x > bound).cast(x.dtype), (x <= bound).cast(x.dtype))
+        right = choosing.where(goal > 0.5, (x > bound).cast(x.dtype), (x <= bound).cast(x.dtype))
         return right.mean()
 
     return metric
@@ -97,9 +97,9 @@ def top_k(k: int) -> Callable[[Tensor, Tensor], Tensor]:
                 loc=here(),
             )
         last = logits.permute(0, *range(2, logits.ndim), 1)
-        own = functional.one_hot(_classes(logits, target), classes, "bool")
+        own = choosing.one_hot(_classes(logits, target), classes, "bool")
         # Not logits * own: infinity times 0 is NaN.
-        logit = functional.where(own, last, 0.0).sum(dim=-1, keepdim=True)
+        logit = choosing.where(own, last, 0.0).sum(dim=-1, keepdim=True)
         not_above = (last <= logit).cast("i32").sum(dim=-1)
         return (not_above > classes - k).cast(logits.dtype).mean()
 

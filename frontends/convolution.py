@@ -49,6 +49,17 @@ def conv1d(
 
     ``kernel_size``, ``stride`` and ``dilation`` are ints; ``padding`` is an int, ``((before,
     after),)``, ``"valid"`` or ``"same"``.
+
+    All else, ``groups``, ``bias`` and the first values by ``weight_init`` and ``bias_init``, is as
+    there. x is floating-point; so is the result.
+
+    Raises:
+        ShapeError, AttributeMistake, TypeMismatch: as :func:`conv2d`.
+
+    Examples:
+        >>> net = cauce.network(lambda x: nn.conv1d(x, 8, 3, stride=2)).init(x=("N", 4, 16))
+        >>> cauce.compile(net, "numpy")(np.zeros((2, 4, 16), np.float32)).shape
+        (2, 8, 7)
     """
     sizes, inits = (kernel_size, stride, padding, dilation), (weight_init, bias_init)
     return _conv(1, x, out_channels, sizes, groups, bias, inits, name)
@@ -71,6 +82,9 @@ def conv2d(
 ) -> Tensor:
     """Convolution over x [N, C, H, W]; gives [N, out_channels, H', W'].
 
+    x is floating-point; the result and the parameters have its dtype. The weight is [out_channels,
+    C/groups, K_h, K_w], the bias [out_channels].
+
     Args:
         x: the input.
         out_channels: the number of filters.
@@ -89,6 +103,12 @@ def conv2d(
     Raises:
         ShapeError: the kernel is larger than the padded input, or channels do not divide.
         AttributeMistake: an argument that cannot be.
+        TypeMismatch: x is not floating-point.
+
+    Examples:
+        >>> net = cauce.network(lambda x: nn.conv2d(x, 16, 3, padding=1)).init(x=("N", 3, 32, 32))
+        >>> cauce.compile(net, "numpy")(np.zeros((2, 3, 32, 32), np.float32)).shape
+        (2, 16, 32, 32)
     """
     sizes, inits = (kernel_size, stride, padding, dilation), (weight_init, bias_init)
     return _conv(2, x, out_channels, sizes, groups, bias, inits, name)
@@ -113,6 +133,17 @@ def conv3d(
 
     ``kernel_size``, ``stride`` and ``dilation`` are ints or three of them; ``padding`` is an int,
     three, three pairs (before, after), ``"valid"`` or ``"same"``.
+
+    All else, ``groups``, ``bias`` and the first values by ``weight_init`` and ``bias_init``, is as
+    there. x is floating-point; so is the result.
+
+    Raises:
+        ShapeError, AttributeMistake, TypeMismatch: as :func:`conv2d`.
+
+    Examples:
+        >>> net = cauce.network(lambda x: nn.conv3d(x, 8, 3)).init(x=("N", 2, 5, 5, 5))
+        >>> cauce.compile(net, "numpy")(np.zeros((1, 2, 5, 5, 5), np.float32)).shape
+        (1, 8, 3, 3, 3)
     """
     sizes, inits = (kernel_size, stride, padding, dilation), (weight_init, bias_init)
     return _conv(3, x, out_channels, sizes, groups, bias, inits, name)
@@ -214,7 +245,21 @@ def conv_transpose1d(
     bias_init: Initializer | None = None,
     name: str | None = None,
 ) -> Tensor:
-    """:func:`conv_transpose2d` over x [N, C, L]; gives [N, out_channels, L']."""
+    """:func:`conv_transpose2d` over x [N, C, L]; gives [N, out_channels, L'].
+
+    The arguments are those of there: ``kernel_size``, ``stride``, ``padding``, ``output_padding``,
+    ``groups``, ``bias``, ``dilation``, ``output_size``, ``weight_init``, ``bias_init``. x is
+    floating-point; so is the result.
+
+    Raises:
+        ShapeError, AttributeMistake, TypeMismatch: as :func:`conv_transpose2d`.
+
+    Examples:
+        >>> net = cauce.network(lambda x: nn.conv_transpose1d(x, 4, 2, stride=2))
+        >>> run = cauce.compile(net.init(x=("N", 8, 5)), "numpy")
+        >>> run(np.zeros((1, 8, 5), np.float32)).shape
+        (1, 4, 10)
+    """
     sizes, inits = (kernel_size, stride, padding, dilation), (weight_init, bias_init)
     wanted = (output_padding, output_size)
     return _conv_transpose(1, x, out_channels, sizes, wanted, groups, bias, inits, name)
@@ -244,6 +289,9 @@ def conv_transpose2d(
     output_padding + 1``. The weight is [C, out_channels/groups, K, K], as in PyTorch. Dumoulin and
     Visin 2016, section 4; ONNX ConvTranspose-11.
 
+    x is floating-point; the result and the parameters have its dtype. The weight is [C,
+    out_channels/groups, K_h, K_w].
+
     Args:
         x: the input.
         out_channels: the number of channels of the result.
@@ -264,6 +312,13 @@ def conv_transpose2d(
     Raises:
         ShapeError: channels do not divide, or an output size that cannot be.
         AttributeMistake: an argument that cannot be.
+        TypeMismatch: x is not floating-point.
+
+    Examples:
+        >>> net = cauce.network(lambda x: nn.conv_transpose2d(x, 4, 2, stride=2))
+        >>> run = cauce.compile(net.init(x=("N", 8, 5, 5)), "numpy")
+        >>> run(np.zeros((1, 8, 5, 5), np.float32)).shape
+        (1, 4, 10, 10)
     """
     sizes, inits = (kernel_size, stride, padding, dilation), (weight_init, bias_init)
     wanted = (output_padding, output_size)
@@ -287,7 +342,21 @@ def conv_transpose3d(
     bias_init: Initializer | None = None,
     name: str | None = None,
 ) -> Tensor:
-    """:func:`conv_transpose2d` over x [N, C, D, H, W]; gives [N, out_channels, D', H', W']."""
+    """:func:`conv_transpose2d` over x [N, C, D, H, W]; gives [N, out_channels, D', H', W'].
+
+    The arguments are those of there: ``kernel_size``, ``stride``, ``padding``, ``output_padding``,
+    ``groups``, ``bias``, ``dilation``, ``output_size``, ``weight_init``, ``bias_init``. x is
+    floating-point; so is the result.
+
+    Raises:
+        ShapeError, AttributeMistake, TypeMismatch: as :func:`conv_transpose2d`.
+
+    Examples:
+        >>> net = cauce.network(lambda x: nn.conv_transpose3d(x, 4, 2, stride=2))
+        >>> run = cauce.compile(net.init(x=("N", 8, 2, 2, 2)), "numpy")
+        >>> run(np.zeros((1, 8, 2, 2, 2), np.float32)).shape
+        (1, 4, 4, 4, 4)
+    """
     sizes, inits = (kernel_size, stride, padding, dilation), (weight_init, bias_init)
     wanted = (output_padding, output_size)
     return _conv_transpose(3, x, out_channels, sizes, wanted, groups, bias, inits, name)

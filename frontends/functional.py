@@ -10,13 +10,10 @@ from typing import ParamSpec, TypeVar
 import numpy as np
 
 from ..ir import Array, DType, Op
-from ..ir.attributes import positive
-from ..ir.errors import AttributeMistake, ShapeError, TypeMismatch, located, need, shown
-from ..ir.location import here
-from ..ir.ops import activation, elementwise, random
-from ..ir.ops import shape as shape_ops
+from ..ir.errors import AttributeMistake, ShapeError, TypeMismatch, located
+from ..ir.ops import activation, random
 from ..ir.tracebacks import user_facing
-from .tensor import Number, Size, Tensor
+from .tensor import Tensor
 from .tracing import current
 
 P = ParamSpec("P")
@@ -37,14 +34,43 @@ def _layer(kind: str, name: str | None, make: Callable[[], Op], *operands: Tenso
 
 @user_facing
 def scope(name: str) -> AbstractContextManager[None]:
-    """Within the block, layers are named below ``name``: ``stage1.conv1``."""
+    """Within the block, layers are named below ``name``: ``stage1.conv1``.
+
+    Scopes nest. Names of layers within are counted anew.
+
+    Raises:
+        GraphError: the name is taken, or nothing is being traced.
+        AttributeMistake: no name at all.
+
+    Examples:
+        >>> @cauce.network
+        ... def net(x):
+        ...     with nn.scope("stage1"):
+        ...         return nn.linear(x, 2)
+        >>> [value.name for value in net.init(x=("N", 3)).parameters]
+        ['stage1.linear1.weight', 'stage1.linear1.bias']
+    """
     trace = current()
     trace.layer_path("scope", name)
     return trace.scope(name)
 
 
 def block(function: Callable[P, T]) -> Callable[P, T]:
-    """Decorator: every call of the function opens a scope: ``block1``, ``block2``, ..."""
+    """Decorator: every call of the function opens a scope: ``block1``, ``block2``, ...
+
+    The function takes and gives what it likes, tensors among it.
+
+    Raises:
+        GraphError: it is called while nothing is being traced.
+
+    Examples:
+        >>> @nn.block
+        ... def unit(x):
+        ...     return nn.relu(nn.linear(x, 2, bias=False))
+        >>> net = cauce.network(lambda x: unit(unit(x)))
+        >>> [value.name for value in net.init(x=("N", 3)).parameters]
+        ['unit1.linear1.weight', 'unit2.linear1.weight']
+    """
 
     @user_facing
     @wraps(function)
@@ -58,19 +84,54 @@ def block(function: Callable[P, T]) -> Callable[P, T]:
 
 @user_facing
 def apply(op: Op, *operands: Tensor, name: str | None = None) -> Tensor:
-    """Any op as a layer, one of your own too; gives its first result."""
+    """Any op as a layer, one of your own too; gives its first result.
+
+    Shapes and dtypes are those that the op takes and infers.
+
+    Raises:
+        GraphError: a wrong number of operands.
+        ShapeError, TypeMismatch: operands that the op does not take.
+
+    Examples:
+        >>> from cauce.ir.ops.elementwise import Sign
+        >>> net = cauce.network(lambda x: nn.apply(Sign(), x)).init(x=(3,))
+        >>> cauce.compile(net, "numpy")(np.float32([-3, 0, 2]))
+        array([-1.,  0.,  1.], dtype=float32)
+    """
     return _layer(op.name, name, lambda: op, *operands)
 
 
 @user_facing
 def relu(x: Tensor, *, name: str | None = None) -> Tensor:
-    """max(x, 0)."""
+    """max(x, 0).
+
+    x is floating-point, of any shape; the result has both.
+
+    Raises:
+        TypeMismatch: x is not floating-point.
+
+    Examples:
+        >>> net = cauce.network(lambda x: nn.relu(x)).init(x=(3,))
+        >>> cauce.compile(net, "numpy")(np.float32([-1, 0, 2]))
+        array([0., 0., 2.], dtype=float32)
+    """
     return _layer("relu", name, activation.Relu, x)
 
 
 @user_facing
 def leaky_relu(x: Tensor, negative_slope: float = 0.01, *, name: str | None = None) -> Tensor:
-    """x where positive, else negative_slope * x."""
+    """x where positive, else negative_slope * x.
+
+    x is floating-point, of any shape; the result has both.
+
+    Raises:
+        TypeMismatch: x is not floating-point.
+
+    Examples:
+        >>> net = cauce.network(lambda x: nn.leaky_relu(x)).init(x=(3,))
+        >>> cauce.compile(net, "numpy")(np.float32([-1, 0, 2]))
+        array([-0.01,  0.  ,  2.  ], dtype=float32)
+    """
     return _layer("leaky_relu", name, lambda: activation.LeakyRelu(negative_slope), x)
 
 
@@ -78,43 +139,128 @@ def leaky_relu(x: Tensor, negative_slope: float = 0.01, *, name: str | None = No
 def clip(
     x: Tensor, min: float | None = None, max: float | None = None, *, name: str | None = None
 ) -> Tensor:
-    """x held within [min, max]."""
+    """x held within [min, max].
+
+    x is floating-point, of any shape; the result has both. Where ``min`` or ``max`` is None there
+    is no such bound.
+
+    Raises:
+        TypeMismatch: x is not floating-point.
+        AttributeMistake: min above max, or NaN as a bound.
+
+    Examples:
+        >>> net = cauce.network(lambda x: nn.clip(x, min=0, max=1)).init(x=(3,))
+        >>> cauce.compile(net, "numpy")(np.float32([-1, 0, 2]))
+        array([0., 0., 1.], dtype=float32)
+    """
     return _layer("clip", name, lambda: activation.Clip(min, max), x)
 
 
 @user_facing
 def relu6(x: Tensor, *, name: str | None = None) -> Tensor:
-    """x held within [0, 6]; the gradient at 0 and at 6 is 0."""
+    """x held within [0, 6]; the gradient at 0 and at 6 is 0.
+
+    x is floating-point, of any shape; the result has both.
+
+    Raises:
+        TypeMismatch: x is not floating-point.
+
+    Examples:
+        >>> net = cauce.network(lambda x: nn.relu6(x)).init(x=(3,))
+        >>> cauce.compile(net, "numpy")(np.float32([-1, 3, 9]))
+        array([0., 3., 6.], dtype=float32)
+    """
     return _layer("relu6", name, lambda: activation.Clip(0.0, 6.0, open=True), x)
 
 
 @user_facing
 def sigmoid(x: Tensor, *, name: str | None = None) -> Tensor:
-    """1 / (1 + exp(-x))."""
+    """1 / (1 + exp(-x)).
+
+    x is floating-point, of any shape; the result has both.
+
+    Raises:
+        TypeMismatch: x is not floating-point.
+
+    Examples:
+        >>> net = cauce.network(lambda x: nn.sigmoid(x)).init(x=(3,))
+        >>> cauce.compile(net, "numpy")(np.float32([-2, 0, 2]))
+        array([0.11920292, 0.5       , 0.880797  ], dtype=float32)
+    """
     return _layer("sigmoid", name, activation.Sigmoid, x)
 
 
 @user_facing
 def tanh(x: Tensor, *, name: str | None = None) -> Tensor:
-    """The hyperbolic tangent."""
+    """The hyperbolic tangent.
+
+    x is floating-point, of any shape; the result has both.
+
+    Raises:
+        TypeMismatch: x is not floating-point.
+
+    Examples:
+        >>> net = cauce.network(lambda x: nn.tanh(x)).init(x=(3,))
+        >>> cauce.compile(net, "numpy")(np.float32([-2, 0, 2]))
+        array([-0.9640276,  0.       ,  0.9640276], dtype=float32)
+    """
     return _layer("tanh", name, activation.Tanh, x)
 
 
 @user_facing
 def softmax(x: Tensor, dim: int = -1, *, name: str | None = None) -> Tensor:
-    """exp(x) scaled to sum to 1 along ``dim``."""
+    """exp(x) scaled to sum to 1 along ``dim``.
+
+    x is floating-point, of any shape; the result has both. ``dim`` may count from the last.
+
+    Raises:
+        TypeMismatch: x is not floating-point.
+        AttributeMistake: x has no such dimension.
+
+    Examples:
+        >>> net = cauce.network(lambda x: nn.softmax(x)).init(x=("N", 3))
+        >>> cauce.compile(net, "numpy")(np.float32([[1, 2, 3]]))
+        array([[0.09003057, 0.24472846, 0.66524094]], dtype=float32)
+    """
     return _layer("softmax", name, lambda: activation.Softmax(dim), x)
 
 
 @user_facing
 def log_softmax(x: Tensor, dim: int = -1, *, name: str | None = None) -> Tensor:
-    """The logarithm of softmax, computed stably."""
+    """The logarithm of softmax, computed stably.
+
+    x is floating-point, of any shape; the result has both. ``dim`` may count from the last.
+
+    Raises:
+        TypeMismatch: x is not floating-point.
+        AttributeMistake: x has no such dimension.
+
+    Examples:
+        >>> net = cauce.network(lambda x: nn.log_softmax(x)).init(x=("N", 3))
+        >>> cauce.compile(net, "numpy")(np.float32([[1, 2, 3]]))
+        array([[-2.4076061, -1.407606 , -0.407606 ]], dtype=float32)
+    """
     return _layer("log_softmax", name, lambda: activation.LogSoftmax(dim), x)
 
 
 @user_facing
 def dropout(x: Tensor, p: float = 0.5, *, name: str | None = None) -> Tensor:
-    """In training zero with probability p, else x/(1 - p); in inference x itself."""
+    """In training zero with probability p, else x/(1 - p); in inference x itself.
+
+    x is floating-point, of any shape; the result has both. Each element draws for itself; the draws
+    follow from the seed of the training state and the step alone.
+
+    Raises:
+        TypeMismatch: x is not floating-point.
+        AttributeMistake: p is not within 0..1.
+
+    Examples:
+        >>> net = cauce.network(lambda x: nn.dropout(x, 0.5)).init(x=("N", 3))
+        >>> cauce.compile(net, "numpy")(np.float32([[1, 2, 3]]))
+        array([[1., 2., 3.]], dtype=float32)
+        >>> [node.op.name for node in net.training_graph.nodes]
+        ['constant', 'add', 'random_uniform', 'dropout']
+    """
     trace = current()
     path = trace.layer_path("dropout", name)
     stream = trace.next_stream()
@@ -152,6 +298,12 @@ def normalize(
         TypeMismatch: x of another dtype.
         ShapeError: other than C numbers.
         AttributeMistake: a std that is not positive.
+
+    Examples:
+        >>> net = cauce.network(lambda x: nn.normalize(x, mean=0.5, std=0.25))
+        >>> model = net.init(x=("N", 1, 1, 2), dtype="u8")
+        >>> cauce.compile(model, "numpy")(np.uint8([[[[0, 255]]]]))
+        array([[[[-2.,  2.]]]], dtype=float32)
     """
     trace = current()
     path = trace.layer_path("normalize", name)
@@ -185,73 +337,3 @@ def _check_normalize(x: Tensor, mean: Array, std: Array) -> None:
         raise AttributeMistake(
             f"normalize divides by std, got {std}", fix="give positive numbers; 1 changes nothing"
         )
-
-
-@user_facing
-def flatten(x: Tensor, start_dim: int = 1, end_dim: int = -1, *, name: str | None = None) -> Tensor:
-    """Dimensions start_dim to end_dim made one: [N, C, H, W] becomes [N, C*H*W]."""
-    return _layer("flatten", name, lambda: shape_ops.Flatten(start_dim, end_dim), x)
-
-
-@user_facing
-def concat(tensors: Sequence[Tensor], dim: int = 1, *, name: str | None = None) -> Tensor:
-    """The tensors side by side along ``dim``, by default the channels."""
-    need(tensors, (list, tuple), "concat takes a list of tensors", "write concat([a, b])")
-    if not tensors:
-        raise AttributeMistake("concat of no tensors", fix="give at least one: concat([a, b])")
-    return _layer("concat", name, lambda: shape_ops.Concat(dim), *tensors)
-
-
-@user_facing
-def flip(x: Tensor, dims: int | Sequence[int], *, name: str | None = None) -> Tensor:
-    """The elements in reverse order along these dimensions, as ``torch.flip``."""
-    return _layer("flip", name, lambda: shape_ops.Flip(dims), x)  # type: ignore[arg-type]
-
-
-@user_facing
-def where(condition: Tensor, x: Tensor | Number, y: Tensor | Number) -> Tensor:
-    """x where the condition holds, else y; one of them may be a number."""
-    fix = "write condition.cast('f32') * (x - y) + y for two numbers"
-    return current().emit(elementwise.Where(), condition, *_pair("where", x, y, fix))
-
-
-@user_facing
-def maximum(x: Tensor | Number, y: Tensor | Number) -> Tensor:
-    """The greater of two tensors, element by element; one of them may be a number."""
-    return current().emit(elementwise.Maximum(), *_pair("maximum", x, y, "use Python's max"))
-
-
-@user_facing
-def minimum(x: Tensor | Number, y: Tensor | Number) -> Tensor:
-    """The lesser of two tensors, element by element; one of them may be a number."""
-    return current().emit(elementwise.Minimum(), *_pair("minimum", x, y, "use Python's min"))
-
-
-def _pair(layer: str, x: Tensor | Number, y: Tensor | Number, fix: str) -> tuple[Tensor, Tensor]:
-    """Two tensors of two operands, at least one of which is a tensor."""
-    if isinstance(x, Tensor):
-        return x, x._operand(y)
-    if isinstance(y, Tensor):
-        return y._operand(x), y
-    raise AttributeMistake(
-        f"{layer}: x or y must be a tensor, got {shown(x)} and {shown(y)}", fix=fix, loc=here()
-    )
-
-
-@user_facing
-def gather(x: Tensor, indices: Tensor, dim: int = 0) -> Tensor:
-    """Rows of x along ``dim`` chosen by integer indices, as ``numpy.take``."""
-    return current().emit(shape_ops.Gather(dim), x, indices)
-
-
-@user_facing
-def one_hot(indices: Tensor, num_classes: int, dtype: object = "f32") -> Tensor:
-    """1 at the place of each index along a new last dimension, else 0."""
-    depth = positive(num_classes, "num_classes")
-    return current().emit(shape_ops.OneHot(depth, dtype), indices)  # type: ignore[arg-type]
-
-
-@user_facing
-def reshape(x: Tensor, shape: Sequence[Size]) -> Tensor:
-    """The elements in another shape; one -1 stands for what is left over."""
-    return x.reshape(tuple(shape))

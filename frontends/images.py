@@ -51,6 +51,8 @@ def interpolate(
     Place o of the result lies at (o + 1/2)/scale - 1/2 of x, or with ``align_corners`` at
     o * (L - 1)/(R - 1), where L places become R; for ``nearest`` it is floor(o/scale).
 
+    x is floating-point; the result has its dtype.
+
     Args:
         x: the input.
         size: of the result, one for each spatial dimension or one for all.
@@ -66,6 +68,13 @@ def interpolate(
         AttributeMistake: neither or both of size and scale_factor, an unknown mode, or an option
             that the mode does not have.
         ShapeError: x has other dimensions than the mode takes.
+        TypeMismatch: x is not floating-point.
+
+    Examples:
+        >>> net = cauce.network(lambda x: nn.interpolate(x, scale_factor=2)).init(x=("N", 1, 1, 2))
+        >>> cauce.compile(net, "numpy")(np.float32([[[[1, 2]]]]))
+        array([[[[1., 1., 2., 2.],
+                 [1., 1., 2., 2.]]]], dtype=float32)
     """
     recompute = flag(recompute_scale_factor or False, "recompute_scale_factor")
     options = mode, align_corners, antialias
@@ -82,7 +91,20 @@ def upsample(
     *,
     name: str | None = None,
 ) -> Tensor:
-    """x [N, C, ...] resized along its spatial dimensions, as PyTorch's ``Upsample``."""
+    """x [N, C, ...] resized along its spatial dimensions, as PyTorch's ``Upsample``.
+
+    The arguments, ``size``, ``scale_factor``, ``mode`` and ``align_corners``, are those of
+    :func:`interpolate`. x is floating-point; the result has its dtype.
+
+    Raises:
+        AttributeMistake, ShapeError, TypeMismatch: as :func:`interpolate`.
+
+    Examples:
+        >>> net = cauce.network(lambda x: nn.upsample(x, scale_factor=2, mode="bilinear"))
+        >>> cauce.compile(net.init(x=("N", 1, 1, 2)), "numpy")(np.float32([[[[1, 3]]]]))
+        array([[[[1. , 1.5, 2.5, 3. ],
+                 [1. , 1.5, 2.5, 3. ]]]], dtype=float32)
+    """
     return _interpolate("upsample", name, x, size, scale_factor, mode, align_corners)
 
 
@@ -206,6 +228,8 @@ def pad(
 ) -> Tensor:
     """x with borders: of a number, or made of x itself.
 
+    x is of any shape and dtype; the result has its dtype.
+
     Args:
         x: the input.
         pads: (before, after) for every dimension, as ``numpy.pad`` takes them; or as PyTorch's
@@ -218,6 +242,11 @@ def pad(
     Raises:
         AttributeMistake: an unknown mode, or pads that cannot be.
         ShapeError: pads for other dimensions than x has, or borders longer than x.
+
+    Examples:
+        >>> net = cauce.network(lambda x: nn.pad(x, (1, 2), value=9)).init(x=("N", 2))
+        >>> cauce.compile(net, "numpy")(np.float32([[1, 2]]))
+        array([[9., 1., 2., 9., 9.]], dtype=float32)
     """
 
     def make() -> shape_ops.Pad | rearrange.BorderPad:
@@ -255,20 +284,63 @@ def _borders(x: Tensor, pads: object) -> tuple[tuple[int, int], ...]:
 
 @user_facing
 def tile(x: Tensor, dims: Sequence[int], *, name: str | None = None) -> Tensor:
-    """x, so many times side by side along each dimension, the last ones where fewer are given."""
+    """x, so many times side by side along each dimension, the last ones where fewer are given.
+
+    x is of any shape and dtype. ``dims`` are the numbers of times, one for each of the last
+    dimensions.
+
+    Raises:
+        AttributeMistake: more numbers than x has dimensions, or one below 1.
+
+    Examples:
+        >>> net = cauce.network(lambda x: nn.tile(x, (2,))).init(x=("N", 2))
+        >>> cauce.compile(net, "numpy")(np.float32([[1, 2]]))
+        array([[1., 2., 1., 2.]], dtype=float32)
+    """
     counts = tuple(parts(dims) or (dims,))
     return _layer("tile", name, lambda: rearrange.Tile((1,) * (x.ndim - len(counts)) + counts), x)
 
 
 @user_facing
 def pixel_shuffle(x: Tensor, upscale_factor: int, *, name: str | None = None) -> Tensor:
-    """Channels as blocks of pixels: [N, C*r*r, H, W] becomes [N, C, H*r, W*r]."""
+    """Channels as blocks of pixels: [N, C*r*r, H, W] becomes [N, C, H*r, W*r].
+
+    r is ``upscale_factor``. x is of any dtype, which the result has.
+
+    Raises:
+        ShapeError: x has other dimensions, or sizes that r does not divide.
+        AttributeMistake: r below 1.
+
+    Examples:
+        >>> net = cauce.network(lambda x: nn.pixel_shuffle(x, 2)).init(x=("N", 4, 1, 1))
+        >>> cauce.compile(net, "numpy")(np.float32([[[[1]], [[2]], [[3]], [[4]]]]))
+        array([[[[1., 2.],
+                 [3., 4.]]]], dtype=float32)
+    """
     r = positive(upscale_factor, "upscale_factor")
     return _layer("pixel_shuffle", name, lambda: rearrange.DepthToSpace(r, "CRD"), x)
 
 
 @user_facing
 def pixel_unshuffle(x: Tensor, downscale_factor: int, *, name: str | None = None) -> Tensor:
-    """Blocks of pixels as channels: [N, C, H*r, W*r] becomes [N, C*r*r, H, W]."""
+    """Blocks of pixels as channels: [N, C, H*r, W*r] becomes [N, C*r*r, H, W].
+
+    r is ``downscale_factor``. x is of any dtype, which the result has.
+
+    Raises:
+        ShapeError: x has other dimensions, or sizes that r does not divide.
+        AttributeMistake: r below 1.
+
+    Examples:
+        >>> net = cauce.network(lambda x: nn.pixel_unshuffle(x, 2)).init(x=("N", 1, 2, 2))
+        >>> cauce.compile(net, "numpy")(np.float32([[[[1, 2], [3, 4]]]]))
+        array([[[[1.]],
+        <BLANKLINE>
+                [[2.]],
+        <BLANKLINE>
+                [[3.]],
+        <BLANKLINE>
+                [[4.]]]], dtype=float32)
+    """
     r = positive(downscale_factor, "downscale_factor")
     return _layer("pixel_unshuffle", name, lambda: rearrange.SpaceToDepth(r, "CRD"), x)

@@ -37,8 +37,21 @@ def linear(
 ) -> Tensor:
     """x @ weight.T + bias over the last dimension of x [..., in]; gives [..., out_features].
 
+    x is floating-point. The weight is [out_features, in], the bias [out_features], both of the
+    dtype of x. Where bias_init is None the bias is uniform within 1/sqrt(in); weight_init makes the
+    weight.
+
     Raises:
         ShapeError: fewer than two dimensions, or an unknown number of features.
+        TypeMismatch: x is not floating-point.
+        AttributeMistake: out_features below 1.
+
+    Examples:
+        >>> net = cauce.network(lambda x: nn.linear(x, 10)).init(x=("N", 64))
+        >>> [(value.name, value.type.shape) for value in net.parameters]
+        [('linear1.weight', (10, 64)), ('linear1.bias', (10,))]
+        >>> cauce.compile(net, "numpy")(np.zeros((2, 64), np.float32)).shape
+        (2, 10)
     """
     trace = current()
     trace.check_own(x, what="the x of linear(x, out_features)")
@@ -88,6 +101,8 @@ def batch_norm(
     refused: it has no variance. A ``Trainer`` leaves out a last batch of one image with
     ``fit(..., drop_last=True)``.
 
+    x is floating-point; the result has its shape and dtype. Scale, shift and statistics are [C].
+
     Args:
         x: the input, with channels in dimension 1.
         eps: added to the variance.
@@ -96,6 +111,16 @@ def batch_norm(
         affine: whether scale (gamma) and shift (beta) are parameters, or 1 and 0.
         gamma_init: the first values of gamma.
         name: the layer's name; ``bn1``, ``bn2``, ... where None.
+
+    Raises:
+        TypeMismatch: x is not floating-point.
+        ShapeError: fewer than two dimensions, or an unknown number of channels.
+        AttributeMistake: a momentum that is not within 0..1.
+
+    Examples:
+        >>> net = cauce.network(lambda x: nn.batch_norm(x)).init(x=("N", 3, 8, 8))
+        >>> list(net.values)
+        ['bn1.weight', 'bn1.bias', 'bn1.running_mean', 'bn1.running_var']
     """
     trace = current()
     trace.check_own(x, what="the x of batch_norm(x)")
@@ -159,7 +184,27 @@ def _known(dim: Dim) -> int:
 def parameter(
     shape: Sequence[int], weight_init: Initializer = init.zeros, dtype: object = "f32", *, name: str
 ) -> Tensor:
-    """A parameter for code of your own; ``name`` is below the scopes that are open."""
+    """A parameter for code of your own; ``name`` is below the scopes that are open.
+
+    Its shape is of ints, its dtype a floating-point one, or its name.
+
+    Args:
+        shape: of the parameter.
+        weight_init: its first values: a function of the shape and a random generator.
+        dtype: of its elements.
+        name: what it is called; there is no other name to go by.
+
+    Raises:
+        GraphError: the name is taken.
+        AttributeMistake: no such dtype.
+
+    Examples:
+        >>> @cauce.network
+        ... def scaled(x):
+        ...     return x * nn.parameter((1,), nn.init.ones, name="scale")
+        >>> scaled.init(x=("N", 3)).values
+        {'scale': array([1.], dtype=float32)}
+    """
     trace = current()
     path = trace.layer_path("parameter", name)
     return trace.parameter(path, TensorType.make(dtype, shape), weight_init)

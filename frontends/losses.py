@@ -13,7 +13,7 @@ from ..ir.ops.activation import LogSoftmax
 from ..ir.ops.nll_loss import NLLLoss
 from ..ir.remedies import as_array
 from ..ir.tracebacks import user_facing
-from . import functional
+from . import choosing
 from .tensor import Tensor
 from .tracing import current
 
@@ -73,7 +73,7 @@ def as_binary(x: Tensor, target: Tensor) -> Tensor:
         ones = target.cast(x.dtype)
     else:
         # It checks them, as a cast would not.
-        ones = functional.one_hot(target, 2, x.dtype)[..., 1]
+        ones = choosing.one_hot(target, 2, x.dtype)[..., 1]
     return ones if ones.shape == x.shape else ones.reshape(x.shape)
 
 
@@ -94,6 +94,9 @@ def cross_entropy(
     mean divides by the sum of w_y over the samples that count, for probabilities by their number.
     PyTorch CrossEntropyLoss.
 
+    The logits are floating-point, and so is the result: a scalar, or [N, ...] with
+    ``reduction="none"``.
+
     Args:
         logits: [N, C, ...].
         target: class indices [N, ...], or probabilities shaped like the logits.
@@ -106,6 +109,12 @@ def cross_entropy(
     Raises:
         ShapeError, TypeMismatch: a single class, or operands that do not fit.
         AttributeMistake: ``ignore_index`` with probabilities, a reduction that is none.
+
+    Examples:
+        >>> loss = cauce.network(lambda x, t: nn.cross_entropy(x, t))
+        >>> model = loss.init(x=("N", 2), t=cauce.ir.TensorType.make("i64", ("N",)))
+        >>> cauce.compile(model, "numpy")(np.float32([[0, 0], [5, 0]]), np.int64([1, 0]))
+        array(0.34993127, dtype=float32)
     """
     need_classes("cross_entropy", logits, _SINGLE)
     attributes = {"reduction": reduction, "label_smoothing": label_smoothing}
@@ -138,6 +147,9 @@ def nll_loss(
     ``ignore_index``; the mean divides by the sum of w_y over the samples that count. Of logits,
     :func:`cross_entropy` is the same. PyTorch NLLLoss.
 
+    The log probabilities are floating-point, and so is the result: a scalar, or [N, ...] with
+    ``reduction="none"``.
+
     Args:
         log_probabilities: [N, C, ...], as :func:`log_softmax` gives them.
         target: class indices [N, ...].
@@ -149,6 +161,12 @@ def nll_loss(
     Raises:
         ShapeError, TypeMismatch: a single class, or operands that do not fit.
         AttributeMistake: a reduction that is none.
+
+    Examples:
+        >>> loss = cauce.network(lambda x, t: nn.nll_loss(nn.log_softmax(x), t))
+        >>> model = loss.init(x=("N", 2), t=cauce.ir.TensorType.make("i64", ("N",)))
+        >>> cauce.compile(model, "numpy")(np.float32([[0, 0], [5, 0]]), np.int64([1, 0]))
+        array(0.34993127, dtype=float32)
     """
     need_classes("nll_loss", log_probabilities, _SINGLE)
     trace = current()
@@ -176,7 +194,7 @@ def _weighted_cross_entropy(
     if ignore_index is not None:
         target = target.cast("i64")
         counts = ~target.eq(integer(ignore_index, "ignore_index"))
-        target = functional.where(counts, target, 0)  # whose loss is left out below
+        target = choosing.where(counts, target, 0)  # whose loss is left out below
     if weight is None:
         losses = trace.emit(each, logits, target)
     else:
@@ -186,14 +204,14 @@ def _weighted_cross_entropy(
         if target.dtype.is_float:
             losses = trace.emit(hard, logits, target * column)
         else:
-            share = functional.gather(classes, target)
+            share = choosing.gather(classes, target)
             losses = share * trace.emit(hard, logits, target)
         if op.label_smoothing:
             even = -(trace.emit(LogSoftmax(1), logits) * column).mean(dim=1)
             losses = losses * (1 - op.label_smoothing) + even * op.label_smoothing
     if counts is not None:
-        losses = functional.where(counts, losses, 0)
-        share = counts.cast(logits.dtype) if share is None else functional.where(counts, share, 0)
+        losses = choosing.where(counts, losses, 0)
+        share = counts.cast(logits.dtype) if share is None else choosing.where(counts, share, 0)
     if op.reduction == "none":
         return losses
     if op.reduction == "sum":
@@ -229,8 +247,20 @@ def _numbers(given: Weights | float, like: Tensor, what: str) -> Tensor:
 def kl_divergence(logits: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
     """Kullback-Leibler divergence of the target distribution from softmax(logits).
 
+    Logits and target, probabilities, are [N, C, ...] of one floating-point dtype; the result is a
+    scalar, the mean or sum over the samples, or [N, ...] with ``reduction="none"``. Kullback and
+    Leibler 1951.
+
     Raises:
         ShapeError: a single class, or shapes that do not fit.
+        TypeMismatch: operands that are not of one floating-point dtype.
+        AttributeMistake: a reduction that is none.
+
+    Examples:
+        >>> loss = cauce.network(lambda x, t: nn.kl_divergence(x, t))
+        >>> model = loss.init(x=("N", 2), t=("N", 2))
+        >>> cauce.compile(model, "numpy")(np.float32([[0, 0]]), np.float32([[0.9, 0.1]]))
+        array(0.3680641, dtype=float32)
     """
     need_classes("kl_divergence", logits, _SINGLE)
     return _loss(loss.KLDivergence, logits, target, reduction=reduction)
@@ -240,10 +270,24 @@ def kl_divergence(logits: Tensor, target: Tensor, reduction: str = "mean") -> Te
 def binary_cross_entropy(p: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
     """Binary cross entropy of probabilities; better from logits, see below.
 
+    The probabilities are floating-point, and so is the result: a scalar, or of their shape with
+    ``reduction="none"``.
+
     Args:
         p: the probabilities of label 1, of any shape.
         target: likewise; or labels 0 and 1 (integers, bools), [N, ...] too for p [N, 1, ...].
         reduction: "mean", "sum" or "none".
+
+    Raises:
+        ShapeError: a target of another shape; in a run, a label that is neither 0 nor 1.
+        TypeMismatch: dtypes that do not fit.
+        AttributeMistake: a reduction that is none.
+
+    Examples:
+        >>> loss = cauce.network(lambda x, t: nn.binary_cross_entropy(x, t))
+        >>> model = loss.init(x=("N",), t=("N",))
+        >>> cauce.compile(model, "numpy")(np.float32([0.9, 0.2]), np.float32([1, 0]))
+        array(0.16425204, dtype=float32)
     """
     return _loss(loss.BinaryCrossEntropy, p, as_binary(p, target), reduction=reduction)
 
@@ -262,6 +306,20 @@ def binary_cross_entropy_with_logits(
     ``-(p * t * log sigmoid(x) + (1 - t) * log(1 - sigmoid(x)))``: p above 1 counts a missed
     positive more. A number, or what broadcasts to the logits, such as one number for each of the
     last dimension. PyTorch BCEWithLogitsLoss. The target is as for :func:`binary_cross_entropy`.
+
+    The logits are floating-point, of any shape, and so is the result: a scalar (``reduction``
+    "mean" or "sum"), or of their shape with "none".
+
+    Raises:
+        ShapeError: a target of another shape; in a run, a label that is neither 0 nor 1.
+        TypeMismatch: dtypes that do not fit, or a pos_weight that is no number.
+        AttributeMistake: a reduction that is none.
+
+    Examples:
+        >>> loss = cauce.network(lambda x, t: nn.binary_cross_entropy_with_logits(x, t))
+        >>> model = loss.init(x=("N",), t=("N",))
+        >>> cauce.compile(model, "numpy")(np.float32([2, -2]), np.float32([1, 0]))
+        array(0.12692805, dtype=float32)
     """
     target = as_binary(logits, target)
     op = loss.BinaryCrossEntropyWithLogits
@@ -282,7 +340,22 @@ def binary_cross_entropy_with_logits(
 
 @user_facing
 def mse_loss(x: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
-    """The mean squared error."""
+    """The mean squared error: the mean of (x - target)**2.
+
+    Both are of one floating-point dtype and one shape. The result is a scalar (``reduction`` "mean"
+    or "sum"), or of their shape with "none".
+
+    Raises:
+        ShapeError: shapes that differ.
+        TypeMismatch: dtypes that differ, or are not floating-point.
+        AttributeMistake: a reduction that is none.
+
+    Examples:
+        >>> loss = cauce.network(lambda x, t: nn.mse_loss(x, t))
+        >>> model = loss.init(x=("N",), t=("N",))
+        >>> cauce.compile(model, "numpy")(np.float32([1, 2]), np.float32([0, 0]))
+        array(2.5, dtype=float32)
+    """
     return _loss(loss.MSELoss, x, target, reduction=reduction)
 
 

@@ -8,7 +8,6 @@ import json
 import math
 import os
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn, overload
 
 import numpy as np
@@ -21,13 +20,12 @@ from ..ir.errors import GraphError, ShapeError, TypeMismatch, need
 from ..ir.habits import MODEL
 from ..ir.ops.random import KEY
 from ..ir.remedies import Foreign, as_array
-from ..ir.tensors_file import load_tensors, save_tensors
+from ..ir.tensors_file import save_tensors
 from ..ir.tracebacks import user_facing
 from ..ir.types import is_bfloat16
 from ..ir.version import VERSION
 from . import init
 from .init import converted, initial_values
-from .stored import read_frozen, read_graph, read_onnx, read_preprocessing
 
 if TYPE_CHECKING:
     from ..ir.preprocessing import Preprocessing
@@ -54,12 +52,50 @@ class Parameters(list[Input]):
 class Model(Foreign):
     """A network with numbers: what ``init`` and ``load`` give.
 
+    Parameters, state and inputs have the shapes and dtypes that the inputs of the graphs say.
+
+    Args:
+        graph: the inference form.
+        training_graph: the training form, or what makes it when it is first asked for.
+        values: every parameter and state by name.
+
     Attributes:
         graph: the inference form: running statistics, no dropout.
         frozen: names of the parameters and running statistics that training leaves as they are.
         origin: where it is not from here, what of training came with it; ``summary`` says it.
         metadata: what the ONNX file that it is from says of itself (producer, documentation);
             ``export_onnx`` writes it again.
+
+    Examples:
+        >>> @cauce.network
+        ... def net(x, classes=3):
+        ...     y = nn.relu(nn.linear(x, 4, name="hidden"))
+        ...     return nn.linear(y, classes, name="head")
+        >>> model = net.init(x=("N", 8), seed=0)
+        >>> model
+        <Model net: 51 parameters>
+        >>> model.name, model.parameter_count(), [value.name for value in model.parameters]
+        ('net', 51, ['hidden.weight', 'hidden.bias', 'head.weight', 'head.bias'])
+        >>> model.values["head.weight"].shape, model.values["head.weight"].dtype
+        ((3, 4), dtype('float32'))
+        >>> weights = model.state_dict()
+        >>> model.load_state_dict({**weights, "head.bias": np.ones(3, np.float32)})
+        >>> model.freeze("hidden.*")
+        >>> sorted(model.frozen)
+        ['hidden.bias', 'hidden.weight']
+        >>> model.unfreeze("hidden.*")
+        >>> model.replace_head(5).graph.outputs["output"].type
+        TensorType(dtype=DType.F32, shape=(<dim N>, 5), layout=None)
+        >>> model.summary(print_fn=None).splitlines()[-1]
+        'net: 51 parameters, 99 FLOPs for a batch of 1'
+        >>> model.graph, model.training_graph
+        (<graph net: 3 nodes>, <graph net: 3 nodes>)
+        >>> number, held = model.snapshot()
+        >>> arrays, metadata = model.contents()
+        >>> photos = cauce.network(lambda x: nn.linear(nn.flatten(x), 2)).init(x=("N", 3, 2, 2))
+        >>> photos.learn_preprocessing(cauce.Preprocessing(classes=("cat", "dog")))
+        >>> photos.preprocessing.classes, len(photos.predict(np.zeros((2, 2, 3), np.uint8)))
+        (('cat', 'dog'), 2)
     """
 
     habits = MODEL
@@ -391,9 +427,22 @@ class Model(Foreign):
 
         All or nothing: a file that is there already is replaced by a whole one.
 
+        Arrays keep their names, shapes and dtypes; see ``docs/versions.md`` for what is promised of
+        the file.
+
         Raises:
             MissingExtra: safetensors is not installed.
             OSError: the file cannot be written; an earlier file is left whole.
+
+        Examples:
+            >>> @cauce.network
+            ... def net(x, classes=3):
+            ...     y = nn.relu(nn.linear(x, 4, name="hidden"))
+            ...     return nn.linear(y, classes, name="head")
+            >>> model = net.init(x=("N", 8))
+            >>> model.save("net.safetensors")
+            >>> cauce.load("net.safetensors")
+            <Model net: 51 parameters>
         """
         arrays, metadata = self.contents()
         save_tensors(path, arrays, {"format": FORMAT, **metadata})
@@ -427,33 +476,3 @@ def _read_only(arrays: Mapping[str, Array]) -> dict[str, Array]:
 def _some(names: list[str]) -> str:
     """The first of some names in brackets."""
     return f" ({', '.join(map(str, names[:4]))}{', ...' * (len(names) > 4)})" if names else ""
-
-
-@user_facing
-def load(path: str | os.PathLike[str]) -> Model:
-    """Read a model that :meth:`Model.save` wrote, or the model of a checkpoint of a training run.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        DataError: not a safetensors file, or a damaged one.
-        GraphError: a file that is not a model of cauce, or lacks a part of one.
-    """
-    tensors, metadata = load_tensors(path)
-    if FORMAT not in (metadata.get("format"), metadata.get("model")):
-        raise GraphError(
-            f"{os.fspath(path)} holds no cauce model (format {metadata.get('format')!r})",
-            fix="load a file that Model.save or the checkpoints of Trainer.fit wrote; bare weights "
-            f"are for model.load_state_dict(load_file({os.fspath(path)!r})), with load_file of "
-            "safetensors.numpy, and models.load_torch_weights for those of PyTorch",
-        )
-    constants = {n.removeprefix(CONSTANT): a for n, a in tensors.items() if n.startswith(CONSTANT)}
-    # A checkpoint holds the optimizer's slots too; files of earlier versions do not name values.
-    names = json.loads(metadata["values"]) if "values" in metadata else tensors
-    values = {name: tensors[name] for name in names if not name.startswith(CONSTANT)}
-    shapes = {name: array.shape for name, array in values.items()}
-    read = partial(read_graph, os.fspath(path), metadata, constants, shapes)
-    model = Model(read("graph"), partial(read, "training_graph"), values)
-    model.frozen.update(read_frozen(os.fspath(path), metadata))
-    model.origin, model.metadata = metadata.get("origin", ""), read_onnx(metadata)
-    model._preprocessing = read_preprocessing(os.fspath(path), metadata)
-    return model

@@ -36,6 +36,28 @@ class Network:
 
     Parameters of the function without a default are its inputs, keyword parameters with a default
     are options of the network.
+
+    Inputs may have any shape and any dtype that :class:`TensorType` knows.
+
+    Raises:
+        TypeMismatch: something else than a function.
+        AttributeMistake: a parameter with a name that ``init`` or a call takes, or one that stands
+            for any number of arguments.
+
+    Examples:
+        >>> tiny = cauce.network(lambda x, width=4: nn.linear(x, width))
+        >>> tiny.inputs, tiny.options
+        (['x'], {'width': 4})
+        >>> tiny.call_text()
+        '<lambda>(x, width=4)'
+        >>> model = tiny.init(x=("N", 8), width=2, seed=1)
+        >>> print(tiny.graph(x=("N", 8)).to_text(locations=False))
+        graph "<lambda>"(%x: f32[N,8]) -> f32[N,4] {
+          @linear1.weight: f32[4,8] parameter
+          @linear1.bias: f32[4] parameter
+          %linear1 = linear(%x, @linear1.weight, @linear1.bias) : f32[N,4]
+          return output=%linear1
+        }
     """
 
     def __init__(self, function: Callable[..., Result]) -> None:
@@ -211,7 +233,26 @@ class Network:
 
 @user_facing
 def network(function: Callable[..., Result]) -> Network:
-    """Decorator: make a network of a function over symbolic tensors."""
+    """Decorator: make a network of a function over symbolic tensors.
+
+    Parameters of ``function`` without a default are inputs of the network, keyword parameters with
+    one are its options. It returns a tensor, a tuple of them, or a dict of them by name.
+    Shapes and dtypes of the inputs are given to ``init``.
+
+    Raises:
+        TypeMismatch: something else than a function.
+        AttributeMistake: a parameter with a name that ``init`` or a call takes, or one that stands
+            for any number of arguments.
+
+    Examples:
+        >>> @cauce.network
+        ... def classifier(image, classes=10):
+        ...     return nn.linear(nn.flatten(image), classes)
+        >>> classifier
+        <Network classifier(image, classes=10)>
+        >>> classifier.init(image=("N", 1, 8, 8))
+        <Model classifier: 650 parameters>
+    """
     return Network(function)
 
 

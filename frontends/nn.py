@@ -61,6 +61,26 @@ from .arithmetic import (
     sinh,
     tan,
 )
+from .average_pooling import (
+    avg_pool1d,
+    avg_pool2d,
+    avg_pool3d,
+    global_avg_pool,
+    lp_pool1d,
+    lp_pool2d,
+    lp_pool3d,
+)
+from .choosing import (
+    concat,
+    flatten,
+    flip,
+    gather,
+    maximum,
+    minimum,
+    one_hot,
+    reshape,
+    where,
+)
 from .convolution import (
     conv1d,
     conv2d,
@@ -73,25 +93,16 @@ from .functional import (
     apply,
     block,
     clip,
-    concat,
     dropout,
-    flatten,
-    flip,
-    gather,
     leaky_relu,
     log_softmax,
-    maximum,
-    minimum,
     normalize,
-    one_hot,
     relu,
     relu6,
-    reshape,
     scope,
     sigmoid,
     softmax,
     tanh,
-    where,
 )
 from .images import interpolate, pad, pixel_shuffle, pixel_unshuffle, tile, upsample
 from .indexing import (
@@ -125,22 +136,9 @@ from .norms import (
     local_response_norm,
     rms_norm,
 )
-from .pooling import (
-    avg_pool1d,
-    avg_pool2d,
-    avg_pool3d,
-    global_avg_pool,
-    lp_pool1d,
-    lp_pool2d,
-    lp_pool3d,
-    max_pool1d,
-    max_pool2d,
-    max_pool3d,
-    max_unpool1d,
-    max_unpool2d,
-    max_unpool3d,
-)
+from .pooling import max_pool1d, max_pool2d, max_pool3d
 from .tensor import Tensor
+from .unpooling import max_unpool1d, max_unpool2d, max_unpool3d
 
 __all__ = [
     "Tensor",

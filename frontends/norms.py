@@ -32,6 +32,8 @@ def layer_norm(
 
     Ba et al. 2016.
 
+    x is floating-point; the result has its shape and dtype.
+
     Args:
         x: the input.
         normalized_shape: the sizes of the last dimensions, or that of the last one.
@@ -42,6 +44,12 @@ def layer_norm(
 
     Raises:
         ShapeError: x has other last dimensions.
+        TypeMismatch: x is not floating-point.
+
+    Examples:
+        >>> net = cauce.network(lambda x: nn.layer_norm(x, 2)).init(x=("N", 2))
+        >>> cauce.compile(net, "numpy")(np.float32([[1, 3]]))
+        array([[-0.999995,  0.999995]], dtype=float32)
     """
     trace, path = _begin("layer_norm", name, x)
     with located(path):
@@ -66,6 +74,8 @@ def rms_norm(
 ) -> Tensor:
     """x / sqrt(mean of x**2 + eps) * weight, over the last dimensions. Zhang and Sennrich 2019.
 
+    x is floating-point; the result has its shape and dtype.
+
     Args:
         x: the input.
         normalized_shape: the sizes of the last dimensions, or that of the last one.
@@ -75,6 +85,12 @@ def rms_norm(
 
     Raises:
         ShapeError: x has other last dimensions.
+        TypeMismatch: x is not floating-point.
+
+    Examples:
+        >>> net = cauce.network(lambda x: nn.rms_norm(x, 2)).init(x=("N", 2))
+        >>> cauce.compile(net, "numpy")(np.float32([[3, 4]]))
+        array([[0.84852815, 1.1313709 ]], dtype=float32)
     """
     trace, path = _begin("rms_norm", name, x)
     with located(path):
@@ -96,6 +112,8 @@ def group_norm(
 ) -> Tensor:
     """Normalises groups of channels of x [N, C, ...], each of each sample. Wu and He 2018.
 
+    x is floating-point; the result has its shape and dtype.
+
     Args:
         x: the input, with channels in dimension 1.
         num_groups: how many groups; it divides C.
@@ -105,6 +123,12 @@ def group_norm(
 
     Raises:
         ShapeError: C does not divide into so many groups.
+        TypeMismatch: x is not floating-point.
+
+    Examples:
+        >>> net = cauce.network(lambda x: nn.group_norm(x, 1)).init(x=("N", 2))
+        >>> cauce.compile(net, "numpy")(np.float32([[1, 3]]))
+        array([[-0.999995,  0.999995]], dtype=float32)
     """
     trace, path = _begin("group_norm", name, x)
     with located(path):
@@ -120,11 +144,22 @@ def instance_norm(
 
     The statistics are those of the input, in training and in inference alike.
 
+    x is floating-point; the result has its shape and dtype.
+
     Args:
         x: the input, with channels in dimension 1.
         eps: added to the variance.
         affine: whether scale (weight) and shift (bias), both [C], are parameters, or 1 and 0.
         name: the layer's name; ``instance_norm1``, ``instance_norm2``, ... where None.
+
+    Raises:
+        ShapeError: an unknown number of channels.
+        TypeMismatch: x is not floating-point.
+
+    Examples:
+        >>> net = cauce.network(lambda x: nn.instance_norm(x)).init(x=("N", 1, 2))
+        >>> cauce.compile(net, "numpy")(np.float32([[[1, 3]]]))
+        array([[[-0.999995,  0.999995]]], dtype=float32)
     """
     trace, path = _begin("instance_norm", name, x)
     with located(path):
@@ -146,6 +181,17 @@ def local_response_norm(
 
     Of an even window the larger half lies before the channel, as in PyTorch. Krizhevsky et al.
     2012, section 3.3.
+
+    x is [N, C, ...], floating-point; the result has its shape and dtype.
+
+    Raises:
+        AttributeMistake: a size below 1.
+        TypeMismatch: x is not floating-point.
+
+    Examples:
+        >>> net = cauce.network(lambda x: nn.local_response_norm(x, 2, alpha=1.0)).init(x=("N", 2))
+        >>> cauce.compile(net, "numpy")(np.float32([[1, 2]]))
+        array([[0.7377879 , 0.78158987]], dtype=float32)
     """
     trace, path = _begin("local_response_norm", name, x)
     with located(path):

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any, Literal, overload
 
-from ..ir.attributes import Pair, borders, flag, integer, number, per_axis
-from ..ir.dims import Dim, as_dim
-from ..ir.errors import AttributeMistake, ShapeError, located
-from ..ir.location import here
+from ..ir.attributes import Pair, borders, flag, per_axis
+from ..ir.errors import ShapeError, located
 from ..ir.ops import pool, pool_nd
-from ..ir.ops import shape as shape_ops
 from ..ir.ops.conv import AXES
-from ..ir.ops.pool_indices import MaxPoolIndices, MaxUnpool
+from ..ir.ops.pool_indices import MaxPoolIndices
 from ..ir.tracebacks import user_facing
-from .functional import _layer
 from .tensor import Tensor
 from .tracing import current
 
@@ -67,6 +62,21 @@ def max_pool1d(
 
     With ``return_indices`` also where it stands: its number in its plane, in row order, for
     :func:`max_unpool1d`.
+
+    Windows take ``kernel_size`` elements every ``stride`` ones, ``dilation`` apart, ``padding`` of
+    them before and behind (an int, one for each axis, or pairs) of -infinity; with ``ceil_mode`` a
+    last window may reach beyond. x is floating-point or integer; the result has its dtype, the
+    indices are i64.
+
+    Raises:
+        ShapeError: x has other dimensions, or a window is larger than x with its padding.
+        TypeMismatch: another dtype.
+        AttributeMistake: an argument that cannot be, such as a padding above half the window.
+
+    Examples:
+        >>> net = cauce.network(lambda x: nn.max_pool1d(x, 2)).init(x=("N", 1, 4))
+        >>> cauce.compile(net, "numpy")(np.float32([[[1, 3, 2, 5]]]))
+        array([[[3., 5.]]], dtype=float32)
     """
     windows = (kernel_size, stride, padding, dilation)
     return _maximum(1, x, windows, ceil_mode, return_indices, name)
@@ -116,6 +126,21 @@ def max_pool2d(
 
     With ``return_indices`` also where it stands: its number in its plane, in row order, for
     :func:`max_unpool2d`.
+
+    Windows take ``kernel_size`` elements every ``stride`` ones, ``dilation`` apart, ``padding`` of
+    them before and behind (an int, one for each axis, or pairs) of -infinity; with ``ceil_mode`` a
+    last window may reach beyond. x is floating-point or integer; the result has its dtype, the
+    indices are i64.
+
+    Raises:
+        ShapeError: x has other dimensions, or a window is larger than x with its padding.
+        TypeMismatch: another dtype.
+        AttributeMistake: an argument that cannot be, such as a padding above half the window.
+
+    Examples:
+        >>> net = cauce.network(lambda x: nn.max_pool2d(x, 2)).init(x=("N", 1, 2, 2))
+        >>> cauce.compile(net, "numpy")(np.float32([[[[1, 3], [2, 5]]]]))
+        array([[[[5.]]]], dtype=float32)
     """
     windows = (kernel_size, stride, padding, dilation)
     return _maximum(2, x, windows, ceil_mode, return_indices, name)
@@ -165,6 +190,21 @@ def max_pool3d(
 
     With ``return_indices`` also where it stands: its number in its plane, in row order, for
     :func:`max_unpool3d`.
+
+    Windows take ``kernel_size`` elements every ``stride`` ones, ``dilation`` apart, ``padding`` of
+    them before and behind (an int, one for each axis, or pairs) of -infinity; with ``ceil_mode`` a
+    last window may reach beyond. x is floating-point or integer; the result has its dtype, the
+    indices are i64.
+
+    Raises:
+        ShapeError: x has other dimensions, or a window is larger than x with its padding.
+        TypeMismatch: another dtype.
+        AttributeMistake: an argument that cannot be, such as a padding above half the window.
+
+    Examples:
+        >>> net = cauce.network(lambda x: nn.max_pool3d(x, 2)).init(x=("N", 1, 2, 2, 2))
+        >>> cauce.compile(net, "numpy")(np.float32([[[[[1, 3], [2, 5]], [[0, 0], [0, 9]]]]]))
+        array([[[[[9.]]]]], dtype=float32)
     """
     windows = (kernel_size, stride, padding, dilation)
     return _maximum(3, x, windows, ceil_mode, return_indices, name)
@@ -189,7 +229,7 @@ def _maximum(
             make: Any = pool.MaxPool2d  # which takes an int for a pair
             pool_op = make(kernel_size, stride, padding, ceil_mode, dilation)
         else:
-            own = _windows(axes, kernel_size, stride, padding)
+            own = windows_of(axes, kernel_size, stride, padding)
             pool_op = pool_nd.MaxPool(*own, ceil_mode, per_axis(dilation, "dilation", axes))
     y = trace.emit(pool_op, x, path=path)
     if not both:
@@ -197,256 +237,12 @@ def _maximum(
     return y, trace.emit(MaxPoolIndices(**dict(pool_op.attributes())), x, path=path)
 
 
-def _windows(
+def windows_of(
     axes: int, kernel_size: PerAxis, stride: PerAxis | None, padding: Borders
 ) -> tuple[tuple[int, ...], tuple[int, ...] | None, tuple[Pair, ...]]:
     """Kernel size, stride and padding of each axis."""
     steps = None if stride is None else per_axis(stride, "stride", axes)
     return per_axis(kernel_size, "kernel_size", axes), steps, borders(padding, "padding", axes)
-
-
-@user_facing
-def max_unpool1d(
-    x: Tensor,
-    indices: Tensor,
-    kernel_size: PerAxis,
-    stride: PerAxis | None = None,
-    padding: PerAxis = 0,
-    output_size: Sequence[Dim] | None = None,
-    *,
-    name: str | None = None,
-) -> Tensor:
-    """As :func:`max_unpool2d`, over x [N, C, L]."""
-    return _unpool(1, x, indices, (kernel_size, stride, padding), output_size, name)
-
-
-@user_facing
-def max_unpool2d(
-    x: Tensor,
-    indices: Tensor,
-    kernel_size: PerAxis,
-    stride: PerAxis | None = None,
-    padding: PerAxis = 0,
-    output_size: Sequence[Dim] | None = None,
-    *,
-    name: str | None = None,
-) -> Tensor:
-    """Zeros with the elements of x [N, C, H, W] where :func:`max_pool2d` found them.
-
-    Args:
-        x: what was pooled.
-        indices: what ``max_pool2d(..., return_indices=True)`` gives as its second result.
-        kernel_size: that of the pooling.
-        stride: likewise; the kernel size where None.
-        padding: likewise, an int or one for each axis.
-        output_size: (H, W) of the result, which may be symbolic: ``before.shape[2:]``. Where None
-            the least that has so many windows, ``(H - 1)*stride - 2*padding + kernel_size``.
-        name: the layer's name.
-    """
-    return _unpool(2, x, indices, (kernel_size, stride, padding), output_size, name)
-
-
-@user_facing
-def max_unpool3d(
-    x: Tensor,
-    indices: Tensor,
-    kernel_size: PerAxis,
-    stride: PerAxis | None = None,
-    padding: PerAxis = 0,
-    output_size: Sequence[Dim] | None = None,
-    *,
-    name: str | None = None,
-) -> Tensor:
-    """As :func:`max_unpool2d`, over x [N, C, D, H, W]."""
-    return _unpool(3, x, indices, (kernel_size, stride, padding), output_size, name)
-
-
-def _unpool(
-    axes: int,
-    x: Tensor,
-    indices: Tensor,
-    windows: tuple[PerAxis, PerAxis | None, PerAxis],
-    output_size: Sequence[Dim] | None,
-    name: str | None,
-) -> Tensor:
-    """Max unpooling; ``windows`` are kernel size, stride and padding."""
-
-    def make() -> MaxUnpool:
-        need_axes(f"max_unpool{axes}d", x, axes)
-        kernel, stride, padding = _windows(axes, *windows)
-        if output_size is None:
-            steps = stride or kernel
-            parts = zip(x.shape[2:], kernel, steps, padding)
-            return MaxUnpool(tuple((d - 1) * s - sum(p) + k for d, k, s, p in parts))
-        size = tuple(map(as_dim, output_size))
-        if len(size) != axes:
-            raise AttributeMistake(
-                f"max_unpool{axes}d: output_size has {len(size)} items, not {axes}",
-                fix="give the spatial sizes alone: x.shape[2:] of what was pooled",
-            )
-        return MaxUnpool(size)
-
-    return _layer("max_unpool", name, make, x, indices)
-
-
-@user_facing
-def avg_pool1d(
-    x: Tensor,
-    kernel_size: PerAxis,
-    stride: PerAxis | None = None,
-    padding: Borders = 0,
-    ceil_mode: bool = False,
-    count_include_pad: bool = True,
-    *,
-    name: str | None = None,
-) -> Tensor:
-    """The mean of each window of x [N, C, L], as :func:`avg_pool2d`."""
-    windows = (kernel_size, stride, padding)
-    return _average(1, x, windows, ceil_mode, count_include_pad, None, name)
-
-
-@user_facing
-def avg_pool2d(
-    x: Tensor,
-    kernel_size: PerAxis,
-    stride: PerAxis | None = None,
-    padding: Borders = 0,
-    ceil_mode: bool = False,
-    count_include_pad: bool = True,
-    divisor_override: int | None = None,
-    *,
-    name: str | None = None,
-) -> Tensor:
-    """The mean of each window of x [N, C, H, W]; stride defaults to the window.
-
-    With ``divisor_override`` the sum of each window divided by that number, as in PyTorch.
-    """
-    windows = (kernel_size, stride, padding)
-    return _average(2, x, windows, ceil_mode, count_include_pad, divisor_override, name)
-
-
-@user_facing
-def avg_pool3d(
-    x: Tensor,
-    kernel_size: PerAxis,
-    stride: PerAxis | None = None,
-    padding: Borders = 0,
-    ceil_mode: bool = False,
-    count_include_pad: bool = True,
-    divisor_override: int | None = None,
-    *,
-    name: str | None = None,
-) -> Tensor:
-    """The mean of each window of x [N, C, D, H, W], as :func:`avg_pool2d`."""
-    windows = (kernel_size, stride, padding)
-    return _average(3, x, windows, ceil_mode, count_include_pad, divisor_override, name)
-
-
-def _average(
-    axes: int,
-    x: Tensor,
-    windows: tuple[PerAxis, PerAxis | None, Borders],
-    ceil_mode: bool,
-    count_include_pad: bool,
-    divisor_override: int | None,
-    name: str | None,
-) -> Tensor:
-    """Average pooling; ``windows`` are kernel size, stride and padding."""
-
-    def make() -> pool.AvgPool2d | pool_nd.AvgPool:
-        one: Any = pool.AvgPool2d if axes == 2 else pool_nd.AvgPool
-        own = windows if axes == 2 else _windows(axes, *windows)
-        op: pool.AvgPool2d | pool_nd.AvgPool = one(*own, ceil_mode, count_include_pad)
-        return op if divisor_override is None else _counting_alike(op)
-
-    if divisor_override is None:
-        return _layer("avg_pool", name, make, x)
-    divisor = integer(divisor_override, "divisor_override")
-    if not divisor:
-        raise AttributeMistake(
-            f"avg_pool{axes}d: divisor_override divides, it must not be 0",
-            fix="leave it out for the number of cells, or write divisor_override=1 for the sum",
-            loc=here(),
-        )
-    mean = _layer("avg_pool", name, make, x)
-    node = mean.value.node
-    assert node is not None and isinstance(node.op, (pool.AvgPool2d, pool_nd.AvgPool))
-    with mean.trace.at(mean.value.path):
-        return mean * (math.prod(node.op.kernel_size) / divisor)
-
-
-def _counting_alike(op: pool.AvgPool2d | pool_nd.AvgPool) -> pool.AvgPool2d | pool_nd.AvgPool:
-    """The same windows, each counting all its cells: what ceil mode adds is padding as well."""
-    padding = tuple(op.reach(axis) for axis in range(op.axes))
-    return op.with_attributes(padding=padding, ceil_mode=False, count_include_pad=True)
-
-
-@user_facing
-def lp_pool1d(
-    x: Tensor,
-    norm_type: float,
-    kernel_size: PerAxis,
-    stride: PerAxis | None = None,
-    ceil_mode: bool = False,
-    *,
-    name: str | None = None,
-) -> Tensor:
-    """As :func:`lp_pool2d`, of each window of x [N, C, L]."""
-
-    def make() -> pool_nd.LpPool:
-        p = number(norm_type, "norm_type")
-        return pool_nd.LpPool(*_windows(1, kernel_size, stride, 0), ceil_mode, p=p)
-
-    return _layer("lp_pool", name, make, x)
-
-
-@user_facing
-def lp_pool2d(
-    x: Tensor,
-    norm_type: float,
-    kernel_size: PerAxis,
-    stride: PerAxis | None = None,
-    ceil_mode: bool = False,
-    *,
-    name: str | None = None,
-) -> Tensor:
-    """(sum of |x|**norm_type)**(1/norm_type) of each window of x [N, C, H, W].
-
-    The stride defaults to the window; where the sum is zero, so is the gradient. (PyTorch leaves
-    out the absolute value, and has NaN where an odd power has a negative sum.)
-    """
-
-    def make() -> pool_nd.LpPool:
-        p = number(norm_type, "norm_type")
-        return pool_nd.LpPool(*_windows(2, kernel_size, stride, 0), ceil_mode, p=p)
-
-    return _layer("lp_pool", name, make, x)
-
-
-@user_facing
-def lp_pool3d(
-    x: Tensor,
-    norm_type: float,
-    kernel_size: PerAxis,
-    stride: PerAxis | None = None,
-    ceil_mode: bool = False,
-    *,
-    name: str | None = None,
-) -> Tensor:
-    """As :func:`lp_pool2d`, of each window of x [N, C, D, H, W]."""
-
-    def make() -> pool_nd.LpPool:
-        p = number(norm_type, "norm_type")
-        return pool_nd.LpPool(*_windows(3, kernel_size, stride, 0), ceil_mode, p=p)
-
-    return _layer("lp_pool", name, make, x)
-
-
-@user_facing
-def global_avg_pool(x: Tensor, *, name: str | None = None) -> Tensor:
-    """The mean of each channel: [N, C, H, W] becomes [N, C]."""
-    pooled = _layer("global_avg_pool", name, pool.GlobalAvgPool2d, x)
-    return current().emit(shape_ops.Flatten(), pooled, path=pooled.value.path)
 
 
 def need_axes(what: str, x: Tensor, axes: int) -> None:

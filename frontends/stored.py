@@ -1,13 +1,18 @@
-"""The parts of a model as its file has them."""
+"""Reads the files that :meth:`Model.save` and the checkpoints of training write."""
 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ..ir import Array, Graph, Role, parse
 from ..ir.errors import CauceError, GraphError
+from ..ir.tensors_file import load_tensors
+from ..ir.tracebacks import user_facing
+from .model import CONSTANT, FORMAT, Model
 
 if TYPE_CHECKING:
     from ..ir.preprocessing import Preprocessing
@@ -74,3 +79,50 @@ def read_preprocessing(file: str, metadata: Mapping[str, str]) -> Preprocessing 
     from ..ir.preprocessing import Preprocessing
 
     return Preprocessing.from_text(metadata["preprocessing"], file)
+
+
+@user_facing
+def load(path: str | os.PathLike[str]) -> Model:
+    """Read a model that :meth:`Model.save` wrote, or the model of a checkpoint of a training run.
+
+    Arrays have the names, shapes and dtypes that they were written with.
+
+    Args:
+        path: a file of :meth:`Model.save`, or a checkpoint of :class:`~cauce.training.Checkpoints`.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        DataError: not a safetensors file, or a damaged one.
+        GraphError: a file that is not a model of cauce, or lacks a part of one.
+        ParseError: a graph in the file that is none.
+        MissingExtra: safetensors is not installed.
+
+    Examples:
+        >>> @cauce.network
+        ... def net(x, classes=3):
+        ...     y = nn.relu(nn.linear(x, 4, name="hidden"))
+        ...     return nn.linear(y, classes, name="head")
+        >>> net.init(x=("N", 8), seed=3).save("net.safetensors")
+        >>> model = cauce.load("net.safetensors")
+        >>> cauce.compile(model, "numpy")(np.zeros((1, 8), np.float32)).shape
+        (1, 3)
+    """
+    tensors, metadata = load_tensors(path)
+    if FORMAT not in (metadata.get("format"), metadata.get("model")):
+        raise GraphError(
+            f"{os.fspath(path)} holds no cauce model (format {metadata.get('format')!r})",
+            fix="load a file that Model.save or the checkpoints of Trainer.fit wrote; bare weights "
+            f"are for model.load_state_dict(load_file({os.fspath(path)!r})), with load_file of "
+            "safetensors.numpy, and models.load_torch_weights for those of PyTorch",
+        )
+    constants = {n.removeprefix(CONSTANT): a for n, a in tensors.items() if n.startswith(CONSTANT)}
+    # A checkpoint holds the optimizer's slots too; files of earlier versions do not name values.
+    names = json.loads(metadata["values"]) if "values" in metadata else tensors
+    values = {name: tensors[name] for name in names if not name.startswith(CONSTANT)}
+    shapes = {name: array.shape for name, array in values.items()}
+    read = partial(read_graph, os.fspath(path), metadata, constants, shapes)
+    model = Model(read("graph"), partial(read, "training_graph"), values)
+    model.frozen.update(read_frozen(os.fspath(path), metadata))
+    model.origin, model.metadata = metadata.get("origin", ""), read_onnx(metadata)
+    model._preprocessing = read_preprocessing(os.fspath(path), metadata)
+    return model

@@ -35,9 +35,30 @@ class Tensor(Habits):
 
     It has a type (``dtype``, ``shape``) but no numbers yet. Python numbers take its dtype.
 
+    Operators broadcast as NumPy's do: tensors of one dtype, and numbers and arrays, which take it.
+
     Attributes:
         value: what it is in the graph.
         trace: where that graph is being written.
+
+    Raises:
+        TypeMismatch: dtypes that do not fit, or what is no tensor, number or array.
+        ShapeError: shapes that do not broadcast.
+
+    Examples:
+        >>> def layer(x):
+        ...     print(x.type, x.shape, x.dtype, x.ndim, x.channels, x.height, x.width)
+        ...     mean, spread = x.mean(dim=1, keepdim=True), x.var(dim=1, keepdim=True).sqrt()
+        ...     scaled = (x - mean) / (spread + 1e-5)
+        ...     pixels = scaled.permute(0, 2, 3, 1).reshape(-1, x.channels)
+        ...     gate = pixels.exp() / pixels.exp().sum(dim=-1, keepdim=True)
+        ...     tops = gate.max(dim=-1), gate.min(dim=-1), gate.prod(dim=-1), gate.log().sum()
+        ...     hits = gate.argmax().eq(gate.flip(1).argmin()).cast("f32")
+        ...     return hits, gate[:2].flatten(), gate[0].expand(3, -1), *tops
+        >>> graph = cauce.network(layer).graph(x=("N", 3, 4, 4))
+        f32[N,3,4,4] (<dim N>, 3, 4, 4) f32 4 3 4 4
+        >>> [str(value.type) for value in graph.outputs.values()]
+        ['f32[16*N]', 'f32[6]', 'f32[3,3]', 'f32[16*N]', 'f32[16*N]', 'f32[16*N]', 'f32[]']
     """
 
     def __init__(self, value: Value, trace: Trace) -> None:

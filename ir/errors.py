@@ -22,6 +22,19 @@ class CauceError(Exception):
         fix: a likely remedy, or None.
         path: the layer path of the node concerned (``stage2.block1.conv1``), if known.
         loc: where the user wrote that node, if known.
+
+    Examples:
+        >>> try:
+        ...     cauce.network(lambda x: nn.linear(x, 2)).init(x=(3,))
+        ... except cauce.CauceError as error:
+        ...     print(error.what, "in", error.path)
+        ...     print(error.fix)
+        linear takes [N, features], got f32[3] in linear1
+        keep the batch: flatten(x, 1), or reshape to two dimensions
+        >>> print(cauce.CauceError("no room", fix="make some").at("conv1", None))
+        no room
+          in layer: conv1
+          fix: make some
     """
 
     def __init__(
@@ -145,7 +158,13 @@ class MissingExtra(CauceError, ImportError):
 
 
 class CauceWarning(UserWarning):
-    """What is done as asked, but may not be what was meant."""
+    """What is done as asked, but may not be what was meant.
+
+    Examples:
+        >>> import warnings
+        >>> warnings.simplefilter("error", cauce.CauceWarning)  # let it be an error
+        >>> warnings.simplefilter("default", cauce.CauceWarning)
+    """
 
 
 def install(package: str) -> str:

@@ -12,6 +12,8 @@ from .node import Input as Input
 from .node import Node as Node
 from .node import Role as Role
 from .node import Value as Value
+from .node import check_arity as check_arity
+from .node import infer as infer
 from .op import Op
 from .tracebacks import user_facing
 from .types import Array, TensorType
@@ -23,12 +25,55 @@ if TYPE_CHECKING:
 class Graph:
     """A network, or any other computation, as a list of nodes.
 
+    Every value has a type: a dtype and a shape of ints and symbols.
+
     Attributes:
         name: what the graph is called.
         inputs: values from outside, in calling order.
         outputs: values that leave, in order, each with its name.
         updates: the new value of an input (a parameter or state) that is replaced in place when
             the graph has run: an alias pair.
+
+    Examples:
+        >>> from cauce.ir import Role, TensorType
+        >>> from cauce.ir.ops.activation import Relu
+        >>> graph = cauce.Graph("tiny")
+        >>> x = graph.add_input("x", TensorType.make("f32", ("N", 3)))
+        >>> node = graph.add_node(Relu(), [x], path="relu1")
+        >>> graph.outputs["y"] = node.results[0]
+        >>> print(graph)
+        graph tiny(%x: f32[N,3]) -> f32[N,3] {
+          %relu1 = relu(%x) : f32[N,3]
+          return y=%relu1
+        }
+        >>> graph.value("relu1") is node.results[0], graph.leaves(node.results[0])
+        (True, True)
+        >>> list(graph.nodes) == list(graph.nodes_reversed) == [node], graph.is_free("x")
+        (True, False)
+        >>> [value.name for value in graph.values]
+        ['x', 'relu1']
+        >>> graph.inputs_with(Role.DATA) == [x], graph.symbols(), graph.unique_name("relu1", "grad")
+        (True, frozenset({'N'}), 'relu1~grad')
+        >>> twin = graph.copy(types={"x": TensorType.make("f32", (2, 3))})
+        >>> graph.same_as(twin), graph.diff(graph.copy())
+        (False, '')
+        >>> second = graph.add_node(Relu(), [x], path="relu2", before=node)
+        >>> graph.move(second, before=node)
+        >>> graph.replace(node.results[0], second.results[0])
+        >>> graph.erase(node)
+        >>> graph.rename(second.results[0], "y")
+        >>> spare = graph.add_input("spare", TensorType.make("f32", ()))
+        >>> graph.remove_input(spare)
+        >>> graph.inline(twin, {twin.inputs[0]: x})
+        >>> graph.verify()
+        >>> print(graph.to_text(locations=False))
+        graph tiny(%x: f32[N,3]) -> f32[N,3] {
+          %y = relu(%x) : f32[N,3]
+          %relu1 = relu(%x) : f32[N,3]
+          return %y
+        }
+        >>> graph.constants(), sorted(graph.to_networkx())
+        ({}, ['relu1', 'x', 'y'])
     """
 
     def __init__(self, name: str = "graph") -> None:
@@ -247,6 +292,13 @@ class Graph:
         """Let ``old``, with its name and readers, be the result of the node that makes ``new``.
 
         ``new`` is gone afterwards, and the node that made ``old`` has one result less.
+
+        Examples:
+            >>> text = "graph g(%x: f32[N]) -> f32[N] { %a = relu(%x) : f32[N] "
+            >>> graph = cauce.parse(text + "%b = abs(%x) : f32[N] return %a }")
+            >>> graph.take_over(graph.value("a"), graph.value("b"))
+            >>> graph.outputs["a"].node.op.name, graph.is_free("b")
+            ('abs', True)
         """
         self.replace(new, old)
         maker, former = new.node, old.node
@@ -418,26 +470,3 @@ class Graph:
                 for place, operand in enumerate(node.operands):
                     graph.add_edge(operand.name, value.name, operand=place)
         return graph
-
-
-def check_arity(op: Op, count: int) -> None:
-    """Whether ``op`` takes ``count`` operands.
-
-    Raises:
-        GraphError: it does not.
-    """
-    least, most = op.arity()
-    if count < least or (most is not None and count > most):
-        several = f"{least} or more" if most is None else f"{least} to {most}"
-        wanted = str(least) if most == least else several
-        operands = "operand" if wanted == "1" else "operands"
-        raise GraphError(
-            f"{op.name} takes {wanted} {operands} ({', '.join(op.operands)}), got {count}",
-            fix="give one value for each; those with ? may be left out, * stands for any number",
-        )
-
-
-def infer(op: Op, *types: TensorType) -> tuple[TensorType, ...]:
-    """The result types of ``op``, always as a tuple."""
-    result = op.infer(*types)
-    return result if isinstance(result, tuple) else (result,)

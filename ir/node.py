@@ -157,3 +157,26 @@ def node_of(graph: Graph, name: str) -> Node:
     node = graph.value(name).node
     assert node is not None, f"%{name} is an input"
     return node
+
+
+def check_arity(op: Op, count: int) -> None:
+    """Whether ``op`` takes ``count`` operands.
+
+    Raises:
+        GraphError: it does not.
+    """
+    least, most = op.arity()
+    if count < least or (most is not None and count > most):
+        several = f"{least} or more" if most is None else f"{least} to {most}"
+        wanted = str(least) if most == least else several
+        operands = "operand" if wanted == "1" else "operands"
+        raise GraphError(
+            f"{op.name} takes {wanted} {operands} ({', '.join(op.operands)}), got {count}",
+            fix="give one value for each; those with ? may be left out, * stands for any number",
+        )
+
+
+def infer(op: Op, *types: TensorType) -> tuple[TensorType, ...]:
+    """The result types of ``op``, always as a tuple."""
+    result = op.infer(*types)
+    return result if isinstance(result, tuple) else (result,)

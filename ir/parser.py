@@ -64,12 +64,19 @@ class _Token(NamedTuple):
 def parse(text: str, constants: Mapping[str, Array] | None = None) -> Graph:
     """The graph that ``text`` describes, verified.
 
+    Types, with shapes and dtypes, are checked against those that the ops infer.
+
     Args:
         text: a graph in the text form, as ``str(graph)`` gives.
         constants: the arrays of large constants by digest, as ``graph.constants()`` gives.
 
     Raises:
         ParseError: text that is not a graph, with line and column; also shapes that do not fit.
+        TypeMismatch: something else than text.
+
+    Examples:
+        >>> cauce.parse("graph g(%x: f32[N]) -> f32[N] { %y = relu(%x) : f32[N] return %y }")
+        <graph g: 1 nodes>
     """
     need(text, str, "parse takes the text of a graph", "read a file with Path(path).read_text()")
     parser = _Parser(text, constants or {})

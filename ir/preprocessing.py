@@ -30,9 +30,6 @@ class Preprocessing:
     becomes ``(pixel * scale - mean) / std``. Where the network begins with ``nn.normalize``, mean
     and std are its own, and are not applied a second time.
 
-    >>> Preprocessing((224, 224), scale=1.0).apply(np.full((3, 1, 1), 51, np.uint8)).ravel()
-    array([51., 51., 51.], dtype=float32)
-
     Attributes:
         size: (height, width) of the input, or an int for a square; None leaves an image as it is.
         mean: one number, or one for each channel, in the order of ``channels``.
@@ -50,6 +47,17 @@ class Preprocessing:
 
     Raises:
         AttributeMistake: a value that cannot be.
+
+    Examples:
+        >>> told = cauce.Preprocessing((224, 224), scale=1.0, classes=("cat", "dog"))
+        >>> told.apply(np.full((3, 1, 1), 51, np.uint8)).ravel()
+        array([51., 51., 51.], dtype=float32)
+        >>> told.named(None).to_text()
+        '{"size": [224, 224], "scale": 1.0}'
+        >>> cauce.Preprocessing.from_text(told.to_text(), "net.safetensors") == told
+        True
+        >>> cauce.Preprocessing.imagenet().mean
+        (0.485, 0.456, 0.406)
     """
 
     size: Pair | None = None
@@ -116,9 +124,6 @@ class Preprocessing:
         cls, size: int | Pair = 224, resize: int | None = 256, classes: Any = None
     ) -> Preprocessing:
         """That of torchvision's networks for ImageNet: its mean and deviation, RGB from 0 to 1.
-
-        >>> Preprocessing.imagenet().mean
-        (0.485, 0.456, 0.406)
 
         Args:
             size: of what is cut out of the centre.

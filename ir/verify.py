@@ -13,12 +13,18 @@ from .tracebacks import user_facing
 def verify(graph: Graph, outer_symbols: frozenset[str] = frozenset()) -> None:
     """Check names, operands, order, types, symbols, outputs, updates and regions.
 
+    Types, with dtypes and shapes, must be those that the ops infer.
+
     Args:
         graph: what to check.
         outer_symbols: dimension symbols known from the graph around a region.
 
     Raises:
         VerifyError: the first thing found wrong, with its node, its line and both types.
+
+    Examples:
+        >>> graph = models.lenet5.graph(image=("N", 1, 28, 28))
+        >>> cauce.verify(graph)
     """
     known_symbols = outer_symbols | graph.symbols()
     defined: set[int] = set()

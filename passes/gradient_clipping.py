@@ -22,7 +22,15 @@ EPSILON = 1e-6
 
 
 class GradientClipping(ABC):
-    """Base of the ways to clip gradients."""
+    """Base of the ways to clip gradients, which keep their shapes and dtypes.
+
+    Examples:
+        >>> from cauce.ir import Builder, TensorType
+        >>> graph = cauce.Graph("g")
+        >>> g = graph.add_input("g", TensorType.make("f32", (3,)))
+        >>> [str(value.type) for value in cauce.ClipNorm(1.0).apply(Builder(graph), [g])]
+        ['f32[3]']
+    """
 
     @abstractmethod
     def apply(self, b: Builder, gradients: Sequence[Value]) -> list[Value]:
@@ -37,6 +45,20 @@ class ClipNorm(GradientClipping):
     norm = sqrt(sum of g**2 over every element of every gradient), computed in f32 at least. As
     ``torch.nn.utils.clip_grad_norm_``; Pascanu et al. 2013, "On the difficulty of training
     recurrent neural networks", algorithm 1. A gradient that is NaN makes all of them NaN.
+
+    Gradients keep their shapes and dtypes.
+
+    Raises:
+        AttributeMistake: a bound that is not positive.
+
+    Examples:
+        >>> sgd, clip = cauce.SGD(1.0), cauce.ClipNorm(0.5)
+        >>> model = cauce.network(lambda x: nn.linear(x, 1, bias=False, name="fc")).init(x=("N", 1))
+        >>> model.load_state_dict({"fc.weight": np.ones((1, 1), np.float32)})
+        >>> step = cauce.train_step(model, "mse_loss", sgd, clip=clip, backend="numpy")
+        >>> state = step(step.init(), (np.ones((1, 1), np.float32), np.zeros((1, 1), np.float32)))
+        >>> state.read()["fc.weight"]
+        array([[0.50000024]], dtype=float32)
     """
 
     max_norm: float
@@ -60,7 +82,22 @@ class ClipNorm(GradientClipping):
 @user_facing
 @dataclass(frozen=True)
 class ClipValue(GradientClipping):
-    """Hold every element within [-limit, limit], as ``torch.nn.utils.clip_grad_value_``."""
+    """Hold every element within [-limit, limit], as ``torch.nn.utils.clip_grad_value_``.
+
+    Gradients keep their shapes and dtypes.
+
+    Raises:
+        AttributeMistake: a bound that is not positive.
+
+    Examples:
+        >>> sgd, clip = cauce.SGD(1.0), cauce.ClipValue(0.5)
+        >>> model = cauce.network(lambda x: nn.linear(x, 1, bias=False, name="fc")).init(x=("N", 1))
+        >>> model.load_state_dict({"fc.weight": np.ones((1, 1), np.float32)})
+        >>> step = cauce.train_step(model, "mse_loss", sgd, clip=clip, backend="numpy")
+        >>> state = step(step.init(), (np.ones((1, 1), np.float32), np.zeros((1, 1), np.float32)))
+        >>> state.read()["fc.weight"]
+        array([[0.5]], dtype=float32)
+    """
 
     limit: float
 

@@ -24,6 +24,8 @@ _EXAMPLES = {"lr": "0.1", "momentum": "0.9", "weight_decay": "1e-4", "eps": "1e-
 class Optimizer(ABC):
     """Base of optimisers.
 
+    Parameters, gradients and slots have one shape and dtype.
+
     Attributes:
         lr: the learning rate of a step that is given none.
         lr_factors: by pattern on names (that of the shell: ``"backbone.*"``), what the learning
@@ -32,6 +34,23 @@ class Optimizer(ABC):
 
     Class variables:
         counts_steps: whether the update needs the number of the step.
+
+    Raises:
+        AttributeMistake: an option that cannot be.
+        TypeMismatch: lr_factors that are no numbers by patterns.
+
+    Examples:
+        >>> slow = cauce.SGD(0.1, momentum=0.9, lr_factors={"backbone.*": 0.1})
+        >>> slow.factors(["backbone.conv1.weight", "head.weight"])
+        {'backbone.conv1.weight': 0.1, 'head.weight': 1.0}
+        >>> slow.slots
+        ('velocity',)
+        >>> slow.check()
+        >>> from cauce.ir import Builder, TensorType
+        >>> graph, scalar = cauce.Graph("g"), TensorType.make("f32", ())
+        >>> p, g, v, lr = (graph.add_input(name, scalar) for name in ("p", "g", "v", "lr"))
+        >>> [str(value.type) for value in slow.update(Builder(graph), p, g, [v], lr, None)]
+        ['f32[]', 'f32[]']
     """
 
     lr: float
@@ -77,7 +96,11 @@ class Optimizer(ABC):
 
     @abstractmethod
     def check(self) -> None:
-        """Raise AttributeMistake for options that cannot be."""
+        """Check the options.
+
+        Raises:
+            AttributeMistake: options that cannot be.
+        """
 
     @property
     @abstractmethod
@@ -111,7 +134,23 @@ class Optimizer(ABC):
 @user_facing
 @dataclass(frozen=True)
 class SGD(Optimizer):
-    """Stochastic gradient descent with momentum, as ``torch.optim.SGD``."""
+    """Stochastic gradient descent with momentum, as ``torch.optim.SGD``.
+
+    With g the gradient plus weight_decay * p: v = momentum * v + g, and p = p - lr * v, or with
+    ``nesterov`` p - lr * (g + momentum * v). ``lr`` and ``lr_factors`` are those of
+    :class:`Optimizer`. The slot v has the shape and dtype of its parameter.
+
+    Raises:
+        AttributeMistake: an option that cannot be, such as nesterov without momentum.
+
+    Examples:
+        >>> model = cauce.network(lambda x: nn.linear(x, 1, bias=False, name="fc")).init(x=("N", 1))
+        >>> model.load_state_dict({"fc.weight": np.ones((1, 1), np.float32)})
+        >>> step = cauce.train_step(model, "mse_loss", cauce.SGD(0.25), backend="numpy")
+        >>> state = step(step.init(), (np.ones((1, 1), np.float32), np.zeros((1, 1), np.float32)))
+        >>> state.read()["fc.weight"]
+        array([[0.5]], dtype=float32)
+    """
 
     momentum: float = 0.0
     weight_decay: float = 0.0
@@ -146,7 +185,24 @@ class SGD(Optimizer):
 @user_facing
 @dataclass(frozen=True)
 class Adam(Optimizer):
-    """Adam, as ``torch.optim.Adam``: weight decay is an L2 penalty in the gradient."""
+    """Adam, as ``torch.optim.Adam``: weight decay is an L2 penalty in the gradient.
+
+    In step t, with ``betas`` (b1, b2): m = b1 m + (1 - b1) g, v = b2 v + (1 - b2) g**2, and
+    p = p - lr * (m / (1 - b1**t)) / (sqrt(v / (1 - b2**t)) + eps). The slots m and v have the shape
+    and dtype of their parameter; ``lr`` and ``lr_factors`` are those of :class:`Optimizer`,
+    ``weight_decay`` times p is added to g. Kingma and Ba 2014, algorithm 1.
+
+    Raises:
+        AttributeMistake: an option that cannot be.
+
+    Examples:
+        >>> model = cauce.network(lambda x: nn.linear(x, 1, bias=False, name="fc")).init(x=("N", 1))
+        >>> model.load_state_dict({"fc.weight": np.ones((1, 1), np.float32)})
+        >>> step = cauce.train_step(model, "mse_loss", cauce.Adam(0.25), backend="numpy")
+        >>> state = step(step.init(), (np.ones((1, 1), np.float32), np.zeros((1, 1), np.float32)))
+        >>> state.read()["fc.weight"]
+        array([[0.75]], dtype=float32)
+    """
 
     lr: float = 1e-3
     betas: tuple[float, float] = (0.9, 0.999)
@@ -188,7 +244,23 @@ class Adam(Optimizer):
 @user_facing
 @dataclass(frozen=True)
 class AdamW(Adam):
-    """Adam with decoupled weight decay, as ``torch.optim.AdamW``."""
+    """Adam with decoupled weight decay, as ``torch.optim.AdamW``.
+
+    p = p - lr * weight_decay * p beside the step of :class:`Adam`, whose options (``lr``,
+    ``lr_factors``, ``betas``, ``eps``), shapes and dtypes it has. Loshchilov and Hutter 2017,
+    algorithm 2.
+
+    Raises:
+        AttributeMistake: an option that cannot be.
+
+    Examples:
+        >>> model = cauce.network(lambda x: nn.linear(x, 1, bias=False, name="fc")).init(x=("N", 1))
+        >>> model.load_state_dict({"fc.weight": np.ones((1, 1), np.float32)})
+        >>> step = cauce.train_step(model, "mse_loss", cauce.AdamW(0.25), backend="numpy")
+        >>> state = step(step.init(), (np.ones((1, 1), np.float32), np.zeros((1, 1), np.float32)))
+        >>> state.read()["fc.weight"]
+        array([[0.74750006]], dtype=float32)
+    """
 
     weight_decay: float = 0.01
 

@@ -46,6 +46,11 @@ def load_npz(
         FileNotFoundError: there is no such file.
         DataError: another or a damaged file, one without these arrays, or arrays that are no data
             set.
+
+    Examples:
+        >>> np.savez("data.npz", images=np.zeros((4, 8, 8), np.uint8), labels=np.arange(4))
+        >>> training.load_npz("data.npz", classes=("a", "b", "c", "d"))
+        Dataset(4 images of 1 x 8 x 8, uint8, 4 classes)
     """
     with _reading(path, NPZ), np.load(path, allow_pickle=False) as archive:
         missing = [name for name in (images, labels) if name not in archive.files]
@@ -67,7 +72,20 @@ def load_npy(
     *,
     channels_last: bool = False,
 ) -> Dataset:
-    """A data set from two files that ``np.save`` wrote; see :func:`load_npz`."""
+    """A data set from two files that ``np.save`` wrote; see :func:`load_npz`.
+
+    ``images_path`` and ``labels_path`` take the place of the one. Shapes, dtypes, ``classes`` and
+    ``channels_last`` are as there.
+
+    Raises:
+        FileNotFoundError, DataError: as there.
+
+    Examples:
+        >>> np.save("images.npy", np.zeros((4, 8, 8, 3), np.uint8))
+        >>> np.save("labels.npy", np.arange(4))
+        >>> training.load_npy("images.npy", "labels.npy", channels_last=True)
+        Dataset(4 images of 3 x 8 x 8, uint8, 4 classes)
+    """
     return _dataset(_read_npy(images_path), _read_npy(labels_path), classes, channels_last)
 
 

@@ -56,8 +56,19 @@ class Draws:
 class Transform(ABC):
     """A change of a batch.
 
+    Images are [B, C, H, W] of any dtype, labels int64 [B] or probabilities f32 [B, classes].
+
     Class variables:
         random: whether it draws. One that does not is applied in validation too.
+
+    Examples:
+        >>> class Invert(training.Transform):
+        ...     random = False
+        ...     def __call__(self, images, labels, draws):
+        ...         return 1 - images, labels
+        >>> images, labels = np.zeros((1, 1, 1, 2), np.float32), np.int64([0])
+        >>> Invert()(images, labels, None)[0]
+        array([[[[1., 1.]]]], dtype=float32)
     """
 
     random: ClassVar[bool] = True
@@ -104,6 +115,22 @@ class RandomCrop(Transform):
 
     Args as torchvision's ``RandomCrop``: ``size`` is an int or (height, width). Every place is as
     likely as any other. He et al. 2016, section 4.2: ``RandomCrop(32, padding=4)``.
+
+    Images are [B, C, H, W] of any dtype, which they keep; labels stay. ``fill`` is what the border
+    holds.
+
+    Raises:
+        AttributeMistake: a size below 1, or a negative padding.
+        DataError: in a batch, images that are too small.
+
+    Examples:
+        >>> from cauce.training.augment import apply
+        >>> images, labels = np.arange(4, dtype=np.float32).reshape(1, 1, 2, 2), np.int64([1])
+        >>> draws = {"seed": 0, "epoch": 0, "indices": np.array([0])}
+        >>> images, labels = apply([training.RandomCrop(2, padding=1)], images, labels, **draws)
+        >>> images, labels
+        (array([[[[1., 0.],
+                 [3., 0.]]]], dtype=float32), array([1]))
     """
 
     size: int | tuple[int, int]
@@ -138,7 +165,22 @@ class RandomCrop(Transform):
 @user_facing
 @dataclass(frozen=True)
 class RandomHorizontalFlip(Transform):
-    """Left and right exchanged, with probability ``p``."""
+    """Left and right exchanged, with probability ``p``.
+
+    Images are [B, C, H, W] of any dtype, which they keep; labels stay.
+
+    Raises:
+        AttributeMistake: p is no probability.
+
+    Examples:
+        >>> from cauce.training.augment import apply
+        >>> images, labels = np.arange(4, dtype=np.float32).reshape(1, 1, 2, 2), np.int64([1])
+        >>> draws = {"seed": 0, "epoch": 0, "indices": np.array([0])}
+        >>> images, labels = apply([training.RandomHorizontalFlip(p=1)], images, labels, **draws)
+        >>> images, labels
+        (array([[[[1., 0.],
+                 [3., 2.]]]], dtype=float32), array([1]))
+    """
 
     p: float = 0.5
 
@@ -162,6 +204,22 @@ class Normalize(Transform):
     The same as ``nn.normalize``, which is the better place: there a network that was exported or
     compiled for inference takes the images as they are, and nobody can forget it.
     ``Dataset.channel_statistics`` measures mean and std.
+
+    Images are [B, C, H, W], u8 or floating-point. ``mean`` and ``std`` are numbers, or one for each
+    channel.
+
+    Raises:
+        AttributeMistake: a std that is not positive.
+        DataError: in a batch, another number of channels.
+
+    Examples:
+        >>> from cauce.training.augment import apply
+        >>> images, labels = np.arange(4, dtype=np.float32).reshape(1, 1, 2, 2), np.int64([1])
+        >>> draws = {"seed": 0, "epoch": 0, "indices": np.array([0])}
+        >>> images, labels = apply([training.Normalize(mean=1.5, std=0.5)], images, labels, **draws)
+        >>> images, labels
+        (array([[[[-3., -1.],
+                 [ 1.,  3.]]]], dtype=float32), array([1]))
     """
 
     mean: float | tuple[float, ...]
@@ -198,6 +256,21 @@ class OneHot(Transform):
     """Class indices become probabilities f32[B, classes]: 1 for the class, 0 for the others.
 
     A loss takes them with ``target=TensorType.make("f32", ("N", classes))``.
+
+    Labels are integers [B].
+
+    Raises:
+        AttributeMistake: fewer than one class.
+        DataError: in a batch, labels that are no indices of the classes.
+
+    Examples:
+        >>> from cauce.training.augment import apply
+        >>> images, labels = np.arange(4, dtype=np.float32).reshape(1, 1, 2, 2), np.int64([1])
+        >>> draws = {"seed": 0, "epoch": 0, "indices": np.array([0])}
+        >>> images, labels = apply([training.OneHot(3)], images, labels, **draws)
+        >>> images, labels
+        (array([[[[0., 1.],
+                 [2., 3.]]]], dtype=float32), array([[0., 1., 0.]], dtype=float32))
     """
 
     classes: int
@@ -225,6 +298,21 @@ class Mixup(Transform):
     The share of each image is drawn from Beta(alpha, alpha), the other images are a permutation of
     the batch. Labels are probabilities: put :class:`OneHot` before it. Bytes are rounded.
     Zhang et al. 2017, "mixup: beyond empirical risk minimization", eq. 1 and section 3.
+
+    Images are [B, C, H, W] of any dtype, which they keep; labels are probabilities [B, classes].
+
+    Raises:
+        AttributeMistake: alpha is not positive.
+        DataError: in a batch, labels that are indices.
+
+    Examples:
+        >>> from cauce.training.augment import apply
+        >>> images, labels = np.float32([0, 1]).reshape(2, 1, 1, 1), np.int64([0, 1])
+        >>> mix = [training.OneHot(2), training.Mixup(alpha=1.0)]
+        >>> images, labels = apply(mix, images, labels, seed=0, epoch=0, indices=np.array([0, 1]))
+        >>> images.ravel(), labels
+        (array([0., 1.], dtype=float32), array([[1., 0.],
+               [0., 1.]], dtype=float32))
     """
 
     alpha: float = 0.2

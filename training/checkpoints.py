@@ -65,6 +65,19 @@ class Checkpoints:
             keeps none.
         mode: whether the best is the ``"max"`` or the ``"min"``; known for the loss and for
             accuracies, to be given for other values.
+
+    Raises:
+        AttributeMistake: an option that cannot be.
+
+    Examples:
+        >>> checkpoints = training.Checkpoints("runs/first", every=100, best="accuracy")
+        >>> checkpoints.paths(), checkpoints.best_path.name, checkpoints.mode
+        ([], 'best.safetensors', 'max')
+        >>> checkpoints.check_earlier(step=0)  # which raises where there are later ones
+        >>> checkpoints.latest() is None, checkpoints.due(200, epoch_ends=False)
+        (True, True)
+        >>> checkpoints.best_value(training.History()), checkpoints.better(0.9, than=0.8)
+        (None, True)
     """
 
     folder: str | os.PathLike[str]
@@ -138,6 +151,17 @@ class Checkpoints:
 
         Raises:
             OSError: the folder or the disk cannot take it; the earlier ones are left whole.
+
+        Examples:
+            >>> from cauce.training.checkpoints import Checkpoint
+            >>> checkpoints = training.Checkpoints("runs", keep=1)
+            >>> held = Checkpoint({"w": np.ones(2, np.float32)}, {"epoch": 1})
+            >>> checkpoints.save(10, held).name, checkpoints.save(20, held).name
+            ('step-00000010.safetensors', 'step-00000020.safetensors')
+            >>> [path.name for path in checkpoints.paths()]
+            ['step-00000020.safetensors']
+            >>> checkpoints.latest().progress
+            {'epoch': 1}
         """
         path = Path(self.folder) / f"step-{step:08d}.safetensors"
         write(path, checkpoint)
@@ -146,7 +170,15 @@ class Checkpoints:
         return path
 
     def save_best(self, checkpoint: Checkpoint) -> None:
-        """Write the best checkpoint in the place of an earlier one."""
+        """Write the best checkpoint in the place of an earlier one.
+
+        Examples:
+            >>> from cauce.training.checkpoints import Checkpoint
+            >>> checkpoints = training.Checkpoints("runs", best="loss")
+            >>> checkpoints.save_best(Checkpoint({"w": np.ones(2, np.float32)}, {"epoch": 1}))
+            >>> checkpoints.best_path.is_file(), checkpoints.paths()
+            (True, [])
+        """
         write(self.best_path, checkpoint)
 
     def better(self, value: float, than: float | None) -> bool:

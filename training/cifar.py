@@ -38,11 +38,25 @@ HOME = "https://www.cs.toronto.edu/~kriz/cifar.html"
 def load_cifar10(folder: str | os.PathLike[str]) -> tuple[Dataset, Dataset]:
     """CIFAR-10 as (train, test): 50,000 and 10,000 images of 10 classes.
 
+    Images are u8 [N, 3, 32, 32], labels int64 [N].
+
     Args:
         folder: ``cifar-10-batches-bin`` or ``cifar-10-batches-py``, unpacked.
 
     Raises:
         DataError: files that are missing, truncated or something else.
+
+    Examples:
+        >>> from pathlib import Path
+        >>> Path("cifar").mkdir()
+        >>> names = Path("cifar", "batches.meta.txt").write_text(chr(10).join("abcdefghij"))
+        >>> for name in [*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"]:
+        ...     size = Path("cifar", f"{name}.bin").write_bytes(bytes(2 * 3073))
+        >>> train, test = training.load_cifar10("cifar")
+        >>> train
+        Dataset(10 images of 3 x 32 x 32, uint8, 10 classes)
+        >>> test
+        Dataset(2 images of 3 x 32 x 32, uint8, 10 classes)
     """
     train = [f"data_batch_{i}" for i in range(1, 6)]
     binary = _is_binary(Path(folder), [*train, "test_batch"])
@@ -63,12 +77,26 @@ def load_cifar100(
 ) -> tuple[Dataset, Dataset]:
     """CIFAR-100 as (train, test): 50,000 and 10,000 images of 100 classes.
 
+    Images are u8 [N, 3, 32, 32], labels int64 [N].
+
     Args:
         folder: ``cifar-100-binary`` or ``cifar-100-python``, unpacked.
         coarse: take the 20 superclasses.
 
     Raises:
         DataError: files that are missing, truncated or something else.
+
+    Examples:
+        >>> from pathlib import Path
+        >>> Path("cifar").mkdir()
+        >>> for kind, count in (("fine", 100), ("coarse", 20)):
+        ...     names = chr(10).join(map(str, range(count)))
+        ...     size = Path("cifar", f"{kind}_label_names.txt").write_text(names)
+        >>> for name, count in (("train", 4), ("test", 2)):
+        ...     size = Path("cifar", f"{name}.bin").write_bytes(bytes(count * 3074))
+        >>> train, test = training.load_cifar100("cifar", coarse=True)
+        >>> train
+        Dataset(4 images of 3 x 32 x 32, uint8, 20 classes)
     """
     coarse = flag(coarse, "coarse")
     kind = "coarse" if coarse else "fine"

@@ -46,6 +46,20 @@ class Dataset:
 
     Raises:
         DataError: no images, other ranks, lengths that differ, or labels without a class.
+        TypeMismatch: classes that are no list of names.
+
+    Examples:
+        >>> images = np.arange(8, dtype=np.float32).reshape(8, 1, 1, 1)
+        >>> data = cauce.Dataset(images, [0, 1] * 4, ("even", "odd"))
+        >>> data
+        Dataset(8 images of 1 x 1 x 1, float32, 2 classes)
+        >>> len(data), data[0][1], data[2:4]
+        (8, 0, Dataset(2 images of 1 x 1 x 1, float32, 2 classes))
+        >>> data.channel_statistics()
+        ((3.5,), (2.29128784747792,))
+        >>> train, test = data.split(0.25, seed=0)
+        >>> train, test.labels
+        (Dataset(6 images of 1 x 1 x 1, float32, 2 classes), array([1, 0]))
     """
 
     images: Array
@@ -252,6 +266,8 @@ def batches(
 ) -> Iterator[tuple[Array, Array]]:
     """The batches of one epoch, as (images [B, C, H, W], labels [B]).
 
+    Images keep their dtype, labels are int64.
+
     Args:
         dataset: where the images come from.
         batch_size: B; the last batch may be smaller.
@@ -264,6 +280,15 @@ def batches(
 
     Raises:
         AttributeMistake: see :func:`batch_count`; a start beyond the end; a negative seed or epoch.
+
+    Examples:
+        >>> images = np.arange(8, dtype=np.float32).reshape(8, 1, 1, 1)
+        >>> data = cauce.Dataset(images, [0, 1] * 4, ("even", "odd"))
+        >>> for images, labels in training.batches(data, 3, seed=0, epoch=0, shuffle=False):
+        ...     print(images.ravel(), labels)
+        [0. 1. 2.] [0 1 0]
+        [3. 4. 5.] [1 0 1]
+        [6. 7.] [0 1]
     """
     count = batch_count(dataset, batch_size, drop_last=drop_last)
     # NumPy's numbers would overflow in what follows.
@@ -296,8 +321,22 @@ def load_digits(test_fraction: float = 0.2, seed: int = 0) -> tuple[Dataset, Dat
     Source: E. Alpaydin, C. Kaynak, "Optical Recognition of Handwritten Digits", UCI Machine
     Learning Repository, 1998 (its test set).
 
+    Labels are int64 [N].
+
+    Args:
+        test_fraction: the share of the images that are for testing.
+        seed: decides which.
+
     Raises:
         MissingExtra: scikit-learn is not installed.
+        AttributeMistake: a fraction that leaves either side empty.
+
+    Examples:
+        >>> train, test = cauce.load_digits()
+        >>> train
+        Dataset(1438 images of 1 x 8 x 8, float32, 10 classes)
+        >>> len(test)
+        359
     """
     try:
         from sklearn import datasets
@@ -328,6 +367,17 @@ def load_idx(
     Raises:
         DataError: files in another format, truncated, of another rank or dtype, or of different
             lengths.
+        FileNotFoundError: there is no such file.
+
+    Examples:
+        >>> from pathlib import Path
+        >>> def idx(path, array):
+        ...     header = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">u4").tobytes()
+        ...     Path(path).write_bytes(header + array.tobytes())
+        >>> idx("images", np.zeros((4, 28, 28), np.uint8))
+        >>> idx("labels", np.arange(4, dtype=np.uint8))
+        >>> cauce.load_idx("images", "labels")
+        Dataset(4 images of 1 x 28 x 28, float32, 4 classes)
     """
     pixels = _bytes_of_rank(read_idx(images_path), 3, images_path, "images [N, H, W]")
     labels = _bytes_of_rank(read_idx(labels_path), 1, labels_path, "labels [N]")

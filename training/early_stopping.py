@@ -29,14 +29,18 @@ class EarlyStopping:
             when the call has come to its end, early or not; else it keeps those of the last one.
             Where every value is NaN, there is no best epoch.
 
-    >>> losses = [1.0, 0.8, 0.7, 0.9, 0.75]
-    >>> epochs = [Epoch(i, 0.0, 0.1, {}, {"loss": loss}) for i, loss in enumerate(losses)]
-    >>> EarlyStopping(patience=2).should_stop(epochs)
-    True
-    >>> EarlyStopping(patience=3).should_stop(epochs)
-    False
-    >>> EarlyStopping(patience=3).best(epochs)
-    2
+    Raises:
+        AttributeMistake: an option that cannot be.
+
+    Examples:
+        >>> losses = [1.0, 0.8, 0.7, 0.9, 0.75]
+        >>> epochs = [training.Epoch(i, 0.0, 0.1, {}, {"loss": x}) for i, x in enumerate(losses)]
+        >>> training.EarlyStopping(patience=2).should_stop(epochs)
+        True
+        >>> training.EarlyStopping(patience=3).should_stop(epochs)
+        False
+        >>> training.EarlyStopping(patience=3).best(epochs)
+        2
     """
 
     patience: int

@@ -64,6 +64,15 @@ def load_image_folder(
         DataError: no folder, fewer than two classes, a class without images, a file that is no
             image, or sizes that differ.
         AttributeMistake: a size or a number of channels that cannot be.
+
+    Examples:
+        >>> from pathlib import Path
+        >>> from PIL import Image
+        >>> for name in ("cat", "dog"):
+        ...     Path("pets", name).mkdir(parents=True)
+        ...     Image.new("RGB", (40, 30)).save(f"pets/{name}/1.png")
+        >>> training.load_image_folder("pets", size=32)
+        Dataset(2 images of 3 x 32 x 32, uint8, 2 classes)
     """
     channels, crop = integer(channels, "channels"), flag(crop, "crop")
     if channels not in _MODES:

@@ -48,6 +48,15 @@ class Epoch:
         lr: the learning rate of its last step.
         train: loss and metrics, means over the training samples as they were seen.
         validation: loss and metrics on the validation set; empty without one.
+
+    Examples:
+        >>> epoch = training.Epoch(1, 2.5, 0.1, {"loss": 0.7}, {"loss": 0.8})
+        >>> print(epoch)
+        epoch 1  loss 0.7000  validation loss 0.8000  2.5 s
+        >>> epoch.row()
+        {'epoch': 1, 'seconds': 2.5, 'lr': 0.1, 'train_loss': 0.7, 'validation_loss': 0.8}
+        >>> training.Epoch.of_row(epoch.row()) == epoch
+        True
     """
 
     number: int
@@ -96,7 +105,20 @@ class Epoch:
 @user_facing
 @dataclass(repr=False)
 class History:
-    """The epochs of a run, in order."""
+    """The epochs of a run, in order.
+
+    Values are floats.
+
+    Args:
+        epochs: those to begin with.
+
+    Examples:
+        >>> history = training.History([training.Epoch(1, 2.5, 0.1, {"loss": 0.7}, {})])
+        >>> len(history), history[0].train["loss"], history.column("train_loss")
+        (1, 0.7, [0.7])
+        >>> history.columns()
+        ['epoch', 'seconds', 'lr', 'train_loss']
+    """
 
     epochs: list[Epoch] = field(default_factory=list)
 
@@ -149,6 +171,12 @@ class History:
         Raises:
             AttributeMistake: another ending.
             OSError: the file cannot be written; an earlier one is left whole.
+
+        Examples:
+            >>> history = training.History([training.Epoch(1, 2.5, 0.1, {"loss": 0.7}, {})])
+            >>> history.save("run.csv")
+            >>> print(training.History.load("run.csv"))
+            epoch 1  loss 0.7000  2.5 s
         """
         text = self._to_csv() if _suffix(path) == ".csv" else self._to_json()
         with replacing(path) as temporary:
@@ -162,6 +190,12 @@ class History:
             AttributeMistake: a file ending other than ``.csv`` and ``.json``.
             FileNotFoundError: there is no such file.
             DataError: the file is no history.
+
+        Examples:
+            >>> history = training.History([training.Epoch(1, 2.5, 0.1, {"loss": 0.7}, {})])
+            >>> history.save("run.json")
+            >>> training.History.load("run.json") == history
+            True
         """
         read = _from_csv if _suffix(path) == ".csv" else _from_json
         try:

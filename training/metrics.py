@@ -21,12 +21,19 @@ class ConfusionMatrix:
         counts: i64[K, K]; ``counts[i, j]`` images of class i were predicted to be of class j.
         classes: the names of the K classes.
 
-    >>> print(ConfusionMatrix.of([0, 1, 1, 1], [0, 0, 1, 1], ("cat", "dog")))
-    true \\ predicted    cat    dog  recall
-    cat                   1      1   0.500
-    dog                   0      2   1.000
-    precision         1.000  0.667
-    accuracy 0.7500 of 4 images
+    Examples:
+        >>> names = ("cat", "dog")
+        >>> found = training.ConfusionMatrix.of([0, 1, 1, 1], [0, 0, 1, 1], names)
+        >>> print(found)
+        true \\ predicted    cat    dog  recall
+        cat                   1      1   0.500
+        dog                   0      2   1.000
+        precision         1.000  0.667
+        accuracy 0.7500 of 4 images
+        >>> float(found.accuracy), found.recall, found.precision.round(2), found.f1.round(2)
+        (0.75, array([0.5, 1. ]), array([1.  , 0.67]), array([0.67, 0.8 ]))
+        >>> found.most_confused()
+        [('cat', 'dog', 1)]
     """
 
     counts: Array

@@ -39,6 +39,13 @@ def plot_history(history: History, path: str | os.PathLike[str] | None = None) -
     Raises:
         MissingExtra: matplotlib is not installed.
         AttributeMistake: a history without epochs; a file ending that matplotlib does not know.
+
+    Examples:
+        >>> epochs = [training.Epoch(i, 1.0, 0.1, {"loss": 1 / i}, {}) for i in (1, 2, 3)]
+        >>> history = training.History(epochs)
+        >>> figure = training.plot_history(history, "run.png")
+        >>> len(figure.axes)
+        2
     """
     if not len(history):
         raise AttributeMistake("there is no epoch to draw", fix="train for an epoch first")
@@ -58,6 +65,15 @@ def plot_confusion(matrix: ConfusionMatrix, path: str | os.PathLike[str] | None 
     """The confusion matrix as a map: a row for each true class, shaded by its share of the row.
 
     Args, results and errors are those of :func:`plot_history`.
+
+    Raises:
+        MissingExtra, AttributeMistake: as there.
+
+    Examples:
+        >>> matrix = training.ConfusionMatrix.of([0, 1, 1], [0, 0, 1], ("cat", "dog"))
+        >>> figure = training.plot_confusion(matrix)
+        >>> figure.axes[0].get_title()
+        'accuracy 0.6667'
     """
     counts, classes = matrix.counts, matrix.classes
     side = 2.0 + 0.4 * len(classes)

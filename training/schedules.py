@@ -29,7 +29,18 @@ Schedule = Callable[[int], float]
 @user_facing
 @dataclass(frozen=True)
 class Constant:
-    """Always ``lr``."""
+    """Always ``lr``.
+
+    ``lr`` is a float of at least 0; a call takes a step, an int.
+
+    Raises:
+        AttributeMistake: a number that cannot be.
+
+    Examples:
+        >>> schedule = training.Constant(0.1)
+        >>> [round(schedule(step), 4) for step in range(5)]
+        [0.1, 0.1, 0.1, 0.1, 0.1]
+    """
 
     lr: float
 
@@ -43,7 +54,18 @@ class Constant:
 @user_facing
 @dataclass(frozen=True)
 class Step:
-    """lr * gamma**(step // step_size), as ``StepLR``."""
+    """lr * gamma**(step // step_size), as ``StepLR``.
+
+    ``lr`` and ``gamma`` are floats of at least 0, ``step_size`` is an int.
+
+    Raises:
+        AttributeMistake: a number that cannot be.
+
+    Examples:
+        >>> schedule = training.Step(0.1, step_size=2)
+        >>> [round(schedule(step), 4) for step in range(5)]
+        [0.1, 0.1, 0.01, 0.01, 0.001]
+    """
 
     lr: float
     step_size: int
@@ -64,6 +86,16 @@ class MultiStep:
 
     He et al. 2016, section 4.2, divide by 10 at 32,000 and 48,000 of 64,000 steps:
     ``MultiStep(0.1, (32_000, 48_000))``.
+
+    ``lr`` and ``gamma`` are floats of at least 0, ``milestones`` are ints.
+
+    Raises:
+        AttributeMistake: a number that cannot be.
+
+    Examples:
+        >>> schedule = training.MultiStep(0.1, milestones=(1, 3))
+        >>> [round(schedule(step), 4) for step in range(5)]
+        [0.1, 0.01, 0.01, 0.001, 0.001]
     """
 
     lr: float
@@ -87,6 +119,16 @@ class Cosine:
 
     eta_min + (lr - eta_min) * (1 + cos(pi * step/total_steps)) / 2, as ``CosineAnnealingLR``,
     which calls ``total_steps`` T_max. Loshchilov and Hutter 2016, "SGDR", eq. 5.
+
+    All are numbers of at least 0.
+
+    Raises:
+        AttributeMistake: a number that cannot be.
+
+    Examples:
+        >>> schedule = training.Cosine(0.1, total_steps=4)
+        >>> [round(schedule(step), 4) for step in range(5)]
+        [0.1, 0.0854, 0.05, 0.0146, 0.0]
     """
 
     lr: float
@@ -109,6 +151,16 @@ class OneCycle:
     From max_lr/div_factor to max_lr, and on to max_lr/div_factor/final_div_factor at the last of
     ``total_steps`` steps, as ``OneCycleLR``; the momentum stays as it is. Smith and Topin 2017,
     "Super-convergence".
+
+    All are numbers; ``pct_start`` is from 0 to 1, the factors are positive.
+
+    Raises:
+        AttributeMistake: a number that cannot be.
+
+    Examples:
+        >>> schedule = training.OneCycle(0.1, total_steps=4)
+        >>> [round(schedule(step), 4) for step in range(5)]
+        [0.004, 0.0812, 0.0283, 0.0, 0.0]
     """
 
     max_lr: float
@@ -151,6 +203,16 @@ class WarmUp:
     The first ``steps`` steps warm up; the schedule begins after them, at its step 0. A number
     stands for a constant rate. ``LinearLR`` followed by another schedule in ``SequentialLR``;
     Goyal et al. 2017, "Accurate, large minibatch SGD", section 2.2.
+
+    ``start_factor`` is a number of at least 0.
+
+    Raises:
+        AttributeMistake: a number that cannot be.
+
+    Examples:
+        >>> schedule = training.WarmUp(0.1, steps=3)
+        >>> [round(schedule(step), 4) for step in range(5)]
+        [0.001, 0.034, 0.067, 0.1, 0.1]
     """
 
     schedule: Schedule | float
@@ -175,7 +237,25 @@ class WarmUp:
 def epochs_to_steps(
     epochs: float, train: Dataset, batch_size: int = 64, *, drop_last: bool = False
 ) -> int:
-    """How many steps ``Trainer.fit`` makes in ``epochs`` epochs, with the same arguments."""
+    """How many steps ``Trainer.fit`` makes in ``epochs`` epochs, with the same arguments.
+
+    ``epochs`` may be a fraction; the result is an int.
+
+    Args:
+        epochs: how many.
+        train: the data set.
+        batch_size: images in a step.
+        drop_last: whether a last batch that is smaller is left out.
+
+    Raises:
+        AttributeMistake: a batch size below 1, or one that no batch fills with ``drop_last``.
+
+    Examples:
+        >>> images = np.arange(8, dtype=np.float32).reshape(8, 1, 1, 1)
+        >>> data = cauce.Dataset(images, [0, 1] * 4, ("even", "odd"))
+        >>> training.epochs_to_steps(2, data, batch_size=3)
+        6
+    """
     return round(number(epochs, "epochs") * batch_count(train, batch_size, drop_last=drop_last))
 
 

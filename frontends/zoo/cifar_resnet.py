@@ -43,59 +43,179 @@ def _network(image: Tensor, n: int, residual: bool, classes: int) -> Tensor:
 
 @network
 def resnet20(image: Tensor, classes: int = 10) -> Tensor:
-    """ResNet-20 for CIFAR (He et al. 2015, table 6): 0.27M parameters."""
+    """ResNet-20 for CIFAR (He et al. 2015, table 6): 0.27M parameters.
+
+    The image is [N, C, H, W], floating-point; the result, logits [N, classes], has its dtype.
+    ``classes`` is the number of outputs.
+
+    Raises:
+        GraphError: an unknown option, or no shape.
+        ShapeError: images too small for the network, or of other dimensions.
+
+    Examples:
+        >>> models.resnet20.init(image=("N", 3, 32, 32))
+        <Model resnet20: 269,722 parameters>
+    """
     return _network(image, 3, True, classes)
 
 
 @network
 def resnet32(image: Tensor, classes: int = 10) -> Tensor:
-    """ResNet-32 for CIFAR (He et al. 2015, table 6): 0.46M parameters."""
+    """ResNet-32 for CIFAR (He et al. 2015, table 6): 0.46M parameters.
+
+    The image is [N, C, H, W], floating-point; the result, logits [N, classes], has its dtype.
+    ``classes`` is the number of outputs.
+
+    Raises:
+        GraphError: an unknown option, or no shape.
+        ShapeError: images too small for the network, or of other dimensions.
+
+    Examples:
+        >>> models.resnet32.graph(image=("N", 3, 32, 32)).outputs["output"].type
+        TensorType(dtype=DType.F32, shape=(<dim N>, 10), layout=None)
+    """
     return _network(image, 5, True, classes)
 
 
 @network
 def resnet44(image: Tensor, classes: int = 10) -> Tensor:
-    """ResNet-44 for CIFAR (He et al. 2015, table 6): 0.66M parameters."""
+    """ResNet-44 for CIFAR (He et al. 2015, table 6): 0.66M parameters.
+
+    The image is [N, C, H, W], floating-point; the result, logits [N, classes], has its dtype.
+    ``classes`` is the number of outputs.
+
+    Raises:
+        GraphError: an unknown option, or no shape.
+        ShapeError: images too small for the network, or of other dimensions.
+
+    Examples:
+        >>> models.resnet44.graph(image=("N", 3, 32, 32)).outputs["output"].type
+        TensorType(dtype=DType.F32, shape=(<dim N>, 10), layout=None)
+    """
     return _network(image, 7, True, classes)
 
 
 @network
 def resnet56(image: Tensor, classes: int = 10) -> Tensor:
-    """ResNet-56 for CIFAR (He et al. 2015, table 6): 0.85M parameters."""
+    """ResNet-56 for CIFAR (He et al. 2015, table 6): 0.85M parameters.
+
+    The image is [N, C, H, W], floating-point; the result, logits [N, classes], has its dtype.
+    ``classes`` is the number of outputs.
+
+    Raises:
+        GraphError: an unknown option, or no shape.
+        ShapeError: images too small for the network, or of other dimensions.
+
+    Examples:
+        >>> models.resnet56.graph(image=("N", 3, 32, 32)).outputs["output"].type
+        TensorType(dtype=DType.F32, shape=(<dim N>, 10), layout=None)
+    """
     return _network(image, 9, True, classes)
 
 
 @network
 def resnet110(image: Tensor, classes: int = 10) -> Tensor:
-    """ResNet-110 for CIFAR (He et al. 2015, table 6): 1.7M parameters."""
+    """ResNet-110 for CIFAR (He et al. 2015, table 6): 1.7M parameters.
+
+    The image is [N, C, H, W], floating-point; the result, logits [N, classes], has its dtype.
+    ``classes`` is the number of outputs.
+
+    Raises:
+        GraphError: an unknown option, or no shape.
+        ShapeError: images too small for the network, or of other dimensions.
+
+    Examples:
+        >>> models.resnet110.graph(image=("N", 3, 32, 32)).outputs["output"].type
+        TensorType(dtype=DType.F32, shape=(<dim N>, 10), layout=None)
+    """
     return _network(image, 18, True, classes)
 
 
 @network
 def plain20(image: Tensor, classes: int = 10) -> Tensor:
-    """ResNet-20 without its shortcuts (He et al. 2015, section 4.2): 0.27M parameters."""
+    """ResNet-20 without its shortcuts (He et al. 2015, section 4.2): 0.27M parameters.
+
+    The image is [N, C, H, W], floating-point; the result, logits [N, classes], has its dtype.
+    ``classes`` is the number of outputs.
+
+    Raises:
+        GraphError: an unknown option, or no shape.
+        ShapeError: images too small for the network, or of other dimensions.
+
+    Examples:
+        >>> models.plain20.init(image=("N", 3, 32, 32))
+        <Model plain20: 269,722 parameters>
+    """
     return _network(image, 3, False, classes)
 
 
 @network
 def plain32(image: Tensor, classes: int = 10) -> Tensor:
-    """ResNet-32 without its shortcuts (He et al. 2015, section 4.2): 0.46M parameters."""
+    """ResNet-32 without its shortcuts (He et al. 2015, section 4.2): 0.46M parameters.
+
+    The image is [N, C, H, W], floating-point; the result, logits [N, classes], has its dtype.
+    ``classes`` is the number of outputs.
+
+    Raises:
+        GraphError: an unknown option, or no shape.
+        ShapeError: images too small for the network, or of other dimensions.
+
+    Examples:
+        >>> models.plain32.graph(image=("N", 3, 32, 32)).outputs["output"].type
+        TensorType(dtype=DType.F32, shape=(<dim N>, 10), layout=None)
+    """
     return _network(image, 5, False, classes)
 
 
 @network
 def plain44(image: Tensor, classes: int = 10) -> Tensor:
-    """ResNet-44 without its shortcuts (He et al. 2015, section 4.2): 0.66M parameters."""
+    """ResNet-44 without its shortcuts (He et al. 2015, section 4.2): 0.66M parameters.
+
+    The image is [N, C, H, W], floating-point; the result, logits [N, classes], has its dtype.
+    ``classes`` is the number of outputs.
+
+    Raises:
+        GraphError: an unknown option, or no shape.
+        ShapeError: images too small for the network, or of other dimensions.
+
+    Examples:
+        >>> models.plain44.graph(image=("N", 3, 32, 32)).outputs["output"].type
+        TensorType(dtype=DType.F32, shape=(<dim N>, 10), layout=None)
+    """
     return _network(image, 7, False, classes)
 
 
 @network
 def plain56(image: Tensor, classes: int = 10) -> Tensor:
-    """ResNet-56 without its shortcuts (He et al. 2015, section 4.2): 0.85M parameters."""
+    """ResNet-56 without its shortcuts (He et al. 2015, section 4.2): 0.85M parameters.
+
+    The image is [N, C, H, W], floating-point; the result, logits [N, classes], has its dtype.
+    ``classes`` is the number of outputs.
+
+    Raises:
+        GraphError: an unknown option, or no shape.
+        ShapeError: images too small for the network, or of other dimensions.
+
+    Examples:
+        >>> models.plain56.graph(image=("N", 3, 32, 32)).outputs["output"].type
+        TensorType(dtype=DType.F32, shape=(<dim N>, 10), layout=None)
+    """
     return _network(image, 9, False, classes)
 
 
 @network
 def plain110(image: Tensor, classes: int = 10) -> Tensor:
-    """ResNet-110 without its shortcuts (He et al. 2015, section 4.2): 1.7M parameters."""
+    """ResNet-110 without its shortcuts (He et al. 2015, section 4.2): 1.7M parameters.
+
+    The image is [N, C, H, W], floating-point; the result, logits [N, classes], has its dtype.
+    ``classes`` is the number of outputs.
+
+    Raises:
+        GraphError: an unknown option, or no shape.
+        ShapeError: images too small for the network, or of other dimensions.
+
+    Examples:
+        >>> models.plain110.graph(image=("N", 3, 32, 32)).outputs["output"].type
+        TensorType(dtype=DType.F32, shape=(<dim N>, 10), layout=None)
+    """
     return _network(image, 18, False, classes)

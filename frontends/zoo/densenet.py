@@ -41,7 +41,18 @@ def _transition(x: Tensor, channels: int) -> Tensor:
 
 @network
 def densenet121(image: Tensor, classes: int = 1000) -> Tensor:
-    """DenseNet-121 (Huang et al. 2017, table 1): 7,978,856 parameters for 1000 classes."""
+    """DenseNet-121 (Huang et al. 2017, table 1): 7,978,856 parameters for 1000 classes.
+
+    The image is [N, C, H, W], floating-point; the result, logits [N, classes], has its dtype.
+
+    Raises:
+        GraphError: an unknown option, or no shape.
+        ShapeError: images too small for the network, or of other dimensions.
+
+    Examples:
+        >>> models.densenet121.graph(image=("N", 3, 64, 64)).outputs["output"].type
+        TensorType(dtype=DType.F32, shape=(<dim N>, 1000), layout=None)
+    """
     width = 64
     with nn.scope("features"):
         x = _conv(image, width, 7, 2, name="conv0")

@@ -18,6 +18,16 @@ def lenet5(image: Tensor, classes: int = 10) -> Tensor:
     The variant: relu in place of the scaled tanh, max pooling in place of the mean with a trained
     scale and shift, every map of ``c3`` sees all of ``s2`` (in the paper those of table I), and a
     linear output in place of radial basis functions.
+
+    The image is [N, C, H, W], floating-point; the result, logits [N, classes], has its dtype.
+
+    Raises:
+        GraphError: an unknown option, or no shape.
+        ShapeError: images too small for the network, or of other dimensions.
+
+    Examples:
+        >>> models.lenet5.init(image=("N", 1, 28, 28))
+        <Model lenet5: 61,706 parameters>
     """
     border = 2 if image.shape[2:] == (28, 28) else 0
     y = nn.relu(nn.conv2d(image, 6, 5, padding=border, name="c1"))

@@ -59,7 +59,19 @@ def _inverted_residual(x: Tensor, before: int, after: int, stride: int, expansio
 
 @network
 def mobilenet_v2(image: Tensor, classes: int = 1000, dropout: float = 0.2) -> Tensor:
-    """MobileNetV2 (Sandler et al. 2018, table 2): 3,504,872 parameters for 1000 classes."""
+    """MobileNetV2 (Sandler et al. 2018, table 2): 3,504,872 parameters for 1000 classes.
+
+    The image is [N, C, H, W], floating-point; the result, logits [N, classes], has its dtype.
+    ``dropout`` is the probability before the last layer.
+
+    Raises:
+        GraphError: an unknown option, or no shape.
+        ShapeError: images too small for the network, or of other dimensions.
+
+    Examples:
+        >>> models.mobilenet_v2.graph(image=("N", 3, 64, 64)).outputs["output"].type
+        TensorType(dtype=DType.F32, shape=(<dim N>, 1000), layout=None)
+    """
     with nn.scope("features"):
         width, place = 32, 1
         x = nn.relu6(_conv_bn(image, width, 3, 2, names=("0.0", "0.1")), name="0.2")

@@ -65,23 +65,67 @@ def _resnet(image: Tensor, block: _Block, depths: tuple[int, ...], classes: int)
 
 @network
 def resnet18(image: Tensor, classes: int = 1000) -> Tensor:
-    """ResNet-18 (He et al. 2015, table 1): 11,689,512 parameters for 1000 classes."""
+    """ResNet-18 (He et al. 2015, table 1): 11,689,512 parameters for 1000 classes.
+
+    The image is [N, C, H, W], floating-point; the result, logits [N, classes], has its dtype.
+
+    Raises:
+        GraphError: an unknown option, or no shape.
+        ShapeError: images too small for the network, or of other dimensions.
+
+    Examples:
+        >>> models.resnet18.graph(image=("N", 3, 64, 64)).outputs["output"].type
+        TensorType(dtype=DType.F32, shape=(<dim N>, 1000), layout=None)
+    """
     return _resnet(image, _basic, (2, 2, 2, 2), classes)
 
 
 @network
 def resnet34(image: Tensor, classes: int = 1000) -> Tensor:
-    """ResNet-34 (He et al. 2015, table 1): 21,797,672 parameters for 1000 classes."""
+    """ResNet-34 (He et al. 2015, table 1): 21,797,672 parameters for 1000 classes.
+
+    The image is [N, C, H, W], floating-point; the result, logits [N, classes], has its dtype.
+
+    Raises:
+        GraphError: an unknown option, or no shape.
+        ShapeError: images too small for the network, or of other dimensions.
+
+    Examples:
+        >>> models.resnet34.graph(image=("N", 3, 64, 64)).outputs["output"].type
+        TensorType(dtype=DType.F32, shape=(<dim N>, 1000), layout=None)
+    """
     return _resnet(image, _basic, (3, 4, 6, 3), classes)
 
 
 @network
 def resnet50(image: Tensor, classes: int = 1000) -> Tensor:
-    """ResNet-50 v1.5 (He et al. 2015, table 1): 25,557,032 parameters for 1000 classes."""
+    """ResNet-50 v1.5 (He et al. 2015, table 1): 25,557,032 parameters for 1000 classes.
+
+    The image is [N, C, H, W], floating-point; the result, logits [N, classes], has its dtype.
+
+    Raises:
+        GraphError: an unknown option, or no shape.
+        ShapeError: images too small for the network, or of other dimensions.
+
+    Examples:
+        >>> models.resnet50.graph(image=("N", 3, 64, 64)).outputs["output"].type
+        TensorType(dtype=DType.F32, shape=(<dim N>, 1000), layout=None)
+    """
     return _resnet(image, _bottleneck, (3, 4, 6, 3), classes)
 
 
 @network
 def resnet101(image: Tensor, classes: int = 1000) -> Tensor:
-    """ResNet-101 v1.5 (He et al. 2015, table 1): 44,549,160 parameters for 1000 classes."""
+    """ResNet-101 v1.5 (He et al. 2015, table 1): 44,549,160 parameters for 1000 classes.
+
+    The image is [N, C, H, W], floating-point; the result, logits [N, classes], has its dtype.
+
+    Raises:
+        GraphError: an unknown option, or no shape.
+        ShapeError: images too small for the network, or of other dimensions.
+
+    Examples:
+        >>> models.resnet101.graph(image=("N", 3, 64, 64)).outputs["output"].type
+        TensorType(dtype=DType.F32, shape=(<dim N>, 1000), layout=None)
+    """
     return _resnet(image, _bottleneck, (3, 4, 23, 3), classes)

@@ -45,6 +45,18 @@ def squeezenet(
     """SqueezeNet 1.1 (Iandola et al. 2016): 1,235,496 parameters for 1000 classes.
 
     With ``version="1.0"`` that of the paper (table 1): 1,248,424 parameters.
+
+    The image is [N, C, H, W], floating-point; the result, logits [N, classes], has its dtype.
+    ``dropout`` is the probability before the last layer.
+
+    Raises:
+        AttributeMistake: another version.
+        GraphError: an unknown option, or no shape.
+        ShapeError: images too small for the network, or of other dimensions.
+
+    Examples:
+        >>> models.squeezenet.graph(image=("N", 3, 64, 64)).outputs["output"].type
+        TensorType(dtype=DType.F32, shape=(<dim N>, 1000), layout=None)
     """
     if version not in _VERSIONS:
         raise AttributeMistake(

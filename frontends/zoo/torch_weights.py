@@ -31,6 +31,8 @@ def load_torch_weights(
     of the model, ``resnet18(x, name="backbone")``, the weights are taken with
     ``prefix="backbone"``; all else in the model stays then.
 
+    Arrays keep the shape and the kind of dtype of the model's own.
+
     Args:
         model: whose values to replace.
         weights: a safetensors file, or a ``state_dict()`` of arrays or of tensors on the CPU.
@@ -42,6 +44,16 @@ def load_torch_weights(
         DataError: not a safetensors file, or a damaged one.
         ShapeError, TypeMismatch: an array that does not fit.
         FileNotFoundError: there is no such file.
+
+    Examples:
+        >>> from safetensors.numpy import save_file
+        >>> donor, model = (models.resnet20.init(image=("N", 3, 32, 32), seed=s) for s in (1, 2))
+        >>> save_file({f"net.{k}": v for k, v in donor.state_dict().items()}, "net.safetensors")
+        >>> def rename(name):
+        ...     return name.removeprefix("net.")
+        >>> models.load_torch_weights(model, "net.safetensors", rename)
+        >>> np.array_equal(model.values["fc.weight"], donor.values["fc.weight"])
+        True
     """
     need(prefix, str, "prefix= is what names begin with", 'write for example prefix="backbone"')
     below = prefix and f"{prefix.removesuffix('.')}."

@@ -26,11 +26,21 @@ def unet(image: Tensor, classes: int = 2, width: int = 64, depth: int = 4) -> Te
     followed by batch normalisation instead of having a bias. A map whose size is odd loses a row or
     column in pooling, and the transposed convolution gives it back.
 
+    The image is floating-point; the result has its dtype.
+
     Args:
         image: [N, C, H, W], with H and W at least 2**depth.
         classes: channels of the result.
         width: channels of the first level, 64 in the paper; each level below has twice as many.
         depth: how many times the map is halved, 4 in the paper.
+
+    Raises:
+        GraphError: an unknown option, or no shape.
+        ShapeError: images too small for the network, or of other dimensions.
+
+    Examples:
+        >>> models.unet.init(image=("N", 1, 32, 32), width=8, depth=2)
+        <Model unet: 29,490 parameters>
     """
     x = image
     skipped: list[Tensor] = []

@@ -61,23 +61,71 @@ def _linear(x: Tensor, features: int, place: int) -> Tensor:
 
 @network
 def vgg11(image: Tensor, classes: int = 1000, dropout: float = 0.5) -> Tensor:
-    """VGG-11 (Simonyan and Zisserman 2014, A): 132,863,336 parameters for 1000 classes."""
+    """VGG-11 (Simonyan and Zisserman 2014, A): 132,863,336 parameters for 1000 classes.
+
+    The image is [N, C, H, W], floating-point; the result, logits [N, classes], has its dtype.
+    ``dropout`` is the probability behind each of the two hidden layers.
+
+    Raises:
+        GraphError: an unknown option, or no shape.
+        ShapeError: images too small for the network, or of other dimensions.
+
+    Examples:
+        >>> models.vgg11.graph(image=("N", 3, 32, 32)).outputs["output"].type
+        TensorType(dtype=DType.F32, shape=(<dim N>, 1000), layout=None)
+    """
     return _vgg(image, (1, 1, 2, 2, 2), False, classes, dropout)
 
 
 @network
 def vgg11_bn(image: Tensor, classes: int = 1000, dropout: float = 0.5) -> Tensor:
-    """VGG-11 (Simonyan and Zisserman 2014, A) with batch norm: 132,868,840 parameters."""
+    """VGG-11 (Simonyan and Zisserman 2014, A) with batch norm: 132,868,840 parameters.
+
+    The image is [N, C, H, W], floating-point; the result, logits [N, classes], has its dtype.
+    ``dropout`` is the probability behind each of the two hidden layers.
+
+    Raises:
+        GraphError: an unknown option, or no shape.
+        ShapeError: images too small for the network, or of other dimensions.
+
+    Examples:
+        >>> models.vgg11_bn.graph(image=("N", 3, 32, 32)).outputs["output"].type
+        TensorType(dtype=DType.F32, shape=(<dim N>, 1000), layout=None)
+    """
     return _vgg(image, (1, 1, 2, 2, 2), True, classes, dropout)
 
 
 @network
 def vgg16(image: Tensor, classes: int = 1000, dropout: float = 0.5) -> Tensor:
-    """VGG-16 (Simonyan and Zisserman 2014, D): 138,357,544 parameters for 1000 classes."""
+    """VGG-16 (Simonyan and Zisserman 2014, D): 138,357,544 parameters for 1000 classes.
+
+    The image is [N, C, H, W], floating-point; the result, logits [N, classes], has its dtype.
+    ``dropout`` is the probability behind each of the two hidden layers.
+
+    Raises:
+        GraphError: an unknown option, or no shape.
+        ShapeError: images too small for the network, or of other dimensions.
+
+    Examples:
+        >>> models.vgg16.graph(image=("N", 3, 32, 32)).outputs["output"].type
+        TensorType(dtype=DType.F32, shape=(<dim N>, 1000), layout=None)
+    """
     return _vgg(image, (2, 2, 3, 3, 3), False, classes, dropout)
 
 
 @network
 def vgg16_bn(image: Tensor, classes: int = 1000, dropout: float = 0.5) -> Tensor:
-    """VGG-16 (Simonyan and Zisserman 2014, D) with batch norm: 138,365,992 parameters."""
+    """VGG-16 (Simonyan and Zisserman 2014, D) with batch norm: 138,365,992 parameters.
+
+    The image is [N, C, H, W], floating-point; the result, logits [N, classes], has its dtype.
+    ``dropout`` is the probability behind each of the two hidden layers.
+
+    Raises:
+        GraphError: an unknown option, or no shape.
+        ShapeError: images too small for the network, or of other dimensions.
+
+    Examples:
+        >>> models.vgg16_bn.graph(image=("N", 3, 32, 32)).outputs["output"].type
+        TensorType(dtype=DType.F32, shape=(<dim N>, 1000), layout=None)
+    """
     return _vgg(image, (2, 2, 3, 3, 3), True, classes, dropout)

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from cauce.frontends import nn
-from cauce.frontends.model import Model, load
+from cauce.frontends.model import Model
 from cauce.frontends.network import network
+from cauce.frontends.stored import load
 from cauce.frontends.tensor import Tensor
 from cauce.ir import Role, TensorType, evaluate, verify
 from cauce.ir.errors import (
