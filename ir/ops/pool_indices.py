@@ -149,6 +149,7 @@ class MaxUnpool(Op):
     flat: bool = False
 
     name = "max_unpool"
+    exact = True
     operands = ("x", "indices")
 
     def infer(self, x: TensorType, indices: TensorType) -> TensorType:

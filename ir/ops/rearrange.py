@@ -29,6 +29,7 @@ class BorderPad(Op):
     mode: str = "reflect"
 
     name = "border_pad"
+    exact = True
 
     def check(self) -> None:
         if self.mode not in BORDERS:
@@ -95,6 +96,7 @@ class Tile(Op):
     repeats: tuple[Dim, ...]
 
     name = "tile"
+    exact = True
 
     def infer(self, x: TensorType) -> TensorType:
         if len(self.repeats) != x.rank:
@@ -168,6 +170,7 @@ class DepthToSpace(_Blocks):
     """
 
     name = "depth_to_space"
+    exact = True
 
     def infer(self, x: TensorType) -> TensorType:
         n, c, h, w = self._parts(x, (1,), self.blocksize**2)
@@ -200,6 +203,7 @@ class SpaceToDepth(_Blocks):
     """
 
     name = "space_to_depth"
+    exact = True
 
     def infer(self, x: TensorType) -> TensorType:
         n, c, h, w = self._parts(x, (2, 3), self.blocksize)
