@@ -80,6 +80,8 @@ for shape in (LINE, BOX):
         path = f"{pool}{d}d"
         call(traced(getattr(nn, path), *shape), f"nn.{path}", **lined)
         call(traced(getattr(nn, path), *shape), f"nn.{path}", kernel_size=each, padding=sides)
+    path = f"max_pool{d}d"
+    call(traced(getattr(nn, path), *shape), f"nn.{path}", kernel_size=2, dilation=2)
     path = f"avg_pool{d}d"
     call(traced(getattr(nn, path), *shape), f"nn.{path}", kernel_size=2, padding=1,
          count_include_pad=False)  # fmt: skip
@@ -115,6 +117,7 @@ def unpooled(d: int) -> Callable[..., nn.Tensor]:
 for shape in (LINE, ("N", 4, 8, 8), BOX):
     d = len(shape) - 2
     back = {"kernel_size": 2, "stride": 2, "return_indices": True, "output_size": (9, 8, 8)[:d]}
+    back |= {"padding": 0}
     for path in (f"nn.max_pool{d}d", f"nn.max_unpool{d}d"):
         call(traced(unpooled(d), *shape), path, **back)
     path = f"lp_pool{d}d"

@@ -270,7 +270,9 @@ def test_numpys_numbers_do_what_pythons_do(entry: Call, kind: str, tmp_path: Pat
     assert found == wanted
 
 
-NUMBERS = re.compile(r"\b(int|float|bool|IntPair|Borders|Number|Dim|Size|Axes|Rate|Index)\b")
+NUMBERS = re.compile(
+    r"\b(int|float|bool|IntPair|PerAxis|OutputSize|Borders|Number|Dim|Size|Axes|Rate|Index)\b"
+)
 # What takes numbers that are not a user's to give, or gives none to anybody: see the reasons.
 ELSEWHERE = {
     "CauceWarning": "made of a text, as every warning of Python's",
