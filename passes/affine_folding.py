@@ -17,7 +17,7 @@ from ..ir.rewrite import Match, OpPattern, Rule, Var
 from .matching import Fill
 from .properties import depends_on_data
 
-LAYER = OpPattern((Conv2d, Linear), Var("x"), Var("weight"), name="layer", rest="bias")
+LAYER = OpPattern((Conv2d, Conv, Linear), Var("x"), Var("weight"), name="layer", rest="bias")
 
 
 class _PerChannel(Rule):
@@ -48,11 +48,11 @@ class _PerChannel(Rule):
 
 def channel_axis(layer: Node) -> int:
     """Which dimension of the result counts the rows of the weight."""
-    return 1 if isinstance(layer.op, Conv2d) else layer.result.type.rank - 1
+    return layer.result.type.rank - 1 if isinstance(layer.op, Linear) else 1
 
 
 class LayerShift(_PerChannel):
-    """conv2d(x, w, b) + c = conv2d(x, w, b + c), and so for - c and for linear"""
+    """conv(x, w, b) + c = conv(x, w, b + c), and so for - c and for linear"""
 
     pattern = OpPattern((Add, Sub), LAYER, Var("y"), name="shift", commutative=True)
 
@@ -74,7 +74,7 @@ class LayerShift(_PerChannel):
 
 
 class LayerScale(_PerChannel):
-    """conv2d(x, w, b) * s = conv2d(x, w * s, b * s), and so for / s and for linear"""
+    """conv(x, w, b) * s = conv(x, w * s, b * s), and so for / s and for linear"""
 
     pattern = OpPattern((Mul, Div), LAYER, Var("y"), name="scale", commutative=True)
 

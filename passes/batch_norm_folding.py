@@ -13,9 +13,12 @@ What is left becomes one multiplication and one addition with the same s: :class
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from ..ir import Builder, Node, Value
 from ..ir.ops.constant import scalar
-from ..ir.ops.conv import Conv2d
+from ..ir.ops.conv import Conv2d, Conv2dBackwardData, Convolution
+from ..ir.ops.conv_nd import Conv, ConvTranspose
 from ..ir.ops.elementwise import Add, Div, Mul, Sqrt, Sub
 from ..ir.ops.linear import Linear
 from ..ir.ops.normalize import BatchNorm, write_against
@@ -62,11 +65,11 @@ class _IntoWeight(Rule):
 
 
 class ConvBatchNorm(_IntoWeight):
-    """batch_norm(conv2d(x, w, b)) = conv2d(x, w * s, (b - mean) * s + beta)"""
+    """batch_norm(conv(x, w, b)) = conv(x, w * s, (b - mean) * s + beta)"""
 
     pattern = OpPattern(
         BatchNorm,
-        OpPattern(Conv2d, Var("x"), Var("weight"), name="layer", rest="bias"),
+        OpPattern((Conv2d, Conv), Var("x"), Var("weight"), name="layer", rest="bias"),
         *STATISTICS,
         name="norm",
     )
@@ -88,6 +91,68 @@ class LinearBatchNorm(_IntoWeight):
         return super().check(match)
 
 
+_TRANSPOSED = OpPattern((Conv2dBackwardData, ConvTranspose), Var("x"), Var("weight"), name="layer")
+
+
+class TransposeBatchNorm(Rule):
+    """batch_norm(conv_transpose(x, w)) = conv_transpose(x, w * s) + (beta - mean * s)"""
+
+    pattern = OpPattern(BatchNorm, _TRANSPOSED, *STATISTICS, name="norm")
+    alone: ClassVar[tuple[str, ...]] = ("layer",)
+
+    def check(self, match: Match) -> str | None:
+        if depends_on_data(*(value for name, value in match.values.items() if name != "x")):
+            return "the weights or statistics depend on data: to scale them costs time at each call"
+        return None
+
+    def replace(self, b: Builder, match: Match) -> Value:
+        layer: Node = match.nodes["layer"]
+        with b.at(match.root, suffix="folded"):
+            scale = write_scale(b, match)
+            shift = b(Sub(), match["beta"], b(Mul(), self.mean(b, match), scale))
+        with b.at(layer, suffix="folded"):
+            weight = _scaled_columns(b, layer, match["weight"], scale)
+        with b.at(layer):
+            y = b(layer.op, match["x"], weight)
+        with b.at(match.root):
+            return b(Add(), y, write_against(b, shift, y))
+
+    def mean(self, b: Builder, match: Match) -> Value:
+        """What is taken from each channel of the layer."""
+        return match["mean"]
+
+
+class BiasedTransposeBatchNorm(TransposeBatchNorm):
+    """batch_norm(conv_transpose(x, w) + c) = conv_transpose(x, w * s) + (beta - (mean - c) * s)"""
+
+    pattern = OpPattern(
+        BatchNorm,
+        OpPattern(Add, _TRANSPOSED, Var("y"), name="sum", commutative=True),
+        *STATISTICS,
+        name="norm",
+    )
+    alone = ("layer", "sum")
+
+    def check(self, match: Match) -> str | None:
+        layer, y = match.nodes["layer"].result, match["y"]
+        if (*layer.type.shape[1:2], *(1,) * (layer.type.rank - 2)) != y.type.shape:
+            return f"%{y.name} {y.type} is not one number for each channel"
+        return super().check(match)
+
+    def mean(self, b: Builder, match: Match) -> Value:
+        mean = match["mean"]
+        return b(Sub(), mean, b(Reshape(mean.type.shape), match["y"]))
+
+
+def _scaled_columns(b: Builder, layer: Node, weight: Value, scale: Value) -> Value:
+    """The weight [C, C_out/groups, K, ...] of a transposed convolution times s [C_out]."""
+    assert isinstance(layer.op, Convolution)
+    (channels, columns, *kernel), groups = weight.type.shape, layer.op.groups
+    by_group = b(Reshape((groups, channels // groups, columns, *kernel)), weight)
+    scales = b(Reshape((groups, 1, columns, *(1,) * len(kernel))), scale)
+    return b(Reshape(weight.type.shape), b(Mul(), by_group, scales))
+
+
 class BatchNormScale(Rule):
     """batch_norm(x) = x * s + (beta - mean * s)"""
 
@@ -107,7 +172,12 @@ class FoldBatchNorm(Rewrite):
     """Folds batch norms into the convolutions and linear layers before them."""
 
     name = "fold_batch_norm"
-    rules = (ConvBatchNorm(), LinearBatchNorm())
+    rules = (
+        ConvBatchNorm(),
+        LinearBatchNorm(),
+        TransposeBatchNorm(),
+        BiasedTransposeBatchNorm(),
+    )
 
 
 class NormToScale(Rewrite):

@@ -19,7 +19,7 @@ def _batch_norm(n: Call) -> Made:
     """BatchNormalization-1 to 15: spatial before 9, is_test before 7; training by the number of
     outputs before 14, by training_mode since.
 
-    Of x with more than four dimensions those behind the channels are made one, and where
+    Of x with more than five dimensions those behind the channels are made one, and where
     spatial=0, with a mean for each place, all but the batch.
     """
     n.ignore("consumed_inputs")
@@ -28,7 +28,7 @@ def _batch_norm(n: Call) -> Made:
     spatial = n.integer("spatial", 1) == 1
     if not spatial:
         shape = (*batch, product(rest))
-    elif source.type.rank > 4:
+    elif source.type.rank > 5:
         shape = (*batch, rest[0], product(rest[1:]))
     else:
         shape = source.type.shape

@@ -61,12 +61,12 @@ class BatchNormBase(Op):
         need_epsilon(self.name, self.epsilon)
 
     def check_operands(self, x: TensorType, *channels: TensorType) -> None:
-        """Raise unless x is [N, C], [N, C, L] or [N, C, H, W], and ``channels`` are all [C]."""
+        """Raise unless x is [N, C] with up to three more dimensions, and ``channels`` are [C]."""
         need_float(self.name, x, *channels)
         same_dtype(self.name, x, *channels)
-        if not 2 <= x.rank <= 4:
+        if not 2 <= x.rank <= 5:
             raise ShapeError(
-                f"{self.name} takes x with 2 to 4 dimensions, channels second, got {x}",
+                f"{self.name} takes x with 2 to 5 dimensions, channels second, got {x}",
                 fix="add a dimension or merge some with reshape",
             )
         for name, channel in zip(self.operands[1:], channels):

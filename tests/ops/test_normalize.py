@@ -261,7 +261,7 @@ def test_mistakes() -> None:
         run(BatchNormTrain(), x, four, three)
     with pytest.raises(ShapeError, match=r"batch_norm: variance is f64\[4\]"):
         run(BatchNorm(), x, three, three, three, four)
-    with pytest.raises(ShapeError, match=r"2 to 4 dimensions, channels second, got f64\[3\]"):
+    with pytest.raises(ShapeError, match=r"2 to 5 dimensions, channels second, got f64\[3\]"):
         run(BatchNorm(), three, three, three, three, three)
     with pytest.raises(ShapeError, match=r"x is f64\[2,3,4,4\], dy is f64\[2,3,4\]"):
         run(BatchNormTrainBackward(), x, three, three, three, x[..., 0])

@@ -8,6 +8,7 @@ from cauce.ir import DType, Literal, Op, Value
 from cauce.ir.ops.activation import Clip, Relu, Sigmoid, Softmax, Tanh
 from cauce.ir.ops.constant import Constant, scalar
 from cauce.ir.ops.conv import Conv2dBackwardData
+from cauce.ir.ops.conv_nd import conv_transpose
 from cauce.ir.ops.elementwise import (
     Abs,
     Add,
@@ -323,6 +324,20 @@ def conv_norm(net: Net) -> None:
     op, weight = conv(net, x)
     bias = net.parameter(weight.type.shape[:1]) if net.draw.flag() else None
     net.keep(normalized(net, net.b(op, x, weight, bias)))
+
+
+@motif("TransposeBatchNorm", "BiasedTransposeBatchNorm")
+def transposed_norm(net: Net) -> None:
+    x = net.picture()
+    channels, groups = x.type.shape[1], net.draw.choice(1, x.type.shape[1])
+    columns, kernel = net.draw.int(1, 2), net.draw.pair(1, 3)
+    size = tuple(dim + k - 1 for dim, k in zip(x.type.shape[2:], kernel))
+    op = conv_transpose((1, 1), ((0, 0), (0, 0)), (1, 1), groups, size)
+    weight = net.weight((channels, columns, *kernel))
+    net.keep(normalized(net, net.b(op, x, weight)))
+    y = net.b(op, x, weight)
+    bias = net.parameter((y.type.shape[1], 1, 1))
+    net.keep(normalized(net, either(net, Add(), y, bias)))
 
 
 @motif("LinearBatchNorm")
