@@ -8,13 +8,14 @@ import json
 import math
 import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
+from copy import copy
 from typing import TYPE_CHECKING, Any, NoReturn, overload
 
 import numpy as np
 
 from ..ir import Array, DType, Graph, Input, Role
 from ..ir.attributes import positive
-from ..ir.dims import substitute
 from ..ir.display import html_of
 from ..ir.errors import GraphError, ShapeError, TypeMismatch, need
 from ..ir.habits import MODEL
@@ -26,6 +27,8 @@ from ..ir.types import is_bfloat16
 from ..ir.version import VERSION
 from . import init
 from .init import converted, initial_values
+from .summary import KEY as SUMMARY
+from .summary import summarize
 
 if TYPE_CHECKING:
     from ..ir.preprocessing import Preprocessing
@@ -365,6 +368,18 @@ class Model(Foreign):
             twin._preprocessing = told.named(None)  # a fresh head knows no class yet
         return twin
 
+    def with_graphs(self, graph: Graph, training_graph: Graph | Callable[[], Graph]) -> Model:
+        """A copy with other graphs: the same weights, in the same memory, and all else.
+
+        Args:
+            graph: the inference form.
+            training_graph: the training form, or what makes it when it is first asked for.
+        """
+        twin = copy(self)
+        twin.graph, twin._training_graph = graph, training_graph
+        twin.frozen, twin.metadata = set(self.frozen), dict(self.metadata)
+        return twin
+
     # ---- looking -------------------------------------------------------------------------------
 
     @overload
@@ -384,37 +399,7 @@ class Model(Foreign):
                 not returned: a notebook would show it a second time.)
         """
         batch = positive(batch, "batch")
-        rows = [("layer", "op", "output", "parameters", "FLOPs")]
-        total_flops = 0
-        counted: set[str] = set()
-        sizes = dict.fromkeys(self.graph.symbols(), batch)
-        for node in self.graph.nodes:
-            owned = [v for v in node.operands if isinstance(v, Input) and v.role is Role.PARAMETER]
-            fresh = [value for value in owned if value.name not in counted]
-            counted.update(value.name for value in fresh)
-            parameters = sum(self._values[value.name].size for value in fresh)
-            cost = node.cost
-            flops = substitute(cost.flops, sizes)
-            assert isinstance(flops, int)
-            total_flops += flops
-            shape = ", ".join(str(value.type) for value in node.results)
-            rows.append((node.path, node.op.name, shape, f"{parameters:,}", f"{flops:,}"))
-        widths = [max(len(row[i]) for row in rows) for i in range(5)]
-        lines = [
-            "  ".join(
-                cell.rjust(width) if i > 2 else cell.ljust(width)
-                for i, (cell, width) in enumerate(zip(row, widths))
-            )
-            for row in rows
-        ]
-        lines.insert(1, "  ".join("-" * width for width in widths))
-        lines.append(lines[1])
-        lines.append(
-            f"{self.name}: {self.parameter_count():,} parameters, "
-            f"{total_flops:,} FLOPs for a batch of {batch}"
-        )
-        lines += [self.origin] if self.origin else []
-        text = "\n".join(lines)
+        text = summarize(self, batch).text
         if print_fn is None:
             return text
         print_fn(text)
@@ -463,6 +448,8 @@ class Model(Foreign):
             "inputs": ", ".join(f"{v.name}: {v.type}" for v in self.graph.inputs_with(Role.DATA)),
             "cauce": VERSION,
         }
+        with suppress(ShapeError, ZeroDivisionError):  # which has none where every size is 1
+            metadata[SUMMARY] = json.dumps(summarize(self).data)
         return {**self._values, **arrays}, metadata
 
 
