@@ -7,7 +7,6 @@ import datetime
 import json
 import os
 import platform
-import statistics
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -15,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from protocol import Benchmark, Case, Result, measure, serve
+from protocol import Benchmark, Case, measure, serve, summary
 
 HERE = Path(__file__).resolve().parent
 Rows = Mapping[str, Mapping[str, Any]]  # the numbers of each peer
@@ -145,32 +144,6 @@ def chosen(peers: Mapping[str, Peer], base: str, names: Sequence[str] | None) ->
 def merged(versions: Iterable[Versions]) -> Versions:
     """All versions in one."""
     return {library: version for some in versions for library, version in some.items()}
-
-
-def summary(result: Result, base: Result) -> dict[str, Any]:
-    """The numbers of one peer. A ratio is its time over the base's in the same round."""
-    if result.failed:
-        return {"failed": result.failed}
-    ratios = [other / own for other, own in zip(result.seconds, base.seconds)]
-    return {
-        "fastest_ms": 1000 * min(result.seconds),
-        "median_ms": 1000 * statistics.median(result.seconds),
-        "ratio_median": statistics.median(ratios),
-        "ratio_lower_quartile": lower_quartile(ratios),
-        "processors": sum(result.processor_seconds) / sum(result.seconds),
-        "difference": result.difference,
-        "steps_of_a_turn": result.steps,
-        **({} if result.memory is None else {"memory_mb": result.memory / 1e6}),
-        "ms": [1000 * seconds for seconds in result.seconds],
-        "ratios": ratios,
-    }
-
-
-def lower_quartile(numbers: Iterable[float]) -> float:
-    """The number a quarter of the way up, in proportion where it falls between two."""
-    ranked = sorted(numbers)
-    below, part = divmod(len(ranked) - 1, 4)
-    return ranked[below] + part / 4 * (ranked[min(below + 1, len(ranked) - 1)] - ranked[below])
 
 
 def best_peer(base: str, peers: Rows) -> str | None:

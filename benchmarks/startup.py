@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import Any
 
 import report
-from protocol import Case, PeerFailed, agreement, ended, environment, turns
+from protocol import Case, PeerFailed, agreement, ended, environment, lower_quartile, turns
 
 CHILD = Path(__file__).with_name("startup_child.py")
 STAGES = ("Python", "import", "load", "compile", "run")
@@ -153,7 +153,7 @@ def summary(taken: list[Turn], base: list[Turn]) -> dict[str, Any]:
             "least": min(numbers),
             "median": statistics.median(numbers),
             "ratio_median": statistics.median(ratios),
-            "ratio_lower_quartile": report.lower_quartile(ratios),
+            "ratio_lower_quartile": lower_quartile(ratios),
             "rounds": numbers,
             "ratios": ratios,
         }

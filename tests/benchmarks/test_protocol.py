@@ -23,10 +23,12 @@ from protocol import (
     Result,
     difference,
     environment,
+    lower_quartile,
     measure,
+    summary,
     wait_until_idle,
 )
-from report import chosen, lower_quartile, summary
+from report import chosen
 
 
 def only(*names: str) -> Benchmark:
