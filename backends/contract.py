@@ -117,6 +117,19 @@ class NodeTime(Record):
         """How fast it was, in 1e9 floating-point operations a second; 0 where no time passed."""
         return self.flops / self.seconds / 1e9 if self.seconds else 0.0
 
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """The row as it is printed."""
+        return (
+            self.path,
+            self.op,
+            f"{self.seconds * 1e3:.4f}",
+            f"{self.flops / 1e9:.4f}",
+            f"{self.gflops_per_second:.1f}",
+            f"{self.bytes / 1e6:.3f}",
+            f"{self.share:.1%}",
+        )
+
 
 class Interface(Record):
     """What goes into a compiled graph, and what comes out.

@@ -11,7 +11,7 @@ from ..ir.display import html_of
 from ..ir.text import table
 from .contract import NodeTime
 
-_COLUMNS = ("node", "op", "ms", "GFLOP", "GFLOP/s", "MB", "share")
+COLUMNS = ("node", "op", "ms", "GFLOP", "GFLOP/s", "MB", "share")
 
 
 class Profile(Sequence[NodeTime]):
@@ -56,9 +56,13 @@ class Profile(Sequence[NodeTime]):
 
     def __repr__(self) -> str:
         """The table; its last line is the sum."""
+        return table([COLUMNS, *(row.cells for row in (*self, self.total))], names=2)
+
+    @property
+    def total(self) -> NodeTime:
+        """The sum of the rows."""
         flops, moved = sum(row.flops for row in self), sum(row.bytes for row in self)
-        whole = NodeTime("total", "", self.seconds, flops, moved).within(self.seconds)
-        return table([_COLUMNS, *map(_cells, (*self, whole))], names=2)
+        return NodeTime("total", "", self.seconds, flops, moved).within(self.seconds)
 
 
 def _rows(times: Iterable[NodeTime]) -> dict[tuple[str, str], NodeTime]:
@@ -73,15 +77,3 @@ def _rows(times: Iterable[NodeTime]) -> dict[tuple[str, str], NodeTime]:
 def _median(rows: Sequence[NodeTime]) -> NodeTime:
     """The row of a node from that of each run, which differ in their times alone."""
     return replace(rows[0], seconds=median(row.seconds for row in rows))
-
-
-def _cells(row: NodeTime) -> tuple[str, ...]:
-    return (
-        row.path,
-        row.op,
-        f"{row.seconds * 1e3:.4f}",
-        f"{row.flops / 1e9:.4f}",
-        f"{row.gflops_per_second:.1f}",
-        f"{row.bytes / 1e6:.3f}",
-        f"{row.share:.1%}",
-    )

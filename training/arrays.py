@@ -86,10 +86,16 @@ def load_npy(
         >>> training.load_npy("images.npy", "labels.npy", channels_last=True)
         Dataset(4 images of 3 x 8 x 8, uint8, 4 classes)
     """
-    return _dataset(_read_npy(images_path), _read_npy(labels_path), classes, channels_last)
+    return _dataset(read_npy(images_path), read_npy(labels_path), classes, channels_last)
 
 
-def _read_npy(path: str | os.PathLike[str]) -> Array:
+def read_npy(path: str | os.PathLike[str]) -> Array:
+    """The array of a file that ``np.save`` wrote.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        DataError: another or a damaged file, or one of objects.
+    """
     with _reading(path, NPY):
         return np.asarray(np.load(path, allow_pickle=False))
 

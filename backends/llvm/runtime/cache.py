@@ -70,8 +70,13 @@ class Store:
         self.folder = None if folder is None else os.path.abspath(folder)
         self.limit = limit
 
-    def get(self, key: str) -> bytes | None:
-        """The blob of a key, or None."""
+    def get(self, key: str, *, used: bool = True) -> bytes | None:
+        """The blob of a key, or None.
+
+        Args:
+            key: of the blob.
+            used: whether this is a use, after which the blob is removed later than others.
+        """
         path = self._path(key)
         if path is None or not self._trusted():
             return None
@@ -88,9 +93,10 @@ class Store:
         if blob is None:
             _remove(path)
             return None
-        with suppress(OSError):
-            now = time.time_ns()
-            os.utime(path, ns=(now, now))  # what was used last goes last
+        if used:
+            with suppress(OSError):
+                now = time.time_ns()
+                os.utime(path, ns=(now, now))  # what was used last goes last
         return blob
 
     def put(self, key: str, blob: bytes) -> None:
@@ -112,10 +118,24 @@ class Store:
                 _remove(draft)
             self._trim(path)
 
-    def clear(self) -> None:
-        """Remove all blobs."""
-        for file in self._files():
+    def clear(self) -> int:
+        """Remove all blobs; returns how many bytes they took up."""
+        files = self.files()
+        for file in files:
             _remove(file.path)
+        return sum(file.nbytes for file in files)
+
+    def problem(self) -> str | None:
+        """Why nothing is kept or found here; None where nothing speaks against it."""
+        if self.limit <= 0:
+            return "it is switched off"
+        if self.folder is None:
+            return "there is no home folder to keep it in"
+        if not os.path.exists(self.folder):
+            return None  # it is made when something is kept
+        if not self._trusted():
+            return "it is no folder that this user owns and nobody else may write to"
+        return None if os.access(self.folder, os.W_OK) else "its folder cannot be written"
 
     def _path(self, key: str) -> str | None:
         hexadecimal = 8 <= len(key) <= 128 and set(key) <= set("0123456789abcdef")
@@ -146,9 +166,9 @@ class Store:
         blob = content[start:]
         return blob if content[:start] == _head(key, blob) else None
 
-    def _files(self) -> list[_File]:
+    def files(self) -> list[StoredFile]:
         """The files of the store, and only those: the folder may be used for other things."""
-        files: list[_File] = []
+        files: list[StoredFile] = []
         if self.folder is None or not self._trusted():
             return files
         with suppress(OSError), os.scandir(self.folder) as entries:
@@ -156,12 +176,12 @@ class Store:
                 if re.fullmatch(_NAME, entry.name):
                     with suppress(FileNotFoundError):  # somebody else removed it
                         status = entry.stat(follow_symlinks=False)
-                        files.append(_File(status.st_mtime_ns, status.st_size, entry.path))
+                        files.append(StoredFile(status.st_mtime_ns, status.st_size, entry.path))
         return files
 
     def _trim(self, new: str) -> None:
         """Remove what was used least recently, but not the file just written, to fit the limit."""
-        files = self._files()
+        files = self.files()
         total = sum(file.nbytes for file in files)
         if total <= self.limit:
             return
@@ -173,12 +193,24 @@ class Store:
                 return
 
 
-class _File(NamedTuple):
-    """A file of the store; the first in order is the one to be removed first."""
+class StoredFile(NamedTuple):
+    """A file of the store; the first in order is the one to be removed first.
+
+    Attributes:
+        used: when last, in nanoseconds since 1970.
+        nbytes: its size.
+        path: where it lies.
+    """
 
     used: int
     nbytes: int
     path: str
+
+    @property
+    def key(self) -> str | None:
+        """The key of its blob; None for one that a writer is at, or left behind."""
+        name = os.path.basename(self.path)
+        return name.removesuffix(_SUFFIX) if name.endswith(_SUFFIX) else None
 
 
 def default_folder() -> str | None:
