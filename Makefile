@@ -80,6 +80,7 @@ format: $(VENV)/.installed-dev
 docs: $(VENV)/.installed-dev
 	$(PY) -m tests.project.readme
 	$(PY) -m tests.mistakes.page
+	$(PY) -m tests.commands.page
 	$(PY) benchmarks/page.py
 
 types: $(VENV)/.installed-dev

@@ -374,6 +374,12 @@ class Model(Foreign):
         Args:
             graph: the inference form.
             training_graph: the training form, or what makes it when it is first asked for.
+
+        Examples:
+            >>> model = models.lenet5.init(image=("N", 1, 28, 28))
+            >>> twin = model.with_graphs(model.graph.copy("again"), model.training_graph)
+            >>> twin.name, model.name
+            ('again', 'lenet5')
         """
         twin = copy(self)
         twin.graph, twin._training_graph = graph, training_graph

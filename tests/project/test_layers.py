@@ -35,6 +35,8 @@ LAZY = dict.fromkeys(LAYERS, HEAVY) | {
     "cauce": HEAVY | {NAMED_AT_RUN_TIME},
     # A network that was pickled is found again by the name of its module.
     "frontends": HEAVY | {NAMED_AT_RUN_TIME},
+    # A command is imported by its name, and so is a network of the user's.
+    "commands": HEAVY | {NAMED_AT_RUN_TIME},
 }
 
 # "Some 400": a file that is one class may need a few more.

@@ -1,0 +1,106 @@
+"""Tables, text and JSON: pipes, terminals, narrow ones, and names that would do harm."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import sys
+
+import pytest
+
+from cauce.commands import output
+
+COLUMNS = ("layer", "op", "ms")
+ROWS = [("stage1.block1.conv1", "conv2d", "1.25"), ("x", "a\nb\x1b[31m", "100.00")]
+
+
+class Terminal(io.StringIO):
+    """A terminal, as far as a program asks."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
+    """Stdout from now on."""
+    made = Terminal()
+    monkeypatch.setattr(sys, "stdout", made)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    return made
+
+
+def test_a_table_in_a_pipe_has_whole_lines(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "20")
+    output.show_table(COLUMNS, ROWS, names=2)
+    assert capsys.readouterr().out.splitlines() == [
+        "layer                op                ms",
+        "-------------------  ------------  ------",
+        "stage1.block1.conv1  conv2d          1.25",
+        "x                    a\\nb\\x1b[31m  100.00",
+    ]
+
+
+@pytest.mark.parametrize("with_rich", [False, True])
+@pytest.mark.parametrize("width", [20, 30, 80])
+def test_a_table_fits_a_terminal(
+    with_rich: bool, width: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = terminal(monkeypatch)
+    monkeypatch.setenv("COLUMNS", str(width))
+    if with_rich:
+        pytest.importorskip("rich")
+        monkeypatch.setenv("TERM", "dumb")  # lines without colours
+    else:
+        monkeypatch.setitem(sys.modules, "rich.console", None)
+    output.show_table(COLUMNS, ROWS, names=2)
+    lines = shown.getvalue().splitlines()
+    assert max(map(len, lines)) <= max(width, 8 + 8 + 6 + 2 * 2)
+    text = "".join(lines)
+    assert "100.00" in text and "1.25" in text
+    assert "\x1b[31m" not in text
+    if width == 80:
+        assert "stage1.block1.conv1" in text and "a\\nb\\x1b[31m" in text
+
+
+def test_rich_reads_no_markup(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = terminal(monkeypatch)
+    pytest.importorskip("rich")
+    monkeypatch.setenv("COLUMNS", "80")
+    output.show_table(("a",), [("[bold]x[/bold]",)])
+    assert "[bold]x[/bold]" in shown.getvalue()
+
+
+def test_control_characters_are_written_out() -> None:
+    assert output.clean("a\x1b[0m\x07\u202eb\x85\r\n\tc\u2028\ud800é") == (
+        "a\\x1b[0m\\x07\\u202eb\\x85\\r\n\tc\\u2028\\ud800é"
+    )
+
+
+def test_json_is_ascii_and_valid(capsys: pytest.CaptureFixture[str]) -> None:
+    output.emit({"x": [math.nan, math.inf, 1.5], "é\x1b\x7f": (1, None)})
+    text = capsys.readouterr().out
+    assert text.isascii() and "\x1b" not in text and "\x7f" not in text
+    assert json.loads(text) == {"x": ["nan", "inf", 1.5], "é\x1b\x7f": [1, None]}
+
+
+def test_pairs(capsys: pytest.CaptureFixture[str]) -> None:
+    output.show_pairs([("a", "1"), ("long", "x\x1b")])
+    assert capsys.readouterr().out == "a     1\nlong  x\\x1b\n"
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [
+        (0, "0 bytes"),
+        (999, "999 bytes"),
+        (1000, "1.0 kB"),
+        (97_800_000, "97.8 MB"),
+        (5 * 10**15, "5000.0 TB"),
+    ],
+)
+def test_bytes(count: int, text: str) -> None:
+    assert output.nbytes_text(count) == text
