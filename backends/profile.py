@@ -31,6 +31,8 @@ class Profile(Sequence[NodeTime]):
         >>> rows = cauce.compile(model, "numpy").profile(np.zeros((1, 1, 28, 28), np.float32))
         >>> rows[0].path, rows[0].op, rows[0].flops, len(rows)
         ('c1', 'conv2d', 239904, 12)
+        >>> rows.total.flops == sum(row.flops for row in rows)
+        True
     """
 
     def __init__(self, *runs: Iterable[NodeTime]) -> None:
