@@ -81,6 +81,7 @@ docs: $(VENV)/.installed-dev
 	$(PY) -m tests.project.readme
 	$(PY) -m tests.mistakes.page
 	$(PY) -m tests.commands.page
+	$(PY) -m tests.pages.worked_examples
 	$(PY) benchmarks/page.py
 
 types: $(VENV)/.installed-dev

@@ -32,6 +32,7 @@ __all__ = [
     "__version__",
     "compare",
     "compile",
+    "explain",
     "export_onnx",
     "gradients",
     "load",
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
     from .comparison import compare
     from .compiler import compile, export_onnx, register_backend
     from .differentiate import gradients
+    from .explaining import explain
     from .frontends.model import Model
     from .frontends.network import Network, network
     from .frontends.stored import load
@@ -96,6 +98,7 @@ else:
         "backends": "backends",
         "compare": "comparison:compare",
         "compile": "compiler:compile",
+        "explain": "explaining:explain",
         "export_onnx": "compiler:export_onnx",
         "register_backend": "compiler:register_backend",
         "frontends": "frontends",

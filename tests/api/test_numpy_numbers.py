@@ -169,6 +169,8 @@ call(lambda **n: cauce.models.unet.graph(image=("N", 1, 16, 16), **n).to_text(lo
      "models.unet", classes=3, width=64, depth=3)  # fmt: skip
 call(lambda **n: values_of(MODEL.replace_head(**n)), "Model.replace_head", classes=4, seed=2)
 call(lambda **n: repr(MODEL.predict(batch(2)["image"], **n)), "Model.predict", top=2)
+call(lambda **n: cauce.explain(MODEL, batch(2)["image"], **n).text("conv1", (1, 0, 0, 0)),
+     "explain", training=True)  # fmt: skip
 call(lambda **n: MODEL.summary(print_fn=None, **n), "Model.summary", batch=2)
 call(lambda **n: MODEL.load_state_dict({}, **n), "Model.load_state_dict", strict=False)
 call(lambda **n: cauce.compile(MODEL, **n)(batch(4)["image"]).tolist(), "compile", batch=4,
