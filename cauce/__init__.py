@@ -32,6 +32,7 @@ __all__ = [
     "__version__",
     "compare",
     "compile",
+    "distributed",
     "explain",
     "export_onnx",
     "gradients",
@@ -52,9 +53,9 @@ __all__ = [
 
 if TYPE_CHECKING:
     from . import backends as backends
+    from . import distributed, models, nn
     from . import frontends as frontends
     from . import ir as ir
-    from . import models, nn
     from . import passes as passes
     from . import training as training
     from .comparison import compare
@@ -98,6 +99,7 @@ else:
         "backends": "backends",
         "compare": "comparison:compare",
         "compile": "compiler:compile",
+        "distributed": "distributed",
         "explain": "explaining:explain",
         "export_onnx": "compiler:export_onnx",
         "register_backend": "compiler:register_backend",

@@ -1,23 +1,24 @@
-"""From images to named classes: what ``model.predict`` does."""
+"""From images to named classes: what ``model.predict`` and ``cauce.distributed`` do."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, TypeAlias
 from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from .backends.executable import Executable
-from .compiler import compile
+from .compiler import choose_backend, compile
 from .frontends.model import Model
 from .frontends.open_model import OpenModel
 from .frontends.preprocessing import Pictures, class_count, pictures
 from .ir import Array, DType, Graph, Role, Value
 from .ir.attributes import positive
-from .ir.errors import GraphError, TypeMismatch, shown
+from .ir.errors import CauceError, GraphError, MissingExtra, TypeMismatch, shown
 from .ir.ops.activation import LogSoftmax, Sigmoid, Softmax
 from .ir.ops.elementwise import Cast
 from .ir.ops.shape import Flatten, Reshape
@@ -50,20 +51,24 @@ class _Predictor:
     """A model that was compiled, and what its graph says of images and of classes.
 
     Attributes:
-        text: of the graph, which tells whether it is still the same.
         run: the executable, which follows the model.
         taken: the input.
         probabilities: of an output [N, K].
     """
 
-    text: str
     run: Executable
     taken: Pictures
     probabilities: Callable[[Array], Array]
 
+    def rankings(self, batch: Array, told: Preprocessing | None, top: int) -> list[Ranking]:
+        """For each image of a batch as the network takes it the likeliest classes."""
+        output = np.asarray(self.run(batch), np.float64).reshape(len(batch), -1)
+        return [_ranking(row, told, top) for row in self.probabilities(output)]
 
-# Kept as long as the model is; neither knows of the other, and copies of a model have their own.
-_KEPT: WeakKeyDictionary[Model, _Predictor] = WeakKeyDictionary()
+
+# Kept as long as the model is, with the text of its graph, which tells whether that is still the
+# same; neither knows of the other, and copies of a model have their own.
+_KEPT: WeakKeyDictionary[Model, tuple[str, _Predictor]] = WeakKeyDictionary()
 
 
 def predict(model: Model, images: object, top: int) -> Ranking | list[Ranking]:
@@ -71,32 +76,92 @@ def predict(model: Model, images: object, top: int) -> Ranking | list[Ranking]:
     top = positive(top, "top")
     predictor = _predictor(model)
     several, batch = _sorted_out(images)
-    told = model.preprocessing
-    batches = [batch] if batch is not None else _batches(several, predictor.taken, told)
+    if batch is not None:
+        return predictor.rankings(batch, model.preprocessing, top)
+    told = known_preprocessing(model, predictor.taken)
+    arrays = (_prepared(image, told) for image in several)
     found: list[Ranking] = []
-    for array in batches:
-        output = np.asarray(predictor.run(array), np.float64).reshape(len(array), -1)
-        found += [_ranking(row, told, top) for row in predictor.probabilities(output)]
-    if batch is None and not isinstance(images, (list, tuple)):
-        return found[0]
-    return found[: len(several)] if batch is None else found
+    for array in _batches(arrays, predictor.taken, told, _AT_ONCE):
+        found += predictor.rankings(array, told, top)
+    return found[: len(several)] if isinstance(images, (list, tuple)) else found[0]
+
+
+class Classifier:
+    """A model, compiled to say of many images what is on them; one that fails fails alone.
+
+    Args:
+        model: it must know how it takes images.
+        top: how many classes.
+        threads: as for ``compile``; left to NumPy where there is no native backend.
+
+    Raises:
+        GraphError, DataError: the model does not classify images, or not those of files.
+        MissingExtra: Pillow is not installed.
+    """
+
+    def __init__(self, model: Model, top: int = 5, threads: int | None = None) -> None:
+        self.top = top
+        taken, probabilities = classification(model)
+        self._told = known_preprocessing(model, taken)
+        # What is wrong with all images is no fault of the first one.
+        _prepared(np.zeros((8, 8, 3), np.uint8), self._told)
+        backend = choose_backend()
+        run = compile(model, backend, threads=threads if backend == "llvm" else None)
+        self._predictor = _Predictor(run, taken, probabilities)
+
+    def __call__(self, images: Sequence[Image]) -> list[Ranking | Exception]:
+        """For each image its classes, or the error that it is to blame for.
+
+        Args:
+            images: paths, or pixels as u8 [H, W] or [H, W, C].
+        """
+        arrays: list[Array] = []
+        found: list[Ranking | Exception | None] = []
+        for image in images:
+            try:
+                arrays.append(_prepared(image, self._told))
+                found.append(None)
+            except MissingExtra:
+                raise
+            except (CauceError, OSError) as error:
+                found.append(error.with_traceback(None))  # whose frames hold all images
+        rankings: list[Ranking] = []
+        for batch in _batches(arrays, self._predictor.taken, self._told, len(images)):
+            rankings += self._predictor.rankings(batch, self._told, self.top)
+        following = iter(rankings)
+        return [next(following) if result is None else result for result in found]
 
 
 def _predictor(model: Model) -> _Predictor:
     """The model, compiled when it is first asked for, and when its graph is another one."""
+    need_one_graph(model)
+    text = model.graph.to_text(locations=False)
+    kept = _KEPT.get(model)
+    if kept is None or kept[0] != text:
+        taken, probabilities = classification(model)
+        kept = _KEPT[model] = text, _Predictor(compile(model), taken, probabilities)
+    return kept[1]
+
+
+def need_one_graph(model: Model) -> None:
+    """Raise GraphError for a model whose graph depends on the sizes of its inputs."""
     if isinstance(model, OpenModel):
         raise GraphError(
             f"{model.name} has a graph for each size, and classes are ranked by one graph",
             fix="fix its sizes when it is loaded: cauce.load_onnx(path, inputs={'x': (1, 3, 224, "
             "224)}), with the name and the sizes of its input",
         )
-    text = model.graph.to_text(locations=False)
-    kept = _KEPT.get(model)
-    if kept is None or kept.text != text:
-        taken = pictures(model.graph.inputs_with(Role.DATA), model.name)
-        probabilities = _ending(model.graph)
-        kept = _KEPT[model] = _Predictor(text, compile(model), taken, probabilities)
-    return kept
+
+
+def classification(model: Model) -> tuple[Pictures, Callable[[Array], Array]]:
+    """The input that takes images, and what makes probabilities [N, K] of the output.
+
+    Raises:
+        GraphError: the model does not classify images.
+    """
+    need_one_graph(model)
+    taken = pictures(model.graph.inputs_with(Role.DATA), model.name)
+    return taken, _ending(model.graph)
 
 
 # ---- what comes out ----------------------------------------------------------------------------
@@ -171,8 +236,7 @@ def _sorted_out(images: object) -> tuple[list[Image], Array | None]:
         return [], images
     several: Sequence[Any] = images if isinstance(images, (list, tuple)) else [images]
     for image in several:
-        pixels = isinstance(image, np.ndarray) and image.dtype == np.uint8
-        if not pixels and not isinstance(image, (str, os.PathLike)):
+        if not is_image(image):
             raise TypeMismatch(
                 f"predict takes the path of an image, or its pixels as u8 [H, W, C], got "
                 f"{shown(image)}",
@@ -182,27 +246,46 @@ def _sorted_out(images: object) -> tuple[list[Image], Array | None]:
     return list(several), None
 
 
-def _batches(
-    images: Sequence[Image], taken: Pictures, told: Preprocessing | None
-) -> Iterator[Array]:
-    """Images, prepared, in batches of a size that the network takes; the last may be filled up."""
-    if told is None:
+def is_image(image: object) -> bool:
+    """Whether something may be the path of an image, or its pixels."""
+    pixels = isinstance(image, np.ndarray) and image.dtype == np.uint8
+    return pixels or isinstance(image, (str, os.PathLike))
+
+
+def known_preprocessing(model: Model, taken: Pictures) -> Preprocessing:
+    """How an image becomes the input.
+
+    Raises:
+        GraphError: it is not known.
+    """
+    if model.preprocessing is None:
         size = taken.fixed_size
         raise GraphError(
             f"it is not known how an image becomes {taken.value.name}: {taken.value.type}",
             fix=f"say it: model.preprocessing = cauce.Preprocessing(size={size or 224}, mean=0.5, "
             "std=0.25, classes=[...]), with the numbers of the data that it was trained on",
         )
+    return model.preprocessing
+
+
+def _prepared(image: Image, told: Preprocessing) -> Array:
     from .image_input import prepared_image
 
+    return prepared_image(image, told)
+
+
+def _batches(
+    arrays: Iterable[Array], taken: Pictures, told: Preprocessing, at_once: int
+) -> Iterator[Array]:
+    """Images, prepared, in batches of a size that the network takes; the last may be filled up."""
     batch = taken.value.type.shape[0]
-    fixed_batch = batch if isinstance(batch, int) else None
+    fixed = isinstance(batch, int)
     # Images that are not brought to one size cannot be stacked.
-    count = fixed_batch or (1 if told.size is None else _AT_ONCE)
-    for start in range(0, len(images), count):
-        arrays = [prepared_image(image, told) for image in images[start : start + count]]
-        arrays += arrays[-1:] * ((fixed_batch or 0) - len(arrays))
-        yield _as_taken(np.stack(arrays), taken)
+    count = batch if isinstance(batch, int) else 1 if told.size is None else at_once
+    arrays = iter(arrays)
+    while group := list(islice(arrays, count)):
+        group += group[-1:] * (count - len(group) if fixed else 0)
+        yield _as_taken(np.stack(group), taken)
 
 
 def _as_taken(batch: Array, taken: Pictures) -> Array:

@@ -149,6 +149,10 @@ class CompileError(CauceError, RuntimeError):
     """A backend could not compile a graph."""
 
 
+class WorkerLost(CauceError, RuntimeError):
+    """Work on other processes or machines that did not come back."""
+
+
 class ExportFailure(CauceError, RuntimeError):
     """A graph could not be exported."""
 

@@ -18,7 +18,7 @@ _LIBRARY = tuple(
     os.path.join(_ROOT, folder, "")
     for folder in (
         *("cauce", "ir", "passes", "frontends", "backends", "training"),
-        *("pages", "commands"),
+        *("pages", "clusters", "commands"),
     )
 )
 

@@ -7,18 +7,20 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 
 # The folders that install as cauce.ir, cauce.passes, ...
-FOLDERS = ("ir", "passes", "frontends", "backends", "training", "pages", "commands")
+FOLDERS = ("ir", "passes", "frontends", "backends", "training", "pages", "clusters", "commands")
 
 # Slow to import or optional: imported when first used, inside functions, and never by cauce alone.
 HEAVY = frozenset(
     {
         "PIL",
+        "distributed",
         "igraph",
         "llvmlite",
         "matplotlib",
         "networkx",
         "onnx",
         "onnxruntime",
+        "ray",
         "rich",
         "safetensors",
         "sklearn",

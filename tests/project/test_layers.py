@@ -23,6 +23,7 @@ LAYERS = {
     "backends": {"ir", "backends"},
     "training": {"ir", "training"},
     "pages": {"ir", "pages"},
+    "clusters": {"ir", "clusters"},
     "cauce": {"cauce", *FOLDERS} - {"commands"},
     "commands": {"cauce", *FOLDERS},
 }

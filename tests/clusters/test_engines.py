@@ -1,0 +1,122 @@
+"""Models and executables through engines that others have written, and images by ``map_images``.
+
+``multiprocessing`` and ``concurrent.futures``, forked and spawned, are in
+``tests/api/test_processes.py``.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+import cauce
+from cauce.backends.executable import Executable
+from cauce.distributed import RayExecutor, map_images
+from cauce.ir import Array
+from cauce.ir.errors import MissingExtra
+
+from .calls import PIXELS, failing, model, rankings
+
+X = np.random.default_rng(3).random((5, 3, 4, 4), np.float32)
+
+
+def outputs(predict: Executable, made: cauce.Model) -> tuple[Array, Array, list[Any], int]:
+    """What both give in the process of an engine, and that process."""
+    return predict(X), cauce.compile(made)(X), made.predict(X), os.getpid()
+
+
+def check(given: tuple[Array, Array, list[Any], int], apart: bool = True) -> None:
+    wanted = outputs(cauce.compile(model()), model())
+    np.testing.assert_array_equal(given[0], wanted[0])
+    np.testing.assert_array_equal(given[1], wanted[1])
+    assert given[2] == wanted[2]
+    assert (given[3] != wanted[3]) == apart
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["loky", "multiprocessing", "threading"])
+def test_joblib(backend: str) -> None:
+    joblib = pytest.importorskip("joblib")
+    made = model()
+    predict = cauce.compile(made)
+    parallel = joblib.Parallel(n_jobs=2, backend=backend)
+    for given in parallel(joblib.delayed(outputs)(predict, made) for _ in range(4)):
+        check(given, apart=backend != "threading")
+
+
+@pytest.mark.slow
+def test_images_on_loky() -> None:
+    pytest.importorskip("PIL")
+    loky = pytest.importorskip("joblib.externals.loky")
+    net = model()
+    results = map_images(
+        net, PIXELS, lambda: loky.get_reusable_executor(2), batch=3, progress=False
+    )
+    assert [result.found for result in results] == rankings(net)
+
+
+@pytest.mark.slow
+def test_dask() -> None:
+    distributed = pytest.importorskip("distributed")
+    made = model()
+    predict = cauce.compile(made)
+    with (
+        distributed.LocalCluster(1, threads_per_worker=1, dashboard_address=":0") as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        check(client.submit(outputs, predict, made).result())
+        sent = client.scatter(predict, broadcast=True)
+        check(client.submit(outputs, sent, made).result())
+
+
+@pytest.fixture(scope="module")
+def ray() -> Iterator[Any]:
+    found = pytest.importorskip("ray")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_AUTH_MODE", "disabled")
+        patch.setenv("PYTHONPATH", os.getcwd())
+        found.init(num_cpus=2, include_dashboard=False, configure_logging=False)
+        yield found
+        found.shutdown()
+
+
+@pytest.mark.slow
+def test_ray(ray: Any) -> None:
+    made = model()
+    predict = cauce.compile(made)
+    check(ray.get(ray.remote(outputs).remote(predict, made)))
+    check(ray.get(ray.remote(outputs).remote(ray.put(predict), ray.put(made))))
+    pool = ray.util.ActorPool([ray.remote(Holder).remote(predict, made) for _ in range(2)])
+    for given in pool.map(lambda holder, _: holder.outputs.remote(), range(4)):
+        check(given)
+
+
+class Holder:
+    """An actor that has a model."""
+
+    def __init__(self, predict: Executable, made: cauce.Model) -> None:
+        self.given = predict, made
+
+    def outputs(self) -> Any:
+        return outputs(*self.given)
+
+
+@pytest.mark.slow
+def test_images_on_ray(ray: Any) -> None:
+    pytest.importorskip("PIL")
+    net = model()
+    with RayExecutor() as executor:
+        results = map_images(net, PIXELS, executor, batch=3, progress=False)
+        assert [result.found for result in results] == rankings(net)
+        with pytest.raises(ZeroDivisionError):
+            executor.submit(failing(ZeroDivisionError), [1]).result()
+
+
+def test_without_ray(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "ray", None)
+    with pytest.raises(MissingExtra, match="pip install ray"):
+        RayExecutor()
