@@ -265,3 +265,66 @@ def weights_of_another_network():
 def compared_with_itself():
     """A backend compared with nothing"""
     cauce.compare(model, images, backends=["numpy"])
+
+
+@mistake(
+    GraphError,
+    ValueError,
+    says="it is not known how an image becomes image: f32[N,3,8,8]",
+    fix="model.preprocessing = cauce.Preprocessing(size=(8, 8), mean=0.5, std=0.25, classes=[...])",
+    line="model.predict(photo)",
+    mended="""\
+model.preprocessing = cauce.Preprocessing(size=(8, 8), mean=0.5, std=0.25, classes=["a", "b", "c"])
+model.predict(photo)""",
+)
+def photo_of_unknown_preparation():
+    """A photograph for a network that nobody has told what it takes"""
+    model = net.init(image=("N", 3, 8, 8))
+    photo = np.zeros((20, 30, 3), np.uint8)
+    model.predict(photo)
+
+
+@mistake(
+    TypeMismatch,
+    TypeError,
+    says=("predict takes the path of an image, or its pixels as u8", "float64", "(20, 30, 3)"),
+    fix="give a path, a list of paths, or an array [N, C, H, W] as the network takes it",
+    line="model.predict(photo)",
+)
+def photo_of_floats():
+    """Pixels that are no bytes"""
+    photo = np.zeros((20, 30, 3))
+    model.predict(photo)
+
+
+@mistake(
+    ShapeError,
+    ValueError,
+    says=("net takes f32[N,3,8,8]", "preprocessing brings images to 224 x 224"),
+    fix="write size=(8, 8), or make the network for another size in init",
+    line="model.preprocessing = cauce.Preprocessing.imagenet()",
+    mended="model.preprocessing = cauce.Preprocessing.imagenet(size=(8, 8))",
+)
+def preprocessing_of_another_size():
+    """Images of another size than the network takes"""
+    model = net.init(image=("N", 3, 8, 8))
+    model.preprocessing = cauce.Preprocessing.imagenet()
+
+
+@mistake(
+    ShapeError,
+    ValueError,
+    says=("net has 410,454 operations with this input", "400,000 at most"),
+    fix="choose some layers, layers=['conv1'], one image, x[:1], or the corner of one",
+    line="cauce.explain(large, x)",
+    mended=(
+        "cauce.explain(large, x, layers=['conv1'])",
+        "cauce.explain(large, x[:1])",
+        "cauce.explain(large, x[:1, :, :12, :12])",
+    ),
+)
+def too_much_to_look_at():
+    """Numbers of which there are too many to be looked at"""
+    large = net.init(image=("N", 3, "H", "W"))
+    x = np.zeros((2, 3, 32, 32), np.float32)
+    cauce.explain(large, x)
