@@ -16,7 +16,7 @@ from ....ir.ops.fused import Kernel
 from ....ir.ops.reduce import Sum
 from ..lowering.kernels import Anchor, anchor_of
 from ..target import Target
-from .builder import i64
+from .builder import V, i64
 from .code import Launch, NodeCode, Stage
 
 
@@ -67,42 +67,37 @@ def in_turn(codes: list[NodeCode]) -> list[NodeCode]:
 
 
 def joined(launch: Launch, target: Target, symbols: Sequence[str]) -> Launch:
-    """One launch of all that is done in one go; the functions of all members have their names."""
+    """One launch of all that is done in one go; the functions of all members have their names.
+
+    It has as many tasks as the launch itself has, so that threads share them as they would without
+    the others, of whose tasks as many belong to each: what takes long is cut as it would be alone.
+    Those that take turns do so task by task.
+    """
     members = launch.members
     if len(members) == 1:
         return launch
     stage = Stage(target, symbols)
-    write = _write_in_order if launch.turn is None else _write_in_turn
-    write(stage, members)
-    stage.f.ret()
-    tasks = launch.tasks if launch.turn else sum((m.tasks for m in launch.before), launch.tasks)
-    slots = tuple(slot for member in members for slot in member.slots)
-    return Launch(stage.f, tasks, slots, launch.check, launch.alone, parts=members)
-
-
-def _write_in_order(stage: Stage, members: Sequence[Launch]) -> None:
-    """Of the tasks, each member has the next few."""
     f = stage.f
     table, dims, first, last, thread = f.parameters
-    used, begin = 0, i64(0)
-    for member in members:
-        count = stage.dim(member.tasks)
-        low = f.intrinsic("smax", f.op("sub", first, begin), i64(0))
-        high = f.intrinsic("smin", f.op("sub", last, begin), count)
-        f.call(member.function.name, f.at(table, used, 8), dims, low, high, thread)
-        used, begin = used + len(member.slots), f.add(begin, count)
-
-
-def _write_in_turn(stage: Stage, members: Sequence[Launch]) -> None:
-    """A task is one of the first member, and as many of the other as fall to it."""
-    f, (one, other) = stage.f, members
-    table, dims, _, _, thread = f.parameters
-    behind = f.at(table, len(one.slots), 8)
-    own, others = stage.dim(one.tasks), stage.dim(other.tasks)
+    own = stage.dim(launch.tasks)
     some = f.intrinsic("smax", own, i64(1))  # it is called without tasks, too
-    share = f.op("udiv", f.add(others, f.add(some, -1)), some)
-    with stage.tasks() as task:
-        after = f.add(task, 1)
-        f.call(one.function.name, table, dims, task, after, thread)
-        first, last = (f.intrinsic("smin", f.mul(edge, share), others) for edge in (task, after))
-        f.call(other.function.name, behind, dims, first, last, thread)
+    shares: list[tuple[Launch, V, V, V]] = []
+    slots: tuple[int, ...] = ()
+    for member in members:
+        others = stage.dim(member.tasks)
+        share = f.op("udiv", f.add(others, f.add(some, -1)), some)
+        shares.append((member, f.at(table, len(slots), 8), others, share))
+        slots += member.slots
+
+    def call(low: V, high: V) -> None:
+        for member, own_table, others, share in shares:
+            edges = (f.intrinsic("smin", f.mul(edge, share), others) for edge in (low, high))
+            f.call(member.function.name, own_table, dims, *edges, thread)
+
+    if launch.turn is None:
+        call(first, last)
+    else:
+        with stage.tasks() as task:
+            call(task, f.add(task, 1))
+    f.ret()
+    return Launch(f, launch.tasks, slots, launch.check, launch.alone, parts=members)
