@@ -132,6 +132,34 @@ class Classifier:
         return [next(following) if result is None else result for result in found]
 
 
+def rankings(model: Model, output: Array, top: int) -> list[Ranking]:
+    """The likeliest classes of each row of an output [N, K], or [N, K, 1, 1].
+
+    Raises:
+        GraphError: the model does not tell classes apart.
+    """
+    rows = np.asarray(output, np.float64).reshape(len(output), -1)
+    return [_ranking(row, model.preprocessing, top) for row in _ending(model.graph)(rows)]
+
+
+def image_batches(model: Model, images: Sequence[Image]) -> Iterator[Array]:
+    """Images, prepared for a model, in batches of a size that it takes; the last may be filled up.
+
+    Args:
+        model: says how, in ``preprocessing``.
+        images: paths, or pixels u8 [H, W] or [H, W, C].
+
+    Raises:
+        GraphError: the model takes no images, or does not say how.
+        FileNotFoundError, DataError: no such file, or no image.
+    """
+    if isinstance(model, OpenModel):
+        inputs = list(model.inputs)
+    else:
+        inputs = model.graph.inputs_with(Role.DATA)
+    return _batches(images, pictures(inputs, model.name), model.preprocessing)
+
+
 def _predictor(model: Model) -> _Predictor:
     """The model, compiled when it is first asked for, and when its graph is another one."""
     need_one_graph(model)

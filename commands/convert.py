@@ -1,5 +1,5 @@
 """Write a model as another file: .onnx for ONNX, .safetensors for cauce.load, .txt for the text of
-its graph, which has no weights."""
+its graph, which has no weights. What the options say of images and classes is kept in the file."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import os
 
 from . import output
 from .model_argument import add_model, closed_model
+from .preprocessing import add_preprocessing, prepare, says_something
 
 SUFFIXES = (".onnx", ".safetensors", ".txt")
 
@@ -21,6 +22,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--ir-version", type=int, help="the version of the format (10)")
     text = parser.add_argument_group("text")
     text.add_argument("--training", action="store_true", help="the graph of the training form")
+    add_preprocessing(parser)
     output.add_json(parser)
 
 
@@ -44,7 +46,13 @@ def run(options: argparse.Namespace) -> None:
             fix="leave out --training: a .safetensors file holds both forms, an ONNX file the one "
             "for inference",
         )
+    if suffix == ".txt" and says_something(options):
+        raise AttributeMistake(
+            f"{options.target} holds the text of a graph, and nothing of images and classes",
+            fix="leave out what says it, or write an ONNX or a safetensors file",
+        )
     model = closed_model(options)
+    prepare(model, options)
     if suffix == ".onnx":
         from ..compiler import export_onnx
 

@@ -1,5 +1,5 @@
-"""Run a model on arrays. A classifier's best classes are printed for each row, of other outputs
-what there is in them; --output writes them all as .npy (one output), .npz or .json."""
+"""Run a model on images or arrays. The likeliest classes of a classifier are printed, and of other
+outputs what there is in them; --output writes all outputs as .npy (one output), .npz or .json."""
 
 from __future__ import annotations
 
@@ -8,14 +8,21 @@ import json
 import os
 import zipfile
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..ir import Array
-from ..ir.errors import AttributeMistake
+from ..ir.errors import AttributeMistake, DataError, GraphError
 from . import output
 from .inputs import read_arrays
 from .model_argument import add_model, add_run, count, read_model, run_settings
+from .preprocessing import add_preprocessing, prepare
+
+if TYPE_CHECKING:
+    from ..backends.executable import Executable
+    from ..frontends.model import Model
+    from ..predicting import Ranking
 
 SUFFIXES = (".npy", ".npz", ".json")
 
@@ -26,10 +33,11 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "inputs",
         nargs="+",
-        metavar="[NAME=]FILE.npy",
-        help="an array for each input; where there is one input, several arrays are one batch",
+        metavar="[NAME=]FILE",
+        help="images, or a .npy file for each input; where there is one input, several are a batch",
     )
     add_run(parser)
+    add_preprocessing(parser)
     parser.add_argument("--top", type=count, default=5, help="how many classes are printed (5)")
     parser.add_argument("-o", "--output", metavar="FILE", help=f"ends in {', '.join(SUFFIXES)}")
     output.add_json(parser)
@@ -41,23 +49,65 @@ def run(options: argparse.Namespace) -> None:
 
     if options.output is not None:
         _check_suffix(options.output)
-    executable = compile(model := read_model(options), **run_settings(options))
-    feeds = read_arrays(executable.inputs, options.inputs)
-    found = executable.run(feeds)
+    model = read_model(options)
+    prepare(model, options)
+    images = [file for file in options.inputs if _is_image(file)]
+    if images and len(images) < len(options.inputs):
+        raise DataError("there are images and arrays", fix="give the one or the other")
+    if images and model.preprocessing is None:
+        raise GraphError(
+            f"{model.name} does not say how an image becomes its input",
+            fix="say it: --imagenet, or --image-size, --mean, --std and --channels of what it was "
+            "trained on; `cauce convert` keeps that in a file",
+        )
+    executable = compile(model, **run_settings(options))
+    if images:
+        found = _run_images(model, executable, images)
+    else:
+        found = executable.run(read_arrays(executable.inputs, options.inputs))
     if options.output is not None:
         _write(options.output, found)
+    ranked = _ranked(model, found, options.top)
+    rows = images or [str(place) for place in range(len(ranked or ()))]
     if options.json:
-        report: dict[str, object] = {"model": model.name, "backend": executable.backend}
-        outputs = {name: _described(array, options.output) for name, array in found.items()}
-        output.emit({**report, "output": options.output, "outputs": outputs})
-        return
-    if options.output is not None:
-        return
-    for name, array in found.items():
-        if _is_of_classes(array):
-            _show_top(name, array, options.top, len(found) > 1)
-        else:
+        _emit(model, executable, found, ranked, options.output)
+    elif options.output is None and ranked is not None:
+        cells = [
+            (row, name, f"{probability:.4f}")
+            for row, ranking in zip(rows, ranked)
+            for name, probability in ranking
+        ]
+        head = ("image" if images else "row", "class", "probability")
+        output.show_table(head, cells, names=2)
+    elif options.output is None:
+        for name, array in found.items():
             output.say(f"{name}: {_statistics(array)}")
+
+
+def _is_image(file: str) -> bool:
+    from ..training.folders import ENDINGS
+
+    return os.path.splitext(file)[1].lower() in ENDINGS
+
+
+def _run_images(model: Model, executable: Executable, images: list[str]) -> dict[str, Array]:
+    """The outputs of all images, one behind the other.
+
+    Raises:
+        GraphError, DataError: see :func:`~cauce.predicting.image_batches`; images whose outputs
+            have no common size.
+    """
+    from ..predicting import image_batches
+
+    (taken,) = executable.inputs
+    parts = [executable.run({taken.name: batch}) for batch in image_batches(model, images)]
+    try:
+        return {name: np.concatenate([p[name] for p in parts])[: len(images)] for name in parts[0]}
+    except ValueError:
+        raise DataError(
+            f"the outputs of the {len(images)} images differ in size",
+            fix="run one at a time, or bring them to one size: --image-size",
+        ) from None
 
 
 def _check_suffix(path: str) -> None:
@@ -90,27 +140,43 @@ def _write(path: str, found: Mapping[str, Array]) -> None:
             file.write(json.dumps(lists).encode())
 
 
-def _described(array: Array, written: str | None) -> dict[str, object]:
-    """An output as JSON: its elements, too, where they are not in a file."""
-    about: dict[str, object] = {"dtype": str(array.dtype), "shape": list(array.shape)}
-    return about if written is not None else {**about, "values": array.tolist()}
+def _ranked(model: Model, found: Mapping[str, Array], top: int) -> list[Ranking] | None:
+    """The likeliest classes; None for a model that tells none apart."""
+    from ..frontends.open_model import OpenModel
+    from ..frontends.preprocessing import class_count
+    from ..predicting import rankings
+
+    if isinstance(model, OpenModel) or class_count(model.graph) is None:
+        return None
+    (array,) = found.values()
+    return rankings(model, array, top) if array.dtype.kind == "f" else None
 
 
-def _is_of_classes(array: Array) -> bool:
-    """Whether an output holds a number for each of some classes."""
-    return array.ndim == 2 and array.shape[1] > 1 and array.dtype.kind == "f" and array.size > 0
-
-
-def _show_top(name: str, array: Array, top: int, several: bool) -> None:
-    order = np.argsort(-array, axis=1, kind="stable")[:, :top]
-    rows = [
-        (str(row), str(label), f"{array[row, label]:.4f}")
-        for row, labels in enumerate(order)
-        for label in labels
+def _emit(
+    model: Model,
+    executable: Executable,
+    found: Mapping[str, Array],
+    ranked: list[Ranking] | None,
+    written: str | None,
+) -> None:
+    """All of it as JSON: the elements, too, where they are not in a file."""
+    outputs = {}
+    for name, array in found.items():
+        about: dict[str, object] = {"dtype": str(array.dtype), "shape": list(array.shape)}
+        outputs[name] = about if written is not None else {**about, "values": array.tolist()}
+    top = [
+        [{"class": name, "probability": probability} for name, probability in ranking]
+        for ranking in ranked or ()
     ]
-    if several:
-        output.say(f"{name}:")
-    output.show_table(("row", "class", "value"), rows, names=2)
+    output.emit(
+        {
+            "model": model.name,
+            "backend": executable.backend,
+            "output": written,
+            "outputs": outputs,
+            "top": top if ranked is not None else None,
+        }
+    )
 
 
 def _statistics(array: Array) -> str:

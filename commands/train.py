@@ -12,11 +12,13 @@ import numpy as np
 
 from . import output
 from .model_argument import add_model, closed_model, count
+from .preprocessing import size
 
 if TYPE_CHECKING:
     from ..frontends.model import Model
     from ..passes.optimizers import Optimizer
     from ..trainer import Trainer
+    from ..training.augment import Transform
     from ..training.data import Dataset
 
 
@@ -32,7 +34,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         "class",
     )
     data.add_argument(
-        "--size", type=_size, metavar="H[,W]", help="what images of a folder are brought to"
+        "--size", type=size, metavar="H[,W]", help="what images of a folder are brought to"
     )
     data.add_argument(
         "--validate",
@@ -74,11 +76,6 @@ def add(parser: argparse.ArgumentParser) -> None:
     output.add_json(parser)
 
 
-def _size(text: str) -> tuple[int, int]:
-    height, _, width = text.partition(",")
-    return count(height), count(width or height)
-
-
 def _augment(text: str) -> list[str]:
     names = text.split(",")
     for name in names:
@@ -99,7 +96,7 @@ def run(options: argparse.Namespace) -> None:
         train, test = train.split(options.validate, options.seed)
     shape = ("N", *train.images.shape[1:])
     model = closed_model(options, shape=shape, classes=len(train.classes))
-    train, test = _for(model, train), None if test is None else _for(model, test)
+    train, test = _as_taken(model, train), None if test is None else _as_taken(model, test)
     trainer = Trainer(
         model,
         optimizer=_optimizer(options),
@@ -109,7 +106,7 @@ def run(options: argparse.Namespace) -> None:
         threads=options.threads,
     )
     with _saved(model, trainer, options):
-        trainer.fit(train, options.epochs, validate=test, **_fit(trainer, train, options))
+        trainer.fit(train, options.epochs, validate=test, **_fit(model, trainer, train, options))
     if options.json:
         epochs = [epoch.row() for epoch in trainer.history]
         output.emit({"model": model.name, "output": options.output, "epochs": epochs})
@@ -137,18 +134,38 @@ def _check_files(options: argparse.Namespace) -> None:
         )
 
 
-def _for(model: Model, data: Dataset) -> Dataset:
-    """The data with images in the dtype of the network's input: bytes become 0 to 1 in floats."""
+def _pixels(model: Model, train: Dataset) -> list[Transform]:
+    """What makes floats of bytes, where the network takes floats: pixels from 0 to 1, normalised.
+
+    By the numbers that the model knows; by none where its graph normalises; else by those of the
+    training images. The model keeps them.
+    """
+    from ..frontends.preprocessing import normalization
+    from ..ir import Role
+    from ..training import Normalize
+
+    taken = model.graph.inputs_with(Role.DATA)[0].type.dtype
+    if train.images.dtype != np.uint8 or not taken.is_float:
+        return []
+    told = model.preprocessing
+    if normalization(model.graph, model.values) is not None:
+        return [Normalize(0.0, 1.0)]
+    if told is not None and told.scale == 1 / 255:
+        return [Normalize(told.mean, told.std)]
+    mean, std = train.channel_statistics()
+    return [Normalize(mean, tuple(deviation or 1.0 for deviation in std))]
+
+
+def _as_taken(model: Model, data: Dataset) -> Dataset:
+    """The data with floats in the dtype of the network's input."""
     from ..ir import Role
     from ..training.data import Dataset
 
-    dtype = model.graph.inputs_with(Role.DATA)[0].type.dtype
-    images = data.images
-    if images.dtype == dtype.numpy or not dtype.is_float:
+    taken = model.graph.inputs_with(Role.DATA)[0].type.dtype
+    if data.images.dtype.kind != "f" or not taken.is_float or data.images.dtype == taken.numpy:
         return data
-    if images.dtype == np.uint8:
-        images = np.divide(images, 255, dtype=np.float32)
-    return Dataset(images.astype(dtype.numpy, copy=False), data.labels, data.classes)
+    images = data.images.astype(taken.numpy)
+    return Dataset(images, data.labels, data.classes, data.preprocessing)
 
 
 def _optimizer(options: argparse.Namespace) -> Optimizer:
@@ -165,7 +182,9 @@ def _optimizer(options: argparse.Namespace) -> Optimizer:
     return (Adam if options.optimizer == "adam" else AdamW)(**given)
 
 
-def _fit(trainer: Trainer, train: Dataset, options: argparse.Namespace) -> dict[str, Any]:
+def _fit(
+    model: Model, trainer: Trainer, train: Dataset, options: argparse.Namespace
+) -> dict[str, Any]:
     """The other arguments of ``fit``."""
     from ..training import Checkpoints, Cosine, RandomCrop, RandomHorizontalFlip
     from ..training.schedules import epochs_to_steps
@@ -173,7 +192,7 @@ def _fit(trainer: Trainer, train: Dataset, options: argparse.Namespace) -> dict[
     given: dict[str, Any] = {"batch_size": options.batch_size, "progress": not options.json}
     height, width = train.images.shape[2:]
     known = {"flip": RandomHorizontalFlip(), "crop": RandomCrop((height, width), padding=4)}
-    given["augment"] = [known[name] for name in options.augment]
+    given["augment"] = [*(known[name] for name in options.augment), *_pixels(model, train)]
     if options.schedule == "cosine":
         steps = epochs_to_steps(options.epochs, train, options.batch_size)
         given["lr"] = Cosine(_optimizer(options).lr, steps)

@@ -30,13 +30,89 @@ def expected(images: np.ndarray) -> np.ndarray:
 
 def test_the_best_classes(images: np.ndarray, call: Call) -> None:
     done = call("run", "net.safetensors", "images.npy", "--backend", "numpy", "--top", 2)
-    scores = expected(images)
+    ranked = cauce.load("net.safetensors").predict(images, top=2)
     rows = [line.split() for line in done.out.splitlines()[2:]]
     assert rows == [
-        [str(row), str(label), f"{scores[row, label]:.4f}"]
-        for row in range(2)
-        for label in np.argsort(-scores[row])[:2]
+        [str(row), name, f"{probability:.4f}"]
+        for row, ranking in enumerate(ranked)
+        for name, probability in ranking
     ]
+    found = call("run", "net.safetensors", "images.npy", "--json", "--top", 2).json["top"]
+    assert [[entry["class"] for entry in row] for row in found] == [
+        [name for name, _ in ranking] for ranking in ranked
+    ]
+
+
+@pytest.fixture
+def photos(folder: Path) -> list[str]:
+    """Images of two sizes, in files of the folder."""
+    image = pytest.importorskip("PIL.Image")
+    rng = np.random.default_rng(1)
+    for name, size in (("a.png", (9, 12)), ("b.png", (7, 6))):
+        image.fromarray(rng.integers(0, 256, size).astype(np.uint8)).save(folder / name)
+    (folder / "names.txt").write_text("cat\ndog\n\nowl\n")
+    return ["a.png", "b.png"]
+
+
+SAID = ("--image-size", "6", "--mean", "0.5", "--std", "0.25", "--classes", "names.txt")
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".onnx"])
+def test_images(photos: list[str], tmp_path: Path, suffix: str, call: Call) -> None:
+    model = cauce.load("net.safetensors")
+    model.preprocessing = cauce.Preprocessing(
+        6, mean=0.5, std=0.25, channels="L", classes=("cat", "dog", "owl")
+    )
+    ranked = model.predict(photos, top=3)
+    said = call("run", "net.safetensors", *photos, *SAID, "--json", "--backend", "numpy").json
+    target = tmp_path / f"told{suffix}"
+    assert call("convert", "net.safetensors", target, *SAID).code == 0
+    kept = call("run", target, *photos, "--json", "--backend", "numpy").json
+    assert said["top"] == kept["top"]
+    for row, ranking in zip(kept["top"], ranked, strict=True):
+        assert [entry["class"] for entry in row] == [name for name, _ in ranking]
+        assert [entry["probability"] for entry in row] == pytest.approx(
+            [probability for _, probability in ranking], rel=1e-4
+        )
+    rows = call("run", target, *photos, "--top", 1).out.splitlines()
+    assert rows[0].split() == ["image", "class", "probability"]
+    assert [row.split()[:2] for row in rows[2:]] == [
+        [photo, ranking[0][0]] for photo, ranking in zip(photos, ranked)
+    ]
+    fixed = call("run", target, photos[0], "--shape", "image=3,1,6,6", "--json")
+    if suffix == ".safetensors":  # a batch that is fixed is filled up
+        (output,) = fixed.json["outputs"].values()
+        assert output["shape"] == [1, 3]
+
+
+def test_the_preprocessing_of_imagenet(photos: list[str], tmp_path: Path, call: Call) -> None:
+    target = tmp_path / "told.safetensors"
+    resnet = ("cauce.models:resnet20", "--shape", "N,3,32,32")
+    assert call("convert", *resnet, target, "--imagenet", "--image-size", "32").code == 0
+    told = cauce.load(target).preprocessing
+    assert told is not None and told.size == (32, 32) and told.resize is None
+    assert told.mean == cauce.Preprocessing.imagenet().mean
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["net.safetensors", "a.png"], "does not say how an image becomes its input"),
+        (["net.safetensors", "a.png", "images.npy", *SAID], "there are images and arrays"),
+        (["net.safetensors", "missing.png", *SAID], "there is no file missing.png"),
+        (["net.safetensors", "a.png", *SAID[:-1], "none.txt"], "there is no file none.txt"),
+        (["net.safetensors", "a.png", *SAID[:-1], "a.png"], "a.png is no text"),
+        (["net.safetensors", "text.png", *SAID], "no image that Pillow knows"),
+    ],
+)
+def test_images_that_are_refused(
+    arguments: list[str], message: str, photos: list[str], images: np.ndarray, call: Call
+) -> None:
+    Path("text.png").write_text("no image")
+    done = call("run", *arguments)
+    assert done.code == 1 and message in done.err
+    refused = call("convert", "net.safetensors", "out.txt", *SAID)
+    assert refused.code == 1 and "nothing of images and classes" in refused.err
 
 
 @pytest.mark.parametrize("model", ["net.safetensors", "net.onnx", "net.py:ready"])
@@ -118,7 +194,7 @@ def test_several_inputs_and_outputs(folder: Path, tmp_path: Path, call: Call) ->
     for files in (["a.npy", "b.npy"], ["repeat=b.npy", "a.npy"], ["repeat=b.npy", "state=a.npy"]):
         found = call("run", *model, *files, "--json").json["outputs"]
         assert found["sum"]["values"] == [[5] * 4] and found["product"]["values"] == [[6] * 4]
-    assert "sum:\n" in call("run", *model, "a.npy", "b.npy").out
+    assert "sum: float32[1,4] [[5.0, 5.0, 5.0, 5.0]]\n" in call("run", *model, "a.npy", "b.npy").out
     refused = call("run", *model, "a.npy", "b.npy", "-o", tmp_path / "out.npy")
     assert refused.code == 1 and "there are 2 outputs" in refused.err
     assert not (tmp_path / "out.npy").exists()

@@ -86,11 +86,37 @@ def test_a_saved_model_is_trained_further(data: Path, tmp_path: Path, call: Call
     assert not np.array_equal(*weights)
 
 
-def test_bytes_become_floats(folder: Path, call: Call) -> None:
+OWN = """\
+import cauce
+from cauce import nn
+@cauce.network
+def own(image, classes=3):
+    return nn.linear(nn.flatten(nn.normalize(image, 0.3, 0.2)), classes)
+"""
+
+
+def test_bytes_become_floats(folder: Path, tmp_path: Path, call: Call) -> None:
     images = np.random.default_rng(0).integers(0, 256, (12, 1, 6, 6), dtype=np.uint8)
     np.savez("bytes.npz", images=images, labels=np.arange(12) % 3)
-    done = call(*ARGUMENTS[:3], "bytes.npz", *ARGUMENTS[4:], 1)
+    arguments = (*ARGUMENTS[:3], "bytes.npz", *ARGUMENTS[4:], 1, "--validate", 0)
+    done = call(*arguments, "-o", tmp_path / "out.safetensors")
     assert done.code == 0, done.err
+    told = cauce.load(tmp_path / "out.safetensors").preprocessing
+    assert told is not None and told.scale == pytest.approx(1 / 255)
+    assert np.ravel(told.mean) == pytest.approx([images.mean() / 255])
+    assert np.ravel(told.std) == pytest.approx([images.std() / 255])
+    # What a model knows is not measured again, and what its graph does is not done twice.
+    done = call(
+        *("train", tmp_path / "out.safetensors", *arguments[2:], "--augment", "flip"),
+        *("-o", tmp_path / "again.safetensors"),
+    )
+    assert done.code == 0, done.err
+    assert cauce.load(tmp_path / "again.safetensors").preprocessing == told
+    (folder / "own.py").write_text(OWN)
+    done = call("train", "own.py:own", *arguments[2:], "-o", tmp_path / "own.safetensors")
+    assert done.code == 0, done.err
+    found = cauce.load(tmp_path / "own.safetensors").preprocessing
+    assert found is not None and found.normalized_in_graph and found.mean in (0.3, (0.3,))
 
 
 @pytest.mark.parametrize(
