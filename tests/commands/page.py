@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+import cauce
 from cauce.commands.main import COMMANDS, main
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "command-line.md"
@@ -121,9 +122,15 @@ EXAMPLES: dict[str, list[Example]] = {
         Example("cauce show nett.safetensors", code=1),
         Example("cauce show net.py:small", code=1),
     ],
+    "train": [
+        Example(
+            "cauce train net.py:small --data digits --epochs 10 -o trained.safetensors", varies=True
+        )
+    ],
     "run": [
+        Example("cauce run trained.safetensors seven.png --top 3", varies=True),
         Example("cauce run net.safetensors digits.npy --top 3", varies=True),
-        Example("cauce run net.safetensors digits.npy -o scores.npz --json"),
+        Example("cauce run net.safetensors digits.npy -o scores.npz --top 1 --json", varies=True),
     ],
     "compile": [
         Example("cauce compile net.safetensors --batch 1", varies=True),
@@ -147,11 +154,6 @@ EXAMPLES: dict[str, list[Example]] = {
         Example("cauce passes net.safetensors --summary --backend numpy", varies=True),
     ],
     "plan": [Example("cauce plan net.safetensors --batch 1", varies=True, lines=60)],
-    "train": [
-        Example(
-            "cauce train net.py:small --data digits --epochs 3 -o trained.safetensors", varies=True
-        )
-    ],
     "cache": [
         Example("cauce cache", varies=True),
         Example("cauce cache clear", varies=True),
@@ -165,13 +167,19 @@ EXAMPLES: dict[str, list[Example]] = {
 
 
 @contextmanager
-def workplace() -> Iterator[None]:
-    """Within the block the process is in a folder with what the examples take."""
+def workplace(picture: bool) -> Iterator[None]:
+    """Within the block the process is in a folder with what the examples take.
+
+    Args:
+        picture: whether with an image file, which needs Pillow and scikit-learn.
+    """
     before, cache = os.getcwd(), os.environ.get("CAUCE_CACHE_DIR")
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "net.py").write_text(NET, encoding="utf-8")
         rng = np.random.default_rng(0)
         np.save(Path(folder, "digits.npy"), rng.random((2, 1, 8, 8), dtype=np.float32))
+        if picture:
+            _write_picture(Path(folder, "seven.png"))
         os.chdir(folder)
         os.environ["CAUCE_CACHE_DIR"] = os.path.join(os.path.realpath(folder), ".cache", "cauce")
         try:
@@ -184,6 +192,15 @@ def workplace() -> Iterator[None]:
                 os.environ["CAUCE_CACHE_DIR"] = cache
 
 
+def _write_picture(path: Path) -> None:
+    """A seven of the digits that scikit-learn ships."""
+    from PIL import Image
+
+    _, test = cauce.load_digits()
+    seven = test.images[list(test.labels).index(7), 0]
+    Image.fromarray((255 * seven).astype(np.uint8)).save(path)
+
+
 def render(earlier: str | None = None) -> str:
     """The page.
 
@@ -191,7 +208,7 @@ def render(earlier: str | None = None) -> str:
         earlier: a page from which the output of what varies is taken, in the place of running it.
     """
     blocks: dict[str, list[str]] = {}
-    with workplace():
+    with workplace(picture=earlier is None):
         for name, examples in EXAMPLES.items():
             blocks[name] = [
                 _block(example, earlier, [e.line for e in examples[:place]].count(example.line))
