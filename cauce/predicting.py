@@ -157,7 +157,9 @@ def image_batches(model: Model, images: Sequence[Image]) -> Iterator[Array]:
         inputs = list(model.inputs)
     else:
         inputs = model.graph.inputs_with(Role.DATA)
-    return _batches(images, pictures(inputs, model.name), model.preprocessing)
+    taken = pictures(inputs, model.name)
+    told = known_preprocessing(model, taken)
+    return _batches((_prepared(image, told) for image in images), taken, told, _AT_ONCE)
 
 
 def _predictor(model: Model) -> _Predictor:
