@@ -45,6 +45,11 @@ class Ranking(list[tuple[str, float]]):
         lines += [f"{name:{width}}  {probability:11.4f}" for name, probability in self]
         return "\n".join(lines)
 
+    def _repr_html_(self) -> str:
+        from .pages.snippets import ranking_html
+
+        return ranking_html(self)
+
 
 @dataclass(frozen=True)
 class _Predictor:

@@ -18,11 +18,12 @@ from .types import Array
 
 # How many channels each order of colours has.
 ORDERS = {"RGB": 3, "BGR": 3, "L": 1}
+_SHOWN = 8  # classes that are listed
 INTERPOLATIONS = ("nearest", "box", "bilinear", "bicubic", "lanczos")
 
 
 @user_facing
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Preprocessing:
     """How an image file becomes the input of a network: ``model.preprocessing``.
 
@@ -161,6 +162,19 @@ class Preprocessing:
             )
             scaled = (scaled - mean) / std
         return scaled.astype(np.float32)
+
+    def __repr__(self) -> str:
+        """What is no default; of many classes the first few."""
+        told = []
+        for field in fields(self):
+            value = getattr(self, field.name)
+            text = repr(value)
+            if field.name == "classes" and value is not None and len(value) > _SHOWN:
+                first = ", ".join(map(repr, value[:2]))
+                text = f"({first}, ..., {value[-1]!r}: {len(value)} names)"
+            if value != field.default:
+                told.append(f"{field.name}={text}")
+        return f"Preprocessing({', '.join(told)})"
 
     # ---- in files ------------------------------------------------------------------------------
 

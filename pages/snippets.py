@@ -39,6 +39,14 @@ def plan_html(text: str) -> str:
     )
 
 
+def ranking_html(rows: Sequence[tuple[str, float]]) -> str:
+    """Classes with their probabilities, a bar for each."""
+    cells = [
+        (name, f"{share:.4f}", _bar(share if 0 <= share <= 1 else 0.0)) for name, share in rows
+    ]
+    return str(_table(("class", "probability", ""), cells, "lrl"))
+
+
 def profile_html(rows: Sequence[tuple[str, str, float, int, int]]) -> str:
     """The rows of a profile (layer, op, seconds, operations, bytes), a bar for the time of each."""
     total = sum(row[2] for row in rows)

@@ -181,6 +181,12 @@ def test_it_prints_as_a_table() -> None:
     assert repr(predicting.Ranking()) == "class  probability"
 
 
+def test_a_notebook_gets_a_table_in_which_names_are_text() -> None:
+    html = predicting.Ranking([("<b>cat</b>", 0.75), ("owl", float("nan"))])._repr_html_()
+    assert html.startswith("<table")
+    assert "&lt;b&gt;cat&lt;/b&gt;" in html and "0.7500" in html and "nan" in html
+
+
 # ---- what is compiled, and when ----------------------------------------------------------------
 
 

@@ -64,6 +64,15 @@ def test_the_text_says_what_is_no_default() -> None:
     assert Preprocessing(8, channels="L").to_text() == '{"size": [8, 8], "channels": "L"}'
 
 
+def test_it_prints_what_is_no_default_and_few_of_many_names() -> None:
+    few = Preprocessing(8, channels="L", classes=("a", "b"))
+    assert repr(few) == "Preprocessing(size=(8, 8), channels='L', classes=('a', 'b'))"
+    many = Preprocessing(classes=[f"class {k}" for k in range(1000)])
+    assert repr(many) == (
+        "Preprocessing(classes=('class 0', 'class 1', ..., 'class 999': 1000 names))"
+    )
+
+
 @pytest.mark.parametrize(
     "text",
     ["", "[]", "{", '{"sise": 4}', '{"size": 0}', '{"classes": [1]}', '{"std": 0}', "[" * 100_000],
