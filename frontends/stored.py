@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING
 
-from ..ir import Array, Graph, Role, parse
+from ..ir import Array, Graph, Role
 from ..ir.errors import CauceError, GraphError
 from ..ir.tensors_file import load_tensors
 from ..ir.tracebacks import user_facing
@@ -52,6 +52,8 @@ def read_graph(
         raise GraphError(
             f"{file} has no {form!r} among {', '.join(map(repr, sorted(metadata)))}", fix=_AGAIN
         )
+    from ..ir import parse
+
     try:
         graph = parse(metadata[form], constants)
     except CauceError as error:

@@ -1,6 +1,7 @@
 """The typed graph and all that defines its meaning; see ``docs/architecture.md``."""
 
-from . import ops
+from typing import TYPE_CHECKING
+
 from .builder import Builder
 from .dims import Dim, DimExpr, parse_dim, symbol
 from .evaluate import Evaluation, evaluate
@@ -8,7 +9,6 @@ from .graph import Graph, Input, Node, Role, Value
 from .literal import Literal
 from .location import Frame, Location
 from .op import Cost, Op, lookup, register, registry
-from .parser import parse
 from .types import Array, DType, TensorType
 from .verify import verify
 
@@ -40,3 +40,24 @@ __all__ = [
     "symbol",
     "verify",
 ]
+
+if TYPE_CHECKING:
+    from . import ops
+    from .parser import parse
+else:
+
+    def __getattr__(name):
+        """Import when first asked for what a program does without whose code is in the cache."""
+        if name == "parse":
+            from .parser import parse
+
+            globals()["parse"] = parse
+            return parse
+        if name == "ops":
+            from .ops import shape as shape
+
+            return globals()["ops"]  # importing a package within this one puts it here
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+    def __dir__():
+        return sorted({*globals(), *__all__})

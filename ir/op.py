@@ -278,6 +278,8 @@ def lookup(name: str) -> type[Op]:
     Raises:
         UnsupportedOp: there is none; the message names the nearest.
     """
+    from . import ops  # noqa: F401  (registers most of them)
+
     found = _REGISTRY.get(name) or registry().get(name)
     if found is not None:
         return found
