@@ -20,6 +20,7 @@ from ..ir.evaluate import check_feed
 from ..ir.graph import infer
 from ..ir.record import Record
 from ..ir.tracebacks import user_facing
+from ..ir.unread import UnreadGraph
 
 Dims = Mapping[str, int]
 CALLED = (Role.DATA, Role.HYPERPARAMETER)  # the roles of inputs that a caller gives each time
@@ -183,7 +184,7 @@ class Request(Record):
     """What a backend is asked to compile.
 
     Attributes:
-        source: the graph as it was given.
+        given: the graph, or where it lies as text.
         optimize: runs the passes on a copy of it. A request that has options can be pickled.
         options: what the result of ``optimize`` depends on beside the source, as text; None where
             nobody can say.
@@ -191,11 +192,16 @@ class Request(Record):
         settings: what the user said that this backend alone takes, pairs of name and value.
     """
 
-    source: Graph
+    given: Graph | UnreadGraph
     optimize: Callable[[], Graph]
     options: str | None = None
     threads: int | None = None
     settings: tuple[tuple[str, Any], ...] = ()
+
+    @property
+    def source(self) -> Graph:
+        """The graph as it was given."""
+        return self.given.graph if isinstance(self.given, UnreadGraph) else self.given
 
 
 class Program(ABC):

@@ -27,6 +27,7 @@ from .ir.errors import (
 from .ir.record import Record
 from .ir.remedies import as_array, wrong_call
 from .ir.tracebacks import user_facing
+from .ir.unread import UnreadGraph
 
 # Passes are imported when they run: code from the cache needs none.
 if TYPE_CHECKING:
@@ -215,31 +216,33 @@ def compile(
     own = None if passes is None else checked_passes(passes)
     if isinstance(model, OpenModel):
         common = {"batch": batch, "threads": threads, "taps": taps, "validate": validate}
-        given = {**common, "passes": own, "instruments": tuple(instruments), **settings}
-        return SpecializedExecutable(model, _Specialize(model, name, given), name, taps)
-    graph = model.graph.copy() if isinstance(model, Model) else model.copy()
-    outputs = len(graph.outputs)
+        every = {**common, "passes": own, "instruments": tuple(instruments), **settings}
+        return SpecializedExecutable(model, _Specialize(model, name, every), name, taps)
     need(taps, (list, tuple, set), "taps are a list of names", "write for example taps=['conv1']")
-    for tap in taps:
-        graph.outputs[f"{TAP}{tap}"] = tapped_value(graph, tap)
     if flag(validate, "validate"):
         from .ir.validation import TranslationValidation
 
         instruments = (*instruments, TranslationValidation())
-    if batch is not None:
-        _batch_sizes(graph, batch)  # which says what is wrong with it
-    training = isinstance(model, Graph) and is_training(graph)
-    chosen = _BACKENDS[name]
     # What passes of one's own do, and what watches them, is not known beforehand.
     watched = own is not None or bool(instruments)
+    given = model if isinstance(model, Graph) else model.unread or model.graph
+    source, outputs = given, None
+    if isinstance(given, Graph) or batch is not None or taps or watched:
+        source = graph = given.copy()
+        outputs = len(graph.outputs)
+        for tap in taps:
+            graph.outputs[f"{TAP}{tap}"] = tapped_value(graph, tap)
+        if batch is not None:
+            _batch_sizes(graph, batch)  # which says what is wrong with it
+    training = isinstance(model, Graph) and is_training(model)
+    chosen = _BACKENDS[name]
     options = (
         None if watched else f"{name}, batch {batch}, {'training' if training else 'inference'}"
     )
 
-    optimize = _Optimize(graph, batch, training, chosen, own, tuple(instruments))
-    own_settings = tuple(sorted(settings.items()))
-    program = chosen.make(Request(graph, optimize, options, threads, own_settings))
-    executable = Executable(program, outputs=outputs)
+    optimize = _Optimize(source, batch, training, chosen, own, tuple(instruments))
+    request = Request(source, optimize, options, threads, tuple(sorted(settings.items())))
+    executable = Executable(chosen.make(request), outputs=outputs)
     if isinstance(model, Model):
         executable.follow(model)
     return executable
@@ -289,7 +292,7 @@ class _Optimize(Record):
         instruments: what watches all of them.
     """
 
-    graph: Graph
+    graph: Graph | UnreadGraph
     batch: int | None
     training: bool
     backend: Backend

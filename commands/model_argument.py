@@ -203,9 +203,10 @@ def _from_onnx(options: argparse.Namespace) -> Model:
         return load_onnx(options.model)
     if all(name for name, _ in options.shape):
         return load_onnx(options.model, inputs=dict(options.shape))
-    from ..frontends.onnx import OnnxFile
+    from ..frontends.onnx.importer import OnnxFile
+    from ..frontends.onnx.reading import read
 
-    _, inputs, _ = OnnxFile(options.model).interface({})
+    _, inputs, _ = OnnxFile(read(options.model)).interface({})
     return load_onnx(options.model, inputs=_named(options, [value.name for value in inputs]))
 
 

@@ -12,21 +12,20 @@ from contextlib import suppress
 from copy import copy
 from typing import TYPE_CHECKING, Any, NoReturn, overload
 
-import numpy as np
-
-from ..ir import Array, DType, Graph, Input, Role
+from ..ir import Array, DType, Graph, Role
 from ..ir.attributes import positive
 from ..ir.display import html_of
 from ..ir.errors import GraphError, ShapeError, TypeMismatch, need
 from ..ir.habits import MODEL
-from ..ir.ops.random import KEY
 from ..ir.remedies import Foreign, as_array
 from ..ir.tensors_file import save_tensors
 from ..ir.tracebacks import user_facing
 from ..ir.types import is_bfloat16
+from ..ir.unread import UnreadGraph
 from ..ir.version import VERSION
 from . import init
 from .init import converted, initial_values
+from .parameters import Parameters, read_only, some
 from .summary import KEY as SUMMARY
 from .summary import summarize
 
@@ -36,19 +35,6 @@ if TYPE_CHECKING:
 FORMAT = "cauce-model-1"
 CONSTANT = "constant "  # what the names of large constants start with in a file
 _NUMBERS = itertools.count()  # of the weights of all models
-
-
-class Parameters(list[Input]):
-    """The list of a model's parameters; a call, as in PyTorch, says that none is needed."""
-
-    @user_facing
-    def __call__(self) -> NoReturn:
-        """Raise TypeMismatch."""
-        raise TypeMismatch(
-            "model.parameters is a list, it is not called",
-            fix="leave it out for an optimizer, which gets them from the model: "
-            "cauce.Trainer(model, optimizer=cauce.SGD(0.1)); their numbers: model.state_dict()",
-        )
 
 
 @user_facing
@@ -63,7 +49,6 @@ class Model(Foreign):
         values: every parameter and state by name.
 
     Attributes:
-        graph: the inference form: running statistics, no dropout.
         frozen: names of the parameters and running statistics that training leaves as they are.
         origin: where it is not from here, what of training came with it; ``summary`` says it.
         metadata: what the ONNX file that it is from says of itself (producer, documentation);
@@ -105,26 +90,48 @@ class Model(Foreign):
     _preprocessing: Preprocessing | None = None
 
     def __init__(
-        self, graph: Graph, training_graph: Graph | Callable[[], Graph], values: Mapping[str, Array]
+        self,
+        graph: Graph | UnreadGraph,
+        training_graph: Graph | Callable[[], Graph],
+        values: Mapping[str, Array],
     ) -> None:
-        self.graph = graph
+        self._graph = graph
         self._training_graph = training_graph
         self.frozen: set[str] = set()
         self.origin = ""
         self.metadata: dict[str, str] = {}
         # Replaced as a whole and never altered: who holds a version holds arrays that belong
         # together, whatever another thread loads meanwhile.
-        self._held: tuple[int, Mapping[str, Array]] = (next(_NUMBERS), _read_only(values))
+        self._held: tuple[int, Mapping[str, Array]] = (next(_NUMBERS), read_only(values))
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
         """Be a copy, whose weights get a number of their own: those here are counted anew."""
         vars(self).update(state)
-        self._held = (next(_NUMBERS), _read_only(self._values))
+        self._held = (next(_NUMBERS), read_only(self._values))
 
     @property
     def name(self) -> str:
         """The name of the network."""
         return self.graph.name
+
+    @property
+    def graph(self) -> Graph:
+        """The inference form: running statistics, no dropout."""
+        if isinstance(self._graph, UnreadGraph):
+            self._graph = self._graph.copy()
+        return self._graph
+
+    @property
+    def unread(self) -> UnreadGraph | None:
+        """The graph as text, while nobody has asked for the graph itself, which may be changed.
+
+        Examples:
+            >>> cauce.export_onnx(models.lenet5.init(image=("N", 1, 28, 28)), "lenet5.onnx")
+            >>> model = cauce.load_onnx("lenet5.onnx")
+            >>> model.unread is None, model.graph.name, model.unread is None
+            (False, 'lenet5', True)
+        """
+        return self._graph if isinstance(self._graph, UnreadGraph) else None
 
     @property
     def training_graph(self) -> Graph:
@@ -188,8 +195,8 @@ class Model(Foreign):
             names = len(self._values)
             raise GraphError(
                 f"these are not the weights of {self.name}: of its {names} names "
-                f"{len(missing)} are missing{_some(missing)}, "
-                f"{len(unexpected)} others are there{_some(unexpected)}",
+                f"{len(missing)} are missing{some(missing)}, "
+                f"{len(unexpected)} others are there{some(unexpected)}",
                 fix="load the weights of the same network; strict=False takes what both have",
             )
         dtypes = {value.name: value.type.dtype for value in self.graph.inputs}
@@ -210,7 +217,7 @@ class Model(Foreign):
                     fix=f"convert it, if it holds what it should: array.astype(np.{known.dtype})",
                 )
             checked[name] = converted(name, array, dtypes.get(name) or DType.of(known.dtype))
-        self._held = (next(_NUMBERS), {**self._values, **_read_only(checked)})
+        self._held = (next(_NUMBERS), {**self._values, **read_only(checked)})
 
     def __call__(self, *args: object, **kwargs: object) -> NoReturn:
         """A model does not run; ``compile`` makes what does.
@@ -317,6 +324,8 @@ class Model(Foreign):
         self.frozen -= self._matching(patterns)
 
     def _matching(self, patterns: tuple[str, ...]) -> set[str]:
+        from ..ir.ops.random import KEY
+
         changed = self.training_graph.inputs_with(Role.PARAMETER, Role.STATE)
         names = [value.name for value in changed if value.name != KEY]
         found: set[str] = set()
@@ -382,7 +391,7 @@ class Model(Foreign):
             ('again', 'lenet5')
         """
         twin = copy(self)
-        twin.graph, twin._training_graph = graph, training_graph
+        twin._graph, twin._training_graph = graph, training_graph
         twin.frozen, twin.metadata = set(self.frozen), dict(self.metadata)
         return twin
 
@@ -457,15 +466,3 @@ class Model(Foreign):
         with suppress(ShapeError, ZeroDivisionError):  # which has none where every size is 1
             metadata[SUMMARY] = json.dumps(summarize(self).data)
         return {**self._values, **arrays}, metadata
-
-
-def _read_only(arrays: Mapping[str, Array]) -> dict[str, Array]:
-    views = {name: np.asarray(array).view() for name, array in arrays.items()}
-    for view in views.values():
-        view.flags.writeable = False
-    return views
-
-
-def _some(names: list[str]) -> str:
-    """The first of some names in brackets."""
-    return f" ({', '.join(map(str, names[:4]))}{', ...' * (len(names) > 4)})" if names else ""

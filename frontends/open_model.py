@@ -14,7 +14,7 @@ from ..ir.unknown import Needs, Unknown
 from .model import Model
 
 Given: TypeAlias = TensorType | Array
-_OF_A_GRAPH = ("graph", "frozen", "origin", "metadata", "_held", "_training_graph")
+_OF_A_GRAPH = ("graph", "_graph", "frozen", "origin", "metadata", "_held", "_training_graph")
 
 
 @user_facing

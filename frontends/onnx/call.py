@@ -277,7 +277,7 @@ def written(b: Builder, known: Known) -> Value:
     joined = b(Concat(0), *parts)
     if known.dtype is not DType.I64:
         joined = b(Cast(known.dtype), joined)
-    shape = known.array.shape
+    shape = known.shape
     return joined if joined.type.shape == shape else b(Reshape(shape), joined)
 
 

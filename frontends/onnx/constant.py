@@ -21,7 +21,7 @@ def _constant(n: Call) -> Made:
     kinds = {"value_float": DType.F32, "value_floats": DType.F32}
     kinds |= {"value_int": DType.I64, "value_ints": DType.I64}
     if (found := n.attribute("value")) is not None:
-        return Known("", *n.decode(found.t), stored=True)
+        return Known("", *n.decode.placed(found.t), stored=True)
     if (found := n.attribute("sparse_value")) is not None:
         return Known("", *n.decode.sparse(found.sparse_tensor), stored=True)
     for name, dtype in kinds.items():

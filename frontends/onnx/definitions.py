@@ -49,7 +49,7 @@ def definition(node: Any, opset: int, operands: Sequence[Operand | None]) -> Any
     if version is None:
         return None
     if schema.has_context_dependent_function:
-        types = [_type(operand).SerializeToString() for operand in operands]
+        types = [type_of(operand).SerializeToString() for operand in operands]
         body = schema.get_context_dependent_function_with_opset_version(
             version, node.SerializeToString(), types
         )
@@ -63,13 +63,13 @@ def definition(node: Any, opset: int, operands: Sequence[Operand | None]) -> Any
     return function
 
 
-def _type(operand: Operand | None) -> Any:
+def type_of(operand: Operand | None) -> Any:
     """The ``TypeProto`` of an operand; an empty one where it is left out."""
     from onnx import TypeProto, helper
 
     if operand is None:
         return TypeProto()
     if isinstance(operand, Known):
-        return helper.make_tensor_type_proto(NUMBERS[operand.dtype], operand.array.shape)
+        return helper.make_tensor_type_proto(NUMBERS[operand.dtype], operand.shape)
     shape = [str(d) if isinstance(d, DimExpr) else d for d in operand.type.shape]
     return helper.make_tensor_type_proto(NUMBERS[operand.type.dtype], shape)

@@ -179,7 +179,7 @@ def _cast_like(n: Call) -> Made:
     n.ignore("saturate", "round_mode")
     found, like = n.operand(0), n.operand(1)
     to = like.type.dtype if isinstance(like, Value) else like.dtype
-    if isinstance(found, Known) and found.array.size == 1 and not found.symbolic:
+    if isinstance(found, Known) and found.size == 1 and not found.symbolic:
         (array,) = evaluate_op(ops.Cast(to), [found.array], {}, [to])
         return Known("", array, to)
     x = n.as_value(found)

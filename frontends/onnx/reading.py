@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from importlib.util import find_spec
+from typing import Any, TypeAlias
 
 import numpy as np
 
-from ...ir import Dim, DimExpr, Input, Role, TensorType, symbol
+from ...ir import Array, Dim, DimExpr, Input, Role, TensorType, symbol
 from ...ir.dims import as_dim, parse_dim, substitute
 from ...ir.errors import (
     CauceError,
@@ -32,66 +33,92 @@ from .rules import Known
 from .wire import Source
 
 _LONGEST = 100  # characters of the name of a size
+Given: TypeAlias = "tuple[int | str, ...] | Array"  # of an input
 ARRAYS = (np.ndarray, np.generic)  # what is given for elements; a tuple is a shape
 
 
-@dataclass(frozen=True)
 class Opened:
-    """A model that was parsed.
+    """A model that is there to be read, within bounds.
+
+    Args:
+        name: what it is called.
+        source: its bytes; None where it is a message already.
+        folder: where the files beside it lie; None where that is not known.
+        proto: the ``ModelProto`` where that was given.
 
     Attributes:
-        proto: the ``ModelProto``, without large elements.
         decode: reads its tensors; a file stays open as long as this is there.
-        name: what it is called.
     """
 
-    proto: Any
-    decode: Decoder
-    name: str = "model"
+    def __init__(
+        self, name: str, source: Source | None, folder: str | None = None, proto: Any = None
+    ) -> None:
+        self.name, self._source = name, source
+        self._message: bytes | None = None
+        self.decode = Decoder(folder, source)
+        if proto is not None:
+            vars(self)["proto"] = with_text(proto)
+
+    @cached_property
+    def digest(self) -> str | None:
+        """A digest of all but the large tensors; None for a message, or for what is no model."""
+        if self._source is None:
+            return None
+        try:
+            self._message = self._source.message()
+        except ValueError:  # which a DataError is too; reading says it again
+            return None
+        return self._source.digest(self._message)
+
+    @cached_property
+    def proto(self) -> Any:
+        """The ``ModelProto``, without large elements.
+
+        Raises:
+            DataError: no ONNX model, or a damaged one.
+        """
+        from onnx import ModelProto
+
+        assert self._source is not None
+        message, self._message = self._message, None
+        try:
+            proto = ModelProto.FromString(self._source.message() if message is None else message)
+            proto = with_text(proto)
+        except CauceError:
+            raise
+        except Exception as error:  # what protobuf raises differs from one version to another
+            raise _no_model(self.name) from error
+        if not proto.HasField("graph") or not proto.graph.node:
+            raise _no_model(self.name)
+        return proto
 
 
 def read(model: object) -> Opened:
-    """The model in a file, in bytes or a message.
+    """The model in a file, in bytes or a message; it is parsed when it is asked for.
 
     Raises:
         MissingExtra: onnx is not installed.
         FileNotFoundError: there is no such file.
-        DataError: no ONNX model, or a damaged one.
         TypeMismatch: neither a path nor bytes nor a ``ModelProto``.
     """
-    try:
-        from onnx import ModelProto
-    except ImportError:
+    if find_spec("onnx") is None:
         raise MissingExtra(
             "reading ONNX files needs onnx, which is not installed", fix=install("onnx")
-        ) from None
-    if isinstance(model, ModelProto):
-        return Opened(with_text(model), Decoder())
+        )
     if isinstance(model, (str, os.PathLike)):
         path = existing(model)
         folder, name = os.path.dirname(os.path.abspath(path)), os.path.basename(path)
-        return _parsed(Source.of_file(path), folder, name)
-    if not isinstance(model, (bytes, bytearray, memoryview)):
+        return Opened(name, Source.of_file(path), folder)
+    if isinstance(model, (bytes, bytearray, memoryview)):
+        return Opened("model", Source(bytes(model)))
+    from onnx import ModelProto
+
+    if not isinstance(model, ModelProto):
         raise TypeMismatch(
             f"load_onnx takes a path, bytes or a ModelProto, got {shown(model)}",
             fix="write for example cauce.load_onnx('model.onnx')",
         )
-    return _parsed(Source(bytes(model)), None, "model")
-
-
-def _parsed(source: Source, folder: str | None, name: str) -> Opened:
-    """A model that is read within bounds."""
-    from onnx import ModelProto
-
-    try:
-        proto = with_text(ModelProto.FromString(source.message()))
-    except CauceError:
-        raise
-    except Exception as error:  # what protobuf raises differs from one version to another
-        raise _no_model(name) from error
-    if not proto.HasField("graph") or not proto.graph.node:
-        raise _no_model(name)
-    return Opened(proto, Decoder(folder, source.elements), name)
+    return Opened("model", None, proto=model)
 
 
 def _no_model(name: str) -> DataError:

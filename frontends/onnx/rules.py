@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from ...ir import Array, DimExpr, DType, Value
+from ...ir.onnx.tensors import Place
 
 if TYPE_CHECKING:
     from .call import Call
@@ -26,26 +27,45 @@ class Known:
 
     Attributes:
         name: of the tensor in the file.
-        array: its elements in the carrier of ``dtype``; an array of objects where some are
-            expressions over symbolic sizes.
+        held: its elements, for who does not look at them; :attr:`array` for all others.
         dtype: its dtype.
+        place: where in files they lie, if not beside the nodes.
         stored: whether the file holds it as it is; it may be a weight then.
     """
 
     name: str
-    array: Array
+    held: Array
     dtype: DType
+    place: Place | None = None
     stored: bool = False
+
+    @property
+    def array(self) -> Array:
+        """Its elements in the carrier of ``dtype``; an array of objects where some are expressions
+        over symbolic sizes. What is made of the model depends on them from now on."""
+        if self.place is not None:
+            self.place.used = True
+        return self.held
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Its shape."""
+        return self.held.shape
+
+    @property
+    def size(self) -> int:
+        """How many elements it has."""
+        return self.held.size
 
     @property
     def symbolic(self) -> bool:
         """Whether some elements are known only when the network runs."""
-        return self.array.dtype == np.object_
+        return self.held.dtype == np.object_
 
     @property
     def weight(self) -> bool:
         """Whether this is what training changes: several stored floats."""
-        return self.stored and self.dtype.is_float and self.array.size > 1
+        return self.stored and self.dtype.is_float and self.size > 1
 
     @staticmethod
     def of(elements: object, dtype: DType = DType.I64, name: str = "") -> Known:
@@ -57,6 +77,7 @@ class Known:
 
 
 Operand: TypeAlias = Known | Value
+REFUSED: Any = object()  # the operand that a node would have made which was refused
 Made: TypeAlias = Operand | tuple[Operand, ...]
 Rule: TypeAlias = Callable[["Call"], Made]
 Fold: TypeAlias = Callable[..., object]
@@ -69,6 +90,7 @@ def imports(*op_types: str) -> Callable[[Rule], Rule]:
     """Decorator: the function imports these operators of ONNX's own domain."""
 
     def enter(rule: Rule) -> Rule:
+        _own_first(rule)
         RULES.update(dict.fromkeys(op_types, rule))
         return rule
 
@@ -79,7 +101,23 @@ def folds(*op_types: str) -> Callable[[Fold], Fold]:
     """Decorator: the function computes these operators on known integers."""
 
     def enter(fold: Fold) -> Fold:
+        _own_first(fold)
         FOLDS.update(dict.fromkeys(op_types, fold))
         return fold
 
     return enter
+
+
+def from_elsewhere() -> bool:
+    """Whether some of the rules are not cauce's own."""
+    return not all(map(_is_own, (*RULES.values(), *FOLDS.values())))
+
+
+def _is_own(rule: Callable[..., object]) -> bool:
+    return rule.__module__.startswith(__name__.rpartition(".")[0] + ".")
+
+
+def _own_first(rule: Callable[..., object]) -> None:
+    """Import cauce's own rules before one from elsewhere, which may take the place of one."""
+    if not _is_own(rule):
+        from . import families as families

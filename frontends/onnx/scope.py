@@ -8,7 +8,7 @@ from typing import Any
 
 from ...ir.errors import DataError, GraphError, UnsupportedOp, shown
 from ...ir.onnx.opsets import NEWEST, OWN_DOMAINS
-from .rules import Known, Operand
+from .rules import REFUSED, Known, Operand
 
 _MOST_DIMENSIONS = 32  # what NumPy iterates over
 DAMAGED = "the file is damaged: export it again"
@@ -78,9 +78,9 @@ class Scope:
 
 
 def _rank(operand: Operand | None) -> int:
-    if operand is None:
+    if operand is None or operand is REFUSED:
         return 0
-    return operand.array.ndim if isinstance(operand, Known) else operand.type.rank
+    return len(operand.shape) if isinstance(operand, Known) else operand.type.rank
 
 
 def opset_of(entries: Iterable[Any], otherwise: int, file: str) -> int:

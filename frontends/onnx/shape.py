@@ -13,7 +13,7 @@ from .rules import Known, Made, imports
 
 def _shape_of(n: Call) -> tuple[Dim, ...]:
     found = n.operand(0)
-    return found.array.shape if isinstance(found, Known) else found.type.shape
+    return found.shape if isinstance(found, Known) else found.type.shape
 
 
 @imports("Shape")

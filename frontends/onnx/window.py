@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 
 from ...ir import Dim, Value
 from ...ir.attributes import Pair
@@ -20,6 +21,7 @@ from .call import Call
 from .rules import Made, imports
 
 Sizes = tuple[int, ...]
+_MOST_PADDED = 2**24  # cells that padding makes of one
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,8 @@ def _window(n: Call, x: Value, kernel: Sizes) -> Window:
         padding = tuple(pairs_of(given))
     else:
         raise n.refuse(f"auto_pad {auto!r} is no padding")
+    if prod(1 + before + after for before, after in padding) > _MOST_PADDED:
+        raise n.refuse(f"pads {[list(pair) for pair in padding]} go beyond any image")
     return Window(kernel, stride, dilation, padding, ceil)
 
 

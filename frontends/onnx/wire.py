@@ -13,6 +13,7 @@ import os
 import weakref
 from collections.abc import Mapping
 
+from ...ir.digest import digest_of
 from ...ir.errors import DataError
 
 # Smaller fields stay in the message.
@@ -71,7 +72,7 @@ class Source:
 
     def __getstate__(self) -> dict[str, object]:
         """What travels to another process, or is copied: an open file as its bytes."""
-        return {**vars(self), "_content": bytes(self._at(0, self._size))}
+        return {**vars(self), "_content": bytes(self.at(0, self._size))}
 
     def message(self) -> bytes:
         """The model without its large tensors, whose ``raw_data`` are tokens.
@@ -80,6 +81,7 @@ class Source:
             ValueError: it is no protobuf message.
             DataError: it is larger or deeper than a network is.
         """
+        self._cut, self._fields = [], 0
         whole = self._without_elements("ModelProto", 0, self._size, 0)
         if len(whole) > MOST_BYTES:
             raise _too("large", f"{len(whole)} bytes beside its weights, of {MOST_BYTES}")
@@ -103,10 +105,30 @@ class Source:
                 f"a tensor has {count} bytes of {found}, which is not where its dtype belongs",
                 fix="the file is damaged: export it again",
             )
-        return self._at(start, count)
+        return self.at(start, count)
 
-    def _at(self, start: int, count: int) -> bytes | memoryview:
-        """So many bytes from a place on."""
+    def start(self, raw_data: bytes) -> int | None:
+        """Where the elements begin that ``raw_data`` stands for; None where it is no token."""
+        if len(raw_data) != len(self._mark) + 8 or not raw_data.startswith(self._mark):
+            return None
+        return self._cut[int.from_bytes(raw_data[-8:], "little")][1]
+
+    def digest(self, message: bytes) -> str:
+        """A digest of all but the large tensors, and of where these lie.
+
+        Args:
+            message: what :meth:`message` gave.
+        """
+        # Tokens differ each time. What stands there instead might stand in a file, but not where
+        # something was cut out.
+        return digest_of(repr(self._cut), message.replace(self._mark, bytes(len(self._mark))))
+
+    def at(self, start: int, count: int) -> bytes | memoryview:
+        """So many bytes from a place on.
+
+        Raises:
+            DataError: the file ends before.
+        """
         if isinstance(self._content, bytes):
             return memoryview(self._content)[start : start + count]
         content = _read(self._content, count, start)
@@ -125,7 +147,7 @@ class Source:
             return memoryview(self._content)[place : min(place + _HEADER, end)]
         start, window = self._window
         if not start <= place or place + _HEADER > start + len(window):
-            window = bytes(self._at(place, min(_WINDOW, self._size - place)))
+            window = bytes(self.at(place, min(_WINDOW, self._size - place)))
             start, self._window = place, (place, window)
         return window[place - start : min(place + _HEADER, end) - start]
 
@@ -156,7 +178,7 @@ class Source:
             if place > end or tag < 8:
                 raise ValueError("no protobuf message")
             if wire == 2 and size >= LARGE and (found := inside.get(tag >> 3)):
-                parts.append(bytes(self._at(kept, begin - kept)))
+                parts.append(bytes(self.at(kept, begin - kept)))
                 kept = place
                 if found in _INSIDE:
                     body = self._without_elements(found, place - size, place, depth + 1)
@@ -165,7 +187,7 @@ class Source:
                     token = self._mark + len(self._cut).to_bytes(8, "little")
                     self._cut.append((found, place - size, size))
                     parts += [_RAW_DATA, _written(len(token)), token]
-        parts.append(bytes(self._at(kept, end - kept)))
+        parts.append(bytes(self.at(kept, end - kept)))
         return b"".join(parts)
 
 

@@ -7,9 +7,10 @@ read by their field names alone.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Mapping
+from dataclasses import dataclass
 from math import prod
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -91,24 +92,61 @@ def raw(array: Array, dtype: DType) -> bytes:
     return carried.astype(carried.dtype.newbyteorder("<"), copy=False).tobytes()
 
 
+class Bytes(Protocol):
+    """A model of whose message the large tensors were cut out."""
+
+    def elements(self, raw_data: bytes, field: str) -> bytes | memoryview | None:
+        """The bytes that ``raw_data`` stands for, of a tensor that has its elements in the named
+        field where it has no ``raw_data``; None where it stands for itself."""
+
+    def start(self, raw_data: bytes) -> int | None:
+        """Where these bytes begin in the model."""
+
+    def at(self, start: int, count: int) -> bytes | memoryview:
+        """So many bytes from a place on."""
+
+
+@dataclass
+class Place:
+    """Where the elements of a tensor lie that are not in the message of its model.
+
+    Attributes:
+        dtype: theirs.
+        shape: theirs.
+        start: the first of their bytes.
+        file: in which file beside the model; "" for the model itself.
+        used: whether anything depends on what they are.
+    """
+
+    dtype: DType
+    shape: tuple[int, ...]
+    start: int
+    file: str = ""
+    used: bool = False
+
+    @property
+    def nbytes(self) -> int:
+        """How many bytes they are."""
+        return prod(self.shape) * self.dtype.itemsize
+
+
 class Decoder:
     """Reads the tensors of one model.
 
     Args:
         folder: where the files with external data lie; None where that is not known.
-        elements: gives the bytes that ``raw_data`` stands for, of a tensor that has its elements in
-            the named field where it has no ``raw_data``; None where it stands for itself.
+        model: what was cut out of its message; None where that is whole.
+
+    Attributes:
+        places: where those lie that were read and are not in the message.
     """
 
-    def __init__(
-        self,
-        folder: str | None = None,
-        elements: Callable[[bytes, str], bytes | memoryview | None] | None = None,
-    ) -> None:
+    def __init__(self, folder: str | None = None, model: Bytes | None = None) -> None:
         self._folder = folder
-        self._elements = elements
+        self._model = model
         self._filled = 0
         self._read: dict[bytes, Array] = {}  # what stands elsewhere, by raw_data
+        self.places: list[Place] = []
 
     def __call__(self, tensor: Any) -> tuple[Array, DType]:
         """The elements of a ``TensorProto``, and their dtype.
@@ -117,6 +155,13 @@ class Decoder:
             DataError: the elements are not as many as the shape says, or lie outside the folder.
             UnsupportedOp: a dtype that cauce does not have.
         """
+        array, dtype, place = self.placed(tensor)
+        if place is not None:
+            place.used = True
+        return array, dtype
+
+    def placed(self, tensor: Any) -> tuple[Array, DType, Place | None]:
+        """The same, and where the elements lie: who looks at them notes that they are used."""
         what = _what(tensor)
         dtype = dtype_of(tensor.data_type, what)
         shape = tuple(tensor.dims)
@@ -124,21 +169,52 @@ class Decoder:
             raise DataError(
                 f"{what} has the shape {shown(shape)}", fix="the file is damaged: export it again"
             )
+        place = None
         if tensor.data_location == _EXTERNAL:
-            stored = _external(tensor, self._folder, prod(shape) * dtype.itemsize)
+            entries = {entry.key: entry.value for entry in tensor.external_data}
+            nbytes = prod(shape) * dtype.itemsize
+            stored = _external(entries, self._folder, nbytes, what)
             array = _of_bytes(stored, what, shape, dtype)
+            place = Place(dtype, shape, int(entries.get("offset", 0)), entries["location"])
         elif tensor.HasField("raw_data"):
             array = self._raw(tensor.raw_data, what, shape, dtype)
+            start = None if self._model is None else self._model.start(tensor.raw_data)
+            place = None if start is None else Place(dtype, shape, start)
         else:
             array = _typed(tensor, dtype)
-        return _shaped(array, what, shape, dtype), dtype
+        self.places += [] if place is None else [place]
+        return _shaped(array, what, shape, dtype), dtype, place
+
+    def again(self, place: Place) -> Array:
+        """The elements that lie at a place.
+
+        Raises:
+            DataError: they do no longer.
+        """
+        what = "a tensor"
+        stored = np.frombuffer(self.content(place), np.uint8)
+        return _shaped(
+            _of_bytes(stored, what, place.shape, place.dtype), what, place.shape, place.dtype
+        )
+
+    def content(self, place: Place) -> bytes | memoryview:
+        """The bytes that lie at a place.
+
+        Raises:
+            DataError: there are not so many.
+        """
+        if place.file:
+            entries = {"location": place.file, "offset": place.start}
+            return _external(entries, self._folder, place.nbytes, "a tensor").data
+        assert self._model is not None, "only what was cut out of a message has a place in it"
+        return self._model.at(place.start, place.nbytes)
 
     def _raw(self, raw_data: bytes, what: str, shape: tuple[int, ...], dtype: DType) -> Array:
         """The elements in a row that ``raw_data`` holds, or stands for: these are read once."""
         if raw_data in self._read:
             return self._read[raw_data]
         field = _FIELDS.get(dtype, "int32_data")
-        kept = None if self._elements is None else self._elements(raw_data, field)
+        kept = None if self._model is None else self._model.elements(raw_data, field)
         stored = np.frombuffer(raw_data if kept is None else kept, np.uint8)
         array = _of_bytes(stored, what, shape, dtype)
         if kept is not None:
@@ -227,10 +303,10 @@ def _shaped(array: Array, what: str, shape: tuple[int, ...], dtype: DType) -> Ar
         ) from error
 
 
-def _external(tensor: Any, folder: str | None, nbytes: int) -> Array:
+def _external(
+    entries: Mapping[str, Any], folder: str | None, nbytes: int, what: str
+) -> np.ndarray[Any, np.dtype[np.uint8]]:
     """The bytes of a tensor that lie in a file beside the model."""
-    what = _what(tensor)
-    entries = {entry.key: entry.value for entry in tensor.external_data}
     location = entries.get("location", "")
     if folder is None:
         raise DataError(

@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from cauce.backends.contract import Optimized, Request
 from cauce.backends.llvm.abi import part_name
 from cauce.backends.llvm.codegen.code import Launch
 from cauce.backends.llvm.codegen.plan import Plan
@@ -68,7 +69,7 @@ class _Machine:
     def __init__(self, plan: Plan, sizes: Sizes, schedules: Mapping[str, Schedule]) -> None:
         self.plan, self.sizes, self.entry = plan, sizes, plan.describe()
         self.schedules = schedules
-        self.caller = Caller(self.entry, self, Pool(1), plan.graph)
+        self.caller = Caller(self.entry, self, Pool(1), Request(plan.graph, Optimized(plan.graph)))
         self.frames = dict(_frames(plan))
         self.unit = math.gcd(*(a.dtype.itemsize for a in plan.assignment.accesses.values())) or 1
         self.count = 0  # of names given

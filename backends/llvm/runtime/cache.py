@@ -20,10 +20,7 @@ import time
 from contextlib import suppress
 from typing import NamedTuple
 
-try:  # hashlib takes it from here, but loads OpenSSL too, which lasts longer than reading a blob
-    from _blake2 import blake2b
-except ImportError:
-    from hashlib import blake2b
+from ....ir.digest import digest
 
 DEFAULT_LIMIT = 512 * 2**20
 
@@ -44,11 +41,6 @@ for _name in ("O_NOFOLLOW", "O_CLOEXEC", "O_BINARY"):
     _READ |= getattr(os, _name, 0)
     _WRITE |= getattr(os, _name, 0)
 _READ |= getattr(os, "O_NONBLOCK", 0)
-
-
-def digest(content: bytes) -> bytes:
-    """32 bytes that no two contents share (BLAKE2b, RFC 7693)."""
-    return blake2b(content, digest_size=32).digest()
 
 
 class Store:

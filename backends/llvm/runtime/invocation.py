@@ -8,12 +8,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ....ir import Array, Dim, Graph
+from ....ir import Array, Dim
 from ....ir.dims import substitute, symbols
 from ....ir.errors import CauceError
 from ....ir.interval_packer import Interval, pack
-from ....ir.ops.shape import index_error
-from ...contract import Dims, NodeTime
+from ...contract import Dims, NodeTime, Request
 from ...recent import Recent
 from ..abi import ALIGN, TIMED, Buffer, Check, Entry, Place, part_name, rounded_up
 from .library import Code
@@ -101,12 +100,12 @@ class Caller:
     """Calls one entry of the code with tables of addresses.
 
     Args:
-        source: what was compiled, as it was given; it knows the lines of the layers.
+        request: what was compiled, whose source knows the lines of the layers.
     """
 
-    def __init__(self, entry: Entry, code: Code, pool: Pool, source: Graph) -> None:
+    def __init__(self, entry: Entry, code: Code, pool: Pool, request: Request) -> None:
         self.entry = entry
-        self._source = source
+        self._request = request
         self._code = code
         self._pool = pool
         self._table = np.array(entry.table, np.intp)
@@ -273,8 +272,10 @@ class Caller:
         item = check.dtype.itemsize
         place = int(frame.addresses[check.slot]) + int(frame.status[0]) * item
         (index,) = np.frombuffer(ctypes.string_at(place, item), check.dtype.numpy)
+        from ....ir.ops.shape import index_error
+
         error = index_error(index, size_of(check.size, dims))
-        nodes = enumerate(self._source.nodes)
+        nodes = enumerate(self._request.source.nodes)
         lines = (node.loc for number, node in nodes if number == check.origin)
         return error.at(check.path, next(lines, None))
 

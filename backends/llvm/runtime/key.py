@@ -7,14 +7,16 @@ option, processor, version or edit of cauce has another key.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
 from importlib.util import find_spec
 
 from ....ir import Graph, Op
+from ....ir.digest import digest_of
+from ....ir.unread import UnreadGraph, graph_key
 from ....ir.version import VERSION
-from ...contract import Request
+from ...contract import Dims, Request
 from ..target import host_name
-from .cache import digest
 
 _PACKAGE = os.path.abspath(os.path.join(os.path.dirname(__file__), *[os.pardir] * 3))
 
@@ -25,18 +27,29 @@ def cache_key(request: Request) -> str | None:
     None where that cannot be said: for passes of the user's own, which have no options, and for ops
     of the user's own, whose meaning is in a file that is not known here.
     """
-    if request.options is None or not all(map(_is_ours, _ops(request.source))):
+    if request.options is None:
         return None
-    text = request.source.to_text(locations=False)
-    # The text tells the order of data inputs and that of the others, but not that of all.
-    order = " ".join(f"{len(value.name)} {value.name}" for value in request.source.inputs)
+    given = request.given
+    if isinstance(given, Graph) and not only_ours(given):
+        return None
+    graph = given.key if isinstance(given, UnreadGraph) else graph_key(given)
     settings = repr(sorted(request.settings))
-    parts = (VERSION, _sources(), host_name(), request.options, settings, order, text)
-    return digest("".join(f"{len(part)} {part}" for part in parts).encode()).hex()
+    return digest_of(VERSION, sources(), host_name(), request.options, settings, graph)
 
 
-def _is_ours(op: type[Op]) -> bool:
-    return op.__module__.startswith(__name__.partition(".")[0] + ".")
+def sizes_key(graph: UnreadGraph, dims: Dims) -> str:
+    """The key under which is kept that every node takes these sizes of the symbols."""
+    return digest_of(VERSION, sources(), "sizes", graph.key, repr(sorted(dims.items())))
+
+
+def only_ours(graph: Graph) -> bool:
+    """Whether a graph has no op but cauce's own, which :func:`sources` speaks for."""
+    return all(map(is_ours, _ops(graph)))
+
+
+def is_ours(made: type[Op] | Callable[..., object]) -> bool:
+    """Whether a class or a function stands in a file of cauce's."""
+    return made.__module__.startswith(__name__.partition(".")[0] + ".")
 
 
 def _ops(graph: Graph) -> Iterator[type[Op]]:
@@ -47,10 +60,19 @@ def _ops(graph: Graph) -> Iterator[type[Op]]:
             yield from _ops(region)
 
 
-def _sources() -> str:
-    """Sizes and times of all modules of cauce: a version number alone misses edits."""
-    llvm = find_spec("llvmlite")
-    found = [str(os.stat(llvm.origin).st_mtime_ns)] if llvm is not None and llvm.origin else []
+def sources(library: str = "llvmlite") -> str:
+    """A digest of the sizes and times of all modules of cauce, and of the time of a library that
+    what is kept depends on too: a version number alone misses edits."""
+    spec = find_spec(library)
+    origin = None if spec is None else spec.origin
+    return digest_of(str(os.stat(origin).st_mtime_ns) if origin else "", modules())
+
+
+@cache
+def modules() -> str:
+    """Sizes and times of all modules, as they are when this is first asked for: what is edited
+    later is another process's code."""
+    found = []
     folders = [_PACKAGE]
     while folders:
         with os.scandir(folders.pop()) as entries:

@@ -11,6 +11,7 @@ import numpy as np
 
 from ....ir import Array, Graph, Input
 from ....ir.errors import ShapeError
+from ....ir.unread import UnreadGraph
 from ....ir.version import VERSION
 from ...contract import (
     ArrayState,
@@ -23,7 +24,9 @@ from ...contract import (
     check_sizes,
 )
 from ..abi import Artifact
+from .cache import default_store
 from .invocation import Caller, Fixed, Frame, size_of
+from .key import sizes_key
 from .library import load
 from .memory import aligned_copy, aligned_together, empty
 from .threads import shared_pool, thread_count
@@ -74,9 +77,10 @@ class LlvmProgram(Program):
         self._code = load(artifact.code, self.target)
         self.threads = thread_count(request.threads)
         pool = shared_pool(self.threads)
-        self._prepare = Caller(artifact.prepare, self._code, pool, request.source)
-        self._main = Caller(artifact.main, self._code, pool, request.source)
+        self._prepare = Caller(artifact.prepare, self._code, pool, request)
+        self._main = Caller(artifact.main, self._code, pool, request)
         self._idle: list[Frame] = []
+        self._looked_up = False
         # How the buffers of a call get their arrays.
         main, updates = artifact.main, artifact.interface.updates
         self._leaving = (*main.outputs, *main.updates)
@@ -117,7 +121,17 @@ class LlvmProgram(Program):
                     f"{self._interface.name}: no input tells the size of dimension {name}",
                     fix=f"make {name} a dimension by itself of one of the inputs, or a number",
                 )
-        check_sizes(self._request.source, dims)
+        given = self._request.given
+        if not isinstance(given, UnreadGraph) or self._looked_up:
+            check_sizes(self._request.source, dims)
+            return
+        # What was checked before is kept, so that the first call need not parse the graph. The
+        # first call alone: where each brings other sizes, keeping them would last longer.
+        self._looked_up = True
+        store, key = default_store(), sizes_key(given, dims)
+        if store.get(key) is None:
+            check_sizes(given.graph, dims)
+            store.put(key, b"")
 
     @cached_property
     def listing(self) -> Listing:

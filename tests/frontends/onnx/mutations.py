@@ -7,8 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from onnx import AttributeProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
+from onnx import AttributeProto, ModelProto, NodeProto, TensorProto, defs, helper, numpy_helper
 
+from cauce.frontends.onnx import families as families
 from cauce.frontends.onnx.rules import FOLDS, RULES
 
 from .build import model, single
@@ -19,6 +20,8 @@ from .test_windows import CASES as WINDOWS
 
 node = helper.make_node
 INTS = (0, -1, 1, 2, 3, -(2**31), 2**31 - 1, 2**31, 2**40, 2**62, 2**63 - 1, -(2**63))
+# What becomes the bound of a loop, or the size of something, somewhere.
+LARGE = (100, 2**12, 2**16 - 1, 2**16, 10**6, 2**24, 2**31 - 1, 2**31, 2**40, 2**62, 2**63 - 1)
 FLOATS = (0.0, -0.0, -1.0, 1e38, -1e38, float("nan"), float("inf"), -float("inf"), 1e-45)
 NAMES = (
     *("", " ", "~", "/", "a/b", "a~b", "a b", "\n", "\t", '"', "'", "\\", "%x", "@x", "=", "x=y"),
@@ -189,6 +192,56 @@ def other_attribute(rng: random.Random, proto: ModelProto) -> None:
         entry.s = rng.choice((b"", b"\xff\xfe", b"SAME_UPPER", b"x" * 9999, b"linear"))
     else:
         entry.i = rng.choice(INTS)
+
+
+def large_integer(rng: random.Random, proto: ModelProto) -> None:
+    """Any integer attribute that the operator of a node can have, or a stored integer, large."""
+    chosen, stored = _node(rng, proto), [t for t in proto.graph.initializer if t.data_type == 7]
+    if stored and rng.random() < 0.3:
+        tensor = rng.choice(stored)
+        array = numpy_helper.to_array(tensor).copy()
+        if array.size:
+            array.flat[rng.randrange(array.size)] = rng.choice(LARGE)
+        tensor.CopyFrom(numpy_helper.from_array(array, tensor.name))
+        return
+    try:
+        schema = defs.get_schema(chosen.op_type, proto.opset_import[0].version, chosen.domain)
+    except defs.SchemaError:
+        return
+    kinds = {AttributeProto.INT: 1, AttributeProto.INTS: rng.choice((1, 2, 2, 2, 3, 4, 4))}
+    whole = {name: kinds[a.type] for name, a in schema.attributes.items() if a.type in kinds}
+    for name in rng.sample(sorted(whole), min(len(whole), rng.choice((1, 1, 2, 3)))):
+        several = schema.attributes[name].type == AttributeProto.INTS
+        own = next((a for a in chosen.attribute if a.name == name), None)
+        if own is None:
+            value = rng.choices((1, 2, *LARGE), k=whole[name]) if several else rng.choice(LARGE)
+            chosen.attribute.append(helper.make_attribute(name, value))
+        elif own.ints and several:
+            own.ints[rng.randrange(len(own.ints))] = rng.choice(LARGE)
+        else:
+            own.i = rng.choice(LARGE)
+
+
+def wide_window(rng: random.Random, proto: ModelProto) -> None:
+    """A window that is large, and has so much padding that few of them fit."""
+    sliding = {"Conv", "ConvTranspose", "MaxPool", "AveragePool", "LpPool"}
+    chosen = rng.choice([n for n in proto.graph.node if n.op_type in sliding] or [None])
+    if chosen is None:
+        return
+    kernels = [a for a in chosen.attribute if a.name == "kernel_shape"]
+    axes = len(kernels[0].ints) if kernels else rng.choice((1, 2, 2, 3))
+    reach = [rng.choice((1, 1, *LARGE)) for _ in range(axes)]
+    kept = [a for a in chosen.attribute if a.name not in ("kernel_shape", "dilations", "pads")]
+    del chosen.attribute[:]
+    chosen.attribute.extend(kept)
+    grown = rng.choice(("kernel_shape", "dilations"))
+    made = {grown: reach, "pads": [r // 2 for r in reach] * 2}
+    if chosen.op_type not in ("Conv", "ConvTranspose") and grown != "kernel_shape":
+        made["kernel_shape"] = [rng.choice((2, 3)) for _ in reach]
+        made["pads"] = [r * (k - 1) // 2 for r, k in zip(reach, made["kernel_shape"])] * 2
+    for name, value in made.items():
+        whole = [min(number, 2**63 - 1) for number in value]
+        chosen.attribute.append(helper.make_attribute(name, whole))
 
 
 def other_tensor(rng: random.Random, proto: ModelProto) -> None:
@@ -388,8 +441,8 @@ CHANGES: tuple[Change, ...] = (
     *(other_operand, other_result, other_order, other_names, other_attribute, other_attribute),
     *(other_attribute, other_tensor, other_tensor, sparse_tensor, other_input, other_operator),
     *(other_operator, other_opset, deep_graph, recursive_function, growing_chain, huge_result),
-    many_equal_names,
-    long_loop,
+    *(many_equal_names, long_loop, wide_window),
+    *(large_integer,) * 4,
 )
 
 

@@ -206,6 +206,72 @@ def test_windows_beyond_any_image_are_refused() -> None:
             cauce.load_onnx(model([made], {"x": (1, 1, 4, 4)}, ["y"]))
 
 
+def test_padding_of_a_plane_beyond_any_image_is_refused() -> None:
+    """Each axis is within bounds, and what they make together is not."""
+    wide = {"dilations": [65535, 65535], "pads": [32768, 32768, 32768, 32768]}
+    made = node("Conv", ["x", "w"], ["y"], **wide)
+    with pytest.raises(UnsupportedOp, match="beyond any image"):
+        cauce.load_onnx(
+            model([made], {"x": (1, 1, 4, 4)}, ["y"], {"w": np.ones((1, 1, 2, 2), "f")})
+        )
+
+
+LARGE = [2**31, 2**40, 2**62, 2**63 - 1]
+
+
+def idle_loop() -> onnx.NodeProto:
+    """A Loop without nodes, which goes round 2**40 times."""
+    carried = [helper.make_empty_tensor_value_info(name) for name in ("i", "c", "v")]
+    inner = helper.make_graph([], "empty", carried, carried[1:])
+    return node("Loop", ["trips", "", "x"], ["y"], body=inner)
+
+
+@pytest.mark.parametrize("backend", ["numpy", "llvm"])
+@pytest.mark.parametrize("size", LARGE)
+def test_a_response_norm_over_more_channels_than_there_are(size: int, backend: str) -> None:
+    """Only those that there are may be gone through. (Seeds 9915, 12647 and 14062 were such.)"""
+    x = np.linspace(-9, 9, 2 * 5 * 3 * 2, dtype=np.float32).reshape(2, 5, 3, 2)
+    made = node("LRN", ["x"], ["y"], size=size, alpha=1e9, beta=0.5)
+    begun = time.process_time()
+    got = cauce.compile(cauce.load_onnx(model([made], {"x": x}, ["y"])), backend=backend)(x)
+    assert time.process_time() - begun < 8
+    squares = np.sum(x.astype(np.float64) ** 2, 1, keepdims=True)
+    np.testing.assert_allclose(got, x / np.sqrt(1 + 1e9 / size * squares), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        *(node("Split", ["x"], ["y", "z"], axis=1, num_outputs=n) for n in LARGE),
+        *(node("DepthToSpace", ["x"], ["y"], blocksize=n) for n in LARGE),
+        *(node("SpaceToDepth", ["x"], ["y"], blocksize=n) for n in LARGE),
+        *(node("Conv", ["x", "w"], ["y"], group=n) for n in LARGE),
+        *(node("ConvTranspose", ["x", "w"], ["y"], group=n) for n in LARGE),
+        *(node("GroupNormalization", ["x", "c", "c"], ["y"], num_groups=n) for n in LARGE),
+        *(node("LpPool", ["x"], ["y"], kernel_shape=[2, 2], p=n) for n in LARGE),
+        *(node("Concat", ["x", "x"], ["y"], axis=n) for n in LARGE),
+        *(node("Gather", ["x", "i"], ["y"], axis=n) for n in LARGE),
+        *(node("Softmax", ["x"], ["y"], axis=n) for n in LARGE),
+        node("ReduceSum", ["x", "i"], ["y"]),
+        *(node("MaxPool", ["x"], ["y"], kernel_shape=[n, n], pads=[n] * 4) for n in LARGE),
+        node("Tile", ["x", "i"], ["y"]),
+        idle_loop(),
+    ],
+    ids=lambda made: made.op_type,
+)
+def test_integers_beyond_all_sizes_take_no_time(made: onnx.NodeProto) -> None:
+    """(Seed 19727 was Split.)"""
+    stored = {"w": np.ones((4, 4, 1, 1), np.float32), "c": np.ones(4, np.float32)}
+    stored |= {"i": ints(2**40, 2**62), "trips": np.int64(2**40)}
+    begun = time.process_time()
+    try:
+        loaded = cauce.load_onnx(model([made], {"x": (1, 4, 4, 4)}, [made.output[0]], stored))
+        cauce.compile(loaded, backend="numpy")(np.ones((1, 4, 4, 4), np.float32))
+    except CauceError as error:
+        assert len(str(error)) < 10_000
+    assert time.process_time() - begun < 4
+
+
 def test_more_dimensions_than_numpy_has_are_refused() -> None:
     proto = model([node("Neg", ["x"], ["y"])], {"x": (1,) * 33}, ["y"])
     with pytest.raises(UnsupportedOp, match="has 33 dimensions, of at most 32"):
