@@ -47,16 +47,19 @@ def _read(name: str) -> dict[str, Any]:
 
 
 def table(report: dict[str, Any]) -> str:
-    """One report of ``inference.py`` in Markdown; why peers failed stands below the table."""
+    """One report of ``inference.py``, or of ``models.py``, which knows no limit, in Markdown; why
+    peers failed stands below the table."""
     base, cases = report["base"], report["cases"]
     peers = [peer for peer in cases[0]["peers"] if peer != base]
-    heads = ["network", "batch", "threads", "limit", base, "of limit", *peers]
-    heads += ["best peer", "ratio", "quartile"]
-    lines = [row(heads), row(["---"] * 3 + ["---:"] * (len(heads) - 6) + ["---", "---:", "---:"])]
+    what = [key for key in cases[0] if key != "peers"]
+    own = ["limit", base, "of limit"] if "capacity" in report else [base]
+    heads = ["network", *what[1:], *own, *peers, "best peer", "ratio", "quartile"]
+    numbers = ["---:"] * (len(own) + len(peers))
+    lines = [row(heads), row(["---"] * len(what) + numbers + ["---", "---:", "---:"])]
     lines += [row(cells(case, base, peers)) for case in cases]
-    capacity = "; ".join(f"threads {count}: {c}" for count, c in report["capacity"].items())
+    capacity = [f" threads {count}: {c}." for count, c in report.get("capacity", {}).items()]
     facts = (
-        f"Median milliseconds, {report['rounds']} rounds; {where(report)}. {capacity}. "
+        f"Median milliseconds, {report['rounds']} rounds; {where(report)}.{''.join(capacity)} "
         f"{versions(report)}."
     )
     return "\n".join([*lines, "", facts, *failures(cases), *memory(cases, [base, *peers])]) + "\n"
@@ -68,6 +71,8 @@ def memory(cases: Sequence[dict[str, Any]], peers: Sequence[str]) -> list[str]:
     if not any("memory_mb" in row for case in single for row in case["peers"].values()):
         return []
 
+    what = [key for key in single[0] if key not in ("peers", "threads")]
+
     def shown(row: dict[str, Any]) -> str:
         return f"{row['memory_mb']:.0f}" if "memory_mb" in row else "-"
 
@@ -75,10 +80,10 @@ def memory(cases: Sequence[dict[str, Any]], peers: Sequence[str]) -> list[str]:
         "",
         "Megabytes in memory while a network runs, those of Python and all libraries included:",
         "",
-        row(["network", "batch", *peers]),
-        row(["---"] * 2 + ["---:"] * len(peers)),
+        row(["network", *what[1:], *peers]),
+        row(["---"] * len(what) + ["---:"] * len(peers)),
         *(
-            row([case["model"], str(case["batch"]), *(shown(case["peers"][p]) for p in peers)])
+            row([*(str(case[key]) for key in what), *(shown(case["peers"][p]) for p in peers)])
             for case in single
         ),
     ]
@@ -104,11 +109,12 @@ def cells(case: dict[str, Any], base: str, peers: Sequence[str]) -> list[str]:
     if best is not None:
         ratios = (rows[best]["ratio_median"], rows[best]["ratio_lower_quartile"])
         last = [best, *(f"{ratio:.2f}" for ratio in ratios)]
+    measured = [f"{own['median_ms']:.3g}"]
+    if "limit_ms" in own:
+        measured = [f"{own['limit_ms']:.3g}", *measured, f"{own['of_limit']:.0%}"]
     return [
-        *(str(case[what]) for what in ("model", "batch", "threads")),
-        f"{own['limit_ms']:.3g}",
-        f"{own['median_ms']:.3g}",
-        f"{own['of_limit']:.0%}",
+        *(str(number) for key, number in case.items() if key != "peers"),
+        *measured,
         *times,
         *last,
     ]
@@ -172,7 +178,11 @@ def row(texts: Iterable[str]) -> str:
 
 
 # What makes the text of a report, by what stands in the comments around it.
-KINDS: dict[str, Callable[[dict[str, Any]], str]] = {"results": table, "precision": precision}
+KINDS: dict[str, Callable[[dict[str, Any]], str]] = {
+    "results": table,
+    "models": table,
+    "precision": precision,
+}
 
 
 if __name__ == "__main__":
