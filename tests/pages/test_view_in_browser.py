@@ -111,7 +111,7 @@ def test_the_slider_goes_to_the_kernels_and_says_which_rules_fired(seen: Watched
     assert seen.text(".stage-name").startswith("network 1 of ")
     seen.page.keyboard.press("]")
     assert "ConvBatchNorm" in seen.text(".panel-body")
-    assert "batch_norm(conv2d(x, w, b)) = conv2d(x, w * s" in seen.text(".panel-body")
+    assert "batch_norm(conv(x, w, b)) = conv(x, w * s" in seen.text(".panel-body")
     assert seen.count(".box.change") > 0 and "bn1" not in seen.labels()
     slider = seen.page.locator("footer input")
     slider.focus()

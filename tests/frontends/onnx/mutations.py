@@ -204,8 +204,9 @@ def large_integer(rng: random.Random, proto: ModelProto) -> None:
             array.flat[rng.randrange(array.size)] = rng.choice(LARGE)
         tensor.CopyFrom(numpy_helper.from_array(array, tensor.name))
         return
+    opset = proto.opset_import[0].version
     try:
-        schema = defs.get_schema(chosen.op_type, proto.opset_import[0].version, chosen.domain)
+        schema = defs.get_schema(chosen.op_type, opset if 0 < opset < 99 else 18, chosen.domain)
     except defs.SchemaError:
         return
     kinds = {AttributeProto.INT: 1, AttributeProto.INTS: rng.choice((1, 2, 2, 2, 3, 4, 4))}
