@@ -140,7 +140,9 @@ def _pool(
     if client is None and workers is None:
         return lambda: Here(Classifier(model, top, threads))
     if client is None and workers is not None:
-        share = threads or max(1, (os.cpu_count() or 1) // workers)
+        from .backends.llvm.runtime.threads import thread_count
+
+        share = threads or max(1, thread_count(None) // workers)
 
         def spawned() -> Pool:
             Classifier(model, top, share)  # the processes find its code in the cache

@@ -66,6 +66,7 @@ class Mapped(Iterator[Result[T]]):
         self._progress = progress
         self._results = self._run(pool, iter(items), batch, ahead, retries)
 
+    @user_facing
     def __next__(self) -> Result[T]:
         return next(self._results)
 

@@ -161,8 +161,8 @@ class Ordered:
             return
         task.suspect = False
         task.done = WorkerLost(
-            f"a batch of {len(task.batch)} was given up, its worker was lost {task.losses} times: "
-            f"{type(error).__name__}: {error}",
+            f"a batch of {len(task.batch)} was given up, its worker was lost {task.losses} "
+            f"time{'s' * (task.losses > 1)}: {type(error).__name__}: {error}",
             fix="look into the logs of the workers; where they run out of memory, give smaller "
             "batches, batch=8; errors='return' goes on with the next batch",
         )

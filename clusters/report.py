@@ -62,7 +62,8 @@ class Report:
         """In one line."""
         of = f" of {total:,}" if total is not None and total != self.images else ""
         more = [f"{self.failed:,} failed"] if self.failed else []
-        more += [f"{self.retried:,} batches sent again"] if self.retried else []
+        again = f"{self.retried:,} batch{'es' * (self.retried > 1)} sent again"
+        more += [again] if self.retried else []
         return (
             ", ".join([f"{self.images:,}{of} images in {self.seconds:.1f} s", *more])
             + f": {self.images_per_second:.1f} images/s"

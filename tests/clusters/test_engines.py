@@ -7,7 +7,11 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -117,6 +121,41 @@ def test_images_on_ray(ray: Any) -> None:
 
 
 def test_without_ray(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "ray", None)
+    monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(MissingExtra, match="pip install ray"):
         RayExecutor()
+
+
+MPI = """
+import sys
+from mpi4py.futures import MPIPoolExecutor
+from cauce.distributed import map_images
+from tests.clusters.calls import PIXELS, model, rankings
+
+if __name__ == "__main__":
+    with MPIPoolExecutor() as executor:
+        results = map_images(model(), PIXELS, executor, batch=3, progress=False)
+        same = [result.found for result in results] == rankings(model())
+        print(same, executor.num_workers, results.report.images)
+"""
+
+
+@pytest.mark.slow
+def test_images_on_mpi(tmp_path: Path) -> None:
+    pytest.importorskip("PIL")
+    pytest.importorskip("mpi4py")
+    if shutil.which("mpiexec") is None:
+        pytest.skip("no mpiexec: apt-get install openmpi-bin")
+    (tmp_path / "script.py").write_text(MPI)
+    known = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
+    done = subprocess.run(
+        [
+            *("mpiexec", "--oversubscribe", "-n", "3"),
+            *(sys.executable, "-m", "mpi4py.futures", str(tmp_path / "script.py")),
+        ],
+        env={**os.environ, **known, "PYTHONPATH": os.getcwd()},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.stdout.split() == ["True", "2", "20"], done.stderr

@@ -193,7 +193,7 @@ def test_a_batch_that_kills_its_workers_is_given_up_alone(tmp_path: Path) -> Non
 def test_or_its_error_is_raised_after_the_results_before(tmp_path: Path) -> None:
     results = mapped(forked, (killed_at, 7, str(tmp_path), 99), range(30), retries=0)
     assert [next(results).found for _ in range(6)] == [k**2 for k in range(6)]
-    with pytest.raises(WorkerLost, match=r"was lost 1 times(.|\n)*smaller batches"):
+    with pytest.raises(WorkerLost, match=r"was lost 1 time: (.|\n)*smaller batches"):
         next(results)
 
 
@@ -252,7 +252,7 @@ def test_a_report_in_words() -> None:
     report.count("host-a:17", 900, 3.0)
     report.count("host-b:4", 298, 2.0)
     assert repr(report).splitlines() == [
-        "1,200 images in 4.0 s, 2 failed, 1 batches sent again: 300.0 images/s",
+        "1,200 images in 4.0 s, 2 failed, 1 batch sent again: 300.0 images/s",
         "worker       images    busy s  images/s",
         "host-a:17       900       3.0     300.0",
         "host-b:4        298       2.0     149.0",

@@ -7,12 +7,16 @@ with ``--quick``; the others keep their promises in full.
 from __future__ import annotations
 
 import ast
+import csv
 import gzip
+import json
 import os
 import re
 import struct
 import subprocess
 import sys
+import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -53,7 +57,7 @@ def numbers(pattern: str, output: str) -> list[float]:
 
 def test_every_example_has_a_test_and_a_docstring() -> None:
     names = {path.name for path in EXAMPLES.glob("*.py")}
-    assert len(names) == 8
+    assert len(names) == 9
     tested = HERE.read_text(encoding="utf-8")
     assert [name for name in sorted(names) if f'"{name}"' not in tested] == []
     for name in names:
@@ -179,6 +183,52 @@ def test_vanishing_gradients(tmp_path: Path) -> None:
     picture = (tmp_path / "vanishing_gradients.png").read_bytes()
     width, height = struct.unpack(">II", picture[16:24])
     assert picture[:4] == b"\x89PNG" and width > 1200 and height > 1000
+
+
+def check_classes(output: str, folder: Path) -> None:
+    assert re.search(r"360 images in \S+ s, 1 failed: ", output)
+    assert min(numbers("accuracy", output)) >= 0.97
+    with open(folder / "classes.csv", newline="") as table:
+        rows = list(csv.DictReader(table))
+    assert [row["file"] for row in rows] == sorted(row["file"] for row in rows)
+    assert len(rows) == 360
+    (failed,) = (row for row in rows if row["error"])
+    assert failed["file"].endswith("broken.png") and not failed["class"]
+    assert "no image that Pillow knows" in failed["error"]
+
+
+@pytest.mark.slow
+def test_classify_folder(tmp_path: Path) -> None:
+    check_classes(run("08_classify_folder.py", folder=tmp_path), tmp_path)
+
+
+@pytest.mark.slow
+def test_classify_folder_on_a_scheduler(tmp_path: Path) -> None:
+    """A scheduler and workers started as on a cluster."""
+    file = tmp_path / "scheduler.json"
+    dask = [sys.executable, "-m", "dask"]
+    common = ["--scheduler-file", str(file), "--dashboard-address", ":0"]
+    commands = [
+        [*dask, "scheduler", "--port", "0", "--host", "127.0.0.1", *common],
+        *2 * [[*dask, "worker", "--nthreads", "1", *common]],
+    ]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with ExitStack() as stack:
+        for number, command in enumerate(commands):
+            folder = tmp_path / f"process{number}"  # where its own files go
+            folder.mkdir()
+            process = subprocess.Popen(
+                command, cwd=folder, env=environment, stderr=subprocess.DEVNULL
+            )
+            stack.callback(process.wait)
+            stack.callback(process.terminate)
+        for _ in range(600):
+            if file.exists() and file.stat().st_size:
+                break
+            time.sleep(0.1)
+        address = json.loads(file.read_text())["address"]
+        output = run("08_classify_folder.py", "--scheduler", address, folder=tmp_path)
+    check_classes(output, tmp_path)
 
 
 @pytest.mark.slow
