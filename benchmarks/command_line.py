@@ -2,12 +2,12 @@
 
     python benchmarks/command_line.py [--rounds 15]
 
-A step is a process, from its start to its end, with its output in a pipe. "Python" is one that does
-nothing.
+A step is a process, from its start to its end, with its output in a pipe. "Python" does nothing.
 """
 
 from __future__ import annotations
 
+import atexit
 import subprocess
 import sys
 import tempfile
@@ -23,9 +23,8 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def process(arguments: Sequence[str], library: str, case: Case) -> Prepared:
-    """An interpreter with some arguments, ``FILE`` among them being that of the model."""
-    file = case["file"]
-    command = [sys.executable, *(str(part).replace("FILE", file) for part in arguments)]
+    """An interpreter with some arguments."""
+    command = [sys.executable, *arguments]
 
     def step() -> None:
         subprocess.run(command, check=True, capture_output=True, cwd=ROOT)
@@ -35,8 +34,19 @@ def process(arguments: Sequence[str], library: str, case: Case) -> Prepared:
     return Prepared(step, [1.0], versions)
 
 
+def show(case: Case) -> Prepared:
+    """``cauce show`` of a file that is written before."""
+    import cauce
+
+    folder = tempfile.TemporaryDirectory()
+    atexit.register(folder.cleanup)  # the steps of this worker need it to the end
+    file = Path(folder.name) / "model.safetensors"
+    getattr(cauce.models, case["show"]).init(image=("N", 3, 224, 224), seed=0).save(file)
+    return process(["-m", "cauce", "show", str(file)], "cauce", case)
+
+
 PEERS: dict[str, Callable[[Case], Prepared]] = {
-    "cauce show": partial(process, ["-m", "cauce", "show", "FILE"], "cauce"),
+    "cauce show": show,
     "import onnxruntime": partial(process, ["-c", "import onnxruntime"], "onnxruntime"),
     "Python": partial(process, ["-c", "pass"], ""),
 }
@@ -47,14 +57,8 @@ def main() -> None:
     parser = report.steps_command_line(__doc__.splitlines()[0], seconds=0.0)
     parser.set_defaults(rounds=15, threads=[1])
     options = parser.parse_args()
-    report.work(BENCHMARK, options)
-    import cauce
-
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "resnet50.safetensors"
-        cauce.models.resnet50.init(image=("N", 3, 224, 224), seed=0).save(file)
-        cases = [{"what": "show resnet50", "file": str(file), "threads": options.threads[0]}]
-        report.run(BENCHMARK, options, cases)
+    cases = [{"show": "resnet50", "threads": threads} for threads in options.threads]
+    report.run(BENCHMARK, options, cases)
 
 
 if __name__ == "__main__":

@@ -73,13 +73,13 @@ def show_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, names: 
     if not sys.stdout.isatty():
         print("\n".join(_lines(cells, names, None)))
         return
-    width = shutil.get_terminal_size().columns
+    size = shutil.get_terminal_size()
     try:
         from rich.console import Console
         from rich.table import Table
         from rich.text import Text
     except ImportError:
-        print("\n".join(_lines(cells, names, width)))
+        print("\n".join(_lines(cells, names, size.columns)))
         return
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for place, column in enumerate(cells[0]):
@@ -88,7 +88,7 @@ def show_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, names: 
         )
     for row in cells[1:]:
         table.add_row(*map(Text, row))  # which is not read as markup
-    Console(width=width, highlight=False).print(table)
+    Console(width=size.columns, height=size.lines, highlight=False).print(table)
 
 
 def show_pairs(pairs: Sequence[tuple[str, str]]) -> None:
