@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import Any, ClassVar, Self
 
 from ..ir import Array, Graph, Input, Node, Role, TensorType
+from ..ir.communicator import Communicator
 from ..ir.dims import sizes, substitute
 from ..ir.errors import CauceError, GraphError, ShapeError
 from ..ir.evaluate import check_feed
@@ -277,6 +278,7 @@ class Program(ABC):
         inputs: Sequence[Array],
         outputs: Sequence[Array | None],
         profile: list[NodeTime] | None = None,
+        communicator: Communicator | None = None,
     ) -> list[Array]:
         """Run one call.
 
@@ -288,6 +290,8 @@ class Program(ABC):
             inputs: data and hyperparameters, in order; they are not altered.
             outputs: for each output an array to write to, or None to allocate one.
             profile: receives the time of every node, if given.
+            communicator: of the ranks that make this call together; only where there are some is
+                it given at all.
 
         Returns:
             The outputs in order; each is the caller's own.

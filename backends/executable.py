@@ -9,6 +9,7 @@ import numpy as np
 
 from ..ir import Array, Graph, Input, TensorType
 from ..ir.attributes import positive
+from ..ir.communicator import Communicator
 from ..ir.dims import symbols
 from ..ir.errors import (
     AttributeMistake,
@@ -51,6 +52,10 @@ class Executable:
         parameters: values of the fixed parameters, by name; may be loaded later.
         outputs: how many of the graph's outputs a call returns; those behind are taps.
 
+    Attributes:
+        communicator: of the ranks that make each call together, for a graph that sums over them;
+            None where there is one. It stays behind where an executable is pickled.
+
     Raises:
         GraphError, ShapeError, TypeMismatch: parameters that are missing or do not fit.
 
@@ -82,6 +87,8 @@ class Executable:
         >>> len(predict.profile(x, repeat=3))
         2
     """
+
+    communicator: Communicator | None = None
 
     def __init__(
         self,
@@ -395,7 +402,10 @@ class Executable:
         dims = self._dims.get(tuple([array.shape for array in arrays]), lambda: self._bind(arrays))
         outputs = self._outputs(out, dims, arrays)
         arena = self.program.new_arena(dims)
-        return self.program.main(dims, packed, state, arena, arrays, outputs, profile)
+        call = (dims, packed, state, arena, arrays, outputs, profile)
+        if self.communicator is None:
+            return self.program.main(*call)
+        return self.program.main(*call, communicator=self.communicator)
 
     def _bind(self, arrays: Sequence[Array]) -> Dims:
         """The sizes of the symbols, which every node takes."""

@@ -67,11 +67,12 @@ def split(graph: Graph) -> Split:
 
 
 def prepacked_values(graph: Graph) -> set[Value]:
-    """Values that depend on fixed parameters and constants alone, and on no dimension."""
+    """Values that depend on fixed parameters and constants alone, on no dimension and no rank."""
     early: set[Value] = set(Interface.of(graph).fixed)
     for node in graph.nodes:
         known = all(value in early or _is_constant(value) for value in node.operands)
-        if known and node.operands and not node.op.symbols():
+        bound = node.op.symbols() or node.op.collective
+        if known and node.operands and not bound:
             early.update(node.results)
     return early
 

@@ -49,6 +49,8 @@ class Op(Record):
         elementwise: whether each element of the result depends only on the elements of the
             (broadcast) operands at the same place; such ops can be fused into one region.
         zero_gradient: whether the gradient is zero wherever there is one: indices, comparisons.
+        collective: whether it takes part of all ranks of a run; such ops run in the order of the
+            graph, on every rank, and never beforehand.
         exact: whether it makes halves of halves without rounding: it moves or chooses elements,
             say, or drops their fraction.
     """
@@ -59,6 +61,7 @@ class Op(Record):
     flops_per_element: ClassVar[int | None] = None
     elementwise: ClassVar[bool] = False
     zero_gradient: ClassVar[bool] = False
+    collective: ClassVar[bool] = False
     exact: ClassVar[bool] = False
 
     def __post_init__(self) -> None:

@@ -17,8 +17,9 @@ class FoldConstants(Pass):
     """Replaces nodes whose operands are all constants by constants.
 
     Left alone: nodes with a symbol in their attributes; random draws, which stay draws though
-    their key is known; regions; and results of more than ``limit`` elements that are also larger
-    than all operands together (an expanded scalar), which would only swell the graph.
+    their key is known; sums over ranks; regions; and results of more than ``limit`` elements that
+    are also larger than all operands together (an expanded scalar), which would only swell the
+    graph.
     """
 
     limit: int = 2**20
@@ -35,6 +36,8 @@ class FoldConstants(Pass):
 
     def _folds(self, node: Node) -> bool:
         if isinstance(node.op, (Constant, RandomUniform, Fused)) or node.op.symbols():
+            return False
+        if node.op.collective:
             return False
         if any(array_of(value) is None for value in node.operands):
             return False

@@ -6,6 +6,7 @@ from cauce.ir import Builder, Dim, DType, Graph, Literal, Value, symbol
 from cauce.ir.dims import product
 from cauce.ir.layout import Strided
 from cauce.ir.ops.activation import Relu, Sigmoid, Tanh
+from cauce.ir.ops.collective import AllReduce
 from cauce.ir.ops.constant import Constant, DimSize, scalar
 from cauce.ir.ops.elementwise import (
     Abs,
@@ -68,6 +69,11 @@ def dim(net: Net) -> None:
     size = symbol(net.draw.choice(*known)) if known else net.sizes["N"]
     size = net.draw.choice(size, (size + 1) // 2, 2 * size)
     net.keep(net.b(Cast(net.dtype), net.b(DimSize(size))))
+
+
+@grows(AllReduce)
+def all_reduce(net: Net) -> None:
+    net.keep(net.b(AllReduce(), net.floating()), exact=True)
 
 
 @grows(Neg, Abs)

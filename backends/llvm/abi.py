@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from enum import Enum, IntEnum
 from functools import partial
@@ -27,7 +27,7 @@ from .target import Caches, Target
 # What a caller may ask of the rounding of results.
 PRECISIONS = ("strict", "default", "fast")
 
-_MAGIC = b"cauce artifact 6\n"
+_MAGIC = b"cauce artifact 7\n"
 
 _DTYPES = {dtype.value: dtype for dtype in DType}
 
@@ -171,6 +171,34 @@ class Batch(Record):
         return [(first, last) for first, last in pairwise(ends) if first < last]
 
 
+class Reduction(NamedTuple):
+    """An array that is summed over all ranks between two calls of the code, in row order.
+
+    ``end`` is the first launch behind it.
+    """
+
+    end: int
+    slot: int
+    dtype: DType
+    size: Dim
+
+
+def spans_of(
+    launches: int, batch: Batch | None, reductions: Sequence[Reduction]
+) -> list[tuple[int, int]]:
+    """The launches of each function of an entry: the first, and the one behind the last.
+
+    Args:
+        launches: how many there are.
+        batch: that is cut, if so; there are no reductions then.
+        reductions: that end a function.
+    """
+    if batch is not None:
+        return batch.spans(launches)
+    ends = [0, *(reduction.end for reduction in reductions), launches]
+    return [(first, last) for first, last in pairwise(ends) if first < last] or [(0, 0)]
+
+
 def part_name(entry: str, number: int) -> str:
     """The name of the function that runs the launches of a span, by its number."""
     return f"{entry}.part{number}" if number else entry
@@ -198,6 +226,7 @@ class Entry(Record):
             number of the one that fails, 0 where none does.
         status: the buffer of one i64 that then holds the first place of a wrong index; all bits are
             set before the call. None where there are no checks.
+        reductions: in order.
     """
 
     name: str
@@ -216,6 +245,7 @@ class Entry(Record):
     given: Mapping[str, int]
     checks: tuple[Check, ...]
     status: int | None
+    reductions: tuple[Reduction, ...] = ()
 
 
 class Artifact(Record):
@@ -337,6 +367,10 @@ def _entry(known: Mapping[str, Any], constants: dict[int, Array]) -> Entry:
             for path, slot, dtype, size, origin in known["checks"]
         ),
         known["status"],
+        tuple(
+            Reduction(end, slot, _DTYPES[dtype], _dim(size))
+            for end, slot, dtype, size in known["reductions"]
+        ),
     )
 
 

@@ -1,5 +1,6 @@
 """The NumPy backend: the reference interpreter with fast primitives."""
 
+from . import collective as collective
 from . import conv as conv
 from . import elementwise as elementwise
 from . import error_function as error_function

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from ...ir import Array
+from ...ir.communicator import Communicator
 
 # Arrays of fewer bytes are left to NumPy, which allocates them fast enough.
 LEAST_BYTES = 2**16
@@ -25,7 +26,12 @@ class Memory:
     """Blocks of memory for the arrays of one call at a time.
 
     An array's block is free again when the array and all views of it are gone.
+
+    Attributes:
+        communicator: of the ranks that make the call together; None where there is one.
     """
+
+    communicator: Communicator | None = None
 
     def __init__(self) -> None:
         self._free: defaultdict[int, list[bytearray]] = defaultdict(list)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ...ir import Array, Graph, Node, Op
+from ...ir.communicator import Communicator
 from ...ir.errors import CauceError
 from ...ir.version import VERSION
 from ..contract import ArrayState, Dims, NodeTime, Program, State
@@ -147,6 +148,7 @@ class NumpyProgram(Program):
         inputs: Sequence[Array],
         outputs: Sequence[Array | None],
         profile: list[NodeTime] | None = None,
+        communicator: Communicator | None = None,
     ) -> list[Array]:
         assert state is None or isinstance(state, ArrayState)
         called = iter(inputs)
@@ -160,6 +162,7 @@ class NumpyProgram(Program):
             else:
                 slots[slot] = source.type.dtype.widen(next(called))
         foreign = {id(array) for array in slots if array is not None}
+        arena.memory.communicator = communicator
         self._main.run(arena, dims, profile)
         results = []
         for slot, out, leaving in zip(self._main.outputs, outputs, self._leaving):

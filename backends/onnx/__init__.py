@@ -2,6 +2,7 @@
 
 from . import activation as activation
 from . import adaptive_pool as adaptive_pool
+from . import collective as collective
 from . import constant as constant
 from . import conv as conv
 from . import elementwise as elementwise

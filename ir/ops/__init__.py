@@ -20,6 +20,7 @@ from . import shape as shape
 def import_all() -> None:
     """Import the other families."""
     from . import adaptive_pool as adaptive_pool
+    from . import collective as collective
     from . import conv_nd as conv_nd
     from . import error_function as error_function
     from . import indexing as indexing

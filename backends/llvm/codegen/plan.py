@@ -12,7 +12,7 @@ from ....ir.layout import Strided
 from ....ir.location import Location
 from ....ir.ops.constant import Constant
 from ....ir.types import Array
-from ..abi import TIMED, Batch, Buffer, Check, Entry, Place, Row, part_name
+from ..abi import TIMED, Batch, Buffer, Check, Entry, Place, Reduction, Row, part_name, spans_of
 from ..lowering.access import nbytes
 from ..lowering.batches import find_batch
 from ..lowering.buffers import BufferAssignment, assign_buffers
@@ -42,6 +42,7 @@ class Plan:
         entry: the name of the function that runs all launches.
         checks: of indices, each with the node that reads them.
         status: the buffer in which they note what is wrong; None where there are none.
+        reductions: the sums over ranks, in order.
     """
 
     graph: Graph
@@ -55,6 +56,7 @@ class Plan:
     count: int = 0
     checks: list[tuple[Check, Node]] = field(default_factory=list)
     status: int | None = None
+    reductions: list[Reduction] = field(default_factory=list)
 
     @property
     def names(self) -> list[str]:
@@ -84,6 +86,8 @@ class Plan:
     @cached_property
     def batch(self) -> Batch | None:
         """The batch of which images do not meet, if so."""
+        if self.reductions:
+            return None
         batch = find_batch(self.graph, [node for _, node in self.launches])
         if batch is None:
             return None
@@ -96,8 +100,7 @@ class Plan:
     @property
     def spans(self) -> list[tuple[int, int]]:
         """The launches of each function: the first, and the one behind the last."""
-        count = len(self.launches)
-        return self.batch.spans(count) if self.batch else [(0, count)]
+        return spans_of(len(self.launches), self.batch, self.reductions)
 
     def describe(self, source: Graph | None = None) -> Entry:
         """What is needed to run the code.
@@ -137,6 +140,7 @@ class Plan:
                 for check, node in self.checks
             ),
             self.status,
+            tuple(self.reductions),
         )
 
 
@@ -206,6 +210,10 @@ def make_plan(
         start = len(plan.launches)
         plan.take(*in_turn([write(node) for node in nodes]))
         for node in nodes:
+            if node.op.collective:
+                (y,) = node.results
+                here = len(plan.launches)
+                plan.reductions.append(Reduction(here, plan.slot(y), y.type.dtype, y.type.size))
             for value in node.results:
                 check(value)
         roots = [root for node in nodes for root in roots_of(node)]
@@ -222,9 +230,9 @@ def add_plan(module: Module, plan: Plan, target: Target) -> None:
     """Write the functions of a plan, equal ones once, and those that run them in order.
 
     ``entry(table, dims, pool, times)`` runs them; ``entry.timed`` also notes the time, two i64 of
-    seconds and nanoseconds, before the first launch and after each. Where a batch is cut, there is
-    a function for each of its spans, ``entry``, ``entry.part1`` and so on. Each returns 0, or, at
-    once, the number of a check that failed.
+    seconds and nanoseconds, before the first launch and after each. Where a batch is cut, or ranks
+    sum something up, there is a function for each span, ``entry``, ``entry.part1`` and so on. Each
+    returns 0, or, at once, the number of a check that failed.
     """
     members = (member for launch, _ in plan.launches for member in launch.members)
     for function in dict.fromkeys(member.function for member in members):

@@ -3,18 +3,32 @@
 from __future__ import annotations
 
 import ctypes
+import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ....ir import Array, Dim
+from ....ir.communicator import Communicator
 from ....ir.dims import substitute, symbols
 from ....ir.errors import CauceError
 from ....ir.interval_packer import Interval, pack
 from ...contract import Dims, NodeTime, Request
 from ...recent import Recent
-from ..abi import ALIGN, TIMED, Buffer, Check, Entry, Place, part_name, rounded_up
+from ..abi import (
+    ALIGN,
+    TIMED,
+    Buffer,
+    Check,
+    Entry,
+    Place,
+    Reduction,
+    part_name,
+    rounded_up,
+    spans_of,
+)
 from .library import Code
 from .memory import Arena, ArenaSlice, aligned_copy, aligned_together
 from .threads import Pool
@@ -155,7 +169,7 @@ class Caller:
         """The launches of each function of the entry, and for how many images they run; 0 for all
         of them."""
         end, batch, pieces = len(self.entry.launches), self.entry.batch, self.pieces(dims)
-        bounds = batch.spans(end) if batch is not None else [(0, end)]
+        bounds = spans_of(end, batch, self.entry.reductions)
         pieces += [0] * (len(bounds) - len(pieces))
         count = dims[batch.symbol] if batch is not None else 0
         names = (part_name(self.entry.name, number) for number in range(len(bounds)))
@@ -231,6 +245,7 @@ class Caller:
         frame: Frame,
         packed: Fixed | None = None,
         profile: list[NodeTime] | None = None,
+        communicator: Communicator | None = None,
     ) -> None:
         """Run all launches with these arrays, by buffer, of inputs and outputs.
 
@@ -244,10 +259,18 @@ class Caller:
         for slot, array in arrays.items():
             addresses[slot] = array.ctypes.data
         frame.status[0] = -1
-        self._pool.lend(self._code, lambda pool: self._launch(frame, pool, profile))
+        self._pool.lend(self._code, lambda pool: self._launch(frame, pool, profile, communicator))
 
-    def _launch(self, frame: Frame, pool: int | None, profile: list[NodeTime] | None) -> None:
-        """Call the parts one by one; the addresses of images move on between them."""
+    def _launch(
+        self,
+        frame: Frame,
+        pool: int | None,
+        profile: list[NodeTime] | None,
+        communicator: Communicator | None,
+    ) -> None:
+        """Call the parts one by one; the addresses of images move on between them, and what ends
+        a part is summed over all ranks."""
+        ends = {reduction.end: reduction for reduction in self.entry.reductions}
         layout, addresses = frame.layout, frame.addresses
         starts = addresses[layout.slots] if layout.slots.size else None
         for part in layout.parts:
@@ -264,6 +287,12 @@ class Caller:
                 raise self._wrong_index(self.entry.checks[failed - 1], frame, part.dims)
             if profile is not None and times is not None:
                 profile += self._rows(times, part)
+            if communicator is not None and part.last in ends:
+                start = time.perf_counter()
+                communicator.all_reduce(_array_of(ends[part.last], frame, part.dims))
+                if profile is not None:  # the last row is that of the op
+                    waited = time.perf_counter() - start
+                    profile[-1] = replace(profile[-1], seconds=profile[-1].seconds + waited)
         if starts is not None:
             addresses[layout.slots] = starts
 
@@ -292,6 +321,14 @@ class Caller:
             NodeTime(row.path, row.op, time, size_of(row.flops, dims), size_of(row.bytes, dims))
             for row, time in rows
         ]
+
+
+def _array_of(reduction: Reduction, frame: Frame, dims: Dims) -> Array:
+    """The elements of a buffer that is summed, in its memory."""
+    dtype, count = reduction.dtype.numpy, size_of(reduction.size, dims)
+    address = int(frame.addresses[reduction.slot])
+    memory = (ctypes.c_char * (count * dtype.itemsize)).from_address(address)
+    return np.ndarray((count,), dtype, memoryview(memory))
 
 
 def size_of(dim: Dim, dims: Dims) -> int:

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from ....ir import Array, Graph, Input
+from ....ir.communicator import Communicator
 from ....ir.errors import ShapeError
 from ....ir.unread import UnreadGraph
 from ....ir.version import VERSION
@@ -194,6 +195,7 @@ class LlvmProgram(Program):
         inputs: Sequence[Array],
         outputs: Sequence[Array | None],
         profile: list[NodeTime] | None = None,
+        communicator: Communicator | None = None,
     ) -> list[Array]:
         assert state is None or isinstance(state, ArrayState)
         entry, side = self._main.entry, arena.arena.side
@@ -209,7 +211,7 @@ class LlvmProgram(Program):
                 if out is None or entry.checks or not _writable_in_place(out, inputs):
                     out = empty(shape, place.type.dtype, side)
                 arrays[place.slot] = out
-        self._main.run(arrays, arena, packed, profile)
+        self._main.run(arrays, arena, packed, profile, communicator)
         if side is None:  # in the test mode every call gets poisoned scratch
             self._idle.append(arena)
         results = []

@@ -4,6 +4,7 @@ A program that finds its code in the cache never does.
 """
 
 from . import (  # noqa: F401 - registers them
+    collective,
     convolution,
     copies,
     elementwise,
