@@ -19,11 +19,13 @@ _LOW, _HALF = np.uint64(0xFFFFFFFF), np.uint64(32)
 def random_uniform(op: RandomUniform, memory: Memory, key: Array) -> Array:
     batch, channels, pixels = sizes(op.grid())
     blocks = -(-pixels // 4)
+    first = np.uint64(key[2] if len(key) == 3 else 0)
     draws = memory.empty((batch * channels * blocks, 4), op.dtype.numpy)
     for start in range(0, len(draws), BLOCK):
         counts = np.arange(start, min(start + BLOCK, len(draws)), dtype=np.uint64)
         image, block = np.divmod(counts, np.uint64(blocks))
         n, c = np.divmod(image, np.uint64(channels))
+        n = (n + first) & _LOW
         words = philox([block, c, n, np.full_like(block, op.stream)], key)
         for i, word in enumerate(words):
             word >>= np.uint64(32 - DRAW_BITS)
@@ -39,11 +41,11 @@ def philox(words: list[Array], key: Array) -> list[Array]:
 
     Args:
         words: the four words of all counters, each u64[M] below 2**32.
-        key: u32[2].
+        key: u32[2] or more, of which the first two count.
     """
     x0, x1, x2, x3 = words
     high = np.empty_like(x0)
-    key0, key1 = (int(word) for word in key)
+    key0, key1 = (int(word) for word in key[:2])
     for _ in range(ROUNDS):
         # With (hi, lo) = multiplier * word: hi1 ^ x1 ^ key0, lo1, hi0 ^ x3 ^ key1, lo0.
         x0 *= np.uint64(MULTIPLIERS[0])

@@ -32,6 +32,11 @@ def _random_uniform(w: Writer, op: RandomUniform, node: Node, key: str) -> str:
 
     first, second = word(1, 0), word(0, 1)
     even = w("Add", count(blocks, 2, first), count(batch, 0, second))
+    if node.operands[0].type.shape == (3,):
+        start = w("Slice", key, w.ints([2]), w.ints([3]), w.ints([0]))
+        even = w("Add", even, w("Mul", w.cast(start, DType.U64), second))
+        even = w("BitwiseAnd", even, word(2**32 - 1))
+        key = w("Slice", key, w.ints([0]), w.ints([2]), w.ints([0]))
     odd = w("Add", count(channels, 1, first), word(0, op.stream))
     wide_key, low, half = w.cast(key, DType.U64), word(2**32 - 1), word(32)
     for i in range(ROUNDS):

@@ -60,10 +60,12 @@ class RandomUniform(Op):
     the dimensions after them, an element is word p % 4 of Philox 4x32-10 with the counter
     (p // 4, c, n, stream), and the number is (word >> 8) * 2**-24. A shape of rank 2 has no
     c: it is [n, p]; rank 1 has neither: it is [p]. So a draw depends neither on the layout in
-    memory nor on the size of the batch. ``key`` is u32[2]: (seed, step).
+    memory nor on the size of the batch. ``key`` is u32[2]: (seed, step); or u32[3]: (seed, step,
+    first), where n counts from ``first`` on: the draws of images that are a part of a batch.
 
     Raises:
         AttributeMistake: a dtype that does not hold 24 bits, a stream that is no u32.
+        ShapeError: a key of three for a shape without n.
     """
 
     shape: tuple[Dim, ...]
@@ -93,9 +95,15 @@ class RandomUniform(Op):
         return batch, channels, product(self.shape[lead:])
 
     def infer(self, key: TensorType) -> TensorType:
-        if key != TensorType(DType.U32, (2,)):
+        if key not in (TensorType(DType.U32, (2,)), TensorType(DType.U32, (3,))):
             raise TypeMismatch(
                 f"random_uniform takes a key u32[2], got {key}", fix="make it of (seed, step)"
+            )
+        if key.shape == (3,) and len(self.shape) < 2:
+            raise ShapeError(
+                f"random_uniform counts nothing from the third number of {key} on: a shape of rank "
+                f"{len(self.shape)} has no images",
+                fix="draw for arrays of rank 2 or more, [N, ...]",
             )
         return TensorType(self.dtype, self.shape)
 
@@ -105,9 +113,10 @@ class RandomUniform(Op):
         counter = np.empty((batch, channels, blocks, 4), np.uint32)
         counter[..., 0] = np.arange(blocks)
         counter[..., 1] = np.arange(channels)[:, None]
-        counter[..., 2] = np.arange(batch)[:, None, None]
+        first = np.uint32(key[2] if len(key) == 3 else 0)
+        counter[..., 2] = (first + np.arange(batch, dtype=np.uint32))[:, None, None]
         counter[..., 3] = self.stream
-        words = philox(counter, key).reshape(batch, channels, blocks * 4)[..., :pixels]
+        words = philox(counter, key[:2]).reshape(batch, channels, blocks * 4)[..., :pixels]
         draws = (words >> np.uint32(32 - DRAW_BITS)).astype(self.dtype.numpy)
         return draws.reshape(sizes(self.shape)) * self.dtype.numpy.type(2.0**-DRAW_BITS)
 

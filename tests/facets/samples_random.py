@@ -10,9 +10,11 @@ from .sample import Draw, Sample, samples
 
 @samples(RandomUniform)
 def random_uniform(draw: Draw) -> Sample:
-    key = draw.integers((2,), 0, 2**32 - 1, "uint32")
+    shape = draw.shape(0, 5)
+    words = 3 if len(shape) > 1 and draw.flag() else 2
+    key = draw.integers((words,), 0, 2**32 - 1, "uint32")
     dtype = draw.choice(DType.F64, DType.F32)
-    op = RandomUniform(draw.shape(0, 5), draw.int(0, 2**32 - 1), dtype)
+    op = RandomUniform(shape, draw.int(0, 2**32 - 1), dtype)
     return Sample(op, (key,))
 
 

@@ -165,8 +165,18 @@ def test_random_uniform_mistakes() -> None:
         RandomUniform((2,), 0, DType.F16)
     with pytest.raises(TypeMismatch, match=r"takes a key u32\[2\], got i64\[2\]"):
         run(RandomUniform((2,), 0), KEY.astype(np.int64))
-    with pytest.raises(TypeMismatch, match=r"takes a key u32\[2\], got u32\[3\]"):
+    with pytest.raises(TypeMismatch, match=r"takes a key u32\[2\], got u32\[4\]"):
+        run(RandomUniform((2,), 0), np.zeros(4, np.uint32))
+    with pytest.raises(ShapeError, match=r"the third number of u32\[3\] on: a shape of rank 1"):
         run(RandomUniform((2,), 0), np.zeros(3, np.uint32))
+
+
+def test_a_part_of_a_batch_draws_what_its_images_do_in_the_whole() -> None:
+    whole = draws(9, 3, 7)
+    (part,) = run(RandomUniform((4, 3, 7), 0), np.append(KEY, np.uint32(5)))
+    np.testing.assert_array_equal(part, whole[5:])
+    (wrapped,) = run(RandomUniform((2, 3), 0), np.append(KEY, np.uint32(2**32 - 1)))
+    np.testing.assert_array_equal(wrapped[1], draws(1, 3)[0])
 
 
 # ---- dropout -----------------------------------------------------------------------------------

@@ -55,10 +55,13 @@ def random_uniform(code: NodeCode) -> None:
         f = stage.f
         source, target = stage.base(code.operand_access(0)), stage.base(code.result_access())
         key = (f.load(source, "i32", 4), f.load(f.at(source, 4), "i32", 4))
+        first = f.load(f.at(source, 8), "i32", 4) if code.operand_types[0].shape == (3,) else None
         across, count = stage.dim(channels), stage.dim(pixels)
         scale = scalar_constant(2.0**-random.DRAW_BITS, op.dtype)
         with stage.tasks() as task:
             n = f.cast("trunc", f.op("udiv", task, across), "i32")
+            if first is not None:
+                n = f.op("add", n, first)
             c = f.cast("trunc", f.op("urem", task, across), "i32")
             start = f.mul(task, count)
 
