@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import pickle
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Self
@@ -16,7 +15,8 @@ from .backends.executable import Executable
 from .compiler import checked_passes, compile
 from .frontends.model import Model
 from .ir import Array, Role, TensorType
-from .ir.attributes import integer, not_negative
+from .ir.attributes import flag, integer, not_negative, positive
+from .ir.communicator import Communicator
 from .ir.dims import sizes
 from .ir.errors import (
     AttributeMistake,
@@ -28,13 +28,15 @@ from .ir.errors import (
 )
 from .ir.ops.random import KEY
 from .ir.pass_manager import Pass
-from .ir.record import Record
 from .ir.tracebacks import user_facing
 from .objective import TARGET, Loss, warn_of_softmax, write_loss
 from .passes.gradient_clipping import GradientClipping
 from .passes.inference import hold_statistics
 from .passes.optimizer_step import LEARNING_RATE, add_training_step
 from .passes.optimizers import Optimizer
+from .passes.partial_batches import ACCUMULATED, Parts
+from .step_parts import Cut
+from .step_pickling import LeftBehind, not_pickled, travels
 from .targets import TargetForm
 
 if TYPE_CHECKING:
@@ -54,6 +56,8 @@ class TrainState:
         loss: of the last step; NaN before the first.
         metrics: of the last step, by name.
 
+    What the ``sums`` of parts of a batch hold, zero between steps, is not read.
+
     Examples:
         >>> model = cauce.network(lambda x: nn.linear(x, 2, name="fc")).init(x=("N", 4), seed=0)
         >>> step = cauce.train_step(model, "cross_entropy", cauce.SGD(0.5), backend="numpy")
@@ -65,14 +69,16 @@ class TrainState:
         >>> state.write({"fc.bias": np.zeros(2, np.float32)})
     """
 
-    def __init__(self, state: State) -> None:
+    def __init__(self, state: State, sums: frozenset[str] = frozenset()) -> None:
         self.backend_state = state
+        self._sums = sums  # of parts of a batch: zero between steps
         self.loss = float("nan")
         self.metrics: dict[str, float] = {}
 
     def read(self) -> dict[str, Array]:
         """A copy of every array, by name; :meth:`Model.load_state_dict` takes it not strictly."""
-        return self.backend_state.read()
+        held = self.backend_state.read()
+        return {name: array for name, array in held.items() if name not in self._sums}
 
     def write(self, values: Mapping[str, Array]) -> None:
         """Replace arrays by name."""
@@ -108,9 +114,16 @@ class TrainStep:
         threads: as for ``compile``.
         passes: the passes that the step runs through, instead of the pipeline for training.
         precision: of the llvm backend, as for ``compile``; its default where None.
+        distributed: the ranks that compute each step together, each on its own images of the batch:
+            ``cauce.distributed.mpi()``. The loss must be a mean over the images.
+        accumulate: in how many parts a rank computes its images, one after the other, which needs
+            less memory; what the loss is then is as for ``distributed``.
+        sync_batch_norm: whether batch norms take mean and variance over all ranks' images; over
+            those of their own rank otherwise.
 
     Raises:
         AttributeMistake: an unknown loss, metric, kind of target or precision.
+        GraphError: a batch to be cut whose size is a number in the network.
         ShapeError: a loss that is not a scalar; a batch norm over one value for each channel.
         TypeMismatch: an argument of another kind.
         GraphError: nothing is left to train.
@@ -147,6 +160,9 @@ class TrainStep:
         threads: int | None = None,
         passes: Iterable[Pass] | None = None,
         precision: str | None = None,
+        distributed: Communicator | None = None,
+        accumulate: int = 1,
+        sync_batch_norm: bool = False,
     ) -> None:
         if optimizer is None:
             raise AttributeMistake(
@@ -162,6 +178,13 @@ class TrainStep:
                 fix="write for example trainable=lambda name: name.startswith('head'), or use "
                 "model.freeze(...)",
             )
+        what, fix = "distributed= takes ranks", "pass cauce.distributed.mpi()"
+        need(distributed, (Communicator, type(None)), what, fix)
+        self.accumulate = positive(accumulate, "accumulate")
+        self._ranks = distributed
+        sync = flag(sync_batch_norm, "sync_batch_norm")
+        parts = Parts(distributed is not None, self.accumulate > 1, sync)
+        self.parts = parts if parts.ranks or parts.accumulate else None
         # A tuple: they may be needed once more.
         passes = None if passes is None else checked_passes(passes)
         self._again: Callable[[], TrainStep] = partial(
@@ -177,6 +200,9 @@ class TrainStep:
             threads=threads,
             passes=passes,
             precision=precision,
+            distributed=distributed,
+            accumulate=accumulate,
+            sync_batch_norm=sync_batch_norm,
         )
         self._frozen = set(model.frozen)
         self.model = model
@@ -201,13 +227,17 @@ class TrainStep:
                 "are frozen, or not trainable",
                 fix="let some of them be trained: model.unfreeze('linear1.*')",
             )
-        added = add_training_step(self.graph, "loss", optimizer, chosen, clip)
+        self._whole = self.graph.copy() if self.parts is not None else None
+        self._trained, self._clip = [value.name for value in chosen], clip
+        added = add_training_step(self.graph, "loss", optimizer, chosen, clip, self.parts)
         self._added = [value.name for value in added]
+        self._sums = frozenset(n for n in self._added if n.endswith(f".{ACCUMULATED}"))
         settings: dict[str, Any] = {} if precision is None else {"precision": precision}
         self.executable: Executable = compile(
             self.graph, backend, threads=threads, passes=passes, **settings
         )
         self.executable.follow(model)
+        self.executable.communicator = distributed
 
     def __repr__(self) -> str:
         return (
@@ -222,7 +252,7 @@ class TrainStep:
         Raises:
             TypeMismatch: an optimizer whose class is defined within a function.
         """
-        if not _travels(self.optimizer):
+        if not travels(self.optimizer):
             raise TypeMismatch(
                 f"a step with {self.optimizer} cannot be pickled: its class is defined within a "
                 "function",
@@ -230,9 +260,9 @@ class TrainStep:
             )
         state = dict(vars(self))
         state.pop("fingerprint", None)  # of the plan, which may be another one there
-        lost = _not_pickled(self._again)
+        lost = not_pickled(self._again)
         if lost:
-            state["_again"] = _LeftBehind(tuple(lost))
+            state["_again"] = LeftBehind(tuple(lost))
         return state
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
@@ -244,9 +274,17 @@ class TrainStep:
     @cached_property
     def fingerprint(self) -> dict[str, str]:
         """What a checkpoint must agree with: the step's graph, and the plan that computes it."""
-        text = self.graph.to_text(locations=False)
+        graph, plan = self.graph, self.executable.program.fingerprint
+        if self._whole is not None:
+            # A run goes on with its batch cut otherwise, but not bit for bit.
+            graph = self._whole.copy()
+            chosen = [v for v in graph.inputs_with(Role.PARAMETER) if v.name in self._trained]
+            add_training_step(graph, "loss", self.optimizer, chosen, self._clip)
+            ranks = self._ranks.size if self._ranks is not None else 1
+            plan = f"{plan}, {ranks} ranks, {self.accumulate} parts each"
+        text = graph.to_text(locations=False)
         network = hashlib.sha256(text.encode()).hexdigest()[:16]
-        return {"network": network, "plan": self.executable.program.fingerprint}
+        return {"network": network, "plan": plan}
 
     def current(self) -> TrainStep:
         """This step; where the model has others frozen by now, one that is compiled for them."""
@@ -270,7 +308,7 @@ class TrainStep:
             if earlier.keys() & parameters == values.keys() & parameters:
                 goes_on |= set(self._added) & earlier.keys()
             values |= {name: earlier[name] for name in goes_on & values.keys()}
-        return TrainState(self.executable.new_state(values))
+        return TrainState(self.executable.new_state(values), self._sums)
 
     def _zeros(self) -> dict[str, Array]:
         """Where the optimizer's slots start."""
@@ -282,6 +320,8 @@ class TrainStep:
         state: TrainState,
         batch: Mapping[str, object] | Sequence[object],
         lr: float | None = None,
+        *,
+        counts: Sequence[int] | None = None,
     ) -> TrainState:
         """Run one step and return the state, which is updated in place.
 
@@ -289,14 +329,18 @@ class TrainStep:
             state: from :meth:`init` or an earlier step.
             batch: the network's inputs and the target, in order or by name.
             lr: the learning rate; the optimizer's where None.
+            counts: where several ranks share a batch, and each gives its own images: how many those
+                of each rank are, in order. A rank that has none gives one all the same, which does
+                not count. The ranks tell each other where None.
 
         Raises:
             AttributeMistake: a learning rate that is negative, or not finite in its dtype.
             ShapeError: a batch without samples: it has no mean, and would make every parameter NaN;
                 or one that gives a batch norm one value for each channel. The state is as before.
         """
-        feeds = self._feeds(state, batch, lr)
-        values = self.executable.run(feeds, state.backend_state)
+        values: dict[str, Array] = {}
+        for feeds in self._calls(state, batch, lr, counts):
+            values = self.executable.run(feeds, state.backend_state)
         state.loss = float(values.pop("loss"))
         state.metrics = {name: float(array) for name, array in values.items()}
         return state
@@ -319,8 +363,11 @@ class TrainStep:
         Raises:
             AttributeMistake: a ``repeat`` below 1; else what a call raises.
         """
-        feeds = self._feeds(state, batch, lr)
-        return self.executable.profile(state=state.backend_state, repeat=repeat, **feeds)
+        from .backends.profile import Profile
+
+        profile = partial(self.executable.profile, state=state.backend_state)
+        rounds = range(positive(repeat, "repeat"))
+        return Profile(*(profile(**f) for _ in rounds for f in self._calls(state, batch, lr)))
 
     @property
     def passes(self) -> tuple[Pass, ...] | None:
@@ -328,13 +375,15 @@ class TrainStep:
         known: dict[str, Any] = getattr(self._again, "keywords", {})
         return known.get("passes")
 
-    def _feeds(
+    def _calls(
         self,
         state: TrainState,
         batch: Mapping[str, object] | Sequence[object],
         lr: float | None,
-    ) -> dict[str, object]:
-        """What the executable is called with; raises what :meth:`__call__` does."""
+        counts: Sequence[int] | None = None,
+    ) -> Iterator[Mapping[str, Any]]:
+        """What the executable is called with, once for each part; raises what :meth:`__call__`
+        does."""
         names = [value.name for value in self.graph.inputs_with(Role.DATA)]
         if not isinstance(batch, Mapping):
             if len(batch) != len(names):
@@ -352,7 +401,11 @@ class TrainStep:
                     fix="leave out empty batches",
                 )
         need(state, TrainState, "a step takes its state first", "make one with step.init(seed=0)")
-        return {**batch, LEARNING_RATE: self._rate(self.optimizer.lr if lr is None else lr)}
+        feeds = {**batch, LEARNING_RATE: self._rate(self.optimizer.lr if lr is None else lr)}
+        if self.parts is None:
+            return iter([feeds])
+        cut = Cut(self.parts, self._ranks, self.accumulate)
+        return cut.calls(self.executable, feeds, names, counts)
 
     def _rate(self, given: object) -> Array:
         """The learning rate in the dtype of the parameters, in which it must be finite."""
@@ -371,40 +424,6 @@ class TrainStep:
         return rounded
 
 
-class _LeftBehind(Record):
-    """In the place of what makes a step again, where functions that it needs were not pickled.
-
-    Attributes:
-        functions: the arguments that they were.
-    """
-
-    functions: tuple[str, ...]
-
-    def __call__(self) -> TrainStep:
-        names = ", ".join(self.functions)
-        raise GraphError(
-            "other parameters of the model are frozen than when this step was made, and it cannot "
-            f"be made again here: its {names} stayed in another process",
-            fix="define functions at the level of a module, or freeze before the step is pickled",
-        )
-
-
-def _not_pickled(again: Any) -> list[str]:
-    """The arguments of a step, by name, that hold functions which pickle does not find."""
-    known = {"loss": again.args[1], **again.keywords} if isinstance(again, partial) else {}
-    names = ("loss", "metrics", "trainable", "clip", "passes")
-    return [name for name in names if not _travels(known.get(name))]
-
-
-def _travels(value: object) -> bool:
-    """Whether pickle takes a value: it finds functions and classes by name alone."""
-    try:
-        pickle.dumps(value)
-    except (pickle.PicklingError, AttributeError, TypeError):
-        return False
-    return True
-
-
 @user_facing
 def train_step(
     model: Model,
@@ -419,6 +438,9 @@ def train_step(
     threads: int | None = None,
     passes: Iterable[Pass] | None = None,
     precision: str | None = None,
+    distributed: Communicator | None = None,
+    accumulate: int = 1,
+    sync_batch_norm: bool = False,
 ) -> TrainStep:
     """The training step of ``model``; the arguments, and the errors, are :class:`TrainStep`'s.
 
@@ -427,6 +449,7 @@ def train_step(
     Args:
         model, loss, optimizer, backend: as for :class:`TrainStep`.
         metrics, target, trainable, clip, threads, passes, precision: likewise.
+        distributed, accumulate, sync_batch_norm: likewise.
 
     Raises:
         AttributeMistake, GraphError, ShapeError, TypeMismatch: as :class:`TrainStep`.
@@ -451,4 +474,7 @@ def train_step(
         threads=threads,
         passes=passes,
         precision=precision,
+        distributed=distributed,
+        accumulate=accumulate,
+        sync_batch_norm=sync_batch_norm,
     )

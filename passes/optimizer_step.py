@@ -14,6 +14,7 @@ from ..ir.ops.elementwise import Add, Mul
 from .autodiff import gradients
 from .gradient_clipping import GradientClipping
 from .optimizers import Optimizer
+from .partial_batches import PartialStep, Parts
 
 LEARNING_RATE = "lr"
 STEP = "optimizer.step"
@@ -25,6 +26,7 @@ def add_training_step(
     optimizer: Optimizer,
     trainable: Sequence[Input] | None = None,
     clip: GradientClipping | None = None,
+    parts: Parts | None = None,
 ) -> list[Input]:
     """Write gradients and the optimiser's update into ``graph``, in place.
 
@@ -39,6 +41,8 @@ def add_training_step(
         optimizer: what writes the update.
         trainable: the parameters to train; all where None, none of the others changes.
         clip: what the gradients pass through before the update.
+        parts: how the batch is cut, if so; the graph then has inputs that say which part a call
+            computes (``partial_batches.py``).
 
     Returns:
         The new state inputs; all of them start at zero.
@@ -46,18 +50,23 @@ def add_training_step(
     Raises:
         GraphError: no such output, or no parameter to train; or a pattern of ``lr_factors`` that no
             parameter matches, frozen or not.
-        UnsupportedOp: an op on the way has no gradient.
+        UnsupportedOp: an op on the way has no gradient, or cannot work on a part of a batch.
     """
     if loss not in graph.outputs:
         raise GraphError(f"graph {graph.name} has no output called {loss!r}")
     parameters = graph.inputs_with(Role.PARAMETER) if trainable is None else list(trainable)
-    grads = gradients(graph, graph.outputs[loss], parameters)
+    partial = None if parts is None else PartialStep(graph, loss, parts)
+    minimised = graph.outputs[loss] if partial is None else partial.loss
+    grads = gradients(graph, minimised, parameters)
     trained = [(p, grad) for p, grad in zip(parameters, grads) if grad is not None]
     if not trained:
         raise GraphError(
             f"the loss of {graph.name} depends on no parameter",
             fix="compute the loss from the network's output, and do not freeze every parameter",
         )
+    if partial is not None:
+        whole = partial.of_batch({parameter.name: gradient for parameter, gradient in trained})
+        trained = [(parameter, gradient) for (parameter, _), gradient in zip(trained, whole)]
     if clip is not None:
         b = Builder(graph, suffix="clip", path="optimizer")
         clipped = clip.apply(b, [gradient for _, gradient in trained])
@@ -87,4 +96,7 @@ def add_training_step(
         rate = rates[factors[parameter.name]]
         new = optimizer.update(b, parameter, gradient, slots, rate, step)
         graph.updates.update(zip((parameter, *slots), new))
+    if partial is not None:
+        partial.hold()
+        added += partial.added
     return added
