@@ -1,4 +1,4 @@
-"""Images on many workers: ``map_images``.
+"""Images on many workers: ``map_images``. Training on several ranks: ``mpi``.
 
 Which engine the workers belong to is up to the user: processes of this machine, an executor of
 ``concurrent.futures`` (so joblib's loky, mpi4py's, Ray by :class:`RayExecutor`), or Dask.
@@ -23,11 +23,12 @@ from .ir.attributes import integer, optional, positive
 from .ir.errors import AttributeMistake, TypeMismatch, need, shown
 from .ir.tracebacks import user_facing
 from .predicting import Classifier, Ranking, classification, is_image, known_preprocessing
+from .training.mpi import mpi
 
 if TYPE_CHECKING:
     from distributed import Client
 
-__all__ = ["Mapped", "RayExecutor", "Report", "Result", "Share", "map_images"]
+__all__ = ["Mapped", "RayExecutor", "Report", "Result", "Share", "map_images", "mpi"]
 
 
 @user_facing

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from .backends.executable import Executable
@@ -9,6 +10,7 @@ from .compiler import choose_backend, compile
 from .frontends.losses import BINARY_LOSSES, CLASS_LOSSES
 from .frontends.model import Model
 from .ir import Array, Role, TensorType
+from .ir.communicator import Communicator
 from .ir.errors import GraphError, need
 from .ir.habits import TRAINER
 from .ir.pass_manager import Pass
@@ -43,6 +45,12 @@ class Trainer(FitLoop, Foreign):
         threads: as for ``compile``.
         passes: the passes that a step of training runs through, instead of the pipeline for
             training.
+        distributed: the ranks that train together, each on its share of every batch:
+            ``cauce.distributed.mpi()``. All of them make the same calls. Rank 0 shows progress and
+            writes checkpoints.
+        accumulate: in how many parts a rank computes its share, one after the other; the weights
+            are updated once for each batch, as with a batch in one piece.
+        sync_batch_norm: whether batch norms take mean and variance over all ranks' images.
 
     Raises:
         GraphError: a model with other than one input.
@@ -78,6 +86,9 @@ class Trainer(FitLoop, Foreign):
         backend: str = "auto",
         threads: int | None = None,
         passes: Iterable[Pass] | None = None,
+        distributed: Communicator | None = None,
+        accumulate: int = 1,
+        sync_batch_norm: bool = False,
     ) -> None:
         need(model, Model, "a Trainer takes a Model", "make one with network.init(...)")
         optimizer = optimizer if optimizer is not None else SGD(0.01)
@@ -91,6 +102,7 @@ class Trainer(FitLoop, Foreign):
                 fix="write the loop yourself with cauce.train_step",
             )
         self.backend = choose_backend(backend)
+        threads = _shared_out(threads, distributed, self.backend)
         step = TrainStep(
             model,
             loss,
@@ -102,16 +114,33 @@ class Trainer(FitLoop, Foreign):
             backend=self.backend,
             threads=threads,
             passes=passes,
+            distributed=distributed,
+            accumulate=accumulate,
+            sync_batch_norm=sync_batch_norm,
         )
         graph = model.graph.copy()
         write_loss(graph, loss, metrics, target)
         executable = compile(graph, self.backend, threads=threads)
         executable.follow(model)
         evaluation = _Evaluation(executable, step.target_form)
-        super().__init__(model, step, evaluation, data[0].name, optimizer.lr, seed)
+        super().__init__(model, step, evaluation, data[0].name, optimizer.lr, seed, distributed)
 
     def __repr__(self) -> str:
         return f"<Trainer on {self.backend}, {len(self.history)} epochs done>"
+
+
+def _shared_out(threads: int | None, ranks: Communicator | None, backend: str) -> int | None:
+    """How many threads each rank has: those of its machine are shared out, where nobody said.
+
+    ``mpiexec`` may have bound each rank to processors of its own, which are then all it sees.
+    """
+    told = threads is not None or os.environ.get("CAUCE_NUM_THREADS")
+    if ranks is None or backend != "llvm" or told:
+        return threads
+    affinity = getattr(os, "sched_getaffinity", None)
+    there = os.cpu_count() or 1
+    seen = len(affinity(0)) if affinity else there
+    return seen if seen < there else max(1, there // ranks.neighbours)
 
 
 class _Evaluation:

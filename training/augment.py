@@ -60,6 +60,8 @@ class Transform(ABC):
 
     Class variables:
         random: whether it draws. One that does not is applied in validation too.
+        per_image: whether what becomes of an image depends on no other of the batch, nor on how
+            many there are. Where ranks share a batch, each does such ones on its own images alone.
 
     Examples:
         >>> class Invert(training.Transform):
@@ -72,6 +74,7 @@ class Transform(ABC):
     """
 
     random: ClassVar[bool] = True
+    per_image: ClassVar[bool] = False
 
     @abstractmethod
     def __call__(self, images: Array, labels: Array, draws: Draws) -> tuple[Array, Array]:
@@ -137,6 +140,8 @@ class RandomCrop(Transform):
     padding: int = 0
     fill: float = 0.0
 
+    per_image = True
+
     def __post_init__(self) -> None:
         set_canonical(self, padding=integer, fill=number)
         height, width = pair(self.size, "size")
@@ -184,6 +189,8 @@ class RandomHorizontalFlip(Transform):
 
     p: float = 0.5
 
+    per_image = True
+
     def __post_init__(self) -> None:
         set_canonical(self, p=number)
         if not 0 <= self.p <= 1:
@@ -226,6 +233,7 @@ class Normalize(Transform):
     std: float | tuple[float, ...]
 
     random = False
+    per_image = True
 
     def __post_init__(self) -> None:
         set_canonical(self, mean=_numbers, std=_numbers)
@@ -276,6 +284,7 @@ class OneHot(Transform):
     classes: int
 
     random = False
+    per_image = True
 
     def __post_init__(self) -> None:
         set_canonical(self, classes=positive)

@@ -18,6 +18,7 @@ from typing import overload
 import numpy as np
 
 from ..ir.attributes import flag, integer, number, plain
+from ..ir.communicator import evenly, starts
 from ..ir.errors import AttributeMistake, DataError, MissingExtra, OutOfRange, install, need, shown
 from ..ir.preprocessing import Preprocessing
 from ..ir.remedies import as_array
@@ -263,6 +264,7 @@ def batches(
     drop_last: bool = False,
     start: int = 0,
     augment: Sequence[Transform] = (),
+    part: tuple[int, int] = (0, 1),
 ) -> Iterator[tuple[Array, Array]]:
     """The batches of one epoch, as (images [B, C, H, W], labels [B]).
 
@@ -277,6 +279,8 @@ def batches(
         drop_last: leave out a last batch that is smaller.
         start: the batch to begin with, for a run that is resumed within an epoch.
         augment: what is done to the images, in order; its draws follow from ``seed`` and ``epoch``.
+        part: (rank, ranks): of each batch those images alone that are this rank's, a run of
+            neighbours; one image all the same where it has none.
 
     Raises:
         AttributeMistake: see :func:`batch_count`; a start beyond the end; a negative seed or epoch.
@@ -301,16 +305,29 @@ def batches(
     size, shuffle = len(dataset), flag(shuffle, "shuffle")
     order = _permutation(size, seed, _BATCHES, epoch) if shuffle else np.arange(size)
     chunks = (order[k * batch_size : (k + 1) * batch_size] for k in range(start, count))
-    return _drawn(dataset, chunks, augment, seed, epoch)
+    return _drawn(dataset, chunks, augment, seed, epoch, part)
 
 
 @user_facing
 def _drawn(
-    dataset: Dataset, chunks: Iterable[Array], augment: Sequence[Transform], seed: int, epoch: int
+    dataset: Dataset,
+    chunks: Iterable[Array],
+    augment: Sequence[Transform],
+    seed: int,
+    epoch: int,
+    part: tuple[int, int],
 ) -> Iterator[tuple[Array, Array]]:
+    rank, ranks = part
+    together = not all(transform.per_image for transform in augment)
     for chunk in chunks:
+        counts = evenly(len(chunk), ranks)
+        first = min(starts(counts)[rank], len(chunk) - 1)
+        own = slice(first, first + max(1, counts[rank]))
+        if not together:
+            chunk = chunk[own]
         images, labels = dataset.images[chunk], dataset.labels[chunk]
-        yield apply(augment, images, labels, seed=seed, epoch=epoch, indices=chunk)
+        images, labels = apply(augment, images, labels, seed=seed, epoch=epoch, indices=chunk)
+        yield (images[own], labels[own]) if together else (images, labels)
 
 
 @user_facing

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from ..ir.attributes import flag, integer
+from ..ir.communicator import Communicator
 from ..ir.errors import GraphError, need
 from ..ir.preprocessing import Preprocessing
 from ..ir.tracebacks import user_facing
@@ -26,6 +27,7 @@ from .history import Epoch, History
 from .position import Position
 from .prepared import prepared
 from .progress import progress_bar
+from .shared import Shared
 
 Rate = float | Callable[[int], float] | None
 
@@ -37,7 +39,9 @@ class Step(Protocol):
 
     def current(self) -> Step: ...
 
-    def __call__(self, state: Any, batch: Any, lr: float | None = None) -> Any: ...
+    def __call__(
+        self, state: Any, batch: Any, lr: float | None = None, *, counts: Any = None
+    ) -> Any: ...
 
     @property
     def fingerprint(self) -> dict[str, str]: ...
@@ -73,6 +77,7 @@ class FitLoop:
         data_input: the name of the network's input.
         lr: the learning rate that is used unless ``fit`` is given another.
         seed: of the order of the batches and of dropout.
+        ranks: that train together, all of which make the same calls; None where there is one.
     """
 
     def __init__(
@@ -83,6 +88,7 @@ class FitLoop:
         data_input: str,
         lr: float,
         seed: int = 0,
+        ranks: Communicator | None = None,
     ) -> None:
         self.model = model
         self.step = step
@@ -96,6 +102,7 @@ class FitLoop:
         self._call: dict[str, Any] = {}
         self._resumed: dict[str, Any] | None = None
         self._best: Mapping[str, Array] = {}
+        self._shared = Shared(ranks)
 
     # ---- training ------------------------------------------------------------------------------
 
@@ -164,7 +171,11 @@ class FitLoop:
         left = epochs * per_epoch
         if self._resumed is not None:
             left -= (at.epoch - at.fit_from) * per_epoch + at.batch
-        with progress_bar(progress, left) as (advance, say), self._under_way(call, checkpoints):
+        self._shared.check_call(lambda: {**call, **self._made_with()})
+        with (
+            progress_bar(progress and self._shared.is_first, left) as (advance, say),
+            self._under_way(call, checkpoints),
+        ):
             while at.epoch < at.fit_from + epochs and not self._stops(early_stopping):
                 order = batches(
                     train,
@@ -174,10 +185,12 @@ class FitLoop:
                     drop_last=drop_last,
                     start=at.batch,
                     augment=augment,
+                    part=self._shared.part,
                 )
                 before = time.perf_counter() - at.seconds
                 for images, labels in order:
-                    self._train_on(images, labels, lr)
+                    size = min(batch_size, len(train) - at.batch * batch_size)
+                    self._train_on(images, labels, size, lr)
                     advance(f"epoch {at.epoch + 1} loss {self._state.loss:.4f}")
                     at.seconds = time.perf_counter() - before
                     if checkpoints is not None and checkpoints.due(at.step, at.batch == per_epoch):
@@ -203,12 +216,13 @@ class FitLoop:
                 fix="call fit with the same data, batch size and augmentation as then",
             )
         if checkpoints is not None:
-            checkpoints.check_earlier(self._at.step)
+            self._shared.on_first(lambda: checkpoints.check_earlier(self._at.step))
 
     @contextmanager
     def _under_way(self, call: dict[str, Any], checkpoints: Checkpoints | None) -> Iterator[None]:
         """A call of ``fit``: begins with what the model holds, and leaves it what was trained."""
         at = self._at
+        self._shared.begin(self.model)
         self.step = self.step.current()
         self._state = self.step.init(self._seed, after=self._state)
         if self._resumed is None:
@@ -218,7 +232,7 @@ class FitLoop:
         self._resumed = None
         self._call = call
         if checkpoints is not None:
-            at.best = checkpoints.best_value(self.history)
+            at.best = self._shared.on_first(lambda: checkpoints.best_value(self.history))
         try:
             yield
         except BaseException:
@@ -227,17 +241,18 @@ class FitLoop:
                     self._hand_over()
             raise
 
-    def _train_on(self, images: Array, labels: Array, lr: Rate) -> None:
-        at = self._at
+    def _train_on(self, images: Array, labels: Array, size: int, lr: Rate) -> None:
+        at, counts = self._at, self._shared.counts(size)
         rate = self._rate(lr, at.step)
-        self._state = self.step(self._state, (images, labels), lr=rate)
+        told = {} if counts is None else {"counts": counts}
+        self._state = self.step(self._state, (images, labels), lr=rate, **told)
         loss = self._state.loss
         if not np.isfinite(loss):
             raise self._diverged(
                 f"the loss is {loss} in epoch {at.epoch + 1}, batch {at.batch + 1}, "
                 f"at learning rate {rate:g}"
             )
-        at.add(len(images), {"loss": loss, **self._state.metrics})
+        at.add(size, {"loss": loss, **self._state.metrics})
 
     def _diverged(self, what: str) -> GraphError:
         """The error of a run that cannot go on; its state, with the optimizer's, is given up."""
@@ -306,10 +321,17 @@ class FitLoop:
         check_dataset("evaluate", dataset)
         check_augment(augment)
         sums = Position()
-        order = batches(dataset, batch_size, seed=0, epoch=0, shuffle=False, augment=fixed(augment))
+        part, augment = self._shared.part, fixed(augment)
+        order = batches(
+            dataset, batch_size, seed=0, epoch=0, shuffle=False, augment=augment, part=part
+        )
         for images, labels in order:
             results = self._evaluation.run({self._data_input: images, "target": labels})
-            sums.add(len(images), {name: float(array) for name, array in results.items()})
+            size = min(batch_size, len(dataset) - sums.batch * batch_size)
+            counts = self._shared.counts(size)
+            own = size if counts is None else counts[part[0]]
+            sums.add(own, {name: float(array) for name, array in results.items()})
+        self._shared.add_up(sums)
         return sums.means()
 
     # ---- checkpoints ---------------------------------------------------------------------------
@@ -327,7 +349,8 @@ class FitLoop:
         return Checkpoint(self._read(), progress, self._best, *self.model.contents())
 
     def _save(self, checkpoints: Checkpoints) -> None:
-        checkpoints.save(self._at.step, self._checkpoint())
+        checkpoint = self._checkpoint()
+        self._shared.on_first(lambda: checkpoints.save(self._at.step, checkpoint))
 
     def _save_best(self, checkpoints: Checkpoints) -> None:
         if checkpoints.best is None:
@@ -341,7 +364,8 @@ class FitLoop:
         value = measured[checkpoints.best]
         if checkpoints.better(value, self._at.best):
             self._at.best = value
-            checkpoints.save_best(self._checkpoint())
+            checkpoint = self._checkpoint()
+            self._shared.on_first(lambda: checkpoints.save_best(checkpoint))
 
     def resume(self, source: Checkpoints | str | os.PathLike[str]) -> bool:
         """Take up a run from its newest checkpoint, or from one file.
@@ -358,12 +382,7 @@ class FitLoop:
         """
         fix = "give the Checkpoints that fit was given, their folder or one of their files"
         need(source, (Checkpoints, str, os.PathLike), "resume takes checkpoints", fix)
-        if isinstance(source, Checkpoints):
-            found = source.latest()
-        elif os.path.isfile(source):
-            found = read(source)
-        else:
-            found = Checkpoints(source).latest()
+        found = self._shared.on_first(lambda: _newest(source))
         if found is None:
             return False
         with whole():
@@ -382,7 +401,7 @@ class FitLoop:
                 f"this checkpoint is of another run: {mismatch}",
                 fix="make the Trainer with the same network, optimizer and seed as then",
             )
-        if plan != made_plan:
+        if plan != made_plan and self._shared.is_first:
             warnings.warn(
                 f"the checkpoint was computed by {made_plan}, this run by {plan}: "
                 "the run goes on, but not bit for bit as the first would have",
@@ -395,3 +414,10 @@ class FitLoop:
         self._best = found.best
         self.model.load_state_dict({**found.weights, **found.arrays}, strict=False)
         return True
+
+
+def _newest(source: Checkpoints | str | os.PathLike[str]) -> Checkpoint | None:
+    """The newest of several checkpoints, or that of a file."""
+    if isinstance(source, Checkpoints):
+        return source.latest()
+    return read(source) if os.path.isfile(source) else Checkpoints(source).latest()

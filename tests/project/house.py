@@ -17,6 +17,7 @@ HEAVY = frozenset(
         "igraph",
         "llvmlite",
         "matplotlib",
+        "mpi4py",
         "networkx",
         "onnx",
         "onnxruntime",

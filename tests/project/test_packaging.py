@@ -18,7 +18,10 @@ import cauce
 from .house import FOLDERS, ROOT, sources
 
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-EXTRAS = {"llvm", "onnx", "train", "plot", "images", "view", "dask", "ray", "demo", "all", "dev"}
+EXTRAS = {
+    *("llvm", "onnx", "train", "plot", "images", "view", "dask", "ray", "mpi"),
+    *("demo", "all", "dev"),
+}
 
 PARSE = r"""
 import cauce, os, sys

@@ -1,0 +1,116 @@
+"""What ``test_mpi.py`` starts by ``mpiexec``: ``python -m tests.distributed.mpi_run WHAT ...``.
+
+``sums``: sums of many sizes and dtypes, against the sum in the order of the ranks.
+``fails RANK``: that rank raises an error while the others wait for it.
+``diverges``: all ranks meet a loss that is not finite.
+``run FOLDER RANK STEP PLACE``: trains, or goes on; that rank (-1 for none) kills itself by SIGKILL
+in step STEP: in the middle of it (``sum``), or where ``tests.api.resumable_run`` does.
+``digits``: trains on the digits, and prints the accuracy.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import cauce
+from cauce.training import Checkpoints, Dataset, RandomCrop
+from cauce.training.fit_loop import FitLoop
+from tests.api.nets import shapes, small
+from tests.api.resumable_run import arm, die
+
+
+def sums() -> None:
+    ranks = cauce.distributed.mpi()
+    for dtype in ("float32", "float64", "int64", "uint8"):
+        for size in (0, 1, 5, 2047, 2049, 100_003):
+            arrays = [
+                (np.random.default_rng(rank).standard_normal(size) * 9).astype(dtype)
+                for rank in range(ranks.size)
+            ]
+            wanted = arrays[0].copy()
+            for array in arrays[1:]:
+                wanted += array
+            own = arrays[ranks.rank].copy()
+            ranks.all_reduce(own)
+            np.testing.assert_array_equal(own, wanted)
+    assert ranks.broadcast({"from": ranks.rank}) == {"from": 0}
+    assert ranks.neighbours == ranks.size
+    print(f"rank {ranks.rank} is done")
+
+
+def fails(rank: str) -> None:
+    ranks = cauce.distributed.mpi()
+    if ranks.rank == int(rank):
+        raise ValueError("a file is missing here")
+    ranks.all_reduce(np.zeros(3))
+
+
+def diverges() -> None:
+    data = shapes(16)
+    bad = Dataset(data.images * np.float32(np.nan), data.labels, data.classes)
+    model = small.init(image=("N", 1, 6, 6), seed=1)
+    cauce.Trainer(model, distributed=cauce.distributed.mpi()).fit(bad, 1)
+
+
+def run(folder: str, rank: str, step: str, place: str) -> None:
+    ranks = cauce.distributed.mpi()
+    if ranks.rank == int(rank):
+        arm_sum(ranks, int(step)) if place == "sum" else arm(int(step), place)
+    model = small.init(image=("N", 1, 6, 6), seed=1)
+    trainer = cauce.Trainer(model, optimizer=cauce.Adam(), seed=7, distributed=ranks)
+    checkpoints = Checkpoints(folder, every=2, keep=2, best="accuracy")
+    if trainer.resume(checkpoints):
+        print(f"resumed at step {trainer._at.step}")
+    trainer.fit(
+        shapes(44),
+        4,
+        batch_size=8,
+        validate=shapes(12, seed=5),
+        augment=[RandomCrop(6, padding=1)],
+        checkpoints=checkpoints,
+        progress=False,
+    )
+    if ranks.rank == 0:
+        model.save(Path(folder) / "final.safetensors")
+
+
+def arm_sum(ranks: Any, step: int) -> None:
+    """Let this rank die where the others wait for its part of a sum."""
+    reduce, train_on = ranks.all_reduce, FitLoop._train_on
+    due = False
+
+    def reduced(array: Any) -> None:
+        if due:
+            die()
+        reduce(array)
+
+    def trained(self: FitLoop, *args: Any) -> None:
+        nonlocal due
+        due = self._at.step >= step
+        train_on(self, *args)
+
+    ranks.all_reduce = reduced
+    FitLoop._train_on = trained  # type: ignore[method-assign]
+
+
+def digits() -> None:
+    ranks = cauce.distributed.mpi()
+    train, test = cauce.load_digits()
+    model = cauce.models.mlp.init(image=("N", 1, 8, 8), seed=0)
+    optimizer = cauce.SGD(0.1, momentum=0.9)
+    trainer = cauce.Trainer(model, optimizer=optimizer, distributed=ranks)
+    trainer.fit(train, 8, batch_size=64, progress=False)
+    accuracy = trainer.evaluate(test)["accuracy"]
+    if ranks.rank == 0:
+        print(f"accuracy {accuracy}")
+
+
+if __name__ == "__main__":
+    what, *arguments = sys.argv[1:]
+    {"sums": sums, "fails": fails, "diverges": diverges, "run": run, "digits": digits}[what](
+        *arguments
+    )

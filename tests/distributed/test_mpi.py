@@ -1,0 +1,128 @@
+"""Ranks of MPI: sums, training, and deaths; skipped where there is no ``mpiexec``."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import cauce
+from cauce.ir import Array
+from cauce.training import Checkpoints
+
+ROOT = Path(__file__).resolve().parents[2]
+STEPS = 24  # 4 epochs of 6 batches
+
+pytestmark = pytest.mark.skipif(
+    shutil.which("mpiexec") is None or importlib.util.find_spec("mpi4py") is None,
+    reason="there is no MPI: apt-get install openmpi-bin, and pip install 'cauce[mpi]'",
+)
+
+
+@cache
+def mpiexec() -> tuple[str, ...]:
+    """The command, with what Open MPI wants to be told before it starts more ranks than cores."""
+    told = subprocess.run(["mpiexec", "--version"], capture_output=True, text=True).stdout
+    open_mpi = ("--allow-run-as-root", "--oversubscribe", "--bind-to", "none")
+    return ("mpiexec", *(open_mpi if "Open" in told else ()))
+
+
+def start(ranks: int, *arguments: object) -> subprocess.CompletedProcess[str]:
+    """Run ``mpi_run`` on some ranks."""
+    command = [*mpiexec(), "-n", str(ranks), sys.executable, "-m", "tests.distributed.mpi_run"]
+    return subprocess.run(
+        [*command, *map(str, arguments)],
+        cwd=ROOT,
+        env={**os.environ, "CAUCE_NUM_THREADS": "1", "CAUCE_FULL_TRACEBACK": "0"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+def test_sums_are_those_in_the_order_of_the_ranks() -> None:
+    done = start(3, "sums")
+    assert done.returncode == 0, done.stderr
+    assert all(f"rank {rank} is done" in done.stdout for rank in range(3))
+
+
+def test_an_error_of_one_rank_ends_all() -> None:
+    done = start(3, "fails", 1)
+    assert done.returncode != 0
+    assert done.stderr.count("ends all ranks") == 1
+    assert "rank 1 of 3 ends all ranks:" in done.stderr
+    assert "ValueError: a file is missing here" in done.stderr
+
+
+@pytest.mark.slow
+def test_an_error_of_all_ranks_is_told_once() -> None:
+    done = start(3, "diverges")
+    assert done.returncode != 0
+    assert done.stderr.count("the loss is nan in epoch 1, batch 1") == 1
+    assert "rank 0 of 3 ends all ranks:" in done.stderr
+
+
+def final(folder: Path) -> dict[str, Array]:
+    return cauce.load(folder / "final.safetensors").state_dict()
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Array]:
+    folder = tmp_path_factory.mktemp("undisturbed")
+    done = start(2, "run", folder, -1, 0, "none")
+    assert done.returncode == 0, done.stderr
+    return final(folder)
+
+
+def death(seed: int) -> tuple[int, int, str]:
+    """The rank that dies, the step and the place: five times in a step, five in a checkpoint."""
+    rng = np.random.default_rng(seed)
+    step = int(rng.integers(4, STEPS))
+    if seed % 2:
+        return int(rng.integers(2)), step, "sum"
+    return 0, step, str(rng.choice(["write", "sync", "prune"]))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(10))
+def test_a_rank_that_dies_ends_all_and_the_run_goes_on_bit_for_bit(
+    seed: int, undisturbed: dict[str, Any], tmp_path: Path
+) -> None:
+    rank, step, place = death(seed)
+    started = time.monotonic()
+    done = start(2, "run", tmp_path, rank, step, place)
+    took = time.monotonic() - started
+    assert done.returncode != 0, (rank, step, place)
+    assert not (tmp_path / "final.safetensors").exists()
+    assert f"signal {signal.SIGKILL.value}" in done.stderr, done.stderr
+    latest = Checkpoints(tmp_path).latest()  # which is whole
+    assert latest is not None and latest.progress["position"]["step"] >= step - 3, took
+    done = start(2, "run", tmp_path, -1, 0, "none")
+    assert done.returncode == 0, done.stderr
+    assert "resumed at step" in done.stdout
+    arrays = final(tmp_path)
+    assert arrays.keys() == undisturbed.keys()
+    for name, array in undisturbed.items():
+        np.testing.assert_array_equal(arrays[name], array, err_msg=name)
+
+
+@pytest.mark.slow
+def test_the_digits_are_learnt_as_well_on_two_and_four_ranks() -> None:
+    accuracies = []
+    for ranks in (1, 2, 4):
+        done = start(ranks, "digits")
+        assert done.returncode == 0, done.stderr
+        accuracies.append(float(done.stdout.split()[-1]))
+    one, *others = accuracies
+    assert one > 0.93
+    assert all(abs(accuracy - one) < 0.01 for accuracy in others), accuracies
