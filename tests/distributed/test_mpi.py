@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -39,11 +40,16 @@ def mpiexec() -> tuple[str, ...]:
 
 def start(ranks: int, *arguments: object) -> subprocess.CompletedProcess[str]:
     """Run ``mpi_run`` on some ranks."""
-    command = [*mpiexec(), "-n", str(ranks), sys.executable, "-m", "tests.distributed.mpi_run"]
+    return python(ranks, "-m", "tests.distributed.mpi_run", *map(str, arguments))
+
+
+def python(ranks: int, *arguments: str, folder: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    """Run Python on some ranks."""
+    path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     return subprocess.run(
-        [*command, *map(str, arguments)],
-        cwd=ROOT,
-        env={**os.environ, "CAUCE_NUM_THREADS": "1", "CAUCE_FULL_TRACEBACK": "0"},
+        [*mpiexec(), "-n", str(ranks), sys.executable, *arguments],
+        cwd=folder,
+        env={**os.environ, "CAUCE_NUM_THREADS": "1", "PYTHONPATH": path},
         capture_output=True,
         text=True,
         timeout=300,
@@ -126,3 +132,17 @@ def test_the_digits_are_learnt_as_well_on_two_and_four_ranks() -> None:
     one, *others = accuracies
     assert one > 0.93
     assert all(abs(accuracy - one) < 0.01 for accuracy in others), accuracies
+
+
+@pytest.mark.slow
+def test_the_page_of_the_documentation_runs_on_two_ranks(tmp_path: Path) -> None:
+    text = (ROOT / "docs" / "distributed.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    assert len(blocks) == 2
+    script = tmp_path / "train.py"
+    script.write_text("\n".join([*blocks, 'print(f"loss {state.loss}")']), encoding="utf-8")
+    done = python(2, str(script), folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    first, second = re.findall(r"loss (\d+\.\d+)\n", done.stdout)[-2:]
+    assert first == second
+    assert cauce.load(tmp_path / "digits.safetensors").state_dict()
