@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -58,4 +60,12 @@ def test_the_yaml_of_the_page_is_yaml() -> None:
     (text,) = blocks("yaml")
     told = yaml.safe_load(text)
     containers = told["spec"]["worker"]["spec"]["containers"]
-    assert containers[0]["args"][0] == "dask-worker" and told["kind"] == "DaskCluster"
+    assert containers[0]["args"][:2] == ["dask", "worker"] and told["kind"] == "DaskCluster"
+
+
+def test_the_script_for_slurm_is_a_script() -> None:
+    if shutil.which("bash") is None:
+        pytest.skip("no bash")
+    (text,) = blocks("bash")
+    done = subprocess.run(["bash", "-n"], input=text, capture_output=True, text=True)
+    assert done.returncode == 0 and not done.stderr, done.stderr
