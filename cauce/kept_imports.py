@@ -205,6 +205,15 @@ def keep(key: str | None, entry: bytes | None) -> None:
         default_store().put(key, entry)
 
 
+def name_of(content: bytes) -> str | None:
+    """The name of the network that an entry is of; None for what is no entry."""
+    try:
+        name = _Entry(content).fields["name"]
+    except (ValueError, TypeError, LookupError, AttributeError):
+        return None
+    return name if isinstance(name, str) else None
+
+
 def _said(given: object) -> str | None:
     """Inputs as text that tells them from all others; None for what no input can be."""
     if not isinstance(given, Mapping):

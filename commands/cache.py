@@ -1,7 +1,8 @@
-"""List or clear the compiled code that is kept on disk from one run to the next.
+"""List or clear what is kept on disk from one run to the next: compiled code, what ONNX files
+became, and sizes that were found to fit.
 
 It lies in CAUCE_CACHE_DIR, else in ~/.cache/cauce, and takes up at most 512 MiB; CAUCE_CACHE=0
-switches it off. Nothing depends on it: what is removed is compiled again."""
+switches it off. Nothing depends on it: what is removed is made again."""
 
 from __future__ import annotations
 
@@ -9,7 +10,8 @@ import argparse
 from datetime import datetime
 from typing import Any
 
-from ..backends.llvm.runtime.cache import Store, default_store
+from ..backends.llvm.runtime.cache import default_store
+from ..kept import Kept, kept
 from . import output
 
 
@@ -51,34 +53,30 @@ def run(options: argparse.Namespace) -> None:
         else:
             output.say(str(total))
         return
-    entries = [_entry(store, *file, file.key) for file in sorted(files, reverse=True)]
+    entries = [_as_json(entry) for entry in kept(store)]
     if options.json:
         output.emit({**about, "entries": entries})
         return
+    texts = ("name", "what", "target", "used")
     if entries:
         rows = [
-            (entry["name"], entry["target"], entry["used"], output.nbytes_text(entry["bytes"]))
+            (*(entry[name] for name in texts), output.nbytes_text(entry["bytes"]))
             for entry in entries
         ]
-        output.show_table(("network", "for", "last used", "size"), rows, names=3)
+        output.show_table(("network", "what", "for", "last used", "size"), rows, names=4)
     place = store.folder or "no folder"
     output.say(f"{len(files)} files, {output.nbytes_text(total)} in {place}")
     if about["problem"]:
         output.say(f"nothing is kept: {about['problem']}")
 
 
-def _entry(store: Store, used: int, nbytes: int, path: str, key: str | None) -> dict[str, Any]:
-    """One file; its name and target are "" where it holds no code of this version."""
-    from ..backends.llvm.abi import Artifact
-    from ..ir.errors import CompileError
-
-    name = target = ""
-    blob = store.get(key, used=False) if key is not None else None
-    if blob is not None:
-        try:
-            artifact = Artifact.from_bytes(blob)
-            name, target = artifact.interface.name, artifact.target.name
-        except CompileError:
-            pass
-    when = datetime.fromtimestamp(used / 1e9).astimezone().isoformat(" ", "seconds")
-    return {"name": name, "target": target, "used": when, "bytes": nbytes, "path": path}
+def _as_json(entry: Kept) -> dict[str, Any]:
+    when = datetime.fromtimestamp(entry.file.used / 1e9).astimezone()
+    return {
+        "name": entry.name,
+        "what": entry.what,
+        "target": entry.target,
+        "used": when.isoformat(" ", "seconds"),
+        "bytes": entry.file.nbytes,
+        "path": entry.file.path,
+    }

@@ -27,7 +27,7 @@ COMMANDS = {
     "passes": ("passes", "print the graph after each pass of the compiler"),
     "plan": ("plan", "print how a model runs: kernels, schedules, memory, generated code"),
     "train": ("train", "train a network on labelled images"),
-    "cache": ("cache", "list or clear the compiled code that is kept on disk"),
+    "cache": ("cache", "list or clear what is kept on disk from run to run"),
     "doctor": ("doctor", "print what this machine has, and what is missing"),
     "ops": ("ops", "print the table of ops, or all about one of them"),
 }

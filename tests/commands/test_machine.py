@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import cauce
@@ -53,6 +54,22 @@ def test_the_cache_is_listed_and_cleared(
     assert [path.name for path in cache.iterdir()] == ["notes.txt"]
     assert call("cache", "clear").out == "removed 0 files, 0 bytes\n"
     assert call("cache", "size", "--json").json["files"] == 0
+
+
+def test_imports_and_sizes_are_listed(cache: Path, folder: Path, call: Call) -> None:
+    pytest.importorskip("llvmlite")
+    np.save("images.npy", np.zeros((2, 1, 6, 6), np.float32))
+    assert call("run", "net.onnx", "images.npy").code == 0
+    assert call("run", "net.onnx", "images.npy").code == 0
+    found = call("cache", "--json").json["entries"]
+    assert {"code", "import"} <= {entry["what"] for entry in found} <= {"code", "import", "sizes"}
+    for entry in found:
+        assert (entry["name"] == "small") == (entry["what"] != "sizes")
+        assert bool(entry["target"]) == (entry["what"] == "code")
+    other = Path(found[0]["path"]).with_name("ab" * 16 + ".blob")
+    default_store().put("ab" * 16, b"of another version")
+    assert other.exists()
+    assert "unknown" in {entry["what"] for entry in call("cache", "--json").json["entries"]}
 
 
 def test_why_nothing_is_kept(cache: Path, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
