@@ -15,6 +15,7 @@ SCRIPTS = (
     "layered.js",
     "tree.js",
     "scene.js",
+    "camera.js",
     "canvas.js",
     "measures.js",
     "panel.js",

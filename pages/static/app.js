@@ -49,8 +49,8 @@ class App {
       el("div", { class: "tools" }, this.colour, this.weightsButton,
         button("open all", "open all groups", "e", () => this.openAll()),
         button("close all", "close all groups", "c", () => this.closeAll()),
-        button("−", "zoom out", "-", () => this.canvas.zoom(0.8)),
-        button("+", "zoom in", "+", () => this.canvas.zoom(1.25)),
+        button("−", "zoom out", "-", () => this.canvas.camera.zoom(0.8)),
+        button("+", "zoom in", "+", () => this.canvas.camera.zoom(1.25)),
         button("fit", "show all of it", "0", () => this.canvas.fit()),
         button("?", "keys", "?", () => this.help.showModal())));
     this.drawing = svg("svg", { class: "drawing", tabindex: 0, role: "application", "aria-label": "the graph" });
@@ -72,7 +72,6 @@ class App {
       el("main", {}, this.drawing, this.legend, this.map), this.side, foot), this.help);
     this.canvas = new Canvas(this.drawing, this.map, { select: (id) => this.select(id), toggle: (id) => this.toggle(id) });
     document.addEventListener("keydown", (event) => this.key(event));
-    new ResizeObserver(() => this.canvas.apply()).observe(this.drawing);
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.canvas.drawMap());
   }
 
@@ -110,7 +109,7 @@ class App {
     };
     this.canvas.show(scene, this.paint.colour, marks);
     this.canvas.highlight(this.chosen !== null && scene.box.has(this.chosen) ? this.chosen : null);
-    this.canvas.apply();
+    this.canvas.moved();
     this.showLegend();
     this.stageName.replaceChildren(el("b", {}, this.graph.stage.name),
       el("span", { class: "soft" }, ` ${this.number + 1} of ${this.stages.count}${this.graph.changed.size ? `, ${this.graph.changed.size} nodes new or changed` : ""}`));
@@ -272,9 +271,9 @@ class App {
       e: () => this.openAll(),
       c: () => this.closeAll(),
       w: () => this.toggleWeights(),
-      "+": () => this.canvas.zoom(1.25),
-      "=": () => this.canvas.zoom(1.25),
-      "-": () => this.canvas.zoom(0.8),
+      "+": () => this.canvas.camera.zoom(1.25),
+      "=": () => this.canvas.camera.zoom(1.25),
+      "-": () => this.canvas.camera.zoom(0.8),
       0: () => this.canvas.fit(),
       m: () => this.showTab("memory"),
       p: () => this.showTab("stage"),
@@ -314,8 +313,7 @@ class App {
     }
     const middle = (box) => [box.x + box.w / 2, box.y + (box.open ? 15 : box.h / 2)];
     const [x, y] = middle(here);
-    const near = new Set(this.canvas.lines.filter(({ edge }) => edge.from === here.id || edge.to === here.id)
-      .flatMap(({ edge }) => [edge.from, edge.to]));
+    const { near } = this.canvas;
     let best = null;
     for (const box of boxes) {
       if (box === here) continue;

@@ -1,44 +1,80 @@
-// Draws a scene as SVG, moves and zooms it, and shows all of it in a small map.
+// Draws a scene as SVG. Of a large one it draws what is to be seen, and a far one without letters:
+// what is missing is added as one moves.
 
-const SCALES = { least: 0.05, most: 3, text: 0.36, detail: 0.52 };
+const DRAW_ALL = 600; // boxes: of fewer all are drawn at once
+const MARGIN = 250; // CSS pixels around what is to be seen
 
 class Canvas {
-  // on: {select(id), toggle(id), hover(id)}
+  // on: {select(id), toggle(id)}
   constructor(root, map, on) {
-    this.on = on;
     this.root = root;
-    this.map = map;
-    this.world = svg("g", {});
-    this.root.append(arrows(), this.world);
-    this.view = { x: 0, y: 0, scale: 1 };
-    this.pointer();
+    this.layers = { frames: svg("g"), edges: svg("g"), labels: svg("g"), boxes: svg("g") };
+    const world = svg("g", {}, Object.values(this.layers));
+    root.append(arrows(), world);
+    this.camera = new Camera(root, world, {
+      moved: () => this.moved(),
+      click: (target) => {
+        if (target.dataset.toggle) on.toggle(target.dataset.toggle);
+        else on.select(target.closest("[data-id]")?.dataset.id ?? null);
+      },
+      toggle: on.toggle,
+    });
+    this.map = new Minimap(map, this.camera);
+    this.selected = null;
   }
 
+  // colours: a colour for a node, or null; marks: {changed(node), found(node), tip(node)}.
   show(scene, colours, marks) {
-    this.scene = scene;
-    this.colours = colours;
-    this.marks = marks;
-    this.shapes = new Map();
-    this.lines = [];
-    const boxes = [];
-    const labels = [];
+    [this.scene, this.colours, this.marks] = [scene, colours, marks];
+    this.whole = scene.boxes.length <= DRAW_ALL;
+    this.shapes = new Map(); // by box: its element, and whether it has letters
+    this.lines = new Map(); // by edge: its element
+    for (const layer of Object.values(this.layers)) layer.replaceChildren();
     const said = new Set();
-    for (const edge of scene.edges) {
-      const path = svg("path", { class: edge.across ? "edge across" : "edge", d: curve(edge), "marker-end": "url(#arrow)" });
-      this.lines.push({ edge, path });
-      const label = this.edgeLabel(edge, said);
-      if (label) labels.push(label);
-    }
-    for (const box of scene.boxes) boxes.push(this.drawBox(box));
-    const frames = boxes.filter((_, at) => scene.boxes[at].open);
-    const solid = boxes.filter((_, at) => !scene.boxes[at].open);
-    this.world.replaceChildren(
-      ...frames, ...this.lines.map(({ path }) => path), ...labels, ...solid);
-    this.highlight(null);
+    for (const edge of scene.edges) edge.label = this.label(edge, said);
+    for (const edge of scene.edges) edge.span = spanOf(edge.points);
+    this.mark(null);
+  }
+
+  moved() {
+    if (!this.scene) return;
+    this.drawSeen();
     this.drawMap();
   }
 
-  drawBox(box) {
+  // Draws what is to be seen and is not there yet.
+  drawSeen() {
+    const { left, right, top, bottom } = this.camera.seen(MARGIN);
+    const near = (x0, y0, x1, y1) => this.whole || (x1 >= left && x0 <= right && y1 >= top && y0 <= bottom);
+    const letters = this.whole || this.camera.view.scale >= SCALES.text;
+    const fresh = { frames: [], boxes: [], edges: [], labels: [] };
+    for (const box of this.scene.boxes) {
+      if (!near(box.x, box.y, box.x + box.w, box.y + box.h)) continue;
+      const known = this.shapes.get(box);
+      if (known && (known.letters || !letters)) continue;
+      const element = this.drawBox(box, letters);
+      if (known) known.element.replaceWith(element);
+      else fresh[box.open ? "frames" : "boxes"].push(element);
+      this.shapes.set(box, { element, letters });
+      this.markBox(box, element);
+    }
+    for (const edge of this.scene.edges) {
+      const [x0, y0, x1, y1] = edge.span;
+      const known = this.lines.get(edge);
+      if (!near(x0, y0, x1, y1) || (known && (known.letters || !letters))) continue;
+      if (!known) {
+        const element = svg("path", { class: edge.across ? "edge across" : "edge", d: curve(edge) });
+        this.markEdge(edge, element);
+        fresh.edges.push(element);
+        this.lines.set(edge, { element, letters });
+      }
+      if (letters && edge.label) fresh.labels.push(edge.label());
+      this.lines.get(edge).letters = letters;
+    }
+    for (const [layer, elements] of Object.entries(fresh)) this.layers[layer].append(...elements);
+  }
+
+  drawBox(box, letters) {
     if (box.heading) return svg("text", { class: "heading", x: box.x, y: box.y + 12 }, box.label);
     const { node } = box;
     const classes = ["box", node.leaf ? "leaf" : box.open ? "open" : "group"];
@@ -49,221 +85,106 @@ class Canvas {
     const frame = svg("rect", { width: box.w, height: box.h, rx: node.leaf ? 7 : 9 });
     const colour = box.open ? null : this.colours(node);
     if (colour) frame.style.fill = colour;
-    const shape = svg("g", {
-      class: classes.join(" "), transform: `translate(${box.x} ${box.y})`, "data-id": node.id,
-    }, svg("title", {}, this.marks.tip(node)), frame, this.boxText(box));
-    this.shapes.set(node.id, shape);
-    return shape;
-  }
-
-  boxText(box) {
-    const { node } = box;
-    const room = box.w - BOX.pad - (node.leaf ? 8 : 26);
-    if (box.open) {
-      return [
-        svg("path", { class: "chevron", d: "M12 12 l4 5 l4 -5", "data-toggle": node.id }),
-        svg("rect", { class: "handle", width: box.w, height: BOX.header, "data-toggle": node.id }),
-        svg("text", { class: "label", x: 28, y: 19 }, fit(node.label, FONTS.label, box.w - 40)),
-      ];
-    }
-    const bar = node.leaf ? svg("rect", { class: "bar", x: 0.5, y: 8, width: 3.5, height: box.h - 16, rx: 1.75 })
-      : svg("path", { class: "chevron", d: `M${box.w - 15} ${box.h / 2 - 5} l5 5 l-5 5`, "data-toggle": node.id });
-    const handle = node.leaf ? null
-      : svg("rect", { class: "handle", x: box.w - 26, width: 26, height: box.h, "data-toggle": node.id });
-    const left = node.leaf ? BOX.pad : 12;
-    return [
-      bar,
-      svg("text", { class: "label", x: left, y: 18 }, fit(node.label, FONTS.label, room)),
-      svg("text", { class: "sub", x: left, y: 33 }, fit(subtitle(node), FONTS.sub, room)),
-      handle,
-    ];
+    return svg("g", {
+      class: classes.join(" "), transform: `translate(${round(box.x)} ${round(box.y)})`, "data-id": node.id,
+    }, letters && svg("title", {}, this.marks.tip(node)), frame, letters && boxText(box));
   }
 
   // The shape of a value stands once, where it leaves the box that makes it.
-  edgeLabel(edge, said) {
+  label(edge, said) {
     if (edge.across || edge.from === null || this.scene.box.get(edge.from).open) return null;
     const [name] = edge.names;
     if (said.has(name)) return null;
     for (const other of edge.names) said.add(other);
     const more = edge.names.size > 1 ? ` +${edge.names.size - 1}` : "";
-    const [x, y] = edge.points[0];
-    const upward = edge.points[1][1] < y;
-    return svg("text", { class: "shape", x: x + 6, y: upward ? y - 8 : y + 15 },
+    const [[x, y], [, next]] = edge.points;
+    return () => svg("text", { class: "shape", x: round(x) + 6, y: round(next < y ? y - 8 : y + 15) },
       shapeOf(this.scene.tree.graph.type(name)) + more);
   }
 
-  // What is selected, with the edges at it.
+  // ---- what is chosen ----------------------------------------------------------------------------
+
+  // Marks a box, with the edges at it and the boxes at their ends.
   highlight(id) {
-    this.selected = id;
-    const near = new Set([id]);
-    for (const { edge, path } of this.lines) {
-      const touches = id !== null && (edge.from === id || edge.to === id);
-      path.classList.toggle("near", touches);
-      path.setAttribute("marker-end", touches ? "url(#arrow-near)" : "url(#arrow)");
-      if (touches) near.add(edge.from).add(edge.to);
-    }
-    for (const [other, shape] of this.shapes) {
-      shape.classList.toggle("selected", other === id);
-      shape.classList.toggle("near", other !== id && near.has(other));
-    }
+    this.mark(id);
+    for (const [box, { element }] of this.shapes) this.markBox(box, element);
+    for (const [edge, { element }] of this.lines) this.markEdge(edge, element);
     this.root.setAttribute("aria-label", id === null ? "the graph" : this.marks.tip(this.scene.box.get(id)?.node));
   }
 
-  // ---- moving ----------------------------------------------------------------------------------
-
-  apply() {
-    const { x, y, scale } = this.view;
-    this.world.setAttribute("transform", `translate(${x} ${y}) scale(${scale})`);
-    this.root.classList.toggle("far", scale < SCALES.text);
-    this.root.classList.toggle("coarse", scale < SCALES.detail);
-    this.drawMap();
+  mark(id) {
+    this.selected = id;
+    this.near = new Set();
+    if (id === null) return;
+    for (const edge of this.edgesAt(id)) this.near.add(edge.from).add(edge.to);
   }
 
-  get room() {
-    const { width, height } = this.root.getBoundingClientRect();
-    return { width, height };
+  edgesAt(id) {
+    return this.scene.edges.filter((edge) => edge.from === id || edge.to === id);
   }
 
-  // All of it, or, where it is much taller than the room, its width from the top on.
-  fit(least = 0) {
-    const { width, height } = this.room;
-    const { x, y, w, h } = this.scene.bounds;
-    const whole = Math.min((width - 48) / w, (height - 72) / h, 1.15);
-    const scale = Math.max(whole, Math.min(least, (width - 48) / w), SCALES.least);
-    this.view = { scale, x: (width - w * scale) / 2 - x * scale, y: (h * scale < height - 72 ? (height - h * scale) / 2 : 28) - y * scale };
-    this.apply();
+  markBox(box, element) {
+    if (box.heading) return;
+    element.classList.toggle("selected", box.id === this.selected);
+    element.classList.toggle("near", box.id !== this.selected && this.near.has(box.id));
   }
 
-  zoom(factor, at = [this.room.width / 2, this.room.height / 2]) {
-    const scale = Math.min(SCALES.most, Math.max(SCALES.least, this.view.scale * factor));
-    const ratio = scale / this.view.scale;
-    this.view = { scale, x: at[0] - (at[0] - this.view.x) * ratio, y: at[1] - (at[1] - this.view.y) * ratio };
-    this.apply();
+  markEdge(edge, element) {
+    const touches = this.selected !== null && (edge.from === this.selected || edge.to === this.selected);
+    element.classList.toggle("near", touches);
+    element.setAttribute("marker-end", touches ? "url(#arrow-near)" : "url(#arrow)");
   }
 
-  move(dx, dy) {
-    this.view = { ...this.view, x: this.view.x + dx, y: this.view.y + dy };
-    this.apply();
+  drawMap() {
+    this.map.draw(this.scene, (box) => {
+      if (box.open) return "--sunken";
+      if (box.id === this.selected) return "--accent";
+      return this.marks.changed(box.node) ? "--mark" : "--strong-line";
+    });
   }
 
   // Where a box is on the screen; null where it is in no scene.
   onScreen(id) {
     const box = this.scene?.box.get(id);
-    return box ? [box.x * this.view.scale + this.view.x, box.y * this.view.scale + this.view.y] : null;
+    return box ? this.camera.onScreen(box) : null;
   }
 
-  // Moves so that a box is where it was.
+  // Moves so that a box is where it was; says whether it is there.
   hold(id, where) {
     const now = where && this.onScreen(id);
-    if (now) this.move(where[0] - now[0], where[1] - now[1]);
+    if (now) this.camera.move(where[0] - now[0], where[1] - now[1]);
     return Boolean(now);
   }
 
-  // Moves, no more than is needed, so that a box is to be seen.
   reveal(id, centre = false) {
     const box = this.scene.box.get(id);
-    if (!box) return;
-    if (this.view.scale < SCALES.detail && centre) this.zoom(0.9 / this.view.scale);
-    const { width, height } = this.room;
-    const [x, y] = this.onScreen(id);
-    const [w, h] = [Math.min(box.w * this.view.scale, width - 80), Math.min(box.h * this.view.scale, height - 80)];
-    if (centre) {
-      this.move(width / 2 - x - w / 2, Math.min(height / 2 - y - h / 2, height));
-      return;
-    }
-    const dx = Math.max(40 - x, 0) || Math.min(width - 40 - x - w, 0);
-    const dy = Math.max(40 - y, 0) || Math.min(height - 40 - y - h, 0);
-    if (dx || dy) this.move(dx, dy);
+    if (box) this.camera.reveal(box, centre);
   }
 
-  pointer() {
-    let held = null;
-    this.root.addEventListener("pointerdown", (event) => {
-      if (event.button !== 0) return;
-      held = { x: event.clientX, y: event.clientY, moved: false, target: event.target };
-    });
-    this.root.addEventListener("pointermove", (event) => {
-      if (!held) return;
-      const [dx, dy] = [event.clientX - held.x, event.clientY - held.y];
-      if (!held.moved && Math.hypot(dx, dy) < 4) return;
-      if (!held.moved) this.root.setPointerCapture(event.pointerId);
-      Object.assign(held, { x: event.clientX, y: event.clientY, moved: true });
-      this.root.classList.add("moving");
-      this.move(dx, dy);
-    });
-    const end = () => {
-      held = null;
-      this.root.classList.remove("moving");
-    };
-    this.root.addEventListener("pointercancel", end);
-    this.root.addEventListener("pointerup", (event) => {
-      if (held && !held.moved) this.click(held.target, event);
-      end();
-    });
-    this.root.addEventListener("dblclick", (event) => {
-      const id = event.target.closest("[data-id]")?.dataset.id;
-      if (id && !event.target.dataset.toggle) this.on.toggle(id);
-    });
-    this.root.addEventListener("wheel", (event) => {
-      event.preventDefault();
-      const { left, top } = this.root.getBoundingClientRect();
-      if (event.ctrlKey || event.metaKey) {
-        this.zoom(Math.exp(-event.deltaY * 0.0035), [event.clientX - left, event.clientY - top]);
-      } else if (event.shiftKey) this.move(-event.deltaY, 0);
-      else this.move(-event.deltaX, -event.deltaY);
-    }, { passive: false });
-    const travel = (event) => {
-      if (event.buttons !== 1 || !this.scale) return;
-      const { left, top } = this.map.getBoundingClientRect();
-      const { x, y } = this.scene.bounds;
-      const [px, py] = [event.clientX - left, event.clientY - top];
-      const { width, height } = this.room;
-      this.view.x = width / 2 - ((px - this.scale.x) / this.scale.by + x) * this.view.scale;
-      this.view.y = height / 2 - ((py - this.scale.y) / this.scale.by + y) * this.view.scale;
-      this.apply();
-    };
-    this.map.addEventListener("pointerdown", travel);
-    this.map.addEventListener("pointermove", travel);
+  fit(least = 0) {
+    this.camera.fit(this.scene.bounds, least);
   }
+}
 
-  click(target) {
-    if (target.dataset.toggle) this.on.toggle(target.dataset.toggle);
-    else this.on.select(target.closest("[data-id]")?.dataset.id ?? null);
+function boxText(box) {
+  const { node } = box;
+  if (box.open) {
+    return [
+      svg("path", { class: "chevron", d: "M12 12 l4 5 l4 -5", "data-toggle": node.id }),
+      svg("rect", { class: "handle", width: box.w, height: BOX.header, "data-toggle": node.id }),
+      svg("text", { class: "label", x: 28, y: 19 }, fit(node.label, FONTS.label, box.w - 40)),
+    ];
   }
-
-  // ---- the map ---------------------------------------------------------------------------------
-
-  drawMap() {
-    if (!this.scene) return;
-    const { width, height } = this.map.getBoundingClientRect();
-    if (!width) return;
-    const ratio = window.devicePixelRatio || 1;
-    this.map.width = width * ratio;
-    this.map.height = height * ratio;
-    const pen = this.map.getContext("2d");
-    const style = getComputedStyle(this.root);
-    const colour = (name) => style.getPropertyValue(name);
-    const { x, y, w, h } = this.scene.bounds;
-    const by = Math.min((width - 8) / w, (height - 8) / h);
-    this.scale = { by, x: (width - w * by) / 2, y: (height - h * by) / 2 };
-    pen.setTransform(ratio * by, 0, 0, ratio * by, ratio * (this.scale.x - x * by), ratio * (this.scale.y - y * by));
-    for (const box of this.scene.boxes) {
-      if (box.heading) continue;
-      pen.fillStyle = box.open ? colour("--sunken") : box.id === this.selected ? colour("--accent") : colour("--strong-line");
-      if (this.marks.changed(box.node) && !box.open) pen.fillStyle = colour("--mark");
-      pen.fillRect(box.x, box.y, box.w, box.h);
-    }
-    pen.setTransform(ratio, 0, 0, ratio, 0, 0);
-    pen.strokeStyle = colour("--accent");
-    pen.lineWidth = 1.5;
-    const room = this.room;
-    const within = (value, most) => Math.max(1.5, Math.min(most - 1.5, value));
-    const edge = (side, at) =>
-      this.scale[side] + ((at - this.view[side]) / this.view.scale - this.scene.bounds[side]) * by;
-    const [x0, x1] = [within(edge("x", 0), width), within(edge("x", room.width), width)];
-    const [y0, y1] = [within(edge("y", 0), height), within(edge("y", room.height), height)];
-    pen.strokeRect(x0, y0, x1 - x0, y1 - y0);
-  }
+  const room = box.w - BOX.pad - (node.leaf ? 8 : 26);
+  const left = node.leaf ? BOX.pad : 12;
+  return [
+    node.leaf
+      ? svg("rect", { class: "bar", x: 0.5, y: 8, width: 3.5, height: box.h - 16, rx: 1.75 })
+      : svg("path", { class: "chevron", d: `M${box.w - 15} ${box.h / 2 - 5} l5 5 l-5 5`, "data-toggle": node.id }),
+    svg("text", { class: "label", x: left, y: 18 }, fit(node.label, FONTS.label, room)),
+    svg("text", { class: "sub", x: left, y: 33 }, fit(subtitle(node), FONTS.sub, room)),
+    !node.leaf && svg("rect", { class: "handle", x: box.w - 26, width: 26, height: box.h, "data-toggle": node.id }),
+  ];
 }
 
 function arrows() {
@@ -271,6 +192,14 @@ function arrows() {
     id, viewBox: "0 0 8 8", refX: 7, refY: 4, markerWidth: 6, markerHeight: 6, orient: "auto",
   }, svg("path", { d: "M0.5 1 L7.5 4 L0.5 7 z" }));
   return svg("defs", {}, head("arrow"), head("arrow-near"));
+}
+
+function spanOf(points) {
+  let [x0, y0, x1, y1] = [Infinity, Infinity, -Infinity, -Infinity];
+  for (const [x, y] of points) {
+    [x0, y0, x1, y1] = [Math.min(x0, x), Math.min(y0, y), Math.max(x1, x), Math.max(y1, y)];
+  }
+  return [x0, y0, x1, y1];
 }
 
 // A smooth line through points: it leaves and enters boxes upright, and goes from lane to lane level.

@@ -10,6 +10,26 @@ const SWEEPS = 8;
 // edge begins and ends, from the middle. heights: the least height of each layer.
 // Gives each item x and y, its middle and its top, and each edge its points; the width, the height.
 function layered(items, edges, heights = []) {
+  const key = JSON.stringify([
+    items.map(({ w, h, layer, x, port }) => [w, h, layer, x, port]),
+    edges.map(({ from, to, out, in: into }) => [from, to, out, into]), heights,
+  ]);
+  // Networks repeat themselves: blocks of one form are laid out once.
+  if (laidOut.size > 2000) laidOut.clear();
+  if (!laidOut.has(key)) laidOut.set(key, layOutNow(items, edges, heights));
+  const known = laidOut.get(key);
+  items.forEach((item, at) => {
+    [item.x, item.y] = known.places[at];
+  });
+  edges.forEach((edge, at) => {
+    edge.points = known.points[at].map((point) => [...point]);
+  });
+  return { width: known.width, height: known.height };
+}
+
+const laidOut = new Map();
+
+function layOutNow(items, edges, heights) {
   const given = items.some((item) => item.layer !== undefined);
   const layers = given ? items.map((item) => item.layer ?? 0) : layersOf(items.length, edges);
   const rows = [];
@@ -43,10 +63,12 @@ function layered(items, edges, heights = []) {
     cell.item.x = cell.x - left;
     cell.item.y = top + (cell.item.port ? (cell.layer === 0 ? 0 : height) : (height - cell.h) / 2);
   }
-  edges.forEach((edge, at) => {
-    edge.points = points(edge, chains[at], cells, tops, left);
-  });
-  return { width: right - left, height: y, tops };
+  return {
+    width: right - left,
+    height: y,
+    places: cells.map(({ item }) => [item.x, item.y]),
+    points: edges.map((edge, at) => points(edge, chains[at], cells, tops, left)),
+  };
 }
 
 // A box stands one layer below the lowest that it reads; sources come down to their first reader.

@@ -19,15 +19,7 @@ class Stages {
       const records = new Map(stage ? this.made[stage - 1].records : []);
       for (const id of gone) records.delete(id);
       for (const [id, record] of Object.entries(set)) records.set(id, { id, ...record });
-      const changed = new Map();
-      if (stage) {
-        const before = this.made[stage - 1].records;
-        for (const id of Object.keys(set)) {
-          if (!before.has(id)) changed.set(id, "new");
-          else if (!alike(before.get(id), set[id])) changed.set(id, "changed");
-        }
-      }
-      this.made.push(new Graph(records, changed, this.list[stage]));
+      this.made.push(new Graph(records, this.list[stage], this.made[stage - 1] ?? null));
     }
     return this.made[number];
   }
@@ -38,21 +30,60 @@ const alike = (a, b) => ["op", "attributes", "in", "out", "schedule"]
   .every((key) => JSON.stringify(a[key]) === JSON.stringify(b[key]));
 
 class Graph {
-  constructor(records, changed, stage) {
+  constructor(records, stage, before) {
     this.records = records;
-    this.changed = changed;
     this.stage = stage;
-    this.maker = new Map();
-    this.readers = new Map();
-    for (const [id, record] of records) for (const [name] of record.out) this.maker.set(name, id);
-    for (const [id, record] of records) {
-      for (const name of record.in) {
-        if (!this.readers.has(name)) this.readers.set(name, []);
-        this.readers.get(name).push(id);
-      }
-    }
-    this.order = new Map(this.sorted().map((id, place) => [id, place]));
+    this.before = before;
     this.trees = new Map();
+  }
+
+  // What else there is to know is found when it is first asked for: the slider passes by stages.
+  get(name, find) {
+    this.found ??= new Map();
+    if (!this.found.has(name)) this.found.set(name, find());
+    return this.found.get(name);
+  }
+
+  // Of what is new, or computes something else than before: which of the two.
+  get changed() {
+    return this.get("changed", () => {
+      const found = new Map();
+      if (this.before === null) return found;
+      const { records } = this.before;
+      for (const [id, record] of Object.entries(this.stage.set)) {
+        if (!records.has(id)) found.set(id, "new");
+        else if (!alike(records.get(id), record)) found.set(id, "changed");
+      }
+      return found;
+    });
+  }
+
+  // The id of the node that makes each value.
+  get maker() {
+    return this.get("maker", () => {
+      const found = new Map();
+      for (const [id, record] of this.records) for (const [name] of record.out) found.set(name, id);
+      return found;
+    });
+  }
+
+  // The ids of the nodes that read each value.
+  get readers() {
+    return this.get("readers", () => {
+      const found = new Map();
+      for (const [id, record] of this.records) {
+        for (const name of record.in) {
+          if (!found.has(name)) found.set(name, []);
+          found.get(name).push(id);
+        }
+      }
+      return found;
+    });
+  }
+
+  // The place of each id in an order in which they can run.
+  get order() {
+    return this.get("order", () => new Map(this.sorted().map((id, place) => [id, place])));
   }
 
   type(name) {
