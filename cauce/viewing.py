@@ -78,7 +78,7 @@ def view(
     *,
     inputs: Inputs | None = None,
     profile: Profile | None = None,
-    peak: float | None = None,
+    peak: float | bool = False,
     batch: int = 1,
     backend: str = "auto",
     threads: int | None = None,
@@ -101,7 +101,8 @@ def view(
         inputs: arrays of the shapes and dtypes that a call of what is compiled takes, in order or
             by name; of a training step its batch. With them it is run and profiled.
         profile: what ``Executable.profile`` or ``TrainStep.profile`` gave, instead.
-        peak: what the machine can do, in operations a second: the page then shows shares of it.
+        peak: what the machine can do, in floating-point operations a second, for the page to show
+            shares of it; True measures it, half a second of all threads.
         batch: for which costs and memory are counted where no inputs are given.
         backend: as for :func:`compile`.
         threads: as for :func:`compile`.
@@ -204,7 +205,7 @@ class _Subject:
         self,
         inputs: Inputs | None,
         profile: Profile | None,
-        peak: float | None,
+        peak: float | bool,
         batch: int,
         code: bool,
     ) -> ViewData:
@@ -223,7 +224,7 @@ class _Subject:
         known = None
         if profile is not None:
             rows = [(row.path, row.op, row.seconds, row.flops, row.bytes) for row in profile]
-            known = ProfileData(rows, profile.seconds, peak)
+            known = ProfileData(rows, profile.seconds, self._peak(peak))
             self.facts["time"] = f"{profile.seconds * 1e3:.3f} ms, the sum of the kernels"
         self.facts["sizes"] = ", ".join(f"{name} = {n}" for name, n in sizes.items()) or "all fixed"
         return ViewData(
@@ -281,6 +282,16 @@ class _Subject:
         called = [value for value in self.graph.inputs_with(Role.DATA) if value.name in feeds]
         arrays = check_feeds(called, {v.name: feeds[v.name] for v in called}, self.graph.name)
         return dict(bind_symbols([value.type for value in called], arrays, names=called))
+
+    def _peak(self, given: float | bool) -> float | None:
+        """What the machine can do, which is measured where ``given`` is True."""
+        if given is True:
+            from .backends.llvm.peak import measured_peak
+
+            threads = getattr(self.executable.program, "threads", None)
+            given = measured_peak(threads or os.cpu_count() or 1)
+            self.facts["peak"] = f"{given / 1e9:.0f} GFLOP/s"
+        return float(given) or None
 
     def _profile(self, feeds: Mapping[str, Any]) -> Profile:
         if self.step is not None:

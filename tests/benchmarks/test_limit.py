@@ -7,6 +7,7 @@ import pytest
 
 import cauce
 from cauce import nn
+from cauce.backends.llvm.peak import ACCUMULATORS
 
 from .fake_benchmark import BENCHMARK
 
@@ -127,12 +128,12 @@ def test_a_larger_array_that_is_read_faster_counts_for_smaller_ones() -> None:
 
 def test_the_loops_do_what_is_counted() -> None:
     """All numbers are read, and multiplications are as many as rounds, accumulators and lanes."""
-    _, lanes, function = machine._kernels()
+    lanes, function = machine._kernels()
     steps = 5
     array = np.arange(steps * machine.UNROLLED * lanes, dtype=np.float32)
     assert function("read")(array.ctypes.data, steps) == array.sum()
     # x becomes x / 4 + 1 / 4: 1/4, 5/16, 21/64, 85/256 in four rounds.
-    expected = machine.ACCUMULATORS * lanes * 85 / 256
+    expected = ACCUMULATORS * lanes * 85 / 256
     assert function("multiply")(None, 4) == pytest.approx(expected)
 
 
