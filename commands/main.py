@@ -26,6 +26,7 @@ COMMANDS = {
     "export": ("convert", "the same as convert"),
     "passes": ("passes", "print the graph after each pass of the compiler"),
     "plan": ("plan", "print how a model runs: kernels, schedules, memory, generated code"),
+    "view": ("view", "write a page on which a model can be looked at"),
     "train": ("train", "train a network on labelled images"),
     "cache": ("cache", "list or clear what is kept on disk from run to run"),
     "doctor": ("doctor", "print what this machine has, and what is missing"),

@@ -154,6 +154,10 @@ EXAMPLES: dict[str, list[Example]] = {
         Example("cauce passes net.safetensors --summary --backend numpy", varies=True),
     ],
     "plan": [Example("cauce plan net.safetensors --batch 1", varies=True, lines=60)],
+    "view": [
+        Example("cauce view net.safetensors -o net.html --batch 16", varies=True),
+        Example("cauce view net.safetensors --train cross_entropy -o step.html", varies=True),
+    ],
     "cache": [
         Example("cauce cache", varies=True),
         Example("cauce cache clear", varies=True),
