@@ -28,6 +28,7 @@ PACKAGES = {
     "rich": "tables and progress bars on a terminal",
     "pillow": "photographs",
     "matplotlib": "curves",
+    "igraph": "pages of graphs",
     "scikit-learn": "the data set of digits",
     "onnxruntime": "comparing with ONNX Runtime",
 }

@@ -15,6 +15,7 @@ from .graph_data import FORWARD
 
 Records = Mapping[str, Mapping[str, Any]]
 _ROUNDS = 24  # in which the crossings are made fewer
+_LONG = 60  # layers: a longer edge, which would be a box in each, has no part in the places across
 
 
 def top_levels(records: Records) -> dict[str, list[float]]:
@@ -76,7 +77,8 @@ def sugiyama(order: Sequence[str], edges: Iterable[tuple[str, str]]) -> list[lis
     layers = _layers(len(order), pairs)
     if not order:
         return []
-    graph = igraph.Graph(n=len(order), edges=pairs, directed=True)
+    short = [(a, b) for a, b in pairs if layers[b] - layers[a] <= _LONG]
+    graph = igraph.Graph(n=len(order), edges=short, directed=True)
     found = graph.layout_sugiyama(layers=layers, hgap=1, vgap=1, maxiter=_ROUNDS)
     return [[layer, round(float(x), 3)] for layer, (x, _) in zip(layers, found.coords)]
 

@@ -4,6 +4,7 @@
 
 const GAP = { across: 26, dummy: 12, down: 40 };
 const SWEEPS = 8;
+const LONG = 60; // layers: a longer edge leads around the boxes, not between them
 
 // items: {w, h, layer?, x?}, in an order in which most edges go forward; "x", where given, is where
 // a box would stand rather. edges: {from, to, out, in}, places among items, and where on these the
@@ -85,10 +86,10 @@ function layersOf(count, edges) {
 }
 
 // The cells of an edge from layer to layer; where it leads down by more than one, dummies between.
-// Null for an edge that leads up or stays in its layer: it has no part in the layout.
+// Null for an edge that leads up, stays in its layer or is very long: it has no part in the layout.
 function chain(edge, cells, rows) {
   const [from, to] = [cells[edge.from], cells[edge.to]];
-  if (from.layer >= to.layer) return null;
+  if (from.layer >= to.layer || to.layer - from.layer > LONG) return null;
   const dummies = [];
   let last = from;
   for (let layer = from.layer + 1; layer < to.layer; layer++) {
@@ -248,7 +249,7 @@ function points(edge, dummies, cells, tops, left) {
   return [start, ...between, end];
 }
 
-// An edge that leads up or across: around the right side of both boxes.
+// An edge that leads up, across or very far: around the right side of both boxes.
 function sideways(from, to, start, end, left) {
   const right = Math.max(from.x + from.w / 2, to.x + to.w / 2) - left + 18;
   return [start, [start[0], start[1] + 12], [right, start[1] + 12], [right, end[1] - 12],

@@ -34,6 +34,7 @@ class Panel {
       this.values(record),
       this.costs(node),
       record.gradient !== undefined && folded("Gradient", el("pre", {}, text(record.gradient) ?? "…")),
+      this.kernel(record),
       this.schedule(record),
       ...this.code(record),
     ].filter(Boolean);
@@ -105,6 +106,23 @@ class Panel {
     }
     return section("Cost", el("table", { class: "pairs" }, rows.map(([name, value]) =>
       el("tr", {}, el("th", {}, name), el("td", {}, value)))));
+  }
+
+  // Where the code of a node is: in the kernel of the last stage that it has become part of.
+  kernel(record) {
+    const { stages, number } = this.app;
+    const last = stages.count - 1;
+    if (number === last || !this.app.data.forms.length) return null;
+    const { records } = stages.at(last);
+    const own = records.get(record.id)?.functions ? records.get(record.id) : null;
+    const found = own ?? [...records.values()].find((other) => other.functions?.length && other.row[0] === record.path);
+    if (!found) return null;
+    const go = () => {
+      this.app.goTo(last);
+      this.app.select(found.id, true);
+    };
+    return section("Code", el("p", {}, "Its schedule and code are those of the kernel ",
+      el("button", { class: "link", on: { click: go } }, found.path), "."));
   }
 
   schedule(record) {
@@ -194,8 +212,12 @@ function folded(title, ...children) {
 function codeBlock(name, text) {
   const copy = el("button", { class: "copy", title: "copy" }, "copy");
   copy.addEventListener("click", async () => {
-    await navigator.clipboard?.writeText(text);
-    copy.textContent = "copied";
+    try {
+      await navigator.clipboard.writeText(text);
+      copy.textContent = "copied";
+    } catch {
+      copy.textContent = "not allowed here"; // in a frame, or from a file
+    }
   });
   const count = text.split("\n").length;
   return el("div", { class: "code" },

@@ -27,9 +27,7 @@ def test_any_model_becomes_a_page(
     assert out.startswith(f"{file}: ") and out.endswith("stages\n")
 
 
-def test_a_profile_of_arrays_and_the_page_of_a_training_step(
-    folder: Path, tmp_path: Path, call: Call
-) -> None:
+def test_a_profile_of_arrays(folder: Path, tmp_path: Path, call: Call) -> None:
     np.save(tmp_path / "images.npy", np.zeros((5, 1, 6, 6), np.float32))
     file = tmp_path / "net.html"
     options = ("-o", file, "--no-code", "--threads", 1)
@@ -37,6 +35,11 @@ def test_a_profile_of_arrays_and_the_page_of_a_training_step(
     assert found.code == 0 and "the sum of the kernels" in file.read_text(encoding="utf-8")
     assert '"N = 5"' in file.read_text(encoding="utf-8")
     assert 'id="data-code-llvm"' not in file.read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
+def test_the_page_of_a_training_step(folder: Path, tmp_path: Path, call: Call) -> None:
+    file = tmp_path / "step.html"
     found = call("view", "net.safetensors", "--train", "cross_entropy", "-o", file, "--json").json
     assert found["stages"][:2] == ["network", "training step"] and found["stages"][-1] == "kernels"
 

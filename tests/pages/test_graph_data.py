@@ -5,12 +5,19 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 import cauce
 from cauce import nn
-from cauce.ir import Graph, parse
+from cauce.ir import Graph, Op, parse
 from cauce.ir.rewrite import Event
 from cauce.pages.graph_data import BACKWARD, FORWARD, UPDATE, GraphData, Texts, phases_of
 from cauce.pages.stages import Stage, rules_data, stages_data
+
+from ..facets.build import concrete
+from ..facets.sample import strategy
+from ..facets.test_facets import every_op
 
 GRAPH = """
 graph g(%x: f32[N,3,8,8]) -> f32[N,4,6,6] {
@@ -118,6 +125,18 @@ def test_rules_are_counted_with_their_equations() -> None:
     assert first["name"] == "AddZero" and first["equation"] == "x + 0 = x"
     assert first["fired"] == [("a", 2)] and first["refused"] == [("b", "it has other readers")]
     assert second["fired"] == [("c", 1)]
+
+
+@every_op
+@settings(max_examples=2)
+@given(data=st.data())
+def test_every_op_has_a_record(op: type[Op], data: st.DataObject) -> None:
+    graph = concrete(data.draw(strategy(op))).graph()
+    records, texts = records_of(graph)
+    (record,) = (found for found in records.values() if "formula" in found)
+    assert record["op"] == op.name and record["flops"] is not None
+    assert texts.values[record["formula"]]
+    assert "inner" in record or texts.values[record["gradient"]]
 
 
 def test_equal_nodes_share_their_texts() -> None:

@@ -38,6 +38,13 @@ def test_nothing_and_edges_that_go_back() -> None:
     assert [layer for layer, _ in sugiyama(["a", "b"], [("b", "a"), ("a", "b")])] == [0, 1]
 
 
+def test_a_value_that_is_read_everywhere_is_no_trouble() -> None:
+    order = [str(number) for number in range(1500)]
+    edges = [*pairwise(order), *(("0", other) for other in order[1:])]
+    found = sugiyama(order, edges)
+    assert [layer for layer, _ in found] == list(range(1500))
+
+
 @given(st.sets(st.tuples(st.integers(0, 11), st.integers(0, 11))))
 def test_edges_lead_down_and_boxes_do_not_meet(pairs: set[tuple[int, int]]) -> None:
     order = [str(number) for number in range(12)]

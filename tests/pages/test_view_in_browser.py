@@ -104,6 +104,11 @@ def test_a_click_shows_what_is_known_of_a_node(seen: Watched) -> None:
     assert "padding" in panel and "read by" in panel
     seen.page.get_by_text("Gradient", exact=True).click()
     assert "conv2d_backward_weight" in seen.text(".fold pre")
+    seen.page.locator(".panel-body section", has_text="Its schedule and code").locator(
+        "button"
+    ).click()
+    assert seen.text(".stage-name").startswith("kernels")
+    assert "Schedule" in seen.text(".panel-body") and seen.text(".panel-body h2") == "kernel"
 
 
 @pytest.mark.slow
