@@ -191,6 +191,22 @@ def test_the_folded_form_of_others_is_found(unit: int, last: bool) -> None:
     np.testing.assert_allclose([told.mean, told.std], [MEAN, STD], rtol=1e-5)
 
 
+def test_channels_may_come_last() -> None:
+    pixels = np.random.default_rng(2).integers(0, 256, (4, 4, 3)).astype(np.uint8)
+    mean, std = np.array(MEAN), np.array(STD)
+    rankings = []
+    for last, place in ((False, (1, 3, 1, 1)), (True, (3,))):
+        found = folded((1 / std).reshape(place), (-mean / std).reshape(place), "Mul", last)
+        found.preprocessing = cauce.Preprocessing(4, classes=NAMES)
+        rankings.append(dict(found.predict(pixels)))
+    wanted = ((pixels / 255 - mean) / std).mean(axis=(0, 1))
+    powers = np.exp(wanted)
+    for found in rankings:
+        assert [found[name] for name in NAMES] == pytest.approx(
+            (powers / powers.sum()).tolist(), rel=1e-5
+        )
+
+
 def test_one_number_for_all_channels_and_the_other_order() -> None:
     found = folded(np.float32(1 / 127.5), np.float32(-127.5), "Add")
     found.preprocessing = cauce.Preprocessing(4)
