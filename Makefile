@@ -17,7 +17,7 @@ test-slow test-all: export CAUCE_HYPOTHESIS = thorough
 
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help test test-slow test-all models lint format types docs demo bench clean
+.PHONY: help test test-slow test-all models lint format types docs site demo bench clean
 
 help:
 	@echo "make test       the fast tier of the tests: about eight minutes on two cores"
@@ -28,6 +28,7 @@ help:
 	@echo "make types      mypy, strict"
 	@echo "make models     unpack pretrained ONNX models into .models, for the slow tier (240 MB)"
 	@echo "make docs       rewrite the generated parts of the documentation"
+	@echo "make site       build the documentation as a site, in build/site"
 	@echo "make demo       train a residual network on digits, export it, compare with others"
 	@echo "make bench      measure against PyTorch and four engines (benchmarks/README.md)"
 	@echo "make clean      remove the virtual environment, builds and caches"
@@ -78,11 +79,17 @@ format: $(VENV)/.installed-dev
 
 # Pages made from the code itself; tests check that they are up to date.
 docs: $(VENV)/.installed-dev
-	$(PY) -m tests.project.readme
+	$(PY) -m tests.project.pages
+	$(PY) -m tests.project.notebooks
 	$(PY) -m tests.mistakes.page
 	$(PY) -m tests.commands.page
 	$(PY) -m tests.pages.worked_examples
 	$(PY) benchmarks/page.py
+	$(PY) docs/images/residual_block.py
+
+# All of it as a site, in build/site; whatever leads nowhere is an error.
+site: $(VENV)/.installed-docs
+	$(PY) docs/site/build.py
 
 types: $(VENV)/.installed-dev
 	$(PY) -m mypy -p cauce

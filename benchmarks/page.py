@@ -1,6 +1,6 @@
-"""Writes tables of results into docs/performance.md: ``python benchmarks/page.py [RESULTS]``.
+"""Writes tables of results into the pages that show some: ``python benchmarks/page.py [RESULTS]``.
 
-The page itself names the files in ``results/`` that a table shows, in the comment before it; with
+A page itself names the files in ``results/`` that a table shows, in the comment before it; with
 names of files as arguments it shows those instead, each where results of its kind stand.
 """
 
@@ -15,7 +15,12 @@ from typing import Any
 from report import best_peer
 
 HERE = Path(__file__).resolve().parent
-PAGE = HERE.parent / "docs" / "performance.md"
+ROOT = HERE.parent
+PAGES = (
+    ROOT / "README.md",
+    ROOT / "docs" / "benchmarks.md",
+    ROOT / "docs" / "performance.md",
+)
 ENDS = " -->\n"
 
 
@@ -27,16 +32,16 @@ def updated(text: str, names: Sequence[str] | None = None) -> str:
     given: dict[str, list[str]] = {}
     for name in names or ():
         benchmark = _read(name)["benchmark"]
-        given.setdefault(benchmark if benchmark in KINDS else "results", []).append(name)
-    for kind in KINDS:
+        given.setdefault(benchmark if benchmark in BENCHMARKS else "inference", []).append(name)
+    for kind, (benchmark, shown_as) in TABLES.items():
         begin, end = f"<!-- {kind}: ", f"<!-- end of {kind} -->"
         if begin not in text:
             continue
         before, _, rest = text.partition(begin)
         named, _, rest = rest.partition(ENDS)
         _, _, after = rest.partition(end)
-        chosen = given.get(kind, named.split())
-        shown = "".join(f"\n{KINDS[kind](_read(name))}\n" for name in chosen)
+        chosen = given.get(benchmark, named.split())
+        shown = "".join(f"\n{shown_as(_read(name))}\n" for name in chosen)
         text = f"{before}{begin}{' '.join(chosen)}{ENDS}{shown}{end}{after}"
     return text
 
@@ -172,18 +177,95 @@ def errors(
     return "\n".join(lines) + "\n"
 
 
+def ratios(report: dict[str, Any]) -> str:
+    """A report of ``inference.py`` in short: each peer's time over the base's, a row for each
+    network and batch, and in a cell one number for each count of threads."""
+    base, cases = report["base"], report["cases"]
+    peers = [peer for peer in cases[0]["peers"] if peer != base]
+    threads = list(dict.fromkeys(case["threads"] for case in cases))
+    grouped: dict[tuple[str, int], dict[int, dict[str, Any]]] = {}
+    for case in cases:
+        grouped.setdefault((case["model"], case["batch"]), {})[case["threads"]] = case["peers"]
+    lines = [
+        row(["network", "batch", f"{base}, ms", *peers]),
+        row(["---", "---", *["---:"] * (len(peers) + 1)]),
+    ]
+    for (model, batch), measured in grouped.items():
+        rows = [measured.get(count, {}) for count in threads]
+        own = each(f"{one[base]['median_ms']:.3g}" if one else "-" for one in rows)
+        others = (each(_ratio(one.get(peer, {})) for one in rows) for peer in peers)
+        lines.append(row([model, str(batch), own, *others]))
+    counts = each(map(str, threads))
+    facts = (
+        f"Two numbers: with {counts} threads. Medians of {report['rounds']} rounds; "
+        f"{where(report)}. {versions(report)}."
+    )
+    return "\n".join([*lines, "", facts, *failures(cases)]) + "\n"
+
+
+def each(texts: Iterable[str]) -> str:
+    """Numbers side by side in a cell."""
+    return " / ".join(texts)
+
+
+def _ratio(measured: dict[str, Any]) -> str:
+    return f"{measured['ratio_median']:.2f}" if "ratio_median" in measured else "-"
+
+
+def steps(report: dict[str, Any]) -> str:
+    """A report of ``training.py`` in Markdown: the time of a step, and over the base's."""
+    lines = [row(["network", "batch", "threads", "", "ms", "ratio", "quartile"])]
+    lines.append(row(["---"] * 4 + ["---:"] * 3))
+    for case in report["cases"]:
+        what = [str(case[name]) for name in ("model", "batch", "threads")]
+        for peer, found in case["peers"].items():
+            if "failed" in found:
+                continue
+            numbers = (found["ratio_median"], found["ratio_lower_quartile"])
+            shown = [f"{found['median_ms']:.4g}", *(f"{number:.2f}" for number in numbers)]
+            lines.append(row([*what, peer, *shown]))
+    facts = f"{report['rounds']} rounds; {where(report)}. {versions(report)}."
+    return "\n".join([*lines, "", facts, *failures(report["cases"])]) + "\n"
+
+
+def starts(report: dict[str, Any]) -> str:
+    """A report of ``startup.py`` in Markdown: what passes before the first result."""
+    lines = [
+        row(["network", "threads", "", "first result, ms", "ratio", "compile, ms", "peak, MB"])
+    ]
+    lines.append(row(["---"] * 3 + ["---:"] * 4))
+    for case in report["cases"]:
+        for peer, found in case["peers"].items():
+            first, made = found["first_result_ms"], found["compile_ms"]
+            shown = (
+                f"{first['median']:.0f}",
+                f"{first['ratio_median']:.2f}",
+                f"{made['median']:.0f}",
+                f"{found['memory_MB']['median']:.0f}",
+            )
+            lines.append(row([case["model"], str(case["threads"]), peer, *shown]))
+    facts = f"Medians of {report['rounds']} rounds; {where(report)}. {versions(report)}."
+    return "\n".join([*lines, "", facts]) + "\n"
+
+
 def row(texts: Iterable[str]) -> str:
     """A row of a table in Markdown."""
     return f"| {' | '.join(texts)} |"
 
 
-# What makes the text of a report, by what stands in the comments around it.
-KINDS: dict[str, Callable[[dict[str, Any]], str]] = {
-    "results": table,
-    "models": table,
-    "precision": precision,
+# By what stands in the comments around a table: the benchmark of its report, and what makes it.
+TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
+    "results": ("inference", table),
+    "models": ("models", table),
+    "ratios": ("inference", ratios),
+    "precision": ("precision", precision),
+    "training": ("training", steps),
+    "startup": ("startup", starts),
 }
+BENCHMARKS = frozenset(benchmark for benchmark, _ in TABLES.values())
 
 
 if __name__ == "__main__":
-    PAGE.write_text(updated(PAGE.read_text(), [Path(name).name for name in sys.argv[1:]] or None))
+    names = [Path(name).name for name in sys.argv[1:]] or None
+    for path in PAGES:
+        path.write_text(updated(path.read_text(), names))

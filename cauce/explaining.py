@@ -153,27 +153,10 @@ def explain(
     transposes, linear layers, matrix products, pooling of all kinds, batch norms, softmax, dropout
     and all elementwise ops are explained; other nodes run, and are not on the page.
 
-    >>> import cauce
-    >>> from cauce import nn
-    >>> @cauce.network
-    ... def net(image):
-    ...     return nn.max_pool2d(image, 2)
-    >>> import numpy as np
-    >>> x = np.arange(16, dtype=np.float32).reshape(1, 1, 4, 4)
-    >>> print(cauce.explain(net.init(image=x.shape), x).text("max_pool1", (0, 0, 0, 1)))
-    y[0,0,0,1] of max_pool2d
-      y[n,c,i,j] = max of x[n,c,a,b] over the cells (a, b) of window (i, j); NaN wins
-        x[0,0,0,2]: 2
-        x[0,0,0,3]: 3
-        x[0,0,1,2]: 6
-        x[0,0,1,3]: 7  <- counts
-      y = max(2, 3, 6, 7)
-      y[0,0,0,1] = 7
-
     Args:
         model: a model, or a graph.
-        x: an array for the one data input; for several, arrays by name, or a list in order. Of a
-            graph the values of its parameters are given too, by name.
+        x: an array for the one data input, of its shape and dtype; for several, arrays by name, or
+            a list in order. Of a graph the values of its parameters are given too, by name.
         training: whether the training form of a model is run: batch norms with the statistics of
             the batch, dropout with the draws of the model's random key.
         layers: the layers that the page shows, by their paths or by patterns of the shell, where
@@ -185,6 +168,21 @@ def explain(
         ShapeError: an input that does not fit, or a network that is too large to be shown number by
             number.
         TypeMismatch: an array of another dtype.
+
+    Examples:
+        >>> @cauce.network
+        ... def net(image):
+        ...     return nn.max_pool2d(image, 2)
+        >>> x = np.arange(16, dtype=np.float32).reshape(1, 1, 4, 4)
+        >>> print(cauce.explain(net.init(image=x.shape), x).text("max_pool1", (0, 0, 0, 1)))
+        y[0,0,0,1] of max_pool2d
+          y[n,c,i,j] = max of x[n,c,a,b] over the cells (a, b) of window (i, j); NaN wins
+            x[0,0,0,2]: 2
+            x[0,0,0,3]: 3
+            x[0,0,1,2]: 6
+            x[0,0,1,3]: 7  <- counts
+          y = max(2, 3, 6, 7)
+          y[0,0,0,1] = 7
     """
     fix = "make a model with network.init(...)"
     need(model, (Model, Graph), "explain takes a Model or a Graph", fix)

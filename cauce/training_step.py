@@ -444,12 +444,9 @@ def train_step(
 ) -> TrainStep:
     """The training step of ``model``; the arguments, and the errors, are :class:`TrainStep`'s.
 
-    Shapes and dtypes are as there.
-
-    Args:
-        model, loss, optimizer, backend: as for :class:`TrainStep`.
-        metrics, target, trainable, clip, threads, passes, precision: likewise.
-        distributed, accumulate, sync_batch_norm: likewise.
+    Shapes and dtypes are as there. They are ``model``, ``loss``, ``optimizer``, ``backend``,
+    ``metrics``, ``target``, ``trainable``, ``clip``, ``threads``, ``passes``, ``precision``,
+    ``distributed``, ``accumulate`` and ``sync_batch_norm``.
 
     Raises:
         AttributeMistake, GraphError, ShapeError, TypeMismatch: as :class:`TrainStep`.

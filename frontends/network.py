@@ -169,7 +169,8 @@ class Network:
 
         Args:
             training: whether in its training form.
-            dtype, arguments: as for :meth:`init`, which may raise the same errors.
+            dtype: as for :meth:`init`, which may raise the same errors.
+            arguments: likewise.
         """
         return self._trace(*self._arguments(arguments, dtype), training=training).graph
 

@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from ..project.house import ROOT
 from .fake_benchmark import BENCHMARK
 
 # isort: split
@@ -122,9 +121,11 @@ def test_results_in_markdown(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
     assert page.updated(new) == new
 
 
-def test_the_page_of_results_is_up_to_date() -> None:
-    text = (ROOT / "docs" / "performance.md").read_text()
+@pytest.mark.parametrize("path", page.PAGES, ids=lambda path: path.name)
+def test_the_pages_of_results_are_up_to_date(path: Path) -> None:
+    text = path.read_text()
     assert text == page.updated(text), "run `make docs`"
+    assert any(f"<!-- {kind}: " in text for kind in page.TABLES)
 
 
 def test_errors_in_markdown(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from .house import FOLDERS, ROOT, sources
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 EXTRAS = {
     *("llvm", "onnx", "train", "plot", "images", "view", "dask", "ray", "mpi"),
-    *("demo", "all", "dev"),
+    *("demo", "docs", "all", "dev"),
 }
 
 PARSE = r"""
