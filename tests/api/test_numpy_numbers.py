@@ -231,6 +231,20 @@ def fitted(tmp_path: Path, numbers: dict[str, Any]) -> object:
     return values_of(model), measured, losses, json.dumps(found.progress["call"])
 
 
+def profiled(lr: Any, repeat: Any) -> object:
+    step = cauce.TrainStep(MODEL, "cross_entropy", cauce.SGD(0.5), backend="numpy")
+    state = step.init(seed=3)
+    rows = [row.path for row in step.profile(state, batch(), lr=lr, repeat=repeat)]
+    return rows, {name: array.tolist() for name, array in state.read().items()}
+
+
+def viewed(**numbers: Any) -> object:
+    pytest.importorskip("igraph")
+    return cauce.view(MODEL, backend="llvm", **numbers).page.html()
+
+
+call(viewed, "view", batch=2, peak=1e9, code=False, threads=1)
+call(profiled, "TrainStep.profile", lr=0.25, repeat=2)
 call(stepped, "TrainStep.__call__", threads=1, seed=3, lr=0.25)
 call(lambda tmp_path, **n: fitted(tmp_path, n), "Trainer.fit", seed=3, threads=1, epochs=2,
      batch_size=5, lr=0.25, drop_last=True, size=6, progress=False)  # fmt: skip
