@@ -199,10 +199,12 @@ def large_integer(rng: random.Random, proto: ModelProto) -> None:
     chosen, stored = _node(rng, proto), [t for t in proto.graph.initializer if t.data_type == 7]
     if stored and rng.random() < 0.3:
         tensor = rng.choice(stored)
-        array = numpy_helper.to_array(tensor).copy()
-        if array.size:
-            array.flat[rng.randrange(array.size)] = rng.choice(LARGE)
-        tensor.CopyFrom(numpy_helper.from_array(array, tensor.name))
+        # Its bytes: an earlier change may have made its shape another one.
+        content, count = tensor.raw_data, len(tensor.raw_data) // 8
+        if count:
+            at = 8 * rng.randrange(count)
+            number = rng.choice(LARGE).to_bytes(8, "little")
+            tensor.raw_data = content[:at] + number + content[at + 8 :]
         return
     opset = proto.opset_import[0].version
     try:
