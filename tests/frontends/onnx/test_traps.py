@@ -102,6 +102,27 @@ def test_the_momentum_of_a_batch_norm_is_what_is_kept() -> None:
     assert shares == {"m": 0.25, "v": 0.25}
 
 
+@pytest.mark.parametrize("momentum", [None, 0.75])
+def test_a_batch_norm_in_training_mode_gives_the_running_statistics(momentum: float | None) -> None:
+    """It normalises with the batch's own; of the variances both are those of the population."""
+    stored = {name: np.abs(floats(4)) + np.float32(0.5) for name in "sbmv"}
+    given = {} if momentum is None else {"momentum": momentum}
+    outputs = ["y", "mean", "var"]
+    norm = node("BatchNormalization", ["x", *stored], outputs, training_mode=1, **given)
+    proto = model([norm], {"x": IMAGE}, outputs, stored, 15)
+    agrees_with_reference(proto, {"x": IMAGE})
+
+    kept = 0.9 if momentum is None else momentum
+    axes, each = (0, 2, 3), (slice(None), np.newaxis, np.newaxis)
+    mean, var = IMAGE.mean(axes), IMAGE.var(axes)
+    y = (IMAGE - mean[each]) / np.sqrt(var[each] + 1e-5) * stored["s"][each] + stored["b"][each]
+    running = [kept * stored["m"] + (1 - kept) * mean, kept * stored["v"] + (1 - kept) * var]
+    for backend in ("numpy", "llvm"):
+        results = cauce.compile(cauce.load_onnx(proto), backend=backend)(IMAGE)
+        for got, wanted in zip(results, [y, *running], strict=True):
+            np.testing.assert_allclose(got, wanted, rtol=1e-5, atol=1e-5)
+
+
 @pytest.mark.parametrize(
     "made",
     [
