@@ -11,16 +11,20 @@ in step STEP: in the middle of it (``sum``), or where ``tests.api.resumable_run`
 from __future__ import annotations
 
 import sys
+import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import cauce
+from cauce import nn
+from cauce.frontends.tensor import Tensor
 from cauce.training import Checkpoints, Dataset, RandomCrop
 from cauce.training.fit_loop import FitLoop
+from tests.api import resumable_run
 from tests.api.nets import shapes, small
-from tests.api.resumable_run import arm, die
 
 
 def sums() -> None:
@@ -59,7 +63,15 @@ def diverges() -> None:
 def run(folder: str, rank: str, step: str, place: str) -> None:
     ranks = cauce.distributed.mpi()
     if ranks.rank == int(rank):
-        arm_sum(ranks, int(step)) if place == "sum" else arm(int(step), place)
+        die = resumable_run.die
+
+        def noted() -> None:
+            Path(folder, "died").write_text(str(time.monotonic()))
+            die()
+
+        resumable_run.die = noted
+        arm = partial(arm_sum, ranks) if place == "sum" else resumable_run.arm
+        arm(int(step), place)
     model = small.init(image=("N", 1, 6, 6), seed=1)
     trainer = cauce.Trainer(model, optimizer=cauce.Adam(), seed=7, distributed=ranks)
     checkpoints = Checkpoints(folder, every=2, keep=2, best="accuracy")
@@ -78,14 +90,14 @@ def run(folder: str, rank: str, step: str, place: str) -> None:
         model.save(Path(folder) / "final.safetensors")
 
 
-def arm_sum(ranks: Any, step: int) -> None:
+def arm_sum(ranks: Any, step: int, place: str) -> None:
     """Let this rank die where the others wait for its part of a sum."""
     reduce, train_on = ranks.all_reduce, FitLoop._train_on
     due = False
 
     def reduced(array: Any) -> None:
         if due:
-            die()
+            resumable_run.die()
         reduce(array)
 
     def trained(self: FitLoop, *args: Any) -> None:
@@ -97,10 +109,16 @@ def arm_sum(ranks: Any, step: int) -> None:
     FitLoop._train_on = trained  # type: ignore[method-assign]
 
 
+@cauce.network
+def classifier(image: Tensor) -> Tensor:
+    x = nn.max_pool2d(nn.relu(nn.batch_norm(nn.conv2d(image, 16, 3, padding=1))), 2)
+    return nn.linear(nn.dropout(nn.flatten(x), 0.1), 10)
+
+
 def digits() -> None:
     ranks = cauce.distributed.mpi()
     train, test = cauce.load_digits()
-    model = cauce.models.mlp.init(image=("N", 1, 8, 8), seed=0)
+    model = classifier.init(image=("N", 1, 8, 8), seed=0)
     optimizer = cauce.SGD(0.1, momentum=0.9)
     trainer = cauce.Trainer(model, optimizer=optimizer, distributed=ranks)
     trainer.fit(train, 8, batch_size=64, progress=False)

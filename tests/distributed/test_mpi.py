@@ -105,14 +105,14 @@ def test_a_rank_that_dies_ends_all_and_the_run_goes_on_bit_for_bit(
     seed: int, undisturbed: dict[str, Any], tmp_path: Path
 ) -> None:
     rank, step, place = death(seed)
-    started = time.monotonic()
     done = start(2, "run", tmp_path, rank, step, place)
-    took = time.monotonic() - started
+    # Both read the clock of the machine. Ten seconds are a hang: it is a matter of milliseconds.
+    assert time.monotonic() - float((tmp_path / "died").read_text()) < 10
     assert done.returncode != 0, (rank, step, place)
     assert not (tmp_path / "final.safetensors").exists()
     assert f"signal {signal.SIGKILL.value}" in done.stderr, done.stderr
     latest = Checkpoints(tmp_path).latest()  # which is whole
-    assert latest is not None and latest.progress["position"]["step"] >= step - 3, took
+    assert latest is not None and latest.progress["position"]["step"] >= step - 3
     done = start(2, "run", tmp_path, -1, 0, "none")
     assert done.returncode == 0, done.stderr
     assert "resumed at step" in done.stdout
