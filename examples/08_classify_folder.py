@@ -75,7 +75,9 @@ def main():
     with ExitStack() as stack:
         address = options.scheduler
         if address is None:
-            cluster = LocalCluster(options.workers, threads_per_worker=1, dashboard_address=":0")
+            cluster = LocalCluster(
+                n_workers=options.workers, threads_per_worker=1, dashboard_address=":0"
+            )
             address = stack.enter_context(cluster)
         client = stack.enter_context(Client(address))
         results = cauce.distributed.map_images(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -47,9 +48,15 @@ def noted(folder: str) -> Call:
 
 
 def killed_at(poison: int, folder: str, times: int) -> Call:
-    """Squares of numbers; at one of them the worker is killed, the first few times."""
+    """Squares of numbers; at one of them the worker is killed, the first few times.
+
+    Each batch takes a moment, and that before the first time longer, so that others are under way
+    when it happens.
+    """
 
     def call(items: Sequence[int]) -> list[int]:
+        slow = poison - 3 in items and not os.listdir(folder)
+        time.sleep(0.3 if slow else 0.02)
         if poison in items:
             met = len(os.listdir(folder))
             if met < times:
@@ -72,6 +79,20 @@ def backwards(first: int, last: int) -> Call:
             PASSED[last].set()
         if first in items:
             assert PASSED[last].wait(30)
+        return [item**2 for item in items]
+
+    return call
+
+
+OPENED = threading.Event()
+
+
+def gated() -> Call:
+    """In threads: squares of numbers; but for the first batch, only once the gate is open."""
+
+    def call(items: Sequence[int]) -> list[int]:
+        if 0 not in items:
+            OPENED.wait(60)
         return [item**2 for item in items]
 
     return call

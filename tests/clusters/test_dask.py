@@ -19,7 +19,7 @@ from cauce.clusters.worker import packed
 from cauce.distributed import map_images
 from cauce.ir.errors import DataError, TypeMismatch, WorkerLost
 
-from .calls import PIXELS, failing, killed_at, model, rankings, squares
+from .calls import OPENED, PIXELS, failing, gated, killed_at, model, rankings, squares
 
 if TYPE_CHECKING:
     from distributed import Client, LocalCluster
@@ -34,7 +34,9 @@ pytest.importorskip("PIL")
 def client() -> Iterator[Client]:
     """Two workers of one thread each, in this process."""
     with (
-        LocalCluster(2, processes=False, threads_per_worker=1, dashboard_address=":0") as cluster,
+        LocalCluster(
+            n_workers=2, processes=False, threads_per_worker=1, dashboard_address=":0"
+        ) as cluster,
         Client(cluster) as made,
     ):
         yield made
@@ -94,13 +96,16 @@ def test_a_worker_that_joins_is_sent_it_too(client: Client) -> None:
 
 
 def test_leaving_early_leaves_nothing_behind(client: Client) -> None:
-    with mapped(client, (squares,), 10**9) as results:
-        assert next(results).found == 0
-
     def tasks(dask_scheduler: Any) -> int:
         return len(dask_scheduler.tasks)
 
-    assert until(lambda: client.run_on_scheduler(tasks) == 0)
+    try:
+        with mapped(client, (gated,), 10**9) as results:
+            assert next(results).found == 0
+            assert until(lambda: client.run_on_scheduler(tasks) > 2)  # more than workers are at
+        assert until(lambda: client.run_on_scheduler(tasks) == 0)
+    finally:
+        OPENED.set()
 
 
 def test_an_error_of_a_worker_arrives(client: Client) -> None:
@@ -116,7 +121,9 @@ def missing() -> Exception:
 
 def test_a_client_for_coroutines_is_refused() -> None:
     async def ask() -> None:
-        cluster = await LocalCluster(1, processes=False, dashboard_address=":0", asynchronous=True)
+        cluster = await LocalCluster(
+            n_workers=1, processes=False, dashboard_address=":0", asynchronous=True
+        )
         async with cluster, Client(cluster, asynchronous=True) as client:
             with pytest.raises(TypeMismatch, match="for coroutines"):
                 list(map_images(model(), PIXELS, client, progress=False))
@@ -128,7 +135,7 @@ def test_a_client_for_coroutines_is_refused() -> None:
 def test_workers_that_die_are_made_up_for(tmp_path: Path) -> None:
     folder = str(tmp_path)
     with (
-        LocalCluster(2, threads_per_worker=1, dashboard_address=":0") as cluster,
+        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster,
         Client(cluster) as client,
     ):
         net = model()

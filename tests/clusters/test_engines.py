@@ -69,7 +69,9 @@ def test_dask() -> None:
     made = model()
     predict = cauce.compile(made)
     with (
-        distributed.LocalCluster(1, threads_per_worker=1, dashboard_address=":0") as cluster,
+        distributed.LocalCluster(
+            n_workers=1, threads_per_worker=1, dashboard_address=":0"
+        ) as cluster,
         distributed.Client(cluster) as client,
     ):
         check(client.submit(outputs, predict, made).result())

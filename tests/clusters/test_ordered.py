@@ -178,15 +178,21 @@ def test_batches_of_a_worker_that_died_are_sent_again(tmp_path: Path, retries: i
 
 
 @FORK
-def test_a_batch_that_kills_its_workers_is_given_up_alone(tmp_path: Path) -> None:
-    results = mapped(forked, (killed_at, 7, str(tmp_path), 99), range(30), retries=1, raises=False)
+@pytest.mark.parametrize("retries", [0, 1])
+def test_a_batch_that_kills_its_workers_is_given_up_alone(tmp_path: Path, retries: int) -> None:
+    results = mapped(
+        forked, (killed_at, 7, str(tmp_path), 99), range(30), retries=retries, raises=False
+    )
     found = list(results)
     assert [result.found for result in found] == [
         None if k in (6, 7, 8) else k**2 for k in range(30)
     ]
     assert all(isinstance(result.error, WorkerLost) for result in found[6:9])
-    assert "a batch of 3 was given up, its worker was lost 2 times" in str(found[7].error)
+    assert f"a batch of 3 was given up, its worker was lost {retries + 1} time" in str(
+        found[7].error
+    )
     assert results.report.failed == 3 and results.report.images == 30
+    assert len(list(tmp_path.iterdir())) == retries + 2  # among others first, then alone
 
 
 @FORK
