@@ -80,7 +80,9 @@ def joined(launch: Launch, target: Target, symbols: Sequence[str]) -> Launch:
     f = stage.f
     table, dims, first, last, thread = f.parameters
     own = stage.dim(launch.tasks)
-    some = f.intrinsic("smax", own, i64(1))  # it is called without tasks, too
+    # Without tasks of its own it is called once all the same, for those of the others.
+    some = f.intrinsic("smax", own, i64(1))
+    last = f.intrinsic("smax", last, f.op("sub", some, own))
     shares: list[tuple[Launch, V, V, V]] = []
     slots: tuple[int, ...] = ()
     for member in members:
@@ -97,7 +99,7 @@ def joined(launch: Launch, target: Target, symbols: Sequence[str]) -> Launch:
     if launch.turn is None:
         call(first, last)
     else:
-        with stage.tasks() as task:
-            call(task, f.add(task, 1))
+        with f.loop(last, first) as loop:
+            call(loop.index, f.add(loop.index, 1))
     f.ret()
     return Launch(f, launch.tasks, slots, launch.check, launch.alone, parts=members)
