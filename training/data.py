@@ -17,7 +17,7 @@ from typing import overload
 
 import numpy as np
 
-from ..ir.attributes import flag, integer, number, plain
+from ..ir.attributes import flag, integer, number, pair, plain
 from ..ir.communicator import evenly, starts
 from ..ir.errors import AttributeMistake, DataError, MissingExtra, OutOfRange, install, need, shown
 from ..ir.preprocessing import Preprocessing
@@ -283,7 +283,8 @@ def batches(
             neighbours; one image all the same where it has none.
 
     Raises:
-        AttributeMistake: see :func:`batch_count`; a start beyond the end; a negative seed or epoch.
+        AttributeMistake: see :func:`batch_count`; a start beyond the end; a negative seed or epoch;
+            a rank that there is not.
 
     Examples:
         >>> images = np.arange(8, dtype=np.float32).reshape(8, 1, 1, 1)
@@ -302,10 +303,15 @@ def batches(
             f"cannot start at batch {start}: the epoch has {count}", fix=f"start within 0..{count}"
         )
     seed, epoch = _not_negative(seed), _not_negative(epoch)
+    rank, ranks = pair(part, "part")
+    if rank >= ranks:
+        raise AttributeMistake(
+            f"there is no rank {rank} of {ranks}", fix="count ranks from 0: part=(0, 2), (1, 2)"
+        )
     size, shuffle = len(dataset), flag(shuffle, "shuffle")
     order = _permutation(size, seed, _BATCHES, epoch) if shuffle else np.arange(size)
     chunks = (order[k * batch_size : (k + 1) * batch_size] for k in range(start, count))
-    return _drawn(dataset, chunks, augment, seed, epoch, part)
+    return _drawn(dataset, chunks, augment, seed, epoch, rank, ranks)
 
 
 @user_facing
@@ -315,9 +321,9 @@ def _drawn(
     augment: Sequence[Transform],
     seed: int,
     epoch: int,
-    part: tuple[int, int],
+    rank: int,
+    ranks: int,
 ) -> Iterator[tuple[Array, Array]]:
-    rank, ranks = part
     together = not all(transform.per_image for transform in augment)
     for chunk in chunks:
         counts = evenly(len(chunk), ranks)

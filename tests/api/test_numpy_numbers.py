@@ -92,7 +92,7 @@ def epoch_of(**numbers: Any) -> object:
 # A batch of u8 numbers would overflow here: the third begins at image 300.
 LONG = cauce.Dataset(np.arange(512.0).reshape(512, 1, 1, 1), np.zeros(512, np.int64), ("one",))
 order = {"batch_size": 100, "seed": 3, "epoch": 2}
-call(epoch_of, "training.batches", **order, shuffle=True, drop_last=True, start=1)
+call(epoch_of, "training.batches", **order, shuffle=True, drop_last=True, start=1, part=(1, 2))
 call(lambda **n: repr(epochs_to_steps(train=LONG, **n)), "training.epochs_to_steps", epochs=2.5,
      batch_size=100, drop_last=True)  # fmt: skip
 call(lambda **n: [part.labels.tolist() for part in DATA.split(**n)], "Dataset.split",
@@ -199,10 +199,10 @@ call(imported, "load_onnx", inputs={"image": (2, 1, 6, 6)})
 # ---- training ----------------------------------------------------------------------------------
 
 
-def stepped(threads: Any, seed: Any, lr: Any) -> object:
+def stepped(threads: Any, seed: Any, lr: Any, counts: Any) -> object:
     step = cauce.TrainStep(small.init(image=("N", 1, 6, 6)), "cross_entropy", cauce.SGD(0.5),
                            threads=threads)  # fmt: skip
-    state = step(step.init(seed=seed), batch(), lr=lr)
+    state = step(step.init(seed=seed), batch(), lr=lr, counts=counts)
     return {name: array.tolist() for name, array in state.read().items()}
 
 
@@ -245,7 +245,7 @@ def viewed(**numbers: Any) -> object:
 
 call(viewed, "view", batch=2, peak=1e9, code=False, threads=1)
 call(profiled, "TrainStep.profile", lr=0.25, repeat=2)
-call(stepped, "TrainStep.__call__", threads=1, seed=3, lr=0.25)
+call(stepped, "TrainStep.__call__", threads=1, seed=3, lr=0.25, counts=(4,))
 call(lambda tmp_path, **n: fitted(tmp_path, n), "Trainer.fit", seed=3, threads=1, epochs=2,
      batch_size=5, lr=0.25, drop_last=True, size=6, progress=False)  # fmt: skip
 
