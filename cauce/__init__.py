@@ -59,9 +59,10 @@ if TYPE_CHECKING:
     from . import passes as passes
     from . import training as training
     from .comparison import compare
-    from .compiler import compile, export_onnx, register_backend
+    from .compiler import compile, register_backend
     from .differentiate import gradients
     from .explaining import explain
+    from .exporting import export_onnx
     from .frontends.model import Model
     from .frontends.network import Network, network
     from .frontends.stored import load
@@ -101,7 +102,7 @@ else:
         "compile": "compiler:compile",
         "distributed": "distributed",
         "explain": "explaining:explain",
-        "export_onnx": "compiler:export_onnx",
+        "export_onnx": "exporting:export_onnx",
         "register_backend": "compiler:register_backend",
         "frontends": "frontends",
         "gradients": "differentiate:gradients",

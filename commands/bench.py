@@ -165,7 +165,7 @@ def _onnx_runtime(case: Case) -> Prepared:
 
     import onnxruntime
 
-    from ..compiler import export_onnx
+    from ..exporting import export_onnx
 
     model = _model(case)
     options = onnxruntime.SessionOptions()

@@ -54,7 +54,7 @@ def run(options: argparse.Namespace) -> None:
     model = closed_model(options)
     prepare(model, options)
     if suffix == ".onnx":
-        from ..compiler import export_onnx
+        from ..exporting import export_onnx
 
         export_onnx(model, options.target, opset=options.opset, ir_version=options.ir_version)
     elif suffix == ".safetensors":

@@ -124,7 +124,7 @@ def test_images_on_ray(ray: Any) -> None:
 
 def test_without_ray(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(MissingExtra, match="pip install '?ray"):
+    with pytest.raises(MissingExtra, match=r"pip install '?ray"):
         RayExecutor()
 
 
