@@ -233,6 +233,8 @@ TRAINER: dict[str, str] = {
 # Names of the package, beside those of layers.
 _PACKAGE = {
     "DataLoader": "batches of a cauce.Dataset: Trainer.fit makes them, cauce.training.batches too",
+    "DataParallel DistributedDataParallel": "cauce.Trainer(model, "
+    "distributed=cauce.distributed.mpi())",
     "RMSprop": "docs/recipes/add-a-loss-or-an-optimizer.md writes it",
     "Tensor": "cauce.nn.Tensor",
     "cuda device": _CPU,
@@ -254,6 +256,7 @@ _ARGUMENTS = {
     "Trainer.callbacks": "arguments of fit: early_stopping=EarlyStopping(5), "
     "checkpoints=Checkpoints('runs')",
     "Trainer.epochs": "it is an argument of fit: trainer.fit(train, epochs=5)",
+    "accumulate_grad_batches gradient_accumulation_steps": "accumulate=",
     "activation": "apply it to the result: nn.relu(nn.conv2d(x, 16, 3))",
     "linear.activation": "apply it to the result: nn.relu(nn.linear(x, 64))",
     "alpha": "negative_slope=",
