@@ -1,4 +1,4 @@
-"""Joins models, passes and the exporter: ``export_onnx``."""
+"""ONNX files of models and graphs: ``export_onnx``."""
 
 from __future__ import annotations
 
