@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from enum import Enum, IntEnum
 from functools import partial
@@ -160,16 +160,6 @@ class Batch(Record):
     symbol: str
     stages: tuple[Stage, ...]
 
-    def spans(self, launches: int) -> list[tuple[int, int]]:
-        """The first launch and the one behind the last, of each stage and of what runs for the
-        whole batch, if anything does.
-
-        Args:
-            launches: how many there are.
-        """
-        ends = [0, *(stage.end for stage in self.stages), launches]
-        return [(first, last) for first, last in pairwise(ends) if first < last]
-
 
 class Reduction(NamedTuple):
     """An array that is summed over all ranks between two calls of the code, in row order.
@@ -193,10 +183,15 @@ def spans_of(
         batch: that is cut, if so; there are no reductions then.
         reductions: that end a function.
     """
-    if batch is not None:
-        return batch.spans(launches)
-    ends = [0, *(reduction.end for reduction in reductions), launches]
+    cuts = reductions if batch is None else batch.stages
+    ends = [0, *(cut.end for cut in cuts), launches]
     return [(first, last) for first, last in pairwise(ends) if first < last] or [(0, 0)]
+
+
+def crossing(buffers: Iterable[Buffer], spans: Sequence[tuple[int, int]]) -> list[Buffer]:
+    """The buffers that are in use from one span to another."""
+    cuts = [first for first, _ in spans if first]
+    return [b for b in buffers if any(b.first < cut <= b.last for cut in cuts)]
 
 
 def part_name(entry: str, number: int) -> str:

@@ -12,7 +12,19 @@ from ....ir.layout import Strided
 from ....ir.location import Location
 from ....ir.ops.constant import Constant
 from ....ir.types import Array
-from ..abi import TIMED, Batch, Buffer, Check, Entry, Place, Reduction, Row, part_name, spans_of
+from ..abi import (
+    TIMED,
+    Batch,
+    Buffer,
+    Check,
+    Entry,
+    Place,
+    Reduction,
+    Row,
+    crossing,
+    part_name,
+    spans_of,
+)
 from ..lowering.access import nbytes
 from ..lowering.batches import find_batch
 from ..lowering.buffers import BufferAssignment, assign_buffers
@@ -92,8 +104,8 @@ class Plan:
         if batch is None:
             return None
         # What crosses a cut is written piece by piece: images must lie one after the other.
-        cuts = [first for first, _ in batch.spans(len(self.launches)) if first]
-        across = {b.slot for b in self.buffers if any(b.first < cut <= b.last for cut in cuts)}
+        spans = spans_of(len(self.launches), batch, ())
+        across = {buffer.slot for buffer in crossing(self.buffers, spans)}
         roots = [root for root in set(self.assignment.roots.values()) if self.slot(root) in across]
         return batch if all(layout_of(root).order[:1] == (0,) for root in roots) else None
 

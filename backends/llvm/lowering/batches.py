@@ -43,20 +43,19 @@ def find_batch(graph: Graph, nodes: Sequence[Node]) -> Batch | None:
 def _steps(nodes: Sequence[Node], name: str, batched: Set[Value]) -> Iterator[Step]:
     """What each launch adds; what stands in a node is added by its first."""
     known: set[Value] = set()
-    last: Node | None = None
     seen: set[Node] = set()
     for node in nodes:
-        fresh = [] if node in seen else [v for v in node.operands if v not in known]
+        begins = node not in seen
+        fresh = [v for v in node.operands if v not in known]
         images = (v for v in node.operands if v in batched)
         yield Step(
             sum(_of_one(nbytes(v.type), name) for v in fresh if v not in batched),
             max((_of_one(nbytes(v.type), name) for v in images), default=0),
-            0 if node in seen else _of_one(node.cost.flops, name),
-            node is not last and node not in seen,
+            _of_one(node.cost.flops, name) if begins else 0,
+            begins,
         )
         known.update(fresh)
         seen.add(node)
-        last = node
 
 
 def _of_one(dim: Dim, name: str) -> int:

@@ -25,6 +25,7 @@ from ..abi import (
     Entry,
     Place,
     Reduction,
+    crossing,
     part_name,
     rounded_up,
     spans_of,
@@ -126,6 +127,7 @@ class Caller:
         self._free = [name for name in entry.symbols if name not in entry.given]
         constants = {slot: aligned_copy(array) for slot, array in entry.constants.items()}
         self._constants = Fixed(constants)
+        self._reductions = {reduction.end: reduction for reduction in entry.reductions}
         self._layouts: Recent[tuple[int, ...], CallLayout] = Recent()
 
     def sizes(self, dims: Dims) -> Dims:
@@ -187,7 +189,7 @@ class Caller:
         start = next(span for span in spans if buffer.first < span.last)
         end = next(span for span in spans if buffer.last < span.last)
         if start is end:
-            part, _ = self._sized(dims, start.piece)
+            part = self._of_piece(dims, start.piece)
             return Interval(self._size(buffer, part), buffer.first, buffer.last)
         first = start.first if start.piece else buffer.first
         last = end.last - 1 if end.piece else buffer.last
@@ -205,11 +207,14 @@ class Caller:
             part = sized[min(piece, count - image)]
             yield Part(span.name, span.first, span.last, image, *part)
 
-    def _sized(self, dims: Dims, piece: int) -> tuple[Dims, Any]:
+    def _of_piece(self, dims: Dims, piece: int) -> Dims:
         """The sizes for a piece of a batch; for all of it where 0."""
         batch = self.entry.batch
-        if batch is not None and piece:
-            dims = {**dims, batch.symbol: piece}
+        return {**dims, batch.symbol: piece} if batch is not None and piece else dims
+
+    def _sized(self, dims: Dims, piece: int) -> tuple[Dims, Any]:
+        """The same, and as native code takes them."""
+        dims = self._of_piece(dims, piece)
         sizes = [dims[symbol] for symbol in self.entry.symbols]
         return dims, (ctypes.c_int64 * len(sizes))(*sizes)
 
@@ -218,8 +223,7 @@ class Caller:
         entry, batch = self.entry, self.entry.batch
         if batch is None or not any(span.piece for span in spans):
             return {}
-        cuts = [span.first for span in spans if span.first]
-        across = [b for b in entry.buffers if any(b.first < cut <= b.last for cut in cuts)]
+        across = crossing(entry.buffers, [(span.first, span.last) for span in spans])
         places = [(p.slot, p.nbytes) for p in (*entry.inputs, *entry.outputs)]
         places += [(b.slot, b.nbytes) for b in across]
         return {
@@ -270,7 +274,6 @@ class Caller:
     ) -> None:
         """Call the parts one by one; the addresses of images move on between them, and what ends
         a part is summed over all ranks."""
-        ends = {reduction.end: reduction for reduction in self.entry.reductions}
         layout, addresses = frame.layout, frame.addresses
         starts = addresses[layout.slots] if layout.slots.size else None
         for part in layout.parts:
@@ -287,9 +290,9 @@ class Caller:
                 raise self._wrong_index(self.entry.checks[failed - 1], frame, part.dims)
             if profile is not None and times is not None:
                 profile += self._rows(times, part)
-            if communicator is not None and part.last in ends:
+            if communicator is not None and part.last in self._reductions:
                 start = time.perf_counter()
-                communicator.all_reduce(_array_of(ends[part.last], frame, part.dims))
+                communicator.all_reduce(_array_of(self._reductions[part.last], frame, part.dims))
                 if profile is not None:  # the last row is that of the op
                     waited = time.perf_counter() - start
                     profile[-1] = replace(profile[-1], seconds=profile[-1].seconds + waited)

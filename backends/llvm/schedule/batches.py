@@ -57,21 +57,17 @@ def stages(steps: Sequence[Step]) -> tuple[Stage, ...]:
     behind = [0, *accumulate((step.largest for step in reversed(steps)), max)][::-1]
     end = len(steps)
     whole, together = _reading(weights[end], before[end])
-    least, cut = whole * _WORTH, end
+    least = whole * _WORTH
+    found: tuple[Stage, ...] = (Stage(end, flops[end], together),)
     for place in range(1, end):
         if steps[place].divisible:
-            first, _ = _reading(weights[place], before[place])
-            second, _ = _reading(weights[end] - weights[place], behind[place])
+            first, few = _reading(weights[place], before[place])
+            second, many = _reading(weights[end] - weights[place], behind[place])
             if first + second < least:
-                least, cut = first + second, place
-    if cut == end:
-        return (Stage(end, flops[end], together),)
-    _, first_together = _reading(weights[cut], before[cut])
-    _, together = _reading(weights[end] - weights[cut], behind[cut])
-    return (
-        Stage(cut, flops[cut], first_together),
-        Stage(end, flops[end] - flops[cut], together),
-    )
+                least = first + second
+                late = flops[end] - flops[place]
+                found = (Stage(place, flops[place], few), Stage(end, late, many))
+    return found
 
 
 def _reading(weights: int, largest: int) -> tuple[float, int]:
