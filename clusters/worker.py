@@ -15,6 +15,8 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+from ..ir.digest import digest_of
+
 Call = Callable[[Sequence[Any]], Sequence[Any]]
 
 # How many calls a worker keeps: each holds a model.
@@ -57,10 +59,8 @@ class Absent(NamedTuple):
 
 def packed(make: Callable[..., Call], *arguments: object) -> tuple[str, bytes]:
     """The digest and the bytes of a call, which ``make(*arguments)`` gives in a worker."""
-    from hashlib import blake2b
-
     content = pickle.dumps((make, arguments), protocol=pickle.HIGHEST_PROTOCOL)
-    return blake2b(content, digest_size=16).hexdigest(), content
+    return digest_of(content), content
 
 
 def keep(digest: str, content: bytes) -> None:
