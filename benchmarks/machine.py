@@ -8,6 +8,8 @@ nothing can be faster than.
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -17,6 +19,7 @@ import numpy as np
 
 UNROLLED = 8
 READ = 1 << 26  # at least so many bytes are read in a turn
+WHOLE = 0.93  # of what as many cores could do together: what is less is somebody else's
 SIZES = tuple(1 << bits for bits in range(20, 31))  # 1 MiB to 1 GiB
 
 
@@ -68,6 +71,25 @@ def peak(threads: int) -> float:
     from cauce.backends.llvm.peak import measured_peak
 
     return measured_peak(threads)
+
+
+def together(threads: int) -> float:
+    """How many times as fast as one thread so many threads multiply: as many as they are, unless
+    the machine lends the same core to two of them, or to somebody else.
+
+    A virtual machine does not say so. For as long as it lasts the loop here takes up to twice as
+    long, and a kernel in proportion to how busy it keeps a core, so that ratios of peers shift too.
+    """
+    return peak(threads) / peak(1)
+
+
+def whole(threads: int, patience: float) -> float:
+    """The same, once the threads have cores of their own; after so many seconds as it is then."""
+    wanted = WHOLE * min(threads, os.cpu_count() or 1)
+    end = time.monotonic() + patience
+    while (found := together(threads)) < wanted and time.monotonic() < end:
+        time.sleep(1)
+    return found
 
 
 def reading(threads: int, size: int) -> float:

@@ -56,7 +56,7 @@ def table(report: dict[str, Any]) -> str:
     peers failed stands below the table."""
     base, cases = report["base"], report["cases"]
     peers = [peer for peer in cases[0]["peers"] if peer != base]
-    what = [key for key in cases[0] if key != "peers"]
+    what = [key for key in cases[0] if key not in ("peers", "cores")]
     own = ["limit", base, "of limit"] if "capacity" in report else [base]
     heads = ["network", *what[1:], *own, *peers, "best peer", "ratio", "quartile"]
     numbers = ["---:"] * (len(own) + len(peers))
@@ -76,7 +76,7 @@ def memory(cases: Sequence[dict[str, Any]], peers: Sequence[str]) -> list[str]:
     if not any("memory_mb" in row for case in single for row in case["peers"].values()):
         return []
 
-    what = [key for key in single[0] if key not in ("peers", "threads")]
+    what = [key for key in single[0] if key not in ("peers", "cores", "threads")]
 
     def shown(row: dict[str, Any]) -> str:
         return f"{row['memory_mb']:.0f}" if "memory_mb" in row else "-"

@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from machine import together, whole
 from protocol import Benchmark, Case, measure, serve, summary
 
 HERE = Path(__file__).resolve().parent
@@ -38,6 +39,12 @@ def steps_command_line(description: str, seconds: float) -> argparse.ArgumentPar
     parser = command_line(description)
     parser.add_argument(
         "--seconds", type=float, default=seconds, help=f"of a turn, about ({seconds:g})"
+    )
+    parser.add_argument(
+        "--patience",
+        type=float,
+        default=600.0,
+        help="seconds to wait until several threads have cores of their own (600)",
     )
     return parser
 
@@ -83,7 +90,16 @@ def run(
         return rows, merged(result.versions for result in results.values())
 
     settings = {"rounds": options.rounds, "seconds_of_a_turn": options.seconds, **(facts or {})}
-    return write(benchmark.script, benchmark.base, settings, options.output, cases, measured, table)
+    return write(
+        benchmark.script,
+        benchmark.base,
+        settings,
+        options.output,
+        cases,
+        measured,
+        table,
+        options.patience,
+    )
 
 
 def write(
@@ -94,6 +110,7 @@ def write(
     cases: Iterable[Case],
     measured: Callable[[Case], tuple[Rows, Versions]],
     table: Callable[[Case, str, Rows], str],
+    patience: float | None = None,
 ) -> list[dict[str, Any]]:
     """Measure the cases, print and write each as it is done; return them as in the JSON.
 
@@ -105,6 +122,8 @@ def write(
         cases: what to measure.
         measured: measures a case: the numbers of each peer, and versions of libraries.
         table: a case for people.
+        patience: the seconds to wait, before a case of several threads, until they have cores of
+            their own; what they have then and afterwards is noted. Not asked for where None.
     """
     name, now = Path(script).stem, datetime.datetime.now(datetime.UTC)
     path = output or HERE / "results" / f"{name}-{now:%Y-%m-%d-%H%M}.json"
@@ -122,10 +141,18 @@ def write(
         "cases": rows,
     }
     for case in cases:
+        threads = case.get("ranks", case.get("threads", 1))
+        watched = patience is not None and threads > 1
+        cores = [whole(threads, patience or 0.0)] if watched else []
         peers, libraries = measured(case)
+        cores += [together(threads)] if watched else []
         versions.update(libraries)
-        rows.append({**case, "peers": peers})
+        rows.append({**case, **({"cores": cores} if watched else {}), "peers": peers})
         print(table(case, base, peers), flush=True)
+        if watched:
+            print(
+                "multiplying, all threads over one, before and after:", *map("{:.2f}".format, cores)
+            )
         path.write_text(json.dumps(report, indent=1) + "\n")
     print("; ".join(f"{what}: {text}" for what, text in machine().items()))
     print(", ".join(f"{library} {version}" for library, version in versions.items()))

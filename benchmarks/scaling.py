@@ -177,7 +177,9 @@ def main() -> None:
     case = {"model": "resnet20", "batch": options.batch, "ranks": options.ranks}
     settings = {"rounds": options.rounds, "seconds_of_a_turn": options.seconds}
     measured = partial(measure, options.rounds, options.seconds)
-    report.write(__file__, BASE, settings, options.output, [case], measured, table)
+    report.write(
+        __file__, BASE, settings, options.output, [case], measured, table, options.patience
+    )
 
 
 if __name__ == "__main__":

@@ -90,6 +90,7 @@ def test_from_the_command_line(tmp_path: Path) -> None:
     out = tmp_path / "results" / "fake.json"
     command = [sys.executable, fake_benchmark.__file__, "--log", str(tmp_path / "log")]
     command += ["--peers", "b", "refuses", "--rounds", "5", "--threads", "1", "3"]
+    command += ["--patience", "0"]
     shown = subprocess.run(
         [*command, "--output", str(out)], check=True, capture_output=True, text=True
     ).stdout
@@ -99,6 +100,7 @@ def test_from_the_command_line(tmp_path: Path) -> None:
     assert report["machine"]["processors"] == os.cpu_count()
     assert report["versions"].items() >= {"liba": "a.0", "libb": "b.0"}.items()
     assert [row["threads"] for row in report["cases"]] == [1, 3]
+    assert [len(row.get("cores", ())) for row in report["cases"]] == [0, 2]
     for row in report["cases"]:
         assert list(row["peers"]) == ["a", "b", "refuses"]
         a, b = row["peers"]["a"], row["peers"]["b"]

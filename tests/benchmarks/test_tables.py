@@ -40,6 +40,7 @@ def measured(monkeypatch: pytest.MonkeyPatch, path: Path, limit: float | None) -
     """The JSON of a benchmark that has these results."""
     monkeypatch.setattr(report, "measure", lambda *_: results())
     options = argparse.Namespace(worker=None, peers=None, rounds=3, seconds=0.0, output=path)
+    options.patience = 0.0
     bound = None if limit is None else lambda case: limit
     report.run(BENCHMARK, options, [CASE], bound, {"capacity": {"1": "10 GFLOP/s"}})
     read: dict[str, Any] = json.loads(path.read_text())
