@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import platform
+import shutil
+import subprocess
+import sys
 from collections.abc import Mapping
 from importlib import metadata
 
@@ -31,7 +34,21 @@ PACKAGES = {
     "igraph": "pages of graphs",
     "scikit-learn": "the data set of digits",
     "onnxruntime": "comparing with ONNX Runtime",
+    "mpi4py": "training on several ranks",
+    "distributed": "images on the workers of Dask",
+    "ray": "images on the workers of Ray",
 }
+# The same for programs, by what they are called.
+PROGRAMS = {"mpiexec": "starting several ranks"}
+# What brings MPI, its library and mpiexec, by the name of the system.
+_MPI = {"Linux": "apt-get install openmpi-bin", "Darwin": "brew install open-mpi"}
+_MPI_ELSEWHERE = "see https://mpi4py.readthedocs.io/en/stable/install.html"
+# Loads the library of MPI, but begins nothing that would wait for other ranks.
+_FIND_MPI = """\
+import mpi4py
+mpi4py.rc.initialize = False
+from mpi4py import MPI
+print(MPI.Get_library_version().partition(",")[0].strip())"""
 # What a backend is tried with: a kernel of sums, one of elements, and a size that stays open.
 _TRIED = """\
 graph tried(%x: f32[N,3,9,9]) -> f32[N,8,9,9] {
@@ -62,6 +79,25 @@ class Package(Record):
         return install(self.name)
 
 
+class Program(Record):
+    """A program that cauce can use, which comes with no package of Python.
+
+    Attributes:
+        name: what it is called.
+        purpose: what it is for.
+        path: where it lies; None where it is not found.
+    """
+
+    name: str
+    purpose: str
+    path: str | None
+
+    @property
+    def command(self) -> str:
+        """What installs it."""
+        return _MPI.get(platform.system(), _MPI_ELSEWHERE)
+
+
 class Tried(Record):
     """A backend, and how a small convolution fared on it.
 
@@ -87,6 +123,8 @@ class Environment(Record):
         target: what native code is generated for; None where llvmlite is not installed.
         target_problem: why that is not known, where it is installed.
         packages: the ones that cauce needs or can use.
+        programs: the ones that it can use.
+        mpi: the library that mpi4py finds, or why it finds none; None without mpi4py.
         backends: each of cauce's own.
         cache: where compiled code is kept.
         variables: those of the environment that cauce reads, where they are set.
@@ -99,6 +137,8 @@ class Environment(Record):
     target: Target | None
     target_problem: str | None
     packages: tuple[Package, ...]
+    programs: tuple[Program, ...]
+    mpi: str | None
     backends: tuple[Tried, ...]
     cache: Store
     variables: Mapping[str, str]
@@ -125,6 +165,8 @@ def environment() -> Environment:
         target=target,
         target_problem=problem,
         packages=tuple(Package(name, use, _version(name)) for name, use in PACKAGES.items()),
+        programs=tuple(Program(name, use, shutil.which(name)) for name, use in PROGRAMS.items()),
+        mpi=_mpi(),
         backends=tuple(_tried(name) for name in ("numpy", "llvm")),
         cache=default_store(),
         variables={
@@ -141,6 +183,20 @@ def _target() -> tuple[Target | None, str | None]:
         return None, None if missing else f"llvmlite cannot be imported: {error}"
     except Exception as error:  # of LLVM, or a CAUCE_TARGET that this machine has not
         return None, str(error)
+
+
+def _mpi() -> str | None:
+    """What mpi4py says in a process of its own: a library of MPI may end the one that loads it."""
+    if _version("mpi4py") is None:
+        return None
+    command = [sys.executable, "-c", _FIND_MPI]
+    try:
+        told = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    except (OSError, subprocess.SubprocessError) as error:
+        return f"not known: {error}"
+    lines = (told.stderr if told.returncode else told.stdout).strip().splitlines()
+    shown = lines[-1] if lines else f"exit code {told.returncode}"
+    return f"mpi4py finds none: {shown}" if told.returncode else shown
 
 
 def _tried(backend: str) -> Tried:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
-from typing import Any
 
-from .ir import Builder, Graph, Op, TensorType, Value
-from .ir.dims import as_dim
+from .ir import Builder, Graph, Op, Value
 from .ir.errors import CauceError
 from .ir.op import lookup
 from .ir.ops.elementwise import Add, Mul
 from .ir.ops.reduce import Sum
+from .ir.parser import parse_type
 from .ir.pass_manager import run_passes
 from .ir.record import Record
 from .op_examples import EXAMPLES
@@ -74,7 +73,7 @@ def op_help(name: str) -> OpHelp:
         cls.operands,
         cls.results,
         attributes,
-        gradient_text(cls),
+        example_gradient(cls),
         supported(cls),
     )
 
@@ -83,7 +82,7 @@ def _written(value: object) -> str:
     return str(value) if not isinstance(value, str) else repr(value)
 
 
-def gradient_text(cls: type[Op]) -> str:
+def example_gradient(cls: type[Op]) -> str:
     """The gradient of an op: a graph from its operands, and the gradients of a loss by its
     results, to those by its operands.
 
@@ -101,7 +100,7 @@ def gradient_text(cls: type[Op]) -> str:
 
 
 def gradient_graph(cls: type[Op]) -> Graph:
-    """The graph that :func:`gradient_text` prints.
+    """The graph that :func:`example_gradient` prints.
 
     Raises:
         UnsupportedOp: the op has no gradient.
@@ -109,7 +108,7 @@ def gradient_graph(cls: type[Op]) -> Graph:
     types, attributes = EXAMPLES.get(cls.name, (("f32[N,M]",) * cls.arity()[0], {}))
     names = [operand.strip("?*") for operand in cls.operands]
     graph = Graph(f"gradient_of_{cls.name}")
-    operands = [graph.add_input(name, _type(text)) for name, text in zip(names, types)]
+    operands = [graph.add_input(name, parse_type(text)) for name, text in zip(names, types)]
     b = Builder(graph)
     results = b.results(cls(**attributes), *operands)
     # The loss whose gradient by a result is an input, dy: the sum of y * dy.
@@ -129,12 +128,3 @@ def gradient_graph(cls: type[Op]) -> Graph:
         if found.node is not None and graph.is_free(name):
             graph.rename(found, name)
     return graph
-
-
-def _type(text: str) -> TensorType:
-    """``f32[N,4]`` as a type."""
-    dtype, _, sizes = text.removesuffix("]").partition("[")
-    dims: list[Any] = [
-        as_dim(int(dim) if dim.isdigit() else dim) for dim in sizes.split(",") if dim
-    ]
-    return TensorType.make(dtype, dims)

@@ -53,6 +53,16 @@ def _as_json(found: Environment) -> dict[str, object]:
             }
             for package in found.packages
         ],
+        "programs": [
+            {
+                "name": program.name,
+                "for": program.purpose,
+                "path": program.path,
+                "install": None if program.path else program.command,
+            }
+            for program in found.programs
+        ],
+        "mpi": found.mpi,
         "backends": [
             {"name": tried.name, "installed": not tried.missing, "problem": tried.problem}
             for tried in found.backends
@@ -87,6 +97,8 @@ def _show(found: Environment) -> None:
     for tried in found.backends:
         state = "not installed" if tried.missing else tried.problem or "works"
         rows.append((f"backend {tried.name}", state))
+    if found.mpi is not None:
+        rows.append(("MPI", found.mpi))
     rows.append(("cache", problem or f"{found.cache.folder}, {used}"))
     rows += found.variables.items()
     output.show_pairs(rows)
@@ -94,8 +106,13 @@ def _show(found: Environment) -> None:
     packages = [
         (package.name, package.version or "missing", package.purpose) for package in found.packages
     ]
+    packages += [
+        (program.name, "present" if program.path else "missing", program.purpose)
+        for program in found.programs
+    ]
     output.show_table(("package", "version", "for"), packages, names=3)
     missing = [package.command for package in found.packages if package.version is None]
+    missing += [program.command for program in found.programs if program.path is None]
     if missing:
         output.say("\nto install what is missing:")
         for command in missing:

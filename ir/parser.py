@@ -89,6 +89,21 @@ def parse(text: str, constants: Mapping[str, Array] | None = None) -> Graph:
     return graph
 
 
+def parse_type(text: str) -> TensorType:
+    """The type that ``text`` describes, as ``str`` gives it.
+
+    Raises:
+        ParseError: text that is not a type.
+
+    >>> parse_type("f32[N,2*M]").shape
+    (<dim N>, <dim 2*M>)
+    """
+    parser = _Parser(text, {})
+    found = parser.type()
+    parser.expect("end")
+    return found
+
+
 class _Parser:
     def __init__(self, text: str, constants: Mapping[str, Array]) -> None:
         self.text = text

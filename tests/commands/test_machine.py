@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +13,13 @@ import pytest
 import cauce
 from cauce import environment
 from cauce.backends.llvm.runtime.cache import default_store
-from cauce.environment import PACKAGES, Environment, Package, Tried
+from cauce.environment import PACKAGES, Environment, Package, Program, Tried
 from cauce.ir import Op, registry, verify
 from cauce.op_examples import EXAMPLES
-from cauce.op_help import gradient_graph, gradient_text, op_help
+from cauce.op_help import example_gradient, gradient_graph, op_help
 from cauce.support import support_rows
 
+from ..project.house import ROOT
 from .calls import Call
 
 
@@ -133,12 +136,49 @@ def test_what_is_not_installed_is_no_fault() -> None:
         None,
         None,
         (Package("rich", "", None),),
+        (Program("mpiexec", "", None),),
+        None,
         (Tried("numpy", False, None), Tried("llvm", True, "not there")),
         store,
         {},
     )
     assert found.works
     assert found.packages[0].command.startswith("pip install")
+    assert found.programs[0].command
+
+
+def test_doctor_knows_every_optional_package() -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = [
+        requirement
+        for extra, requirements in extras["optional-dependencies"].items()
+        if extra not in ("dev", "docs")  # what users of the library do not need
+        for requirement in [*requirements, *extras["dependencies"]]
+    ]
+    names = {re.split(r"[<>=\[]", requirement)[0] for requirement in wanted} - {"cauce"}
+    assert names == set(PACKAGES)
+
+
+def test_doctor_says_how_ranks_are_started(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(environment.shutil, "which", lambda name: None)
+    monkeypatch.setattr(environment.platform, "system", lambda: "Linux")
+    monkeypatch.setattr(environment, "_version", lambda name: None)
+    found = call("doctor", "--json").json
+    (program,) = found["programs"]
+    assert program["name"] == "mpiexec" and program["path"] is None and found["mpi"] is None
+    assert program["install"] == "apt-get install openmpi-bin"
+    out = call("doctor").out
+    assert "apt-get install openmpi-bin" in out and "  present  " not in out
+    for package in ("mpi4py", "distributed", "ray"):
+        assert re.search(rf"pip install '?{package}\b", out)
+
+
+def test_an_mpi_that_cannot_be_loaded_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(environment, "_version", lambda name: "4.0")
+    monkeypatch.setattr(environment, "_FIND_MPI", "raise RuntimeError('no libmpi.so')")
+    assert environment._mpi() == "mpi4py finds none: RuntimeError: no libmpi.so"
+    monkeypatch.setattr(environment, "_FIND_MPI", "print('Open MPI v5')")
+    assert environment._mpi() == "Open MPI v5"
 
 
 def test_ops_prints_the_table(call: Call) -> None:
@@ -163,7 +203,7 @@ def test_ops_prints_all_about_one(call: Call) -> None:
 @pytest.mark.parametrize("name", sorted(registry()))
 def test_every_gradient_has_a_text(name: str) -> None:
     cls = registry()[name]
-    text = gradient_text(cls)
+    text = example_gradient(cls)
     if cls.zero_gradient:
         assert text.startswith("zero")
     elif any("Graph" in str(kind) for kind in cls.kinds().values()):
