@@ -12,6 +12,7 @@ from ..ir import Array, Graph, Role
 from ..ir.errors import CauceError, GraphError
 from ..ir.tensors_file import load_tensors
 from ..ir.tracebacks import user_facing
+from ..ir.version import refuse_newer
 from .model import CONSTANT, FORMAT, Model
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ def load(path: str | os.PathLike[str]) -> Model:
 
     Raises:
         FileNotFoundError: there is no such file.
-        DataError: not a safetensors file, or a damaged one.
+        DataError: not a safetensors file, a damaged one, or one of a later version of cauce.
         GraphError: a file that is not a model of cauce, or lacks a part of one.
         ParseError: a graph in the file that is none.
         MissingExtra: safetensors is not installed.
@@ -110,6 +111,8 @@ def load(path: str | os.PathLike[str]) -> Model:
         (1, 3)
     """
     tensors, metadata = load_tensors(path)
+    for key in ("format", "model"):
+        refuse_newer(os.fspath(path), metadata, key, FORMAT)
     if FORMAT not in (metadata.get("format"), metadata.get("model")):
         raise GraphError(
             f"{os.fspath(path)} holds no cauce model (format {metadata.get('format')!r})",

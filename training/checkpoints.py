@@ -21,6 +21,7 @@ from ..ir.errors import AttributeMistake, DataError, GraphError
 from ..ir.tensors_file import load_tensors, save_tensors
 from ..ir.tracebacks import user_facing
 from ..ir.types import Array
+from ..ir.version import refuse_newer
 from .history import History, check_mode
 
 FORMAT = "cauce-checkpoint-1"
@@ -213,9 +214,10 @@ def read(path: str | os.PathLike[str]) -> Checkpoint:
 
     Raises:
         FileNotFoundError: there is no such file.
-        DataError: it is damaged, or no checkpoint.
+        DataError: it is damaged, no checkpoint, or one of a later version of cauce.
     """
     arrays, metadata = load_tensors(path)
+    refuse_newer(os.fspath(path), metadata, "format", FORMAT)
     if metadata.get("format") != FORMAT:
         raise DataError(
             f"{os.fspath(path)} is not a checkpoint (format {metadata.get('format')!r})",

@@ -15,6 +15,7 @@ from ..ir.display import html_of
 from ..ir.errors import AttributeMistake, DataError
 from ..ir.files import existing, replacing
 from ..ir.tracebacks import user_facing
+from ..ir.version import newer
 
 FORMAT = "cauce-history-1"
 TRAIN, VALIDATION = "train_", "validation_"
@@ -231,6 +232,8 @@ def _from_csv(text: str) -> list[dict[str, Any]]:
 
 def _from_json(text: str) -> list[dict[str, Any]]:
     document = json.loads(text)
+    if isinstance(document, dict) and newer(document.get("format"), FORMAT):
+        raise ValueError(f"{document['format']!r} is newer than {FORMAT!r}, which is read here")
     if not isinstance(document, dict) or document.get("format") != FORMAT:
         raise ValueError(f"it does not say that its format is {FORMAT!r}")
     return list(document["epochs"])

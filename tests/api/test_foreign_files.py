@@ -143,3 +143,20 @@ def test_a_damaged_checkpoint(
     assert trainer.history.epochs == []
     trainer.fit(DATA, 1, progress=False)  # as if nothing had been tried
     assert len(trainer.history.epochs) == 1
+
+
+def test_files_of_a_later_version_are_refused_as_such(tmp_path: Path) -> None:
+    path = tmp_path / "net.safetensors"
+    new().save(path)
+    arrays, metadata = load_tensors(path)
+    later = {"format": "cauce-model-2", "model": "cauce-model-2", "cauce": "3.1.0"}
+    for changed in (later, {"model": "cauce-model-12", "cauce": "3.1.0"}):
+        save_tensors(path, arrays, {**metadata, **changed})
+        with pytest.raises(DataError, match=r"by cauce 3\.1\.0 in the format 'cauce-model-"):
+            cauce.load(path)
+    save_tensors(path, arrays, {**metadata, "format": "cauce-checkpoint-2", "cauce": "3.1.0"})
+    with pytest.raises(DataError, match=r"3\.1\.0 in the format 'cauce-checkpoint-2'"):
+        cauce.Trainer(new()).resume(path)
+    save_tensors(path, arrays, {**metadata, "format": "cauce-model-1b", "model": "other-2"})
+    with pytest.raises(GraphError, match="holds no cauce model"):
+        cauce.load(path)

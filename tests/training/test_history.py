@@ -131,7 +131,7 @@ def test_other_endings_are_refused(work: Callable[[str], object]) -> None:
         ("a.csv", "\xff\xfe", "can't decode"),
         ("a.json", "", "Expecting value"),
         ("a.json", "[]", "does not say that its format is 'cauce-history-1'"),
-        ("a.json", '{"format": "cauce-history-2"}', "does not say"),
+        ("a.json", '{"format": "cauce-history-2"}', "is newer than 'cauce-history-1'"),
         ("a.json", '{"format": "cauce-history-1"}', "epochs"),
         ("a.json", '{"format": "cauce-history-1", "epochs": [3]}', "no history"),
     ],
