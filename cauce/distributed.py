@@ -63,7 +63,7 @@ def map_images(
 
     Args:
         model: as for ``model.predict``, with ``model.preprocessing``.
-        files: paths, or pixels as u8 [H, W] or [H, W, C].
+        files: paths, or pixels as u8 of the shape [H, W] or [H, W, C].
         client: who computes:
 
             - None: this process, or ``workers`` new ones of this machine (which need, as all
@@ -97,6 +97,17 @@ def map_images(
         MissingFile, DataError: by iterating, with ``errors="raise"``: no such file, or no image.
         WorkerLost: by iterating: a batch whose workers died, with ``errors="raise"``; or an
             executor that is broken and cannot be made again.
+
+    Examples:
+        >>> @cauce.network
+        ... def net(image, classes=2):
+        ...     return nn.linear(nn.flatten(image), classes)
+        >>> model = net.init(image=("N", 3, 8, 8), seed=0)
+        >>> model.preprocessing = cauce.Preprocessing(8, classes=("cat", "dog"))
+        >>> photos = [np.zeros((9, 9, 3), np.uint8)] * 3
+        >>> with cauce.distributed.map_images(model, photos, progress=False) as results:
+        ...     print([sorted(name for name, _ in result.found) for result in results])
+        [['cat', 'dog'], ['cat', 'dog'], ['cat', 'dog']]
     """
     need(model, Model, "map_images takes a Model", "make one with network.init(...) or load one")
     known_preprocessing(model, classification(model)[0])

@@ -35,6 +35,31 @@ class Explained:
         graph: the graph that was run.
         arrays: what each of its values was, by name.
         nodes: those that are on the page, in order.
+
+    Args:
+        graph: see above.
+        nodes: see above.
+        feeds: an array for each input, of its shape and dtype, by name.
+        bindings: the sizes of the symbols.
+
+    Examples:
+        >>> @cauce.network
+        ... def net(x):
+        ...     return nn.relu(x)
+        >>> found = cauce.explain(net.init(x=("N", 2)), np.array([[-1.0, 2.0]], np.float32))
+        >>> found, found.arrays["relu1"]
+        (<net explained: 1 of 1 nodes>, array([[0., 2.]], dtype=float32))
+        >>> print(found.text("relu1", (0, 1)))  # doctest: +ELLIPSIS
+        y[0,1] of relu
+          ...
+            x[0,1]: 2
+          y = relu(x = 2) = 2
+          y[0,1] = 2
+        >>> float(found.explanation("relu1", (0, 0)).value)
+        0.0
+        >>> found.save("relu.html", start="relu1")
+        >>> found.page().title
+        'net, number by number'
     """
 
     def __init__(

@@ -33,10 +33,14 @@ Image: TypeAlias = "str | os.PathLike[str] | Array"
 class Ranking(list[tuple[str, float]]):
     """Classes with their probabilities, the likeliest first; printed as a table.
 
-    >>> Ranking([("cat", 0.875), ("dog", 0.125)])
-    class  probability
-    cat         0.8750
-    dog         0.1250
+    ``model.predict`` and ``map_images`` give them: a list of pairs, text and float.
+
+    Examples:
+        >>> from cauce.predicting import Ranking
+        >>> Ranking([("cat", 0.875), ("dog", 0.125)])
+        class  probability
+        cat         0.8750
+        dog         0.1250
     """
 
     def __repr__(self) -> str:

@@ -47,6 +47,13 @@ class View:
     Attributes:
         page: the page itself.
         stages: the names of the stages that its slider goes through.
+
+    Examples:
+        >>> model = cauce.network(lambda x: nn.relu(nn.linear(x, 2))).init(x=("N", 3))
+        >>> found = cauce.view(model, backend="numpy")
+        >>> found.stages[0]
+        'network'
+        >>> found.save("net.html")
     """
 
     def __init__(self, page: Page, stages: Sequence[str]) -> None:

@@ -23,6 +23,11 @@ class Result(NamedTuple, Generic[T]):
         file: as it was given: a path, or an array.
         found: what the model says of it; None where that failed.
         error: why it failed; None where it did not.
+
+    Examples:
+        >>> file, found, error = cauce.distributed.Result("a.jpg", [("cat", 0.9)], None)
+        >>> file, found[0], error
+        ('a.jpg', ('cat', 0.9), None)
     """
 
     file: Any
@@ -48,6 +53,23 @@ class Mapped(Iterator[Result[T]]):
         retries: how many times a batch is sent again whose worker was lost.
         raises: whether the error of a file is raised, instead of given in its result.
         progress: says how far it is.
+
+    Raises:
+        MissingFile, DataError: by iterating: no such file, or no image of a shape and dtype that
+            the model takes; unless errors are given in results.
+        WorkerLost: by iterating: the workers of a batch died.
+
+    Examples:
+        >>> @cauce.network
+        ... def net(image, classes=2):
+        ...     return nn.linear(nn.flatten(image), classes)
+        >>> model = net.init(image=("N", 1, 4, 4), seed=0)
+        >>> model.preprocessing = cauce.Preprocessing(4, channels="L")
+        >>> photos = (np.full((4, 4), grey, np.uint8) for grey in range(100))
+        >>> results = cauce.distributed.map_images(model, photos, batch=8, progress=False)
+        >>> next(results).error is None, results.report.images
+        (True, 1)
+        >>> results.close()
     """
 
     def __init__(

@@ -17,8 +17,11 @@ class RayExecutor(futures.Executor):
     ::
 
         ray.init(address="auto")
-        for result in cauce.distributed.map_images(model, files, client=RayExecutor()):
+        executor = cauce.distributed.RayExecutor()
+        for result in cauce.distributed.map_images(model, files, executor):
             ...
+        executor.submit(work, files).result()
+        executor.shutdown()
 
     Args:
         workers: how many calls are to run at a time; as many as the cluster has processors, where

@@ -18,6 +18,10 @@ class Share:
     Attributes:
         images: how many.
         seconds: how long it has computed, reading included, waiting not.
+
+    Examples:
+        >>> cauce.distributed.Share(images=300, seconds=10.0).images_per_second
+        30.0
     """
 
     images: int = 0
@@ -39,6 +43,14 @@ class Report:
         seconds: since the first image was asked for, up to the last result.
         retried: how many times a batch was sent again since its worker was lost.
         workers: what each has done, by host and process.
+
+    Examples:
+        >>> report = cauce.distributed.Report(images=300, seconds=10.0)
+        >>> report.count("node-1:2817", images=300, seconds=9.5)
+        >>> report.images_per_second, report.workers["node-1:2817"].images
+        (30.0, 300)
+        >>> report.line(), report.line(total=1000)
+        ('300 images in 10.0 s: 30.0 images/s', '300 of 1,000 images in 10.0 s: 30.0 images/s')
     """
 
     images: int = 0

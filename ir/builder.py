@@ -24,6 +24,32 @@ class Builder:
         path: the layer path of the new nodes; the op's name where None.
         suffix: what tells the new values apart from others with that path.
         loc: the source location of the new nodes.
+
+    Types, with shapes and dtypes, are those that the ops infer.
+
+    Raises:
+        GraphError: by a call: a wrong number of operands.
+        ShapeError, TypeMismatch: by a call: operands that do not fit the op.
+
+    Examples:
+        >>> from cauce.ir import Builder, TensorType
+        >>> from cauce.ir.ops.activation import Relu
+        >>> from cauce.ir.ops.elementwise import Add
+        >>> graph = cauce.Graph("tiny")
+        >>> x = graph.add_input("x", TensorType.make("f32", ("N", 3)))
+        >>> b = Builder(graph, path="block1")
+        >>> y = b(Add(), x, b(Relu(), x))
+        >>> with b.at(y.node, suffix="again"):
+        ...     (z,) = b.results(Relu(), y)
+        >>> graph.outputs["z"] = Builder.like(z.node, suffix="last")(Relu(), z)
+        >>> print(graph)
+        graph tiny(%x: f32[N,3]) -> f32[N,3] {
+          %block1 = relu(%x) : f32[N,3]
+          %block1~1 = add(%x, %block1) : f32[N,3]
+          %block1~again = relu(%block1~1) : f32[N,3]
+          %block1~last = relu(%block1~again) : f32[N,3]
+          return z=%block1~last
+        }
     """
 
     def __init__(
@@ -47,7 +73,12 @@ class Builder:
         return Builder(node.graph, before=before, path=node.path, suffix=suffix, loc=node.loc)
 
     def results(self, op: Op, *operands: Value | None) -> tuple[Value, ...]:
-        """Add a node; trailing operands that are None are left out. Returns all its results."""
+        """Add a node; trailing operands that are None are left out. Returns all its results.
+
+        Raises:
+            GraphError: a wrong number of operands, or None before one that is given.
+            ShapeError, TypeMismatch: operands that do not fit the op.
+        """
         given = list(operands)
         while given and given[-1] is None:
             given.pop()
@@ -65,7 +96,12 @@ class Builder:
 
     @contextmanager
     def at(self, node: Node, suffix: str | None = None) -> Iterator[Builder]:
-        """Within the block, new nodes carry the path and the location of ``node``."""
+        """Within the block, new nodes carry the path and the location of ``node``.
+
+        Args:
+            node: which one.
+            suffix: instead of the one that the builder has.
+        """
         saved = (self.path, self.suffix, self.loc)
         self.path, self.loc = node.path, node.loc
         self.suffix = self.suffix if suffix is None else suffix

@@ -15,9 +15,23 @@ T = TypeVar("T")
 class Communicator(ABC):
     """One of several ranks, all of which make the same calls in the same order.
 
+    :func:`cauce.distributed.mpi` gives those of MPI; another engine's are a subclass. Arrays have
+    the same shape and dtype on all ranks.
+
     Attributes:
         rank: the number of this one, from 0.
         size: how many there are.
+
+    Examples:
+        >>> class Alone(cauce.ir.communicator.Communicator):
+        ...     rank, size = 0, 1
+        ...     def all_reduce(self, array): ...
+        ...     def broadcast(self, value): return value
+        >>> ranks = Alone()
+        >>> ranks.all_reduce(np.ones(3)), ranks.broadcast("seed"), ranks.neighbours
+        (None, 'seed', 1)
+        >>> ranks.on_first(lambda: 7)
+        7
     """
 
     rank: int

@@ -75,7 +75,21 @@ def _order(term: tuple[Monomial, int]) -> tuple[int, list[str]]:
 
 
 class DimExpr(Record):
-    """A symbolic dimension; build it with ``symbol`` and arithmetic, never directly."""
+    """A symbolic dimension; build it with :func:`symbol` and arithmetic, never directly.
+
+    Shapes are made of ints and of these. Results that are known become ints.
+
+    Attributes:
+        terms: a sum of products of symbols and floor divisions, each with its integer factor.
+
+    Raises:
+        ShapeError: by arithmetic: an expression that grows beyond all bounds.
+
+    Examples:
+        >>> H = cauce.ir.symbol("H")
+        >>> (H - 1) // 2 + 1, H.is_symbol, (2 * H).is_symbol, 2 * H - H - H
+        (<dim (H + 1)//2>, True, False, 0)
+    """
 
     terms: tuple[tuple[Monomial, int], ...]
 
@@ -184,10 +198,15 @@ def _canonical(terms: Mapping[Monomial, int]) -> Dim:
 
 @cache
 def symbol(name: str) -> DimExpr:
-    """The dimension called ``name``.
+    """The dimension called ``name``, an integer of at least 1 in shapes of any dtype.
 
     Raises:
         ShapeError: a name that the text form could not read back.
+
+    Examples:
+        >>> N = cauce.ir.symbol("N")
+        >>> print(cauce.ir.TensorType.make("f32", (N, 3, 2 * N)))
+        f32[N,3,2*N]
     """
     if not _NAME.fullmatch(name) or _TAKEN.fullmatch(name) or iskeyword(name):
         raise ShapeError(
@@ -371,10 +390,14 @@ def as_dim(value: object) -> Dim:
 
 @lru_cache(1024)
 def parse_dim(text: str) -> Dim:
-    """The dimension written as ``text``, in the form ``str`` gives.
+    """The dimension, an integer or an expression for shapes, written as ``text``.
 
-    >>> print(parse_dim("(H - 1)//2 + 1"))
-    (H + 1)//2
+    Raises:
+        ShapeError: text that is no dimension, or too long.
+
+    Examples:
+        >>> print(cauce.ir.parse_dim("(H - 1)//2 + 1"))
+        (H + 1)//2
     """
     try:
         tree = ast.parse(text.strip(), mode="eval").body

@@ -22,7 +22,18 @@ if TYPE_CHECKING:
 
 @dataclass
 class Evaluation:
-    """What a graph computed: outputs and updates by name, in the graph's order."""
+    """What a graph computed: arrays of the shapes and dtypes of its values.
+
+    Attributes:
+        outputs: by name, in the graph's order.
+        updates: the new values of parameters and states, by the names of these.
+
+    Examples:
+        >>> text = "graph g(%x: f32[N]) -> f32[N] { %y = relu(%x) : f32[N] return %y }"
+        >>> found = cauce.ir.evaluate(cauce.parse(text), {"x": [-1.0, 2.0]})
+        >>> found.outputs, found.updates
+        ({'y': array([0., 2.], dtype=float32)}, {})
+    """
 
     outputs: dict[str, Array]
     updates: dict[str, Array]
@@ -40,13 +51,22 @@ def evaluate(
 
     Args:
         graph: what to run.
-        feeds: an array for every input, by name.
+        feeds: an array for every input, of its shape and dtype, by name.
         bindings: sizes of symbols that the feeds do not tell (those of an outer graph).
         watch: called with every value and its array, in order.
 
     Raises:
         GraphError: a missing or unknown feed.
         ShapeError, TypeMismatch: a feed that does not fit its input.
+
+    Examples:
+        >>> graph = models.lenet5.graph(image=("N", 1, 28, 28))
+        >>> feeds = {v.name: np.zeros(v.type.bind({"N": 2}).shape, "f4") for v in graph.inputs}
+        >>> seen = []
+        >>> watch = lambda value, array: seen.append(value.name)
+        >>> found = cauce.ir.evaluate(graph, feeds, watch=watch)
+        >>> found.outputs["output"].shape, "c1" in seen
+        ((2, 10), True)
     """
     arrays = check_feeds(graph.inputs, feeds, graph.name)
     known = bind_symbols([value.type for value in graph.inputs], arrays, names=graph.inputs)

@@ -15,6 +15,19 @@ class Literal:
     Args:
         value: an array, a number or nested lists of numbers.
         dtype: its dtype; taken from the array where None (Python floats become f32).
+
+    Attributes:
+        array: the numbers, of any shape; they cannot be written.
+        dtype: as given or found.
+
+    Raises:
+        TypeMismatch: a dtype that cauce does not have.
+
+    Examples:
+        >>> from cauce.ir import Literal
+        >>> half = Literal([0.5, 1.0], "f16")
+        >>> half.type == Literal([0.5, 1.0]).type, half == Literal([0.5, 1.0], "f16"), half
+        (False, True, Literal(f16[2]))
     """
 
     def __init__(self, value: object, dtype: object = None) -> None:

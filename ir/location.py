@@ -24,7 +24,16 @@ _LIBRARY = tuple(
 
 
 class Frame(Record):
-    """One line of the user's source: ``file`` as Python knows it, ``line`` from 1."""
+    """One line of the user's source.
+
+    Attributes:
+        file: as Python knows it.
+        line: its number, from 1.
+
+    Examples:
+        >>> str(cauce.ir.Frame("/home/me/net.py", 14))
+        'net.py:14'
+    """
 
     file: str
     line: int
@@ -34,7 +43,20 @@ class Frame(Record):
 
 
 class Location(Record):
-    """The user's lines that led to a node, outermost first and innermost last."""
+    """The user's lines that led to a node.
+
+    Attributes:
+        frames: outermost first and innermost last.
+
+    Examples:
+        >>> from cauce.ir import Frame, Location
+        >>> place = Location((Frame("net.py", 31), Frame("blocks.py", 14)))
+        >>> print(place)
+        blocks.py:14 < net.py:31
+        >>> print(place.describe())
+        at blocks.py:14
+        from net.py:31
+    """
 
     frames: tuple[Frame, ...]
 

@@ -15,7 +15,16 @@ if TYPE_CHECKING:
 
 
 class Role(enum.Enum):
-    """What an input is for."""
+    """What an input is for.
+
+    Data of each call, a parameter that is trained, state that a run updates (running statistics),
+    or a hyperparameter (a learning rate).
+
+    Examples:
+        >>> graph = models.lenet5.graph(image=("N", 1, 28, 28))
+        >>> [value.name for value in graph.inputs_with(cauce.ir.Role.DATA)]
+        ['image']
+    """
 
     DATA = "data"
     PARAMETER = "parameter"
@@ -31,6 +40,14 @@ class Value:
         type: dtype and shape.
         node: the node whose result this is; None for an input.
         users: the nodes that read it, one entry for each operand place.
+
+    Examples:
+        >>> graph = models.lenet5.graph(image=("N", 1, 28, 28))
+        >>> conv = graph.value("c1")
+        >>> conv, conv.path, conv.node.op.name, [node.path for node in conv.users]
+        (<%c1: f32[N,6,28,28]>, 'c1', 'conv2d', ['relu1'])
+        >>> conv.loc is conv.node.loc
+        True
     """
 
     __slots__ = ("name", "node", "type", "users")
@@ -62,7 +79,21 @@ class Value:
 
 
 class Input(Value):
-    """A value that comes from outside, with a :class:`Role`."""
+    """A value that comes from outside, of a shape and dtype.
+
+    Attributes:
+        role: a :class:`Role`.
+
+    Args:
+        name: unique in its graph; :meth:`Graph.add_input` makes one and checks it.
+        type: dtype and shape.
+        role: what it is for.
+
+    Examples:
+        >>> graph = models.lenet5.graph(image=("N", 1, 28, 28))
+        >>> graph.value("image"), graph.value("c1.bias")
+        (<%image: f32[N,1,28,28] data>, <@c1.bias: f32[6] parameter>)
+    """
 
     __slots__ = ("role",)
 
@@ -82,7 +113,31 @@ class Input(Value):
 
 
 class Node:
-    """One application of an op. Nodes of a graph form a list in an order they can run in."""
+    """One application of an op. Nodes of a graph form a list in an order they can run in.
+
+    :meth:`Graph.add_node` and :class:`Builder` make them; shapes and dtypes are inferred there.
+
+    Attributes:
+        graph: whose node it is.
+        op: what it computes, with its attributes.
+        results: its values.
+        loc: where the user wrote it; None where that is not known.
+
+    Args:
+        graph: see above.
+        op: see above.
+        operands: the values that it reads.
+        loc: see above.
+
+    Examples:
+        >>> graph = models.lenet5.graph(image=("N", 1, 28, 28))
+        >>> relu = graph.value("relu1").node
+        >>> relu, relu.operands, relu.result, relu.path
+        (<%relu1 = relu(%c1)>, (<%c1: f32[N,6,28,28]>,), <%relu1: f32[N,6,28,28]>, 'relu1')
+        >>> relu.cost.flops
+        <dim 4704*N>
+        >>> relu.replace_operand(0, graph.value("c1"))
+    """
 
     __slots__ = ("_next", "_operands", "_prev", "graph", "loc", "op", "results")
 

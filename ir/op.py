@@ -31,7 +31,17 @@ Gradients: TypeAlias = "Sequence[Value | None]"
 
 
 class Cost(Record):
-    """What one evaluation costs: floating-point operations and bytes read and written."""
+    """What one evaluation costs.
+
+    Attributes:
+        flops: floating-point operations, a size or an expression over symbols.
+        bytes: those read and written, each once.
+
+    Examples:
+        >>> text = "graph g(%x: f32[N,4]) -> f32[N,4] { %y = relu(%x) : f32[N,4] return %y }"
+        >>> next(cauce.parse(text).nodes).cost
+        Cost(flops=<dim 4*N>, bytes=<dim 32*N>)
+    """
 
     flops: Dim
     bytes: Dim
@@ -53,6 +63,42 @@ class Op(Record):
             graph, on every rank, and never beforehand.
         exact: whether it makes halves of halves without rounding: it moves or chooses elements,
             say, or drops their fraction.
+
+    Shapes and dtypes are checked by :meth:`infer`; :func:`register` makes an op known.
+
+    Raises:
+        AttributeMistake: a value that an attribute cannot have.
+
+    Examples:
+        >>> from cauce.ir import TensorType, lookup
+        >>> from cauce.ir.ops.pool import MaxPool2d
+        >>> op = MaxPool2d(kernel_size=2)
+        >>> dict(op.attributes())["stride"], op.with_attributes(stride=1).stride
+        ((2, 2), (1, 1))
+        >>> image = TensorType.make("f32", ("N", 3, 8, 8))
+        >>> print(op.infer(image))
+        f32[N,3,4,4]
+        >>> op.flops([image], [op.infer(image)]), op.cost([image], [op.infer(image)]).bytes
+        (<dim 192*N>, <dim 960*N>)
+        >>> op.reference(np.arange(16, dtype=np.float32).reshape(1, 1, 4, 4)).ravel()
+        array([ 5.,  7., 13., 15.], dtype=float32)
+        >>> op.is_composite, op.has_gradient, op.symbols(), op.bind({"N": 2}) == op
+        (False, True, frozenset(), True)
+        >>> op.indices(image), op.regions(), "kernel_size" in op.kinds()
+        ({}, [], True)
+        >>> op.check()
+        >>> op.check_run(image.bind({"N": 2}))
+
+        What an op is made of, and how its gradient is written:
+
+        >>> graph = models.lenet5.graph(image=("N", 1, 28, 28))
+        >>> b = cauce.ir.Builder(graph)
+        >>> linear = next(node for node in graph.nodes if node.op.name == "linear")
+        >>> linear.op.decompose(b, *linear.operands)
+        <%add: f32[N,84]>
+        >>> relu = next(node for node in graph.nodes if node.op.name == "relu")
+        >>> relu.op.gradient(b, relu, relu.result)[0].type == relu.operands[0].type
+        True
     """
 
     name: ClassVar[str]
@@ -84,6 +130,7 @@ class Op(Record):
         Raises:
             ShapeError: shapes that do not fit.
             TypeMismatch: a dtype the op does not take.
+            NotImplementedError: the class has none.
         """
         raise NotImplementedError
 
@@ -100,6 +147,9 @@ class Op(Record):
         """The results, from the operand arrays: short, obviously right, the oracle of everything.
 
         Symbols in the attributes are replaced by sizes before this is called.
+
+        Raises:
+            NotImplementedError: the class has none.
         """
         raise NotImplementedError
 
@@ -128,7 +178,11 @@ class Op(Record):
         )
 
     def decompose(self, *args: Any, **kwargs: Any) -> Values:
-        """Write the op as others it is made of, for composites: ``decompose(b, *operands)``."""
+        """Write the op as others it is made of, for composites: ``decompose(b, *operands)``.
+
+        Raises:
+            UnsupportedOp: the op is not made of others.
+        """
         raise UnsupportedOp(f"{self.name} is a primitive: it does not decompose")
 
     def flops(self, operands: Sequence[TensorType], results: Sequence[TensorType]) -> Dim:
@@ -235,8 +289,29 @@ _REGISTRY: dict[str, type[Op]] = {}
 def register(cls: type[OpT]) -> type[OpT]:
     """Class decorator: make the op known by its name.
 
+    Its ``infer`` says which shapes and dtypes it takes.
+
+    Args:
+        cls: the class, whose fields are the attributes.
+
     Raises:
         GraphError: another op has that name, or an attribute is annotated as what none can be.
+
+    Examples:
+        A class in a file that begins with ``from __future__ import annotations``:
+
+        >>> from cauce.ir import Op, evaluate, lookup, parse, register
+        >>> @register
+        ... class Sevenfold(Op):
+        ...     name = "sevenfold"
+        ...     def infer(self, x): return x
+        ...     def reference(self, x): return 7 * x
+        >>> lookup("sevenfold") is Sevenfold
+        True
+        >>> text = "graph g(%x: f32[N]) -> f32[N] { %y = sevenfold(%x) : f32[N] return %y }"
+        >>> evaluate(parse(text), {"x": [1.0, 2.0]}).outputs["y"]
+        array([ 7., 14.], dtype=float32)
+        >>> del cauce.ir.op._REGISTRY["sevenfold"]  # for the examples that follow
     """
     for name, kind in cls._kinds.items():
         if str(kind) not in ATTRIBUTE_KINDS:
@@ -258,7 +333,12 @@ def register(cls: type[OpT]) -> type[OpT]:
 
 
 def registry() -> Mapping[str, type[Op]]:
-    """All registered ops by name."""
+    """All registered ops by name; each class says the shapes and dtypes that it takes.
+
+    Examples:
+        >>> cauce.ir.registry()["relu"].operands
+        ('x',)
+    """
     import_all()
     return _REGISTRY
 
@@ -276,10 +356,15 @@ def import_all() -> None:
 
 
 def lookup(name: str) -> type[Op]:
-    """The op called ``name``.
+    """The op called ``name``, whose class says the shapes and dtypes that it takes.
 
     Raises:
         UnsupportedOp: there is none; the message names the nearest.
+
+    Examples:
+        >>> op = cauce.ir.lookup("conv2d")(padding=1)
+        >>> op.padding, op.operands
+        (((1, 1), (1, 1)), ('x', 'weight', 'bias?'))
     """
     from . import ops  # noqa: F401  (registers most of them)
 
@@ -288,5 +373,5 @@ def lookup(name: str) -> type[Op]:
         return found
     raise UnsupportedOp(
         f"there is no op called {name!r}",
-        fix=did_you_mean(name, _REGISTRY, "see the op table in the README"),
+        fix=did_you_mean(name, _REGISTRY, "`cauce ops` and docs/ops.md list them"),
     )

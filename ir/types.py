@@ -21,6 +21,8 @@ Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 class DType(enum.Enum):
     """ONNX's numeric element types and bool, by the short names that LLVM and the text form use.
 
+    A :class:`TensorType` joins one of them and a shape.
+
     Attributes:
         is_float: whether this is a floating-point type.
         is_integer: whether this is a signed or unsigned integer type; bool is neither.
@@ -28,6 +30,15 @@ class DType(enum.Enum):
         numpy: the NumPy type that carries the values. NumPy has no bfloat16: its values are carried
             in float32 arrays, rounded by :meth:`round` after every op, which gives what a bfloat16
             unit with float32 arithmetic does.
+
+    Examples:
+        >>> from cauce.ir import DType
+        >>> DType.of("float32"), DType.of(np.int64), str(DType.F16)
+        (DType.F32, DType.I64, 'f16')
+        >>> DType.BF16.round(np.array([1.001])), DType.F16.widen(np.ones(1, np.float16)).dtype
+        (array([1.], dtype=float32), dtype('float32'))
+        >>> DType.U8.is_integer, DType.BOOL.is_integer, DType.F64.itemsize
+        (True, False, 8)
     """
 
     BOOL = "bool"
@@ -136,6 +147,19 @@ class TensorType(Record):
 
     In a graph that a backend has lowered, ``layout`` says how the array lies in memory. It has no
     part in what the type means: types that differ in it alone are equal.
+
+    Attributes:
+        dtype: of the elements.
+        shape: ints, and expressions over symbols.
+        layout: how it lies in memory; None where no backend has said.
+
+    Examples:
+        >>> from cauce.ir import DType, TensorType
+        >>> image = TensorType.make("float32", ("N", 3, 4, 4))
+        >>> print(image, image.rank, image.size, image.nbytes, image.bind({"N": 2}))
+        f32[N,3,4,4] 4 48*N 192*N f32[2,3,4,4]
+        >>> print(image.with_dtype(DType.U8), image.with_shape((2, 2)), TensorType.of(np.zeros(3)))
+        u8[N,3,4,4] f32[2,2] f64[3]
     """
 
     dtype: DType
@@ -158,7 +182,12 @@ class TensorType(Record):
     @staticmethod
     @user_facing
     def make(dtype: object, shape: Iterable[object]) -> TensorType:
-        """A type from what a user may write, such as ``("float32", ("N", 3, 32, 32))``."""
+        """A type from what a user may write, such as ``("float32", ("N", 3, 32, 32))``.
+
+        Raises:
+            TypeMismatch: no dtype.
+            ShapeError: a size that is none.
+        """
         return TensorType(DType.of(dtype), tuple(as_dim(dim) for dim in shape))
 
     @staticmethod

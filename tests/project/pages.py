@@ -145,10 +145,18 @@ PAGES = {
     "init": ("cauce.nn.init", "How parameters get their first values."),
     "models": ("cauce.models", "Well-known networks, each with its source."),
     "training": ("cauce.training", "Data sets, augmentation, schedules, checkpoints, histories."),
+    "distributed": ("cauce.distributed", "Several processes: images on workers, ranks that train."),
+    "ir": (
+        "cauce.ir",
+        "The graph and what it is made of, for ops, passes and tools of your own. `Array` stands "
+        "for a NumPy array, `Dim` for an int or a `DimExpr`; `cauce.ir.ops` holds "
+        "[the ops](../ops.md).",
+    ),
     "results": ("What calls return", "Classes that are not made by name: a call gives them."),
 }
 _HOMES = {"cauce": "cauce", "cauce.nn": "nn", "cauce.nn.init": "init"}
 _HOMES |= {"cauce.models": "models", "cauce.training": "training"}
+_HOMES |= {"cauce.distributed": "distributed", "cauce.ir": "ir"}
 
 
 def reference() -> dict[Path, str]:

@@ -9,19 +9,24 @@ import re
 import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
+from enum import EnumType
 from functools import cache
-from types import FunctionType, ModuleType
+from types import FunctionType, GenericAlias, ModuleType, UnionType
 from typing import Any
 
 import numpy as np
 
 import cauce
-from cauce import models, nn, training
+from cauce import distributed, ir, models, nn, training
 from cauce.backends.executable import Executable
 from cauce.backends.profile import Profile
 from cauce.comparison import Comparison, NodeDifference
+from cauce.explaining import Explained
 from cauce.ir import errors
+from cauce.ir.communicator import Communicator
+from cauce.predicting import Ranking
 from cauce.training_step import TrainState
+from cauce.viewing import View
 
 # What every example begins with; docs/reference/README.md says so.
 EXAMPLE_NAMES: dict[str, Any] = {
@@ -32,7 +37,10 @@ EXAMPLE_NAMES: dict[str, Any] = {
     "training": training,
 }
 # What public functions give, though no public name makes it.
-RESULTS = (Executable, Profile, TrainState, Comparison, NodeDifference)
+RESULTS = (
+    *(Executable, Profile, TrainState, Comparison, NodeDifference),
+    *(Explained, View, Ranking, Communicator),
+)
 SECTIONS = ("Args", "Attributes", "Class variables", "Examples", "Raises", "Returns", "Warns")
 
 
@@ -102,7 +110,7 @@ class Public:
     @property
     def parameters(self) -> list[str]:
         """What it takes, by name."""
-        if isinstance(self.thing, property):
+        if isinstance(self.thing, (property, EnumType)):
             return []
         made = self.thing.function if isinstance(self.thing, cauce.Network) else self.thing
         return [name for name in inspect.signature(made).parameters if name not in ("self", "cls")]
@@ -142,10 +150,14 @@ def top_level() -> Iterator[Public]:
         ("cauce.nn", nn),
         ("cauce.models", models),
         ("cauce.training", training),
+        ("cauce.distributed", distributed),
+        ("cauce.ir", ir),
     ):
         for name in space.__all__:
             thing = getattr(space, name)
-            if not isinstance(thing, (ModuleType, str)):
+            # Types that stand for others, Array and Dim, can say nothing of themselves.
+            named = not isinstance(thing, (ModuleType, str, GenericAlias, UnionType))
+            if named and not (space is ir and name in cauce.__all__):
                 yield Public(f"{module}.{name}", thing)
     for name, thing in vars(nn.init).items():
         own = isinstance(thing, FunctionType) and thing.__module__ == nn.init.__name__

@@ -12,7 +12,9 @@ import pytest
 
 import cauce
 
+from .house import ROOT
 from .public import EXAMPLE_NAMES, SECTIONS, Public, error, everything
+from .test_docs_code import ELSEWHERE, blocks
 
 ALL = everything()
 NAMES = [public.name for public in ALL]
@@ -37,6 +39,22 @@ WITHOUT_ARRAYS = {
     "cauce.nn.scope",
     "cauce.backends.profile.Profile",
     "cauce.comparison.NodeDifference",
+    "cauce.viewing.View",
+    "cauce.predicting.Ranking",
+    "cauce.distributed.RayExecutor",
+    "cauce.distributed.Report",
+    "cauce.distributed.Result",
+    "cauce.distributed.Share",
+    "cauce.distributed.mpi",
+    "cauce.ir.Cost",
+    "cauce.ir.Frame",
+    "cauce.ir.Location",
+    "cauce.ir.Role",
+}
+# What needs more than Python: pages whose blocks the tests run where it is there.
+ON_A_PAGE = {
+    "cauce.distributed.RayExecutor": "clusters",
+    "cauce.distributed.mpi": "distributed",
 }
 SHAPES = re.compile(
     r"(?i)\bshapes?\b|\[N|\[B|\[\.\.\.|\[C\]|\[out|\[K|\[end\]|\bscalars?\b|\bsizes?\b"
@@ -62,8 +80,19 @@ def test_there_are_public_names() -> None:
 def test_all_have_a_docstring_and_an_example() -> None:
     silent = [public.name for public in ALL if not public.doc]
     assert not silent, "say what they do"
-    without = [public.name for public in ALL if not public.example]
+    without = [
+        public.name
+        for public in ALL
+        if not public.example and not public.name.startswith(tuple(ON_A_PAGE))
+    ]
     assert not without, "show how they are used: an example, in its docstring or that of its class"
+
+
+@pytest.mark.parametrize(("name", "page"), ON_A_PAGE.items())
+def test_the_example_of_others_is_on_a_page_that_runs(name: str, page: str) -> None:
+    text = (ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8")
+    assert f"docs/{page}.md" in ELSEWHERE
+    assert f"{name}(" in "".join(block.code for block in blocks(text) if not block.reason)
 
 
 def test_their_errors_are_said() -> None:
