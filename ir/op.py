@@ -156,10 +156,8 @@ class Op(Record):
     def gradient(self, *args: Any, **kwargs: Any) -> Gradients:
         """Write the gradient of a node: ``gradient(b, node, *dys)``.
 
-        Args:
-            b: writes nodes into the graph of ``node``.
-            node: gives operands and results.
-            dys: the gradient of the loss by each result, or None where it is zero.
+        ``b`` is a :class:`Builder` that writes into the graph of ``node``, which gives operands and
+        results; ``dys`` are the gradients of the loss by each result, None where one is zero.
 
         Returns:
             One value for each operand, or None where it is zero or not defined (integers).

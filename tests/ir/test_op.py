@@ -170,7 +170,7 @@ def test_lookup_suggests_near_names() -> None:
     assert "conv2d" in str(caught.value)
     with pytest.raises(UnsupportedOp) as caught:
         lookup("zzzz")
-    assert "op table in the README" in str(caught.value)
+    assert "cauce ops" in str(caught.value)
 
 
 def test_two_ops_of_one_name_are_refused() -> None:
