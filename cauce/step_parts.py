@@ -3,15 +3,108 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
 from .backends.executable import Executable
+from .ir import Graph, Location, Role, TensorType
 from .ir.communicator import Communicator, evenly, starts
-from .ir.errors import ShapeError, need
+from .ir.dims import DimExpr, divide_exactly, is_int
+from .ir.errors import AttributeMistake, ShapeError, shown
+from .ir.ops.normalize import BatchNormTrain, elements_per_channel
 from .ir.record import Record
 from .passes.partial_batches import FIRST, IMAGES, LAST, SHARE, WEIGHT, Parts
+
+
+class Alone(Record):
+    """A batch norm that sees one value for each channel of an image: it needs two images.
+
+    Attributes:
+        op, x: the batch norm, and the type of its input for a single image.
+        path, loc: where it stands.
+    """
+
+    op: BatchNormTrain
+    x: TensorType
+    path: str
+    loc: Location | None
+
+    @classmethod
+    def of(cls, graph: Graph) -> Self | None:
+        """The first one of a graph in training form, if there is one."""
+        leads = {v.type.shape[0] for v in graph.inputs_with(Role.DATA) if v.type.shape}
+        for lead in leads:
+            if not isinstance(lead, DimExpr) or not lead.is_symbol:
+                continue
+            for node in graph.nodes:
+                if not isinstance(node.op, BatchNormTrain):
+                    continue
+                x = node.operands[0].type
+                if divide_exactly(elements_per_channel(x), lead) == 1:
+                    return cls(node.op, x.bind({str(lead): 1}), node.path, node.loc)
+        return None
+
+    def refuse(self, of: str = "") -> None:
+        """Say that the batch norm has a single image.
+
+        Args:
+            of: whose image that is, where the batch has more.
+
+        Raises:
+            ShapeError: always.
+        """
+        try:
+            if not of:
+                self.op.check_run(self.x)
+            raise ShapeError(
+                f"{self.op.name} has one value for each channel in {self.x}, {of}: there is no "
+                "variance to learn from",
+                fix="leave out a last batch that is smaller with drop_last=True, and give each "
+                "part of a batch at least 2 images; or let ranks share the statistics of all "
+                "their images: sync_batch_norm=True",
+            )
+        except ShapeError as error:
+            error.at(self.path, self.loc)
+            raise
+
+
+class BatchCheck(Record):
+    """Whether a batch of so many images can be a step: a batch norm needs two values.
+
+    All ranks find the same, and none waits for one that cannot go on.
+
+    Attributes:
+        alone: a batch norm that needs two images; None where one image is enough.
+        parts: how the batch is cut, if it is.
+        accumulate: in how many parts each rank computes its images.
+    """
+
+    alone: Alone | None
+    parts: Parts | None
+    accumulate: int
+
+    def __call__(self, counts: Sequence[int]) -> None:
+        """Look at the images that each rank has of a batch.
+
+        Raises:
+            ShapeError: a batch norm would have one value for each channel.
+        """
+        if self.alone is None:
+            return
+        if sum(counts) == 1:
+            self.alone.refuse()
+        if self.parts is None:
+            return
+        each = [evenly(count, self.accumulate) for count in counts]
+        if self.parts.ranks and self.parts.sync_batch_norm:
+            if 1 in (sum(part) for part in zip(*each)):
+                self.alone.refuse(f"which is a part of a batch of {sum(counts)}")
+            return
+        for rank, own in enumerate(each):
+            if 1 in own:
+                whose = f"all that rank {rank} has" if self.parts.ranks else "which is a part"
+                self.alone.refuse(f"{whose} of a batch of {sum(counts)} at a time")
 
 
 class Cut(Record):
@@ -21,11 +114,13 @@ class Cut(Record):
         parts: what the graph of the step was made for.
         ranks: that compute it together; None where there is one.
         accumulate: in how many parts each of them computes its images.
+        check: whether a batch can be a step.
     """
 
     parts: Parts
     ranks: Communicator | None
     accumulate: int
+    check: BatchCheck
 
     def calls(
         self,
@@ -46,8 +141,9 @@ class Cut(Record):
             counts: how many images each rank has; they tell each other where None.
 
         Raises:
+            AttributeMistake: ``counts`` that are none.
             ShapeError: inputs that differ in their number of images, or another number than
-                ``counts`` has for this rank.
+                ``counts`` has for this rank; a batch norm over one value for each channel.
         """
         arrays: dict[str, Any] = dict(feeds)
         arrays.update({name: np.asarray(arrays[name]) for name in batched if name in arrays})
@@ -66,6 +162,7 @@ class Cut(Record):
                 f"rank {rank} has {here} images, and counts says {numbers[rank]}",
                 fix="give counts the number of images of each rank, in order",
             )
+        self.check(numbers)
         whole, first = sum(numbers), starts(numbers)[rank]
         each = [evenly(count, self.accumulate) for count in numbers]  # by rank, then by part
         own, together = each[rank], [sum(column) for column in zip(*each)]
@@ -76,7 +173,9 @@ class Cut(Record):
             if not together[place] or not (own[place] or joined):
                 continue
             start = min(start, here - 1)
-            piece = slice(start, start + max(1, own[place]))
+            piece = np.arange(start, start + max(1, own[place]))
+            if not own[place] and self.check.alone is not None:
+                piece = piece.repeat(2)  # which does not count, but has a variance
             told = {
                 SHARE: own[place] / whole,
                 WEIGHT: own[place] / together[place],
@@ -91,12 +190,17 @@ class Cut(Record):
 
 def _counts(here: int, ranks: Communicator | None, counts: Sequence[int] | None) -> tuple[int, ...]:
     """How many images each rank has."""
+    size = ranks.size if ranks is not None else 1
     if counts is not None:
-        need(counts, (list, tuple), "counts= takes a list of numbers", "write for example [32, 32]")
+        fix = f"give the number of images of each rank, in order: counts={[here] * size}"
+        if not isinstance(counts, (list, tuple)) or not all(map(is_int, counts)):
+            raise AttributeMistake(f"counts= takes a list of ints, got {shown(counts)}", fix=fix)
+        if len(counts) != size or min(counts) < 0 or not any(counts):
+            raise AttributeMistake(f"counts of {size} ranks cannot be {shown(counts)}", fix=fix)
         return tuple(counts)
     if ranks is None:
         return (here,)
-    told = np.zeros(ranks.size, np.int64)
+    told = np.zeros(size, np.int64)
     told[ranks.rank] = here
     ranks.all_reduce(told)
     return tuple(told.tolist())

@@ -35,7 +35,7 @@ from .passes.inference import hold_statistics
 from .passes.optimizer_step import LEARNING_RATE, add_training_step
 from .passes.optimizers import Optimizer
 from .passes.partial_batches import ACCUMULATED, Parts
-from .step_parts import Cut
+from .step_parts import Alone, BatchCheck, Cut
 from .step_pickling import LeftBehind, not_pickled, travels
 from .targets import TargetForm
 
@@ -216,6 +216,7 @@ class TrainStep:
         }
         hold_statistics(self.graph, held)
         check_sizes(self.graph, {})  # what could never run is said now, with its line
+        self.check_batch = BatchCheck(Alone.of(self.graph), self.parts, self.accumulate)
         warn_of_softmax(self.graph, loss)
         write_loss(self.graph, loss, metrics, target)
         self.target_form = TargetForm.of(self.graph.value(TARGET).type, loss)
@@ -404,7 +405,7 @@ class TrainStep:
         feeds = {**batch, LEARNING_RATE: self._rate(self.optimizer.lr if lr is None else lr)}
         if self.parts is None:
             return iter([feeds])
-        cut = Cut(self.parts, self._ranks, self.accumulate)
+        cut = Cut(self.parts, self._ranks, self.accumulate, self.check_batch)
         return cut.calls(self.executable, feeds, names, counts)
 
     def _rate(self, given: object) -> Array:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import pickle
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from itertools import accumulate
 from typing import TypeVar
 
+from .errors import GraphError
 from .types import Array
 
 T = TypeVar("T")
@@ -30,8 +32,8 @@ class Communicator(ABC):
         >>> ranks = Alone()
         >>> ranks.all_reduce(np.ones(3)), ranks.broadcast("seed"), ranks.neighbours
         (None, 'seed', 1)
-        >>> ranks.on_first(lambda: 7)
-        7
+        >>> ranks.on_first(lambda: 7), ranks.told("agree on a seed", 3)
+        (7, 3)
     """
 
     rank: int
@@ -52,27 +54,61 @@ class Communicator(ABC):
     def broadcast(self, value: T) -> T:
         """What rank 0 gave; it must be possible to pickle it."""
 
+    def told(self, what: str, value: T) -> T:
+        """What rank 0 gave, in a call that all ranks make.
+
+        Args:
+            what: the call, in words.
+            value: what it is on this rank.
+
+        Raises:
+            GraphError: rank 0 makes another one.
+        """
+        place, found = self.broadcast((what, value))
+        if place != what:  # else what follows would be taken for something else
+            raise GraphError(
+                f"rank {self.rank} is to {what}, and rank 0 to {place}",
+                fix="let all ranks make the same calls, in the same order",
+            )
+        return found
+
     @property
     def neighbours(self) -> int:
         """How many ranks run on this machine, which share its processors."""
         return self.size
 
-    def on_first(self, function: Callable[[], T]) -> T:
+    def on_first(self, function: Callable[[], T], what: str = "wait for rank 0") -> T:
         """What a function returns, or raises, on rank 0, which alone calls it.
 
+        Args:
+            function: it is called without arguments.
+            what: it does, in words.
+
         Raises:
-            Exception: what the function raised there, on every rank.
+            Exception: what the function raised there, on every rank; a RuntimeError on the others
+                where it cannot be pickled.
+            GraphError: rank 0 makes another call.
         """
         outcome: tuple[T | None, Exception | None] = (None, None)
+        own: Exception | None = None
         if self.rank == 0:
             try:
                 outcome = (function(), None)
             except Exception as error:  # goes to all ranks, which would wait for ever otherwise
-                outcome = (None, error)
-        result, raised = self.broadcast(outcome)
+                own, outcome = error, (None, _as_sent(error))
+        result, raised = self.told(what, outcome)
         if raised is not None:
-            raise raised
+            raise own if own is not None else raised
         return result  # type: ignore[return-value]
+
+
+def _as_sent(error: Exception) -> Exception:
+    """An error that arrives elsewhere: itself, or what it says."""
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:  # whatever its class does when it is copied
+        return RuntimeError(f"{type(error).__name__}: {error}")
+    return error
 
 
 def evenly(count: int, parts: int) -> tuple[int, ...]:

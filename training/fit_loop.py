@@ -7,7 +7,8 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -27,7 +28,7 @@ from .history import Epoch, History
 from .position import Position
 from .prepared import prepared
 from .progress import progress_bar
-from .shared import Shared
+from .shared import Shared, described
 
 Rate = float | Callable[[int], float] | None
 
@@ -38,6 +39,8 @@ class Step(Protocol):
     def init(self, seed: int = 0, after: Any = None) -> Any: ...
 
     def current(self) -> Step: ...
+
+    def check_batch(self, counts: Sequence[int]) -> None: ...
 
     def __call__(
         self, state: Any, batch: Any, lr: float | None = None, *, counts: Any = None
@@ -146,6 +149,7 @@ class FitLoop:
             The history of all epochs of this trainer.
 
         Raises:
+            ShapeError: a batch that would give a batch norm one value for each channel.
             GraphError: the loss or the weights are no longer finite; the model keeps those of the
                 last finite epoch, and the next call begins with them and with a fresh optimizer.
                 Or a resumed run is fitted with other data, batch size or augmentation. Or
@@ -166,12 +170,26 @@ class FitLoop:
             "augment": [repr(transform) for transform in augment],
         }
         per_epoch = batch_count(train, batch_size, drop_last=drop_last)
+        self.step = self.step.current()
+        self._shared.check_alike(
+            "train",
+            lambda: {
+                **call,
+                "train": described(train),
+                "validate": described(validate),
+                "epochs": epochs,
+                "lr": self._rate(lr, at.step),
+                "early_stopping": repr(early_stopping),
+                "checkpoints": checkpoints and replace(checkpoints, folder=""),
+                **self._made_with(),
+            },
+        )
         self._check_call(call, checkpoints)
+        self._check_batches(len(train), batch_size, drop_last)
         self.model.learn_preprocessing(prepared(train, augment))
         left = epochs * per_epoch
         if self._resumed is not None:
             left -= (at.epoch - at.fit_from) * per_epoch + at.batch
-        self._shared.check_call(lambda: {**call, **self._made_with()})
         with (
             progress_bar(progress and self._shared.is_first, left) as (advance, say),
             self._under_way(call, checkpoints),
@@ -196,6 +214,7 @@ class FitLoop:
                     if checkpoints is not None and checkpoints.due(at.step, at.batch == per_epoch):
                         self._save(checkpoints)
                 self._hand_over()
+                self._shared.check_weights(self.model)
                 measured = {} if validate is None else self.evaluate(validate, augment=augment)
                 self._end_epoch(measured, self._rate(lr, at.step - 1), before, early_stopping)
                 if checkpoints is not None:
@@ -216,14 +235,21 @@ class FitLoop:
                 fix="call fit with the same data, batch size and augmentation as then",
             )
         if checkpoints is not None:
-            self._shared.on_first(lambda: checkpoints.check_earlier(self._at.step))
+            earlier = partial(checkpoints.check_earlier, self._at.step)
+            self._shared.on_first(earlier, "look for checkpoints")
+
+    def _check_batches(self, images: int, batch_size: int, drop_last: bool) -> None:
+        """Whether all batches of an epoch can be steps: the last one would be met late."""
+        batch_size = min(batch_size, images)
+        for size in (batch_size, 0 if drop_last else images % batch_size):
+            if size:
+                self.step.check_batch(self._shared.counts(size) or (size,))
 
     @contextmanager
     def _under_way(self, call: dict[str, Any], checkpoints: Checkpoints | None) -> Iterator[None]:
         """A call of ``fit``: begins with what the model holds, and leaves it what was trained."""
         at = self._at
         self._shared.begin(self.model)
-        self.step = self.step.current()
         self._state = self.step.init(self._seed, after=self._state)
         if self._resumed is None:
             at.begin_epoch(at.epoch)
@@ -232,7 +258,8 @@ class FitLoop:
         self._resumed = None
         self._call = call
         if checkpoints is not None:
-            at.best = self._shared.on_first(lambda: checkpoints.best_value(self.history))
+            best = partial(checkpoints.best_value, self.history)
+            at.best = self._shared.on_first(best, "read the best checkpoint")
         try:
             yield
         except BaseException:
@@ -320,6 +347,14 @@ class FitLoop:
         """
         check_dataset("evaluate", dataset)
         check_augment(augment)
+        self._shared.check_alike(
+            "evaluate",
+            lambda: {
+                "dataset": described(dataset),
+                "batch_size": batch_size,
+                "augment": [repr(transform) for transform in augment],
+            },
+        )
         sums = Position()
         part, augment = self._shared.part, fixed(augment)
         order = batches(
@@ -350,7 +385,8 @@ class FitLoop:
 
     def _save(self, checkpoints: Checkpoints) -> None:
         checkpoint = self._checkpoint()
-        self._shared.on_first(lambda: checkpoints.save(self._at.step, checkpoint))
+        save = partial(checkpoints.save, self._at.step, checkpoint)
+        self._shared.on_first(save, "write a checkpoint")
 
     def _save_best(self, checkpoints: Checkpoints) -> None:
         if checkpoints.best is None:
@@ -365,7 +401,8 @@ class FitLoop:
         if checkpoints.better(value, self._at.best):
             self._at.best = value
             checkpoint = self._checkpoint()
-            self._shared.on_first(lambda: checkpoints.save_best(checkpoint))
+            save = partial(checkpoints.save_best, checkpoint)
+            self._shared.on_first(save, "write the best checkpoint")
 
     def resume(self, source: Checkpoints | str | os.PathLike[str]) -> bool:
         """Take up a run from its newest checkpoint, or from one file.
@@ -382,7 +419,7 @@ class FitLoop:
         """
         fix = "give the Checkpoints that fit was given, their folder or one of their files"
         need(source, (Checkpoints, str, os.PathLike), "resume takes checkpoints", fix)
-        found = self._shared.on_first(lambda: _newest(source))
+        found = self._shared.on_first(partial(_newest, source), "resume")
         if found is None:
             return False
         with whole():

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import sys
-import time
-from types import TracebackType
+import pickle
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -14,6 +11,7 @@ from ..ir.communicator import Communicator, evenly, starts
 from ..ir.errors import MissingExtra, install
 from ..ir.tracebacks import user_facing
 from ..ir.types import Array
+from .mpi_ends import Ends
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -22,9 +20,8 @@ T = TypeVar("T")
 
 # Arrays up to so many bytes go to all ranks in one message each: what counts is their number.
 SMALL = 2**13
-# How long a rank that fails waits for each one before it, and at most, before it speaks: an error
-# that all of them meet is told by the first, which ends the others.
-_PATIENCE, _LONGEST = 0.2, 3.0
+# The most bytes that are given to all in one message: MPI counts with 32 bits.
+_LARGEST = 2**30
 
 
 class MpiRanks(Communicator):
@@ -35,6 +32,8 @@ class MpiRanks(Communicator):
     least there can be (Patarasuk and Yuan 2009, "Bandwidth optimal all-reduce algorithms"), and
     which algorithm the library takes for a message does not change the bits, as that of
     ``MPI_Allreduce`` may.
+
+    What waits for others waits for a word of their end too: see :class:`~.mpi_ends.Ends`.
 
     Args:
         world: the communicator, which is used for nothing else.
@@ -49,6 +48,7 @@ class MpiRanks(Communicator):
         self._neighbours = shared.Get_size()
         shared.Free()
         self._room = np.empty(0, np.uint8)
+        self._ends = Ends(world) if self.size > 1 else None
 
     def __repr__(self) -> str:
         return f"<rank {self.rank} of {self.size} of MPI>"
@@ -61,30 +61,43 @@ class MpiRanks(Communicator):
         return self._neighbours
 
     def all_reduce(self, array: Array) -> None:
-        if self.size == 1:
+        if self._ends is None:
             return
-        flat = array.reshape(-1)
+        self._ends.begin_call()
+        wait, flat = self._ends.wait, array.reshape(-1)
         whole = array.nbytes <= SMALL
         counts = (flat.size,) * self.size if whole else evenly(flat.size, self.size)
         own = counts[self.rank]
         kind = self._kind(array.dtype)
         room = self._rows(own, array.dtype)
         if whole:
-            self._world.Allgather([flat, own, kind], [room, own, kind])
+            wait(self._world.Iallgather([flat, own, kind], [room, own, kind]))
         else:
             places = starts(counts)
             sent = [flat, (counts, places), kind]
-            self._world.Alltoallv(sent, [room, ((own,) * self.size, None), kind])
+            wait(self._world.Ialltoallv(sent, [room, ((own,) * self.size, None), kind]))
         total = room[0]
         for row in room[1:]:
             total += row
         if whole:
             flat[...] = total
         else:
-            self._world.Allgatherv([total, own, kind], [flat, (counts, places), kind])
+            wait(self._world.Iallgatherv([total, own, kind], [flat, (counts, places), kind]))
 
     def broadcast(self, value: T) -> T:
-        return self._world.bcast(value)
+        if self._ends is None:
+            return value
+        self._ends.begin_call()
+        content = pickle.dumps(value, pickle.HIGHEST_PROTOCOL) if self.rank == 0 else b""
+        size = np.array([len(content)], np.int64)
+        self._ends.wait(self._world.Ibcast(size))
+        room = np.empty(size[0], np.uint8)
+        if self.rank == 0:
+            room[...] = np.frombuffer(content, np.uint8)
+        for start in range(0, len(room), _LARGEST):
+            self._ends.wait(self._world.Ibcast(room[start : start + _LARGEST]))
+        given: T = value if self.rank == 0 else pickle.loads(room.data)
+        return given
 
     def _rows(self, count: int, dtype: np.dtype[Any]) -> Array:
         """Memory for what each rank sends, kept from sum to sum."""
@@ -116,8 +129,9 @@ def mpi() -> Communicator:
     run by ``mpiexec -n 4 python train.py``: each rank computes a quarter of every batch of 256. In
     a process that was started by itself there is one rank.
 
-    From then on an exception that a rank does not catch ends all ranks, with its message; a rank
-    that dies is noticed by ``mpiexec``, which ends the others.
+    From then on an exception that a rank does not catch ends all ranks, with its message; where the
+    process of one ends otherwise, by ``sys.exit`` say, those that wait for it raise ``WorkerLost``;
+    a rank that dies is noticed by ``mpiexec``, which ends the others.
 
     Raises:
         MissingExtra: mpi4py is not installed, or finds no library of MPI.
@@ -136,22 +150,4 @@ def mpi() -> Communicator:
                 fix="install Open MPI or MPICH: apt-get install openmpi-bin",
             ) from error
         _ranks = MpiRanks(MPI.COMM_WORLD.Dup())
-        if _ranks.size > 1:
-            _end_together(MPI.COMM_WORLD, _ranks.rank)
     return _ranks
-
-
-def _end_together(world: MPI.Intracomm, rank: int) -> None:
-    """Let an exception that nothing catches end all ranks, which would wait for this one."""
-    show = sys.excepthook
-
-    def end(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-        time.sleep(min(_PATIENCE * rank, _LONGEST))
-        sys.stdout.flush()
-        print(f"rank {rank} of {world.Get_size()} ends all ranks:", file=sys.stderr)
-        show(kind, error, trace)
-        sys.stderr.flush()
-        world.Abort(1)
-        os._exit(1)
-
-    sys.excepthook = end

@@ -2,6 +2,10 @@
 
 ``sums``: sums of many sizes and dtypes, against the sum in the order of the ranks.
 ``fails RANK``: that rank raises an error while the others wait for it.
+``leaves RANK HOW``: that rank comes to its end without an error, while the others wait for it.
+``leave CODE``: all ranks end by ``sys.exit`` at once.
+``forks``: each rank has a child that ends by an exception, and then one that does by ``sys.exit``.
+``alone CALL``: rank 0 makes a call that all must make; ``checkpoints`` that it alone is given.
 ``diverges``: all ranks meet a loss that is not finite.
 ``run FOLDER RANK STEP PLACE``: trains, or goes on; that rank (-1 for none) kills itself by SIGKILL
 in step STEP: in the middle of it (``sum``), or where ``tests.api.resumable_run`` does.
@@ -10,6 +14,8 @@ in step STEP: in the middle of it (``sum``), or where ``tests.api.resumable_run`
 
 from __future__ import annotations
 
+import atexit
+import os
 import sys
 import time
 from functools import partial
@@ -51,6 +57,69 @@ def fails(rank: str) -> None:
     if ranks.rank == int(rank):
         raise ValueError("a file is missing here")
     ranks.all_reduce(np.zeros(3))
+
+
+def leaves(rank: str, how: str) -> None:
+    ranks = cauce.distributed.mpi()
+    ranks.all_reduce(np.zeros(3))
+    if ranks.rank == int(rank):
+        if how == "caught":
+            try:
+                raise ValueError("nobody hears of this")
+            except ValueError:
+                return
+        if how == "hook":  # as other libraries replace it
+            sys.excepthook = sys.__excepthook__
+            raise ValueError("told by another hook")
+        if how == "now":
+            os._exit(0)
+        sys.exit(int(how))
+    for place in range(3):
+        ranks.all_reduce(np.zeros((3, 10**5)[place % 2]))
+        ranks.broadcast("on")
+
+
+def leave(code: str) -> None:
+    ranks = cauce.distributed.mpi()
+    ranks.all_reduce(np.zeros(3))
+    time.sleep(ranks.rank / 2)  # not at the same time, but nobody is waited for
+    sys.exit(int(code))
+
+
+def forks() -> None:
+    ranks = cauce.distributed.mpi()
+    for error in (ValueError("of a child"), SystemExit(0)):
+        child = os.fork()
+        if not child:
+            try:
+                raise error
+            except ValueError:
+                sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]
+                os._exit(1)
+            except SystemExit:
+                atexit._run_exitfuncs()
+                os._exit(0)
+        os.waitpid(child, 0)
+    ranks.all_reduce(np.zeros(3))
+    print(f"rank {ranks.rank} is done")
+
+
+def alone(call: str, folder: str) -> None:
+    ranks = cauce.distributed.mpi()
+    model = small.init(image=("N", 1, 6, 6), seed=1)
+    trainer = cauce.Trainer(model, distributed=ranks)
+    first = ranks.rank == 0
+    if call == "checkpoints":
+        trainer.fit(shapes(16), 1, checkpoints=Checkpoints(folder) if first else None)
+    if call == "validate":
+        trainer.fit(shapes(16), 1, validate=shapes(16) if first else None)
+    if call == "resume":
+        if first:
+            trainer.resume(folder)
+        trainer.fit(shapes(16), 1)
+    trainer.fit(shapes(16), 1, progress=False)
+    if call == "evaluate" and first:
+        trainer.evaluate(shapes(16))
 
 
 def diverges() -> None:
@@ -127,8 +196,8 @@ def digits() -> None:
         print(f"accuracy {accuracy}")
 
 
+CALLS = (sums, fails, leaves, leave, forks, alone, diverges, run, digits)
+
 if __name__ == "__main__":
     what, *arguments = sys.argv[1:]
-    {"sums": sums, "fails": fails, "diverges": diverges, "run": run, "digits": digits}[what](
-        *arguments
-    )
+    {call.__name__: call for call in CALLS}[what](*arguments)

@@ -173,3 +173,92 @@ def test_what_is_no_rank_is_refused() -> None:
         trainer(4)  # type: ignore[arg-type]
     with pytest.raises(AttributeMistake, match="sync_batch_norm"):
         trainer(None, sync_batch_norm="yes")
+
+
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        ({"epochs": 3}, "epochs was 2, is 3"),
+        ({"lr": 0.5}, "lr was 0.01, is 0.5"),
+        ({"validate": TEST}, "validate was 'none', is 'Dataset"),
+        ({"early_stopping": EarlyStopping(2), "validate": TEST}, "early_stopping was 'None'"),
+        ({"data": Dataset(DATA.images, DATA.labels[::-1], DATA.classes)}, "train was 'Dataset"),
+        ({"data": Dataset(-DATA.images, DATA.labels, DATA.classes)}, "train was 'Dataset"),
+    ],
+)
+def test_all_ranks_are_told_what_one_does_otherwise(changed: Any, says: str) -> None:
+    def work(rank: ThreadRank) -> str:
+        with pytest.raises(GraphError, match="rank 0 does rank 1, where") as caught:
+            fit(trainer(rank), **(changed if rank.rank == 1 else {}))
+        return str(caught.value)
+
+    assert all(says in message for message in run_ranks(3, work))
+
+
+def test_checkpoints_for_rank_0_alone_are_refused(tmp_path: Path) -> None:
+    def work(rank: ThreadRank) -> None:
+        checkpoints = Checkpoints(tmp_path) if rank.rank == 0 else None
+        with pytest.raises(GraphError, match=r"rank 1, 2, where checkpoints was Checkpoints"):
+            fit(trainer(rank), checkpoints=checkpoints)
+
+    run_ranks(3, work)
+
+
+def test_checkpoints_may_lie_in_a_folder_of_each_rank(tmp_path: Path) -> None:
+    run_ranks(
+        2, lambda rank: fit(trainer(rank), 1, checkpoints=Checkpoints(tmp_path / str(rank.rank)))
+    )
+    assert [path.name for path in tmp_path.iterdir()] == ["0"]
+
+
+def test_other_data_to_measure_are_told() -> None:
+    def work(rank: ThreadRank) -> None:
+        made = trainer(rank, target="classes")
+        with pytest.raises(
+            GraphError, match=r"do not evaluate alike: .* rank 1, where dataset was"
+        ):
+            made.evaluate(TEST if rank.rank != 1 else TEST[:12])
+
+    run_ranks(2, work)
+
+
+def test_ranks_whose_weights_part_are_told() -> None:
+    """By a rate that a rank draws for itself, say."""
+
+    def work(rank: ThreadRank) -> None:
+        rate = lambda step: 0.01 * (1 + rank.rank * (step > 2))  # noqa: E731
+        with pytest.raises(GraphError, match=r"do not go on alike: .* rank 1, where"):
+            fit(trainer(rank), lr=rate)
+
+    run_ranks(2, work)
+
+
+def test_another_call_of_rank_0_is_told(tmp_path: Path) -> None:
+    def work(rank: ThreadRank) -> None:
+        made = trainer(rank)
+        if rank.rank == 0:
+            made.resume(tmp_path)
+        else:
+            with pytest.raises(GraphError, match="rank 1 is to train, and rank 0 to resume"):
+                fit(made)
+
+    run_ranks(2, work)
+
+
+class Odd(Exception):
+    """Cannot be made again of its arguments."""
+
+    def __init__(self, one: str, two: str) -> None:
+        super().__init__(one + two)
+
+
+def test_an_error_that_cannot_be_pickled_is_told_all_the_same() -> None:
+    def fail() -> None:
+        raise Odd("a disk", " that is full")
+
+    def work(rank: ThreadRank) -> None:
+        kind = Odd if rank.rank == 0 else RuntimeError
+        with pytest.raises(kind, match="a disk that is full"):
+            rank.on_first(fail)
+
+    run_ranks(2, work)

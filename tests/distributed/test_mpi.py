@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
 import time
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,21 +18,12 @@ import cauce
 from cauce.ir import Array
 from cauce.training import Checkpoints
 
+from .mpiexec import MPI, NO_MPI, mpiexec
+
 ROOT = Path(__file__).resolve().parents[2]
 STEPS = 24  # 4 epochs of 6 batches
 
-pytestmark = pytest.mark.skipif(
-    shutil.which("mpiexec") is None or importlib.util.find_spec("mpi4py") is None,
-    reason="there is no MPI: apt-get install openmpi-bin, and pip install 'cauce[mpi]'",
-)
-
-
-@cache
-def mpiexec() -> tuple[str, ...]:
-    """The command, with what Open MPI wants to be told before it starts more ranks than cores."""
-    told = subprocess.run(["mpiexec", "--version"], capture_output=True, text=True).stdout
-    open_mpi = ("--allow-run-as-root", "--oversubscribe", "--bind-to", "none")
-    return ("mpiexec", *(open_mpi if "Open" in told else ()))
+pytestmark = pytest.mark.skipif(not MPI, reason=NO_MPI)
 
 
 def start(ranks: int, *arguments: object) -> subprocess.CompletedProcess[str]:
@@ -68,6 +56,63 @@ def test_an_error_of_one_rank_ends_all() -> None:
     assert done.stderr.count("ends all ranks") == 1
     assert "rank 1 of 3 ends all ranks:" in done.stderr
     assert "ValueError: a file is missing here" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("rank", "how"),
+    [
+        (1, "0"),
+        *(
+            pytest.param(rank, how, marks=pytest.mark.slow)
+            for rank, how in ((0, "0"), (1, "3"), (2, "caught"), (1, "hook"), (0, "now"))
+        ),
+    ],
+)
+def test_a_rank_that_comes_to_its_end_is_not_waited_for(rank: int, how: str) -> None:
+    done = start(3, "leaves", rank, how)  # for ever, it would be
+    assert done.returncode != 0
+    if how == "now":
+        return  # mpiexec itself has ended them
+    assert done.stderr.count("ends all ranks") == 1
+    assert done.stderr.count(f"what rank {rank} will not do any more") == 1
+    assert "sys.exit()" in done.stderr
+    assert ("told by another hook" in done.stderr) == (how == "hook")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("code", [0, 3])
+def test_ranks_that_all_end_are_left_in_peace(code: int) -> None:
+    done = start(3, "leave", code)
+    assert (done.returncode == 0) == (code == 0)
+    assert "ends all ranks" not in done.stderr
+    assert code or not done.stderr
+
+
+@pytest.mark.slow
+def test_the_child_of_a_rank_is_no_rank() -> None:
+    done = start(2, "forks")
+    assert done.returncode == 0, done.stderr
+    assert "ends all ranks" not in done.stderr and "ValueError: of a child" in done.stderr
+    assert all(f"rank {rank} is done" in done.stdout for rank in range(2))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        ("checkpoints", "rank 0 does rank 1, where checkpoints was Checkpoints"),
+        ("validate", "rank 0 does rank 1, where validate was 'Dataset"),
+        ("resume", "rank 1 is to train, and rank 0 to resume"),
+        ("evaluate", "waits for what rank 1 will not do any more"),
+    ],
+)
+def test_what_rank_0_alone_does_is_said_and_not_waited_for(
+    call: str, says: str, tmp_path: Path
+) -> None:
+    done = start(2, "alone", call, tmp_path)
+    assert done.returncode != 0
+    assert says in done.stderr, done.stderr
+    assert "ends all ranks" in done.stderr
 
 
 @pytest.mark.slow

@@ -22,10 +22,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ..distributed.mpiexec import MPI, NO_MPI, mpiexec
 from ..project.house import ROOT
 
 EXAMPLES = ROOT / "examples"
 HERE = Path(__file__)
+FASHION = Path("/usr/share/datasets/fashion-mnist")
+ON_RANKS = EXAMPLES / "09_fashion_mnist_on_ranks.py"
 
 
 def start(name: str, *arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
@@ -57,7 +60,7 @@ def numbers(pattern: str, output: str) -> list[float]:
 
 def test_every_example_has_a_test_and_a_docstring() -> None:
     names = {path.name for path in EXAMPLES.glob("*.py")}
-    assert len(names) == 9
+    assert len(names) == 10
     tested = HERE.read_text(encoding="utf-8")
     assert [name for name in sorted(names) if f'"{name}"' not in tested] == []
     for name in names:
@@ -95,18 +98,22 @@ def write_idx(path: Path, array: np.ndarray) -> None:
     path.write_bytes(gzip.compress(header + array.astype(np.uint8).tobytes()))
 
 
-@pytest.mark.slow
-def test_fashion_mnist_on_made_up_data(tmp_path: Path) -> None:
+def fashion_of_noise(folder: Path) -> None:
     """Pictures of noise, with a bright row that tells the class."""
-    data = tmp_path / "data"
-    data.mkdir()
+    folder.mkdir(exist_ok=True)
     rng = np.random.default_rng(0)
     for part, count in (("train", 600), ("t10k", 50)):
         labels = np.arange(count) % 10
         images = rng.integers(0, 60, (count, 28, 28))
         images[np.arange(count), 2 * labels + 4] = 250
-        write_idx(data / f"{part}-images-idx3-ubyte.gz", images)
-        write_idx(data / f"{part}-labels-idx1-ubyte.gz", labels)
+        write_idx(folder / f"{part}-images-idx3-ubyte.gz", images)
+        write_idx(folder / f"{part}-labels-idx1-ubyte.gz", labels)
+
+
+@pytest.mark.slow
+def test_fashion_mnist_on_made_up_data(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    fashion_of_noise(data)
     arguments = ("--data", str(data), "--quick")
     output = run("03_fashion_mnist.py", *arguments, folder=tmp_path)
     assert "Dataset(512 images of 1 x 28 x 28" in output
@@ -229,6 +236,49 @@ def test_classify_folder_on_a_scheduler(tmp_path: Path) -> None:
         address = json.loads(file.read_text())["address"]
         output = run("08_classify_folder.py", "--scheduler", address, folder=tmp_path)
     check_classes(output, tmp_path)
+
+
+def on_ranks(ranks: int, *arguments: str, folder: Path) -> str:
+    """What the script for ranks prints, on one thread for each."""
+    folder.mkdir(exist_ok=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CAUCE_NUM_THREADS", "1")
+        patch.setenv("PYTHONPATH", str(ROOT))
+        done = subprocess.run(
+            [*mpiexec(), "-n", str(ranks), sys.executable, ON_RANKS, *arguments],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not MPI, reason=NO_MPI)
+@pytest.mark.skipif(not FASHION.is_dir(), reason="apt-get install dataset-fashion-mnist")
+def test_fashion_mnist_is_learnt_as_well_on_two_and_four_ranks(tmp_path: Path) -> None:
+    """On a tenth of the pictures; docs/distributed.md has the accuracies of all of them."""
+    (one,) = numbers("test accuracy", on_ranks(1, "--quick", folder=tmp_path / "1"))
+    assert one > 0.83
+    for ranks, sync, gap in ((2, (), 0.02), (4, (), 0.02), (2, ("--sync-batch-norm",), 0.01)):
+        folder = tmp_path / f"{ranks}{len(sync)}"
+        (found,) = numbers("test accuracy", on_ranks(ranks, "--quick", *sync, folder=folder))
+        assert abs(found - one) < gap, (ranks, sync)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not MPI, reason=NO_MPI)
+def test_a_run_of_two_ranks_goes_on_in_one_process(tmp_path: Path) -> None:
+    fashion_of_noise(tmp_path)
+    arguments = ("--quick", "--data", str(tmp_path), "--folder", str(tmp_path))
+    first = on_ranks(2, *arguments, folder=tmp_path)
+    assert first.count("test accuracy") == 1 and "on 2 ranks after 3 epochs" in first
+    again = run(ON_RANKS.name, *arguments, folder=tmp_path)
+    assert "an earlier run goes on" in again and "on 1 ranks after 3 epochs" in again
+    assert numbers("test accuracy", again) == numbers("test accuracy", first)
+    assert (tmp_path / "fashion_ranks.safetensors").is_file()
 
 
 @pytest.mark.slow
