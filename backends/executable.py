@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -100,13 +101,12 @@ class Executable:
         self.name = program.interface.name
         self._inputs = program.interface.called
         self._names = [value.name for value in self._inputs]
-        self._fixed = program.interface.fixed
         self._updated = program.interface.updated
         self._types = dict(program.interface.outputs)
         self._count = len(self._types) if outputs is None else outputs
         self._weights: Packed | Following | None = None
         self._dims: Recent[tuple[tuple[int, ...], ...], Dims] = Recent()
-        if parameters is not None or not self._fixed:
+        if parameters is not None or not program.interface.fixed:
             self.load_state_dict(parameters or {})
 
     @property
@@ -148,7 +148,7 @@ class Executable:
             GraphError: a parameter is missing.
             ShapeError, TypeMismatch: an array that does not fit its parameter.
         """
-        self._weights = Packed(self._prepare(parameters))
+        self._weights = Packed(_prepared(self.program, parameters))
 
     def follow(self, model: Holder) -> None:
         """Take the weights of a model now, and in each call those that it then holds.
@@ -159,7 +159,9 @@ class Executable:
         Raises:
             GraphError, ShapeError, TypeMismatch: as for :meth:`load_state_dict`.
         """
-        self._weights = Following(model, self._prepare)
+        # What prepares refers to the program alone: an executable in a circle would stay, with its
+        # memory, until Python next looks for circles.
+        self._weights = Following(model, partial(_prepared, self.program))
 
     def __getstate__(self) -> dict[str, Any]:
         """The program and the weights: the model that is followed, else what was packed of it."""
@@ -193,20 +195,6 @@ class Executable:
             self.follow(state["model"])
         elif packed is not None:
             self._weights = packed
-
-    def _prepare(self, parameters: Mapping[str, object]) -> Any:
-        """What the backend makes of weights; see :meth:`load_state_dict`."""
-        missing = [value.name for value in self._fixed if value.name not in parameters]
-        if missing:
-            raise GraphError(
-                f"{self.name}: no value for the parameters {', '.join(missing)}",
-                fix="pass all of them, as Model.state_dict() does",
-            )
-        arrays = {}
-        for value in self._fixed:
-            arrays[value.name] = array = check_feed(value, parameters[value.name])
-            check_shape(value, array)
-        return self.program.prepare(arrays)
 
     def new_state(self, values: Mapping[str, object]) -> State:
         """A state for a graph that updates its inputs (a training step).
@@ -445,3 +433,19 @@ class Executable:
                     fix="give an array made with np.empty",
                 )
         return [*given, *[None] * (len(self._types) - len(types))]
+
+
+def _prepared(program: Program, parameters: Mapping[str, object]) -> Any:
+    """What the backend makes of weights; see :meth:`Executable.load_state_dict`."""
+    fixed, name = program.interface.fixed, program.interface.name
+    missing = [value.name for value in fixed if value.name not in parameters]
+    if missing:
+        raise GraphError(
+            f"{name}: no value for the parameters {', '.join(missing)}",
+            fix="pass all of them, as Model.state_dict() does",
+        )
+    arrays = {}
+    for value in fixed:
+        arrays[value.name] = array = check_feed(value, parameters[value.name])
+        check_shape(value, array)
+    return program.prepare(arrays)

@@ -9,6 +9,7 @@ from .backends.executable import TAP
 from .compiler import compile
 from .frontends.model import Model
 from .ir import Array, Graph, Location, Role, Value, evaluate
+from .ir.attributes import not_negative
 from .ir.display import html_of
 from .ir.errors import AttributeMistake, GraphError
 from .ir.evaluate import check_feeds
@@ -135,7 +136,7 @@ def compare(
         tolerance: the largest max|a - b| / max|b| that counts as equal.
 
     Raises:
-        AttributeMistake: fewer than two backends.
+        AttributeMistake: fewer than two backends; a tolerance that is none.
         GraphError: another number of arrays, or a missing one.
         ShapeError, TypeMismatch: an array that does not fit.
         MissingExtra: a backend, or ONNX Runtime, that is not installed.
@@ -148,6 +149,7 @@ def compare(
         >>> found.rows[0].value, found.rows[0].op, found.rows[0].backend
         ('c1', 'conv2d', 'numpy')
     """
+    tolerance = not_negative(tolerance, "tolerance", "write tolerance=1e-4, or leave it out")
     if len(backends) < 2:
         raise AttributeMistake(
             f"comparing takes two backends or more, got {list(backends)}",

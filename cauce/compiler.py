@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +22,7 @@ from .ir.errors import (
     need,
     shown,
 )
+from .ir.installed import origin_of
 from .ir.record import Record
 from .ir.remedies import wrong_call
 from .ir.tracebacks import user_facing
@@ -127,7 +127,7 @@ def choose_backend(name: str = "auto") -> str:
         AttributeMistake: there is no such backend.
         MissingExtra: what it needs is not installed.
     """
-    native = importlib.util.find_spec("llvmlite") is not None
+    native = origin_of("llvmlite") is not None
     if name == "auto":
         return "llvm" if native else "numpy"
     if name not in _BACKENDS:

@@ -147,6 +147,8 @@ def rankings(model: Model, output: Array, top: int) -> list[Ranking]:
     Raises:
         GraphError: the model does not tell classes apart.
     """
+    if not len(output):
+        return []
     rows = np.asarray(output, np.float64).reshape(len(output), -1)
     return [_ranking(row, model.preprocessing, top) for row in _ending(model.graph)(rows)]
 

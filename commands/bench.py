@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from ..measuring import Benchmark, Case, PeerFailed, Prepared, measure, serve, summary
 from . import output
 from .inputs import random_arrays
-from .model_argument import add_model, add_run, closed_model, count, run_settings
+from .model_argument import add_model, add_run, amount, closed_model, count, run_settings
 
 if TYPE_CHECKING:
     from ..frontends.model import Model
@@ -41,7 +41,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         "shows the noise; may be given several times",
     )
     parser.add_argument("--rounds", type=count, default=7, help="turns of each (7)")
-    parser.add_argument("--seconds", type=float, default=0.5, help="of a turn, about (0.5)")
+    parser.add_argument("--seconds", type=amount, default=0.5, help="of a turn, about (0.5)")
     output.add_json(parser)
 
 

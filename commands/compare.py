@@ -9,7 +9,7 @@ import argparse
 from . import output
 from .inputs import add_inputs, feeds
 from .main import DIFFERENT
-from .model_argument import add_model, closed_model, count
+from .model_argument import add_model, amount, closed_model, count
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -23,7 +23,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--batch", type=count, default=1, help="of random inputs (1)")
     parser.add_argument(
-        "--tolerance", type=float, default=1e-4, help="the largest max|a-b|/max|b| (1e-4)"
+        "--tolerance", type=amount, default=1e-4, help="the largest max|a-b|/max|b| (1e-4)"
     )
     parser.add_argument("--all", action="store_true", help="print every value, not the first alone")
     output.add_json(parser)
@@ -34,8 +34,14 @@ def run(options: argparse.Namespace) -> int:
     from ..comparison import NodeDifference, compare
     from ..compiler import choose_backend
     from ..ir import Role
+    from ..ir.errors import AttributeMistake
 
     given = [name.strip() for name in options.backends.split(",")]
+    if len(given) < 2 or not all(given):
+        raise AttributeMistake(
+            f"comparing takes two backends or more, got {options.backends!r}",
+            fix="write for example --backends reference,llvm",
+        )
     backends = [choose_backend(name) if name == "auto" else name for name in given]
     model = closed_model(options)
     arrays = feeds(model.graph.inputs_with(Role.DATA), options, options.batch)

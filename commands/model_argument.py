@@ -75,6 +75,17 @@ def count(text: str) -> int:
     return int(text)
 
 
+def amount(text: str) -> float:
+    """An argument that is a finite number from 0 on."""
+    try:
+        found = float(text)
+    except ValueError:
+        found = -1.0
+    if not 0 <= found < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 on")
+    return found
+
+
 def size(text: str) -> tuple[str, int]:
     """``N=1`` as a name and a number."""
     name, _, number = text.partition("=")
@@ -179,12 +190,30 @@ def _sizes(dims: tuple[object, ...]) -> str:
 
 
 def _check_exists(path: str) -> None:
-    """Raise MissingFile where a file is not there; a network's name alone gets its home."""
+    """Raise MissingFile where a file is not there; what names no network of a module is told how.
+
+    Raises:
+        MissingFile: there is no such file.
+        DataError: a file of Python.
+    """
+    from ..ir.errors import DataError, MissingFile
+
+    if not path:
+        raise MissingFile("the name of the model is empty", fix="give a file, or net.py:resnet18")
+    if os.path.isfile(path) and path.lower().endswith(".py"):
+        raise DataError(
+            f"{path} is a file of Python, which may hold several networks",
+            fix=f"name the one: {path}:resnet18, with its name in the place of resnet18",
+        )
     if os.path.exists(path):
         return
-    from ..ir.errors import MissingFile
     from ..ir.files import existing
 
+    parts = path.split(".")
+    if len(parts) > 1 and all(part.isidentifier() for part in parts) and _is_module(path):
+        raise MissingFile(
+            f"{path} is a module, not a model", fix=f"name a network in it: {path}:resnet18"
+        )
     if path.isidentifier():
         from .. import models
 
@@ -194,6 +223,15 @@ def _check_exists(path: str) -> None:
                 fix=f"name the network by its module: cauce.models:{path}",
             )
     existing(path)
+
+
+def _is_module(name: str) -> bool:
+    from importlib import util
+
+    try:
+        return util.find_spec(name) is not None
+    except (ImportError, AttributeError, ValueError):
+        return False
 
 
 def _from_onnx(options: argparse.Namespace) -> Model:
@@ -302,6 +340,12 @@ def _module(home: str) -> Any:
             fix="write net.py:resnet18, or cauce.models:resnet18",
         )
     sys.path.append(os.getcwd())
+    if not _is_module(home):
+        raise MissingFile(
+            f"there is no module {home}: No module named {home!r}",
+            fix="check the name; modules are looked for where packages are installed, and in the "
+            f"folder that this is called in. A file is named with its ending: {home}.py:NAME",
+        )
     with _code_of_the_user(f"{home} cannot be imported"):
         return import_module(home)
 

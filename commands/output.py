@@ -1,8 +1,8 @@
 """What commands print: text and tables for people, JSON for programs.
 
-On a terminal tables are drawn by rich where it is installed, and fit the width either way; in a
-pipe or a file they are whole lines of plain text. What comes from a file, a name say, never reaches
-a terminal with its control characters.
+On a terminal tables are drawn by rich where it is installed, and fit the width either way, unless
+their numbers alone are wider; in a pipe or a file they are whole lines of plain text. What comes
+from a file, a name say, never reaches a terminal with its control characters.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import math
 import re
 import shutil
 import sys
+import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -81,14 +82,20 @@ def show_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, names: 
     except ImportError:
         print("\n".join(_lines(cells, names, size.columns)))
         return
+    widths = _widths(cells, names, size.columns)
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for place, column in enumerate(cells[0]):
+    for place, (column, width) in enumerate(zip(cells[0], widths)):
         table.add_column(
-            Text(column), justify="left" if place < names else "right", overflow="fold"
+            Text(column),
+            justify="left" if place < names else "right",
+            overflow="fold",
+            width=width,
         )
     for row in cells[1:]:
         table.add_row(*map(Text, row))  # which is not read as markup
-    Console(width=size.columns, height=size.lines, highlight=False).print(table)
+    # A number is never broken: what is wider than the terminal all the same, that breaks.
+    wide = max(size.columns, sum(widths) + len(_GAP) * (len(widths) - 1))
+    Console(width=wide, height=size.lines, highlight=False).print(table)
 
 
 def show_pairs(pairs: Sequence[tuple[str, str]]) -> None:
@@ -102,20 +109,28 @@ def _cell(text: str) -> str:
     return clean(text).replace("\n", "\\n")
 
 
+def _widths(cells: Sequence[Sequence[str]], names: int, width: int | None) -> list[int]:
+    """The width of each column.
+
+    Where all would be wider than ``width``, the widest of text becomes narrower first, so that the
+    others, types say, stay whole for as long as that is enough.
+    """
+    widths = [max(map(_width, column)) for column in zip(*cells)]
+    surplus = 0 if width is None else sum(widths) + len(_GAP) * (len(widths) - 1) - width
+    for place in sorted(range(names), key=lambda place: -widths[place]):
+        taken = max(0, min(surplus, widths[place] - _LEAST))
+        widths[place] -= taken
+        surplus -= taken
+    return widths
+
+
 def _lines(cells: Sequence[Sequence[str]], names: int, width: int | None) -> list[str]:
     """The table in plain text; columns of text are cut where it would be wider than ``width``."""
-    widths = [max(map(len, column)) for column in zip(*cells)]
-    surplus = 0 if width is None else sum(widths) + len(_GAP) * (len(widths) - 1) - width
-    while surplus > 0:
-        widest = max(range(names), key=lambda place: widths[place])
-        if widths[widest] <= _LEAST:
-            break
-        widths[widest] -= 1
-        surplus -= 1
+    widths = _widths(cells, names, width)
     lines = []
     for row in cells:
         shown = [
-            (_cut(cell, w).ljust(w) if place < names else cell.rjust(w))
+            _padded(_cut(cell, w), w) if place < names else cell.rjust(w)
             for place, (cell, w) in enumerate(zip(row, widths))
         ]
         lines.append(_GAP.join(shown).rstrip())
@@ -123,8 +138,26 @@ def _lines(cells: Sequence[Sequence[str]], names: int, width: int | None) -> lis
     return lines
 
 
+def _width(text: str) -> int:
+    """How many places of a terminal a text takes up: signs of East Asia take two, accents none."""
+    if text.isascii():
+        return len(text)
+    return sum(
+        0 if unicodedata.combining(sign) else 1 + (unicodedata.east_asian_width(sign) in "WF")
+        for sign in text
+    )
+
+
+def _padded(text: str, width: int) -> str:
+    return text + " " * (width - _width(text))
+
+
 def _cut(text: str, width: int) -> str:
-    return text if len(text) <= width else f"{text[: width - 1]}~"
+    if _width(text) <= width:
+        return text
+    while _width(text) > width - 1:
+        text = text[:-1]
+    return f"{text}~"
 
 
 def nbytes_text(count: int) -> str:

@@ -18,7 +18,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     """The arguments."""
     add_model(parser)
     add_inputs(parser)
-    parser.add_argument("-o", "--output", metavar="FILE", required=True, help="the file to write")
+    parser.add_argument("-o", "--output", metavar="FILE", required=True, help="ends in .html")
     parser.add_argument(
         "--profile",
         action="store_true",
@@ -50,6 +50,11 @@ def run(options: argparse.Namespace) -> None:
     from ..ir.errors import AttributeMistake
     from ..viewing import view
 
+    if not options.output.lower().endswith((".html", ".htm")):
+        raise AttributeMistake(
+            f"{options.output} is no name of a page, which browsers know by its ending",
+            fix="end it in .html",
+        )
     if options.inputs and not options.profile:
         raise AttributeMistake(
             "arrays are for running the model, which only a profile does",

@@ -106,10 +106,14 @@ def _reading(path: str | os.PathLike[str], magic: bytes) -> Iterator[None]:
     with open(existing(path), "rb") as file:
         start = file.read(len(magic))
     kind = "npz" if magic == NPZ else "npy"
+    if not start:
+        raise DataError(f"{os.fspath(path)} is empty", fix="fetch or write the file again")
     if start != magic:
         raise DataError(
             f"{os.fspath(path)} is no .{kind} file: it begins with {start!r}, not with {magic!r}",
-            fix="use load_npz for one .npz file, load_npy for two .npy files",
+            fix="write it by np.savez, or by np.savez_compressed"
+            if kind == "npz"
+            else "write it by np.save; np.savez makes .npz files, which hold several arrays",
         )
     try:
         yield

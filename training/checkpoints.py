@@ -132,9 +132,15 @@ class Checkpoints:
         """Whether the run that is to go on from a step may write here.
 
         Raises:
+            AttributeMistake: the folder is a file.
             GraphError: there are later checkpoints, beside which its own would be the oldest, and
                 be removed.
         """
+        if Path(self.folder).is_file():
+            raise AttributeMistake(
+                f"{os.fspath(self.folder)} is a file, and checkpoints lie in a folder",
+                fix="name a folder, which is made where there is none",
+            )
         later = [path for path in self.paths() if int(path.stem.removeprefix("step-")) > step]
         if later:
             raise GraphError(

@@ -11,7 +11,7 @@ import struct
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from enum import Enum, IntEnum
-from functools import partial
+from functools import lru_cache, partial
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -27,7 +27,7 @@ from .target import Caches, Target
 # What a caller may ask of the rounding of results.
 PRECISIONS = ("strict", "default", "fast")
 
-_MAGIC = b"cauce artifact 7\n"
+_MAGIC = b"cauce artifact 8\n"
 
 _DTYPES = {dtype.value: dtype for dtype in DType}
 
@@ -243,17 +243,45 @@ class Entry(Record):
     reductions: tuple[Reduction, ...] = ()
 
 
+class Image(Record):
+    """An object file as it will lie in memory, wherever that may be.
+
+    It has three parts of whole pages, for each is to be protected in its own way::
+
+        | links, code | constants | data, zeros |
+
+    A link belongs to a symbol that other objects define or know: a jump, for a call may not reach
+    as far as another library lies, and the address, for code that wants to read it.
+
+    Attributes:
+        machine: the number that ELF gives the processor.
+        parts: the bytes of each part.
+        inner: the places of addresses within the image. The content has there how far they are
+            from its beginning.
+        outer: the places of the addresses of other libraries' functions, by their names.
+        entries: the places of the functions that can be called from outside.
+        content: all bytes but for zeros at the end.
+    """
+
+    machine: int
+    parts: tuple[int, ...]
+    inner: tuple[int, ...]
+    outer: Mapping[str, int]
+    entries: Mapping[str, int]
+    content: bytes
+
+
 class Artifact(Record):
     """Machine code for one processor, with its two entries.
 
     Attributes:
-        code: an object file.
+        code: an object file, or what it is in memory where cauce's own loader takes it.
         digest: of the IR that it was made from.
         target: the processor.
         interface: what goes in and comes out.
     """
 
-    code: bytes
+    code: bytes | Image
     digest: str
     target: Target
     interface: Interface
@@ -263,15 +291,18 @@ class Artifact(Record):
     def to_bytes(self) -> bytes:
         """All of it, for a file: a header in JSON, the code, the constants."""
         arrays: list[Array] = []
+        image = self.code if isinstance(self.code, Image) else None
+        code = self.code.content if isinstance(self.code, Image) else self.code
         header = {
             "digest": self.digest,
             "target": self.target,
             "interface": self.interface,
-            "code": len(self.code),
+            "code": len(code),
+            "image": image,
             "entries": (self.prepare, self.main),
         }
         text = json.dumps(header, default=partial(_plain, arrays=arrays)).encode()
-        parts = [_MAGIC, struct.pack("<Q", len(text)), text, self.code]
+        parts = [_MAGIC, struct.pack("<Q", len(text)), text, code]
         return b"".join([*parts, *(array.tobytes() for array in arrays)])
 
     @staticmethod
@@ -294,7 +325,8 @@ def _read(data: bytes) -> Artifact:
     (length,) = struct.unpack_from("<Q", data, len(_MAGIC))
     header = json.loads(data[start : start + length])
     place = start + length + header["code"]
-    code = data[start + length : place]
+    content = data[start + length : place]
+    code = _image(header["image"], content) if header["image"] else content
     entries = []
     for known in header["entries"]:
         constants = {}
@@ -308,6 +340,11 @@ def _read(data: bytes) -> Artifact:
     known = header["target"]
     target = Target(**{**known, "caches": Caches(**known["caches"])})
     return Artifact(code, header["digest"], target, _interface(header["interface"]), *entries)
+
+
+def _image(known: Mapping[str, Any], content: bytes) -> Image:
+    parts, inner = tuple(known["parts"]), tuple(known["inner"])
+    return Image(known["machine"], parts, inner, known["outer"], known["entries"], content)
 
 
 def _plain(value: object, arrays: list[Array]) -> object:
@@ -325,6 +362,8 @@ def _plain(value: object, arrays: list[Array]) -> object:
         return value.value
     if isinstance(value, frozenset):
         return sorted(value)
+    if isinstance(value, Image):
+        return {**value.__getstate__(), "content": None}
     assert isinstance(value, Record)
     return {field.name: getattr(value, field.name) for field in fields(value)}
 
@@ -374,6 +413,11 @@ def _batch(known: Mapping[str, Any]) -> Batch:
 
 
 def _type(dtype: str, shape: list[int | str]) -> TensorType:
+    return _known_type(dtype, *shape)
+
+
+@lru_cache(1024)  # most types are met several times: they go in, are packed, and go on
+def _known_type(dtype: str, *shape: int | str) -> TensorType:
     return TensorType(_DTYPES[dtype], tuple([_dim(dim) for dim in shape]))
 
 

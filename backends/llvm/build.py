@@ -17,6 +17,7 @@ from .codegen.plan import Plan, add_plan, make_plan
 from .codegen.pool import write_pool
 from .lowering.batches import free_batch
 from .lowering.lower import Lowered, lower
+from .runtime.library import laid_out
 from .schedule.schedule import Schedule
 from .target import Target
 
@@ -80,6 +81,6 @@ def compile_graph(
     """The machine code of a graph, which passes made from a source; raises what ``build`` does."""
     made = build(graph, target, schedules, precision)
     digest = hashlib.sha256(made.text.encode()).hexdigest()[:16]
-    code = compile_text(made.text, target)
+    code = laid_out(compile_text(made.text, target))
     entries = (made.prepare.describe(source), made.main.describe(source))
     return Artifact(code, digest, target, Interface.of(graph), *entries)

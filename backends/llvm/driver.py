@@ -19,6 +19,7 @@ from ..contract import Optimized, Request
 from .abi import PRECISIONS, Artifact
 from .runtime.cache import default_store
 from .runtime.key import cache_key
+from .runtime.loader import LoadError
 from .runtime.program import LlvmProgram
 from .target import Target
 
@@ -39,9 +40,10 @@ def load_or_compile(request: Request) -> LlvmProgram:
     store = default_store()
     known = store.get(key)
     if known is not None:
-        # What is no artifact of this version is made anew. The code in it is taken as it is, for no
-        # check finds wrong instructions: the store gives out only what this user wrote, undamaged.
-        with suppress(CompileError):
+        # What is no artifact of this version, or for another machine, is made anew. The code in it
+        # is taken as it is, for no check finds wrong instructions: the store gives out only what
+        # this user wrote, undamaged.
+        with suppress(CompileError, LoadError):
             return program_of(Artifact.from_bytes(known), request)
     artifact = _compiled(request, Target.host())
     store.put(key, artifact.to_bytes())

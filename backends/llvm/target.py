@@ -6,6 +6,7 @@ import glob
 import os
 import sys
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 from ...ir.errors import AttributeMistake
@@ -192,15 +193,23 @@ def host_name() -> str:
     The limit of ``CAUCE_TARGET`` belongs to it.
     """
     limit = os.environ.get(LIMIT, "")
+    processor = _processor()
+    return f"{limit} {Target.host()}" if processor is None else f"{limit}\n{processor}"
+
+
+@cache
+def _processor() -> str | None:
+    """What the system says of the processor, which stays the same while this process runs; None
+    where it says nothing."""
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as file:
             first = file.read().partition("\n\n")[0].splitlines()
     except OSError:
-        return f"{limit} {Target.host()}"
+        return None
     # Clocks and the like change from moment to moment.
     kept = ("vendor_id", "cpu family", "model", "stepping", "flags", "CPU", "Features")
     lines = [line for line in first if line.startswith(kept)]
-    return "\n".join([limit, sys.platform, f"caches {Caches.reported()}", *lines])
+    return "\n".join([sys.platform, f"caches {Caches.reported()}", *lines])
 
 
 class _Extension(Record):

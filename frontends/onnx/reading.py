@@ -6,7 +6,6 @@ import os
 import re
 from collections.abc import Mapping
 from functools import cached_property
-from importlib.util import find_spec
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -27,6 +26,7 @@ from ...ir.errors import (
 )
 from ...ir.evaluate import check_feed
 from ...ir.files import existing
+from ...ir.installed import origin_of
 from ...ir.onnx.tensors import Decoder, dtype_of
 from .names import FreeNames, with_text
 from .rules import Known
@@ -101,7 +101,7 @@ def read(model: object) -> Opened:
         FileNotFoundError: there is no such file.
         TypeMismatch: neither a path nor bytes nor a ``ModelProto``.
     """
-    if find_spec("onnx") is None:
+    if origin_of("onnx") is None:
         raise MissingExtra(
             "reading ONNX files needs onnx, which is not installed", fix=install("onnx")
         )

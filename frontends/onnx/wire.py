@@ -21,8 +21,8 @@ LARGE = 4096
 MOST_FIELDS = 2**20  # of all messages that are looked into
 MOST_BYTES = 2**28  # of nodes and names
 _DEEPEST = 16  # messages within messages
-_HEADER = 20  # bytes, two varints
-_WINDOW = 2**14  # bytes that are read of a file at once
+_HEADER = 20  # bytes, two varints, with which a field begins
+_WINDOW = 2**13  # bytes in which fields are looked for
 # What is looked into: by kind of message, the fields that are messages. Elements have the name of
 # their field, of which a tensor has one.
 _INSIDE: Mapping[str, Mapping[int, str]] = {
@@ -62,7 +62,7 @@ class Source:
         self._mark = os.urandom(16)
         self._cut: list[tuple[str, int, int]] = []
         self._fields = 0
-        self._window = (0, b"")
+        self._window = (b"", 0, -1)
 
     @classmethod
     def of_file(cls, path: str) -> Source:
@@ -81,7 +81,7 @@ class Source:
             ValueError: it is no protobuf message.
             DataError: it is larger or deeper than a network is.
         """
-        self._cut, self._fields = [], 0
+        self._cut, self._fields, self._window = [], 0, (b"", 0, -1)
         whole = self._without_elements("ModelProto", 0, self._size, 0)
         if len(whole) > MOST_BYTES:
             raise _too("large", f"{len(whole)} bytes beside its weights, of {MOST_BYTES}")
@@ -141,15 +141,17 @@ class Source:
             content += more
         return content
 
-    def _header(self, place: int, end: int) -> bytes | memoryview:
-        """The few bytes at a place in which a field begins."""
-        if isinstance(self._content, bytes):
-            return memoryview(self._content)[place : min(place + _HEADER, end)]
-        start, window = self._window
-        if not start <= place or place + _HEADER > start + len(window):
-            window = bytes(self.at(place, min(_WINDOW, self._size - place)))
-            start, self._window = place, (place, window)
-        return window[place - start : min(place + _HEADER, end) - start]
+    def _window_at(self, place: int) -> tuple[bytes, int, int]:
+        """Bytes from a place on, that place, and the last one whose header is in them.
+
+        Zeros follow the end of the model, so that what is read there is as long: a field that takes
+        them for its own ends behind the end.
+        """
+        window = bytes(self.at(place, min(_WINDOW, self._size - place)))
+        if place + len(window) == self._size:
+            window += bytes(_HEADER)
+        self._window = (window, place, place + len(window) - _HEADER)
+        return self._window
 
     def _without_elements(self, kind: str, start: int, end: int, depth: int) -> bytes:
         """The message between two places; what is large in it is cut out."""
@@ -157,32 +159,38 @@ class Source:
             raise _too("deep", f"messages within messages more than {_DEEPEST} deep")
         inside, parts = _INSIDE[kind], []
         kept = place = start
+        window, first, last = self._window
         while place < end:
             self._fields += 1
             if self._fields > MOST_FIELDS:
                 raise _too("large", f"more than {MOST_FIELDS} fields")
-            header = self._header(place, end)
-            tag, length = _varint(header, 0)
-            begin, place = place, place + length
-            size = 0
+            if not first <= place <= last:
+                window, first, last = self._window_at(place)
+            begin, at = place, place - first + 1
+            tag, size = window[at - 1], 0
+            if tag >= 0x80:  # most numbers have one byte, and there are many
+                tag, at = _varint(window, at - 1)
             wire = tag & 7
-            if wire == 0:
-                place += _varint(header, length)[1] - length
-            elif wire == 2:
-                size, length = _varint(header, length)
-                place = begin + length + size
+            if wire == 2:
+                size, at = window[at], at + 1
+                if size >= 0x80:
+                    size, at = _varint(window, at - 1)
+            elif wire == 0:
+                _, at = _varint(window, at)
             elif wire in (1, 5):
-                place += 8 if wire == 1 else 4
+                at += 8 if wire == 1 else 4
             else:
                 raise ValueError("no protobuf message")
+            place = first + at + size
             if place > end or tag < 8:
                 raise ValueError("no protobuf message")
-            if wire == 2 and size >= LARGE and (found := inside.get(tag >> 3)):
+            if size >= LARGE and (found := inside.get(tag >> 3)):
                 parts.append(bytes(self.at(kept, begin - kept)))
                 kept = place
                 if found in _INSIDE:
                     body = self._without_elements(found, place - size, place, depth + 1)
                     parts += [_written(tag), _written(len(body)), body]
+                    window, first, last = self._window
                 else:
                     token = self._mark + len(self._cut).to_bytes(8, "little")
                     self._cut.append((found, place - size, size))

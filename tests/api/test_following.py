@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import sys
 import threading
+import weakref
 from collections.abc import Callable
 
 import numpy as np
@@ -199,3 +200,18 @@ def test_a_call_while_fit_trains_sees_the_weights_of_an_epoch(backend: str) -> N
     )
     assert len(held) == 5
     assert seen <= set(held) and held[-1] in seen
+
+
+@BACKENDS
+def test_an_executable_goes_when_nothing_refers_to_it(backend: str) -> None:
+    """Not only when Python next looks for circles: it holds weights, and native code."""
+    model = make()
+    predict = cauce.compile(model, backend)
+    predict(X)
+    gone = weakref.ref(predict.program)
+    gc.disable()
+    try:
+        del predict
+        assert gone() is None
+    finally:
+        gc.enable()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from cauce.backends.llvm.codegen.assemble import compile_text
+from cauce.backends.llvm.runtime.elf import image_of
+from cauce.backends.llvm.runtime.loader import LoadedImage
 from cauce.backends.llvm.target import Target
 
 # Constants in a pool, zeros, data with addresses in it, a jump table, calls within and without.
@@ -104,3 +106,8 @@ def here(text: str, limit: str | None = None) -> bytes:
     """The object of a module for this machine."""
     target = Target.host(limit)
     return compile_text(text.replace("{TRIPLE}", target.triple), target)
+
+
+def load_object(code: bytes) -> LoadedImage:
+    """An object in this process."""
+    return LoadedImage(image_of(code))

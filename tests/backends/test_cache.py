@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
-from importlib.machinery import ModuleSpec
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from cauce.backends.llvm import build
 from cauce.backends.llvm.abi import Artifact
 from cauce.backends.llvm.runtime import cache as store
 from cauce.backends.llvm.runtime import key as cache
+from cauce.backends.llvm.runtime.library import Library
 from cauce.backends.llvm.target import LIMIT
 from cauce.frontends.model import Model
 from cauce.ir import Array, Builder, Graph, Op, Role, TensorType, Value
@@ -208,8 +209,7 @@ def test_another_llvm_makes_another_key(
     before = key_of(model.graph)
     origin = tmp_path / "__init__.py"
     origin.touch()
-    found = ModuleSpec("llvmlite", None, origin=str(origin))
-    monkeypatch.setattr(cache, "find_spec", lambda name: found)
+    monkeypatch.setattr(cache, "origin_of", lambda name: str(origin))
     assert key_of(model.graph) != before
 
 
@@ -286,6 +286,13 @@ def damaged(change: Callable[[Artifact], bytes], folder: Path) -> None:
     kept.put(path.stem, change(Artifact.from_bytes(known)))
 
 
+def elsewhere(artifact: Artifact, **changes: Any) -> bytes:
+    """The artifact with an image that cannot be loaded here."""
+    if isinstance(artifact.code, bytes):
+        pytest.skip("objects of this platform are left to LLVM")
+    return replace(artifact, code=replace(artifact.code, **changes)).to_bytes()
+
+
 CHANGES: dict[str, Callable[[Artifact], bytes]] = {
     "nothing": lambda artifact: b"",
     "an older format": lambda a: a.to_bytes().replace(b"cauce artifact ", b"cauce artifact 0", 1),
@@ -293,6 +300,8 @@ CHANGES: dict[str, Callable[[Artifact], bytes]] = {
     "no JSON": lambda artifact: artifact.to_bytes().replace(b'{"digest"', b"{'digest'", 1),
     "a field less": lambda artifact: artifact.to_bytes().replace(b'"digest"', b'"digger"', 1),
     "a list": lambda artifact: artifact.to_bytes()[:17] + (2).to_bytes(8, "little") + b"[]",
+    "for another processor": lambda artifact: elsewhere(artifact, machine=243),
+    "for larger pages": lambda artifact: elsewhere(artifact, parts=(1, 2, 3)),
 }
 
 
@@ -306,6 +315,17 @@ def test_what_cannot_be_used_is_made_anew(
     assert len(compiled) == 2
     native(model)  # the file is whole again
     assert len(compiled) == 2
+
+
+def test_code_that_is_left_to_llvm_is_kept_as_an_object(
+    model: Model, compiled: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(build, "laid_out", lambda code: code)
+    cold, warm = native(model), native(model)
+    assert compiled == ["small"]
+    for executable in (cold, warm):
+        assert type(executable.program._code) is Library  # type: ignore[attr-defined]
+    np.testing.assert_array_equal(cold(IMAGE), warm(IMAGE), strict=True)
 
 
 def test_a_truncated_file_is_made_anew(model: Model, compiled: list[str], folder: Path) -> None:

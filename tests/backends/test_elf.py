@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import ctypes
+import mmap
 import os
 import platform
 import struct
 import sys
+from typing import NamedTuple
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cauce.backends.llvm.runtime.elf import Image, LoadError
-from cauce.backends.llvm.runtime.loader import LoadedObject
+from cauce.backends.llvm.abi import Image
+from cauce.backends.llvm.runtime.elf import image_of
+from cauce.backends.llvm.runtime.loader import LoadError, write
 
-from .objects import RICH, foreign, here
+from .objects import RICH, foreign, here, load_object
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux" or platform.machine() not in ("x86_64", "aarch64"),
@@ -38,21 +42,21 @@ EMPTY = 'target triple = "{TRIPLE}"\n'
 def test_other_kinds_of_object(triple: str) -> None:
     text = EMPTY + "define void @f() {\n  ret void\n}\n"
     with pytest.raises(LoadError, match="no 64-bit little-endian ELF object file"):
-        LoadedObject(foreign(text, triple))
+        load_object(foreign(text, triple))
 
 
 def test_other_processors(monkeypatch: pytest.MonkeyPatch) -> None:
     text = EMPTY + "define void @f() {\n  ret void\n}\n"
     with pytest.raises(LoadError, match="does not know processor 243"):
-        LoadedObject(foreign(text, "riscv64-unknown-linux-gnu"))
+        load_object(foreign(text, "riscv64-unknown-linux-gnu"))
     other = {"x86_64": "aarch64", "aarch64": "x86_64"}[platform.machine()]
     with pytest.raises(LoadError, match="for another processor"):
-        LoadedObject(foreign(text, f"{other}-unknown-linux-gnu"))
+        load_object(foreign(text, f"{other}-unknown-linux-gnu"))
     names = os.uname()
     fields = (*names[:4], "mips64")
     monkeypatch.setattr(os, "uname", lambda: os.uname_result(fields))
     with pytest.raises(LoadError, match="does not know this processor, mips64"):
-        LoadedObject(here(text))
+        load_object(here(text))
 
 
 @pytest.mark.parametrize(
@@ -68,7 +72,7 @@ def test_other_processors(monkeypatch: pytest.MonkeyPatch) -> None:
 )  # fmt: skip
 def test_what_code_generation_does_not_emit(text: str, message: str) -> None:
     with pytest.raises(LoadError, match=message):
-        LoadedObject(here(EMPTY + text))
+        load_object(here(EMPTY + text))
 
 
 # ---- damage ------------------------------------------------------------------------------------
@@ -77,7 +81,7 @@ def test_what_code_generation_does_not_emit(text: str, message: str) -> None:
 def attempt(code: bytes) -> bool:
     """Whether an object is loaded; nothing but LoadError may come instead."""
     try:
-        LoadedObject(code)
+        load_object(code)
     except LoadError:
         return False
     return True
@@ -147,24 +151,24 @@ def patched_headers(code: bytes, type_: int, form: str, skip: int, value: int) -
 def test_code_that_could_be_written(rich: bytes) -> None:
     for flags in (0x7, 0x402, 0x802):  # both, of a thread, compressed
         with pytest.raises(LoadError, match=f"has type 1 and flags {flags:#x}"):
-            LoadedObject(patched_headers(rich, 1, "<Q", 8, flags))
+            load_object(patched_headers(rich, 1, "<Q", 8, flags))
 
 
 def test_tables_of_another_form(rich: bytes) -> None:
     with pytest.raises(LoadError, match="a form that the loader rejects"):
-        LoadedObject(patched_headers(rich, 4, "<I", 4, 9))  # without addends
+        load_object(patched_headers(rich, 4, "<I", 4, 9))  # without addends
     with pytest.raises(LoadError, match="a form that the loader rejects"):
-        LoadedObject(patched_headers(rich, 4, "<I", 40, 1))  # to other symbols
+        load_object(patched_headers(rich, 4, "<I", 40, 1))  # to other symbols
     with pytest.raises(LoadError, match="0 tables of symbols"):
-        LoadedObject(patched_headers(rich, 2, "<I", 4, 11))
+        load_object(patched_headers(rich, 2, "<I", 4, 11))
     with pytest.raises(LoadError, match=r"entries of 24 bytes"):
-        LoadedObject(patched_headers(rich, 2, "<Q", 32, 47))
+        load_object(patched_headers(rich, 2, "<Q", 32, 47))
 
 
 def test_relocations_of_zeros(rich: bytes) -> None:
     (zeros,) = [i for i, (_, type_, _, _) in enumerate(sections(rich)) if type_ == 8]
     with pytest.raises(LoadError, match="a form that the loader rejects"):
-        LoadedObject(patched_headers(rich, 4, "<I", 44, zeros))
+        load_object(patched_headers(rich, 4, "<I", 44, zeros))
 
 
 def test_symbols_beyond_the_end(rich: bytes) -> None:
@@ -177,19 +181,19 @@ def test_symbols_beyond_the_end(rich: bytes) -> None:
                 struct.pack_into(form, damaged, symbol + skip, 5000)
                 break
         with pytest.raises(LoadError, match=message):
-            LoadedObject(bytes(damaged))
+            load_object(bytes(damaged))
 
 
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="numbers of relocations of x86-64")
 def test_relocations_that_are_not_known(rich: bytes) -> None:
     with pytest.raises(LoadError, match="does not know relocation 11 of x86-64"):
-        LoadedObject(patched_relocations(rich, 2, "<I", 8, 11))  # R_X86_64_32S
+        load_object(patched_relocations(rich, 2, "<I", 8, 11))  # R_X86_64_32S
     with pytest.raises(LoadError, match="to symbol 4000000000 of"):
-        LoadedObject(patched_relocations(rich, 2, "<I", 12, 4_000_000_000))
+        load_object(patched_relocations(rich, 2, "<I", 12, 4_000_000_000))
     with pytest.raises(LoadError, match="relocation 2 to symbol 'memmove' is not known"):
-        LoadedObject(patched_relocations(rich, 4, "<I", 8, 2))  # a call as if it were an address
+        load_object(patched_relocations(rich, 4, "<I", 8, 2))  # a call as if it were an address
     with pytest.raises(LoadError, match="beyond the end of its section"):
-        LoadedObject(patched_relocations(rich, 1, "<Q", 0, 17))  # eight bytes, of 24
+        load_object(patched_relocations(rich, 1, "<Q", 0, 17))  # eight bytes, of 24
 
 
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="numbers of relocations of x86-64")
@@ -197,12 +201,11 @@ def test_relocations_that_are_not_known(rich: bytes) -> None:
 def test_addresses_out_of_reach(rich: bytes, addend: int) -> None:
     assert attempt(patched_relocations(rich, 2, "<q", 16, 4))
     with pytest.raises(LoadError, match="cannot be reached from"):
-        LoadedObject(patched_relocations(rich, 2, "<q", 16, addend))
+        load_object(patched_relocations(rich, 2, "<q", 16, addend))
 
 
 # ---- AArch64, on any machine -------------------------------------------------------------------
 
-BASE = 0x7F12_3450_0000
 MEMMOVE = 0x1234_5678_9ABC
 
 ARM = """
@@ -258,60 +261,72 @@ def signed(field: int, bits: int) -> int:
     return field - (1 << bits) if field >> bits - 1 else field
 
 
+class Written(NamedTuple):
+    """An image in memory: where that begins, and what is in it."""
+
+    image: Image
+    base: int
+    content: bytes
+
+
 @pytest.fixture(scope="module")
-def linked() -> tuple[Image, bytearray]:
-    image = Image(foreign(ARM, "aarch64-unknown-linux-gnu", "neoverse-n1"))
-    return image, image.linked(BASE, {"memmove": MEMMOVE}.__getitem__)
+def written() -> Written:
+    image = image_of(foreign(ARM, "aarch64-unknown-linux-gnu", "neoverse-n1"))
+    memory = mmap.mmap(-1, sum(image.parts))
+    base = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+    write(image, base, {"memmove": MEMMOVE}.__getitem__)
+    return Written(image, base, memory[:])
 
 
-def words(linked: tuple[Image, bytearray], entry: str) -> list[tuple[int, int]]:
+def words(written: Written, entry: str) -> list[tuple[int, int]]:
     """The instructions of a function with their places, up to the return or the jump away."""
-    image, content = linked
-    place = image.entries[entry]
+    place = written.image.entries[entry]
     found: list[tuple[int, int]] = []
     while not found or (found[-1][1] != 0xD65F03C0 and found[-1][1] >> 26 != 0b000101):
-        found.append((place, *struct.unpack_from("<I", content, place)))
+        found.append((place, *struct.unpack_from("<I", written.content, place)))
         place += 4
     return found
 
 
-def meant(linked: tuple[Image, bytearray], entry: str) -> list[int]:
+def meant(written: Written, entry: str) -> list[int]:
     """The places that a function forms: a page (adrp), and then an offset (add, ldr, str)."""
     pages: dict[int, int] = {}
     places = []
-    for place, word in words(linked, entry):
+    for place, word in words(written, entry):
         if word & 0x9F000000 == 0x90000000:  # adrp
             field = signed((word >> 5 & 0x7FFFF) << 2 | word >> 29 & 3, 21)
-            pages[word & 31] = (BASE + place & -4096) + (field << 12)
+            pages[word & 31] = (written.base + place & -4096) + (field << 12)
         elif word >> 5 & 31 in pages:
             add = word & 0xFFC00000 == 0x91000000
             if add or word & 0x3B000000 == 0x39000000:  # ldr and str with an offset
                 vector = word & 0x04800000 == 0x04800000  # of 128 bits
                 scale = 0 if add else 4 if vector else word >> 30
-                places.append(pages[word >> 5 & 31] + ((word >> 10 & 0xFFF) << scale) - BASE)
+                places.append(
+                    pages[word >> 5 & 31] + ((word >> 10 & 0xFFF) << scale) - written.base
+                )
     return places
 
 
 @pytest.mark.parametrize("entry", ["move", "jump"])
-def test_arm_calls_go_through_links(linked: tuple[Image, bytearray], entry: str) -> None:
-    (call,) = [(p, w) for p, w in words(linked, entry) if w >> 26 & 0b011111 == 0b000101]
+def test_arm_calls_go_through_links(written: Written, entry: str) -> None:
+    (call,) = [(p, w) for p, w in words(written, entry) if w >> 26 & 0b011111 == 0b000101]
     link = call[0] + 4 * signed(call[1] & 0x03FFFFFF, 26)
     # ldr x16, 8 bytes on; br x16; the address
     expected = struct.pack("<IIQ", 0x58000050, 0xD61F0200, MEMMOVE)
-    assert linked[1][link : link + 16] == expected
+    assert written.content[link : link + 16] == expected
 
 
-def test_arm_addresses(linked: tuple[Image, bytearray]) -> None:
-    image, content = linked
-    link, text, space = sorted(meant(linked, "where"))
+def test_arm_addresses(written: Written) -> None:
+    image, base, content = written
+    link, text, space = sorted(meant(written, "where"))
     assert struct.unpack_from("<Q", content, link) == (MEMMOVE,)
     assert content[text : text + 20] == b"0123456789abcdefghij"
-    assert space - len(content) in range(70000, 70016)  # the zeros follow, aligned
-    table, wide = meant(linked, "read")
+    assert space - len(image.content) in range(70000, 70016)  # the zeros follow, aligned
+    table, wide = meant(written, "read")
     assert struct.unpack_from("<QQ", content, table) == (
-        BASE + image.entries["move"],
-        BASE + text + 3,
+        base + image.entries["move"],
+        base + text + 3,
     )
     assert struct.unpack_from("<4f", content, wide) == (1, 2, 3, 4)
     for entry, offset in (("write1", 7), ("write2", 6), ("write4", 12)):
-        assert meant(linked, entry) == [text + offset]
+        assert meant(written, entry) == [text + offset]

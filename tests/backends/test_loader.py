@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import mmap
 import platform
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,20 +19,21 @@ import cauce
 from cauce.backends.llvm.codegen.assemble import compile_text
 from cauce.backends.llvm.codegen.builder import Function, Module, V, i64
 from cauce.backends.llvm.runtime import loader
-from cauce.backends.llvm.runtime.elf import Image, LoadError
-from cauce.backends.llvm.runtime.library import Library
-from cauce.backends.llvm.runtime.loader import LoadedObject
+from cauce.backends.llvm.runtime.elf import image_of
+from cauce.backends.llvm.runtime.library import Library, laid_out
+from cauce.backends.llvm.runtime.loader import LoadedImage, LoadError
 from cauce.backends.llvm.target import Target
 from cauce.ir import Array
 
 from ..api.nets import batch, small
-from .objects import RICH, here
+from .objects import RICH, here, load_object
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux" or platform.machine() not in ("x86_64", "aarch64"),
     reason="the objects of this platform are left to LLVM",
 )
 
+ROOT = Path(__file__).resolve().parents[2]
 POINTER, NUMBER = ctypes.c_void_p, ctypes.c_int64
 
 
@@ -68,7 +71,7 @@ def test_a_module_with_everything(limit: str | None) -> None:
     if limit is not None and platform.machine() != "x86_64":
         pytest.skip("an extension of x86-64")
     code = here(RICH, limit)
-    seen = observe(LoadedObject(code))
+    seen = observe(load_object(code))
     assert seen == observe(Library(code, Target.host(limit)))
     factors = np.array([2, 3, 5, 7, 11, 13, 17, 19], np.float32)
     expected = np.linspace(-1, 1, 8, dtype=np.float32) * factors * factors
@@ -77,13 +80,13 @@ def test_a_module_with_everything(limit: str | None) -> None:
 
 
 def test_each_object_has_data_of_its_own(rich: bytes) -> None:
-    first, second = LoadedObject(rich), LoadedObject(rich)
+    first, second = load_object(rich), load_object(rich)
     assert observe(first) == observe(second)
 
 
 def test_addresses_can_be_read(rich: bytes) -> None:
     out = (ctypes.c_void_p * 2)()
-    loaded = LoadedObject(rich)
+    loaded = load_object(rich)
     loaded.function("addresses", POINTER)(out)
     tick = loaded.function("tick", POINTER, NUMBER)
     assert out[0] == ctypes.cast(tick, POINTER).value
@@ -104,7 +107,7 @@ def test_alignment() -> None:
       ret void
     }
     """
-    loaded = LoadedObject(here(text))
+    loaded = load_object(here(text))
     out = (ctypes.c_uint64 * 2)()
     loaded.function("addresses", POINTER)(out)
     assert out[0] % 64 == 0 and out[1] % 512 == 0
@@ -126,7 +129,7 @@ def test_what_the_emitter_writes() -> None:
     entry.call(name, entry.parameters[0], i64(33))
     entry.ret()
     module.add(entry, "")
-    loaded = LoadedObject(compile_text(module.text(target.triple), target))
+    loaded = load_object(compile_text(module.text(target.triple), target))
     array = np.arange(40, dtype=np.float32)
     loaded.function("entry", POINTER)(array.ctypes.data)
     expected = np.arange(40, dtype=np.float32)
@@ -141,17 +144,13 @@ def test_a_network(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
     model = small.init(image=("N", 1, 6, 6), seed=1)
     image = batch(9)["image"]
     monkeypatch.setenv("CAUCE_NUM_THREADS", str(threads))
+    monkeypatch.setenv("CAUCE_CACHE", "0")
     results: list[Array] = []
-    used: list[Any] = []
-    for kind in (lambda code, target: LoadedObject(code), Library):
-
-        def load(code: bytes, target: Target, kind: Any = kind) -> Any:
-            used.append(kind(code, target))
-            return used[-1]
-
-        monkeypatch.setattr("cauce.backends.llvm.runtime.program.load", load)
-        results.append(np.asarray(cauce.compile(model, backend="llvm")(image)))
-    assert [type(library) for library in used] == [LoadedObject, Library]
+    for lay_out, kind in ((laid_out, LoadedImage), (lambda code: code, Library)):
+        monkeypatch.setattr("cauce.backends.llvm.build.laid_out", lay_out)
+        executable = cauce.compile(model, backend="llvm")
+        assert type(executable.program._code) is kind  # type: ignore[attr-defined]
+        results.append(np.asarray(executable(image)))
     assert results[0].tobytes() == results[1].tobytes()
 
 
@@ -168,10 +167,10 @@ def permissions(address: int) -> str:
 
 
 def test_no_memory_is_writable_and_executable(rich: bytes) -> None:
-    loaded = LoadedObject(rich)
+    loaded = load_object(rich)
     address = ctypes.cast(loaded.function("tick", POINTER, NUMBER), POINTER).value
     assert address is not None
-    image = Image(rich)
+    image = image_of(rich)
     start = address - image.entries["tick"]
     ends = np.cumsum(image.parts)
     for place, expected in ((0, "r-xp"), (ends[0], "r--p"), (ends[1], "rw-p")):
@@ -182,7 +181,7 @@ def test_no_memory_is_writable_and_executable(rich: bytes) -> None:
 
 def test_memory_stays_as_long_as_a_function() -> None:
     large = RICH.replace("[100 x i64]", "[1000000 x i64]")  # nothing else moves in afterwards
-    loaded = LoadedObject(here(large))
+    loaded = load_object(here(large))
     function = loaded.function("move", POINTER, POINTER, NUMBER)
     address = ctypes.cast(function, POINTER).value
     assert address is not None
@@ -206,12 +205,13 @@ def last():
     function(x, 1)
     print(x[0])
 atexit.register(last)  # what was registered first is called last
-from cauce.backends.llvm.runtime.loader import LoadedObject
-loaded = LoadedObject(pathlib.Path(sys.argv[1]).read_bytes())
+from tests.backends.objects import load_object
+loaded = load_object(pathlib.Path(sys.argv[1]).read_bytes())
 function = loaded.function("tick", ctypes.c_void_p, ctypes.c_int64)
 """
     done = subprocess.run(
         [sys.executable, "-c", script, str(tmp_path / "rich.o")],
+        cwd=ROOT,
         capture_output=True,
         text=True,
         check=True,
@@ -225,4 +225,28 @@ def test_a_system_that_refuses(rich: bytes, monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr(loader._system(), "mprotect", mprotect)
     with pytest.raises(LoadError, match="the system refuses protection 5 of memory"):
-        LoadedObject(rich)
+        load_object(rich)
+
+
+# ---- images from elsewhere ---------------------------------------------------------------------
+
+
+def test_an_image_for_another_machine_is_refused(rich: bytes) -> None:
+    image = image_of(rich)
+    for machine in (3, 62 + 183 - image.machine, 243):
+        with pytest.raises(LoadError, match="for another processor"):
+            LoadedImage(replace(image, machine=machine))
+    for number in range(3):
+        parts = list(image.parts)
+        parts[number] += mmap.PAGESIZE // 2
+        with pytest.raises(LoadError, match="for pages of another size"):
+            LoadedImage(replace(image, parts=tuple(parts)))
+    observe(LoadedImage(image))
+
+
+def test_what_a_system_refuses_to_load_stays_an_object(
+    rich: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert laid_out(rich) == image_of(rich)
+    monkeypatch.setattr(loader._system(), "mprotect", lambda *arguments: -1)
+    assert laid_out(rich) is rich

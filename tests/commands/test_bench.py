@@ -65,5 +65,8 @@ def test_a_peer_that_fails_is_named(
 def test_mistakes_are_told_before_anything_is_measured(folder: Path, call: Call) -> None:
     done = call("bench", "missing.onnx")
     assert done.code == 1 and "there is no file missing.onnx" in done.err
+    for seconds in ("nan", "inf", "-1", "soon"):
+        with pytest.raises(SystemExit):
+            call("bench", "net.safetensors", "--seconds", seconds)
     done = call("bench", "net.safetensors", "--shape", "2,1,6,6", "--batch", 3)
     assert done.code == 1

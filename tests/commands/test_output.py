@@ -66,6 +66,38 @@ def test_a_table_fits_a_terminal(
         assert "stage1.block1.conv1" in text and "a\\nb\\x1b[31m" in text
 
 
+@pytest.mark.parametrize("with_rich", [False, True])
+def test_no_number_and_no_shape_is_broken_while_names_can_be(
+    with_rich: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = terminal(monkeypatch)
+    monkeypatch.setenv("COLUMNS", "44")
+    if with_rich:
+        pytest.importorskip("rich")
+        monkeypatch.setenv("TERM", "dumb")
+    else:
+        monkeypatch.setitem(sys.modules, "rich.console", None)
+    row = ("a_layer_with_a_long_name", "conv2d", "f32[N,16,8,8]", "1,294,912")
+    output.show_table(("layer", "op", "output", "parameters"), [row], names=3)
+    lines = shown.getvalue().splitlines()
+    assert max(map(len, lines)) <= 44
+    for whole in ("conv2d", "f32[N,16,8,8]", "1,294,912", "parameters"):
+        assert any(whole in line for line in lines), lines
+    shown.truncate(0)
+    monkeypatch.setenv("COLUMNS", "10")
+    output.show_table(("a", "b"), [("123456.789", "123456.789")], names=0)
+    assert "123456.789  123456.789" in shown.getvalue()
+
+
+def test_wide_signs_take_two_places(capsys: pytest.CaptureFixture[str]) -> None:
+    output.show_table(("layer", "ms"), [("\u5c64", "1"), ("e\u0301te", "2"), ("plain", "3")])
+    header, rule, *rows = capsys.readouterr().out.splitlines()
+    assert (
+        rows == ["\u5c64      1", "e\u0301te     2", "plain   3"] and len(rule) == len(header) == 9
+    )
+    assert output._cut("\u5c64\u5c64\u5c64", 4) == "\u5c64~"
+
+
 def test_rich_reads_no_markup(monkeypatch: pytest.MonkeyPatch) -> None:
     shown = terminal(monkeypatch)
     pytest.importorskip("rich")

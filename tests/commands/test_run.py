@@ -140,6 +140,13 @@ def test_outputs_in_files(suffix: str, images: np.ndarray, tmp_path: Path, call:
     assert report["outputs"] == {"output": {"dtype": "float32", "shape": [2, 3]}}
 
 
+def test_an_empty_batch_has_no_classes(images: np.ndarray, call: Call) -> None:
+    np.save("none.npy", images[:0])
+    assert call("run", "net.safetensors", "none.npy", "--backend", "numpy").code == 0
+    found = call("run", "net.safetensors", "none.npy", "--backend", "numpy", "--json").json
+    assert found["top"] == [] and found["outputs"]["output"]["shape"] == [0, 3]
+
+
 def test_several_files_are_one_batch(images: np.ndarray, call: Call) -> None:
     np.save("one.npy", images[:1].astype(np.float64))  # a wider float is rounded
     found = call("run", "net.safetensors", "images.npy", "one.npy", "--json").json
@@ -156,7 +163,8 @@ def test_other_outputs_are_described(folder: Path, images: np.ndarray, call: Cal
     [
         (["missing.npy"], "there is no file missing.npy"),
         (["net.onnx"], "ends in none of the endings of arrays"),
-        (["text.npy"], "text.npy is no .npy file"),
+        (["text.npy"], "write it by np.save"),
+        (["empty.npy"], "empty.npy is empty"),
         (["bytes.npy"], "array.astype(np.float32) / 255"),
         (["objects.npy"], "cannot be read"),
         (["imag=images.npy"], "did you mean image"),
@@ -170,6 +178,7 @@ def test_inputs_that_are_refused(
     arguments: list[str], message: str, images: np.ndarray, folder: Path, call: Call
 ) -> None:
     (folder / "text.npy").write_text("none")
+    (folder / "empty.npy").write_text("")
     np.save("bytes.npy", np.zeros((1, 1, 6, 6), np.uint8))
     np.save("objects.npy", np.array([{}]), allow_pickle=True)
     np.save("wide.npy", np.zeros((1, 1, 6, 7), np.float32))
@@ -273,3 +282,12 @@ def test_compare_finds_what_differs(
     assert as_json.code == 3
     assert json.loads(as_json.out)["first"]["difference"] > 1e-4
     assert call("compare", "net.safetensors", "--backends", "numpy").code == 1
+
+
+def test_what_compare_refuses(folder: Path, call: Call, capsys: pytest.CaptureFixture[str]) -> None:
+    for tolerance in ("nan", "-1", "inf", "small"):
+        with pytest.raises(SystemExit):
+            call("compare", "net.safetensors", "--tolerance", tolerance)
+        assert "is not a number from 0 on" in capsys.readouterr().err
+    done = call("compare", "net.safetensors", "--backends", "numpy")
+    assert done.code == 1 and "--backends reference,llvm" in done.err

@@ -127,6 +127,7 @@ def test_bytes_become_floats(folder: Path, tmp_path: Path, call: Call) -> None:
         (["-o", "missing/out.safetensors"], "there is no folder missing"),
         (["--history", "h.txt"], "does not end in .csv or .json"),
         (["--resume"], "add --checkpoints"),
+        (["--checkpoints", __file__], "is a file, and checkpoints lie in a folder"),
         (["--validate", "2"], "splits 48 images"),
         (["--lr", "-1"], "lr"),
     ],

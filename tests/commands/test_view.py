@@ -53,6 +53,7 @@ def test_the_page_of_a_training_step(folder: Path, tmp_path: Path, call: Call) -
         (("net.safetensors", "a.npy", "-o", "x.html"), 1, "add --profile"),
         (("net.safetensors", "--train", "mse", "--profile", "-o", "x.html"), 1, "leave one of"),
         (("net.safetensors", "--train", "none", "-o", "x.html"), 1, "none"),
+        (("net.safetensors", "-o", "net.safetensors"), 1, "end it in .html"),
     ],
 )
 def test_mistakes(

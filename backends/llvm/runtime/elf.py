@@ -1,9 +1,11 @@
-"""Object files: their sections laid out in memory and their addresses filled in.
+"""Object files: their sections laid out as they will lie in memory.
 
 An object file holds sections (code, constants, data), symbols, which name places in them, and
-relocations: places in the sections where the address of a symbol is still to be filled in. Of all
-that ELF has, this knows what LLVM emits for position-independent code of the small model. Anything
-else, and an object that is damaged, is refused with :class:`LoadError`.
+relocations: places in the sections where the address of a symbol is still to be filled in. Most of
+them want the way from here to there, which is known as soon as all sections have their places; the
+few whole addresses are left to the loader. Of all that ELF has, this knows what LLVM emits for
+position-independent code of the small model. Anything else, and an object that is damaged, is
+refused with :class:`LoadError`.
 
 Sources: System V ABI 4.1, chapter 4 (ELF); System V ABI for AMD64 1.0, section 4.4 (relocations
 of x86-64); ELF for the Arm 64-bit Architecture 2023Q3, section 5.7 (relocations of AArch64).
@@ -18,16 +20,9 @@ from collections.abc import Callable, Iterator
 from itertools import pairwise
 from typing import Any
 
-from ....ir.errors import CauceError
 from ....ir.record import Record
-
-
-class LoadError(CauceError, RuntimeError):
-    """An object file that is not loaded: damaged, foreign, or with what the loader does not know.
-
-    LLVM's own loader may still take it.
-    """
-
+from ..abi import Image
+from .loader import AARCH64, X86_64, LoadError
 
 _FILE = struct.Struct("<4sBBB9xHHIQQQIHHHHHH")
 _SECTION = struct.Struct("<IIQQQQIIQQ")
@@ -49,22 +44,19 @@ Section = namedtuple("Section", "name type flags addr offset size link info addr
 Symbol = namedtuple("Symbol", "name info other shndx value size")
 
 
-class Image:
-    """An object file as it will lie in memory, wherever that may be.
+def image_of(code: bytes) -> Image:
+    """An object file as it will lie in memory.
 
-    It has three parts of whole pages, for each is to be protected in its own way::
+    Tables for unwinding are left out: no exception passes through generated code.
 
-        | links, code | constants | data, zeros |
-
-    A link belongs to a symbol that other objects define or know: a jump, for a call may not reach
-    as far as another library lies, and the address, for code that wants to read it. Tables for
-    unwinding are left out: no exception passes through generated code.
-
-    Attributes:
-        machine: the processor it is for.
-        parts: the bytes of each part.
-        entries: the places of the functions that can be called from outside.
+    Raises:
+        LoadError: a damaged object, or one with what the loader does not know.
     """
+    return _Object(code).image()
+
+
+class _Object:
+    """An object file while it is laid out."""
 
     def __init__(self, code: bytes) -> None:
         self._code = code
@@ -74,40 +66,48 @@ class Image:
             raise LoadError("this is no 64-bit little-endian ELF object file")
         if machine not in MACHINES:
             raise LoadError(f"the loader does not know processor {machine} of ELF")
-        self.machine = MACHINES[machine]
+        self._number, self._machine = machine, MACHINES[machine]
         headers = self._table(_SECTION, start, count * _SECTION.size)
         self._sections = [Section(*header) for header in headers]
         self._read_symbols()
-        self.parts: tuple[int, ...] = self._lay_out(self._contents(names))
-        self.entries = {
-            self._name(number): place
-            for number in self._links
-            if (place := self._place(number)) is not None and place < self.parts[0]
-        }
+        self._parts = self._lay_out(self._contents(names))
 
-    def linked(self, base: int, find: Callable[[str], int]) -> bytearray:
-        """The bytes of the image, but for zeros at its end, with all addresses filled in.
-
-        Args:
-            base: the address where the image will lie.
-            find: gives the address of a function of another library.
-        """
-        image = bytearray(self._filled)
+    def image(self) -> Image:
+        """All of it in its place."""
+        content = bytearray(self._filled)
         for number, start in self._starts.items():
             if self._sections[number].type != _NOBITS:
                 contents = self._contents(number)
-                image[start : start + len(contents)] = contents
-        for number, link in self._links.items():
-            place = self._place(number)
-            address = find(self._name(number)) if place is None else base + place
-            image[link : link + _LINK] = self.machine.jump + struct.pack("<Q", address)
+                content[start : start + len(contents)] = contents
+        linked: set[int] = set()
+        inner: list[int] = []
         for place, kind, number, addend in self._relocations():
-            target = base + self._target(kind, number) + addend
+            target = self._target(kind, number, linked) + addend
             try:
-                self.machine.patch(image, place, kind, target, base + place)
+                if kind == self._machine.absolute:
+                    struct.pack_into("<q", content, place, target)
+                    inner.append(place)
+                else:
+                    self._machine.patch(content, place, kind, target)
             except struct.error:
-                raise LoadError(f"{target:#x} cannot be reached from {base + place:#x}") from None
-        return image
+                raise LoadError(f"{target:#x} cannot be reached from {place:#x}") from None
+        places = {number: self._place(number) for number in self._links}
+        outer: dict[str, int] = {}
+        for number in sorted(linked):
+            link, inside = self._links[number], places[number]
+            address = link + len(self._machine.jump)
+            content[link:address] = self._machine.jump
+            if inside is None:
+                outer[self._name(number)] = address
+            else:
+                struct.pack_into("<q", content, address, inside)
+                inner.append(address)
+        entries = {
+            self._name(number): place
+            for number, place in places.items()
+            if place is not None and place < self._parts[0]
+        }
+        return Image(self._number, self._parts, tuple(inner), outer, entries, bytes(content))
 
     # ---- layout --------------------------------------------------------------------------------
 
@@ -176,21 +176,24 @@ class Image:
                 raise LoadError("the object has relocations of a form that the loader rejects")
             for offset, info, addend in self._table(_RELOCATION, section.offset, section.size):
                 kind = info & 0xFFFFFFFF
-                width = 8 if kind == self.machine.absolute else 4
+                width = 8 if kind == self._machine.absolute else 4
                 if offset + width > patched.size:
                     raise LoadError(f"a relocation at {offset} is beyond the end of its section")
                 yield start + offset, kind, info >> 32, addend
 
-    def _target(self, kind: int, number: int) -> int:
-        """The place in the image that a relocation is about."""
+    def _target(self, kind: int, number: int, linked: set[int]) -> int:
+        """The place in the image that a relocation is about; ``linked`` receives the symbol where
+        that is its link."""
         if not 0 < number < len(self._symbols):
             raise LoadError(f"a relocation is to symbol {number} of {len(self._symbols)}")
-        if kind in self.machine.reads and number in self._links:
-            return self._links[number] + len(self.machine.jump)
+        if kind in self._machine.reads and number in self._links:
+            linked.add(number)
+            return self._links[number] + len(self._machine.jump)
         place = self._place(number)
-        if place is None and kind in self.machine.calls and number in self._links:
+        if place is None and kind in self._machine.calls and number in self._links:
+            linked.add(number)
             return self._links[number]
-        if place is None or kind in self.machine.reads:
+        if place is None or kind in self._machine.reads:
             name = self._name(number)
             raise LoadError(f"relocation {kind} to symbol {name!r} is not known to the loader")
         return place
@@ -251,22 +254,21 @@ class Machine(Record):
         absolute: the kind of relocation that takes a whole address.
         calls: the kinds for calls, which may go through a link.
         reads: the kinds for code that reads an address from a link.
-        patch: changes ``image[place:]`` for a relocation: the image, the place, the kind, the
-            address that is meant, and that of the place. A distance too far is a struct.error.
+        patch: changes ``content[place:]`` of an image for a relocation of another kind: the
+            content, the place, the kind, and the place that is meant. Wherever the image will lie,
+            it begins with a page, so none depends on that. A distance too far is a struct.error.
     """
 
     jump: bytes
     absolute: int
     calls: frozenset[int]
     reads: frozenset[int]
-    patch: Callable[[bytearray, int, int, int, int], None]
+    patch: Callable[[bytearray, int, int, int], None]
 
 
-def _patch_x86_64(image: bytearray, place: int, kind: int, target: int, here: int) -> None:
-    if kind == 1:  # R_X86_64_64
-        struct.pack_into("<Q", image, place, target)
-    elif kind in (2, 4, 9, 41, 42):  # PC32, PLT32, GOTPCREL, GOTPCRELX, REX_GOTPCRELX
-        struct.pack_into("<i", image, place, target - here)
+def _patch_x86_64(content: bytearray, place: int, kind: int, target: int) -> None:
+    if kind in (2, 4, 9, 41, 42):  # R_X86_64_PC32, PLT32, GOTPCREL, GOTPCRELX, REX_GOTPCRELX
+        struct.pack_into("<i", content, place, target - place)
     else:
         raise LoadError(f"the loader does not know relocation {kind} of x86-64")
 
@@ -276,18 +278,16 @@ def _patch_x86_64(image: bytearray, place: int, kind: int, target: int, here: in
 _LOW_12 = {277: 1, 278: 1, 284: 2, 285: 4, 286: 8, 299: 16, 312: 8}
 
 
-def _patch_aarch64(image: bytearray, place: int, kind: int, target: int, here: int) -> None:
-    if kind == 257:  # R_AARCH64_ABS64
-        struct.pack_into("<Q", image, place, target)
-    elif kind == 261:  # PREL32
-        struct.pack_into("<i", image, place, target - here)
+def _patch_aarch64(content: bytearray, place: int, kind: int, target: int) -> None:
+    if kind == 261:  # R_AARCH64_PREL32
+        struct.pack_into("<i", content, place, target - place)
     elif kind in (282, 283):  # JUMP26, CALL26: in units of four bytes
-        _insert(image, place, _signed(target - here, 26, 4), 0x03FFFFFF)
+        _insert(content, place, _signed(target - place, 26, 4), 0x03FFFFFF)
     elif kind in (275, 311):  # ADR_PREL_PG_HI21, ADR_GOT_PAGE: in pages, the two lowest bits apart
-        pages = _signed((target & -4096) - (here & -4096), 21, 4096)
-        _insert(image, place, (pages & 3) << 29 | pages >> 2 << 5, 0x60FFFFE0)
+        pages = _signed((target & -4096) - (place & -4096), 21, 4096)
+        _insert(content, place, (pages & 3) << 29 | pages >> 2 << 5, 0x60FFFFE0)
     elif kind in _LOW_12:
-        _insert(image, place, _signed(target & 0xFFF, 13, _LOW_12[kind]) << 10, 0x003FFC00)
+        _insert(content, place, _signed(target & 0xFFF, 13, _LOW_12[kind]) << 10, 0x003FFC00)
     else:
         raise LoadError(f"the loader does not know relocation {kind} of AArch64")
 
@@ -299,21 +299,21 @@ def _signed(value: int, bits: int, unit: int) -> int:
     return value // unit & (1 << bits) - 1
 
 
-def _insert(image: bytearray, place: int, field: int, mask: int) -> None:
+def _insert(content: bytearray, place: int, field: int, mask: int) -> None:
     """Set the bits of the mask in an instruction."""
-    (word,) = struct.unpack_from("<I", image, place)
-    struct.pack_into("<I", image, place, word & ~mask | field)
+    (word,) = struct.unpack_from("<I", content, place)
+    struct.pack_into("<I", content, place, word & ~mask | field)
 
 
 MACHINES = {
-    62: Machine(
+    X86_64: Machine(
         jump=bytes.fromhex("ff25 0200 0000 6690"),  # jmp [rip + 2]; a nop of two bytes
         absolute=1,
         calls=frozenset({4}),
         reads=frozenset({9, 41, 42}),
         patch=_patch_x86_64,
     ),
-    183: Machine(
+    AARCH64: Machine(
         jump=bytes.fromhex("5000 0058 0002 1fd6"),  # ldr x16, 8 bytes on; br x16
         absolute=257,
         calls=frozenset({282, 283}),

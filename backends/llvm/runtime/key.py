@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import cache
-from importlib.util import find_spec
 
 from ....ir import Graph, Op
 from ....ir.digest import digest_of
+from ....ir.installed import origin_of
 from ....ir.unread import UnreadGraph, graph_key
 from ....ir.version import VERSION
 from ...contract import Dims, Request
@@ -61,17 +62,20 @@ def _ops(graph: Graph) -> Iterator[type[Op]]:
 
 
 def sources(library: str = "llvmlite") -> str:
-    """A digest of the sizes and times of all modules of cauce, and of the time of a library that
-    what is kept depends on too: a version number alone misses edits."""
-    spec = find_spec(library)
-    origin = None if spec is None else spec.origin
-    return digest_of(str(os.stat(origin).st_mtime_ns) if origin else "", modules())
+    """What tells the modules of cauce from all others, and the time of a library that what is kept
+    depends on too: a version number alone misses edits."""
+    origin = origin_of(library)
+    changed = ""
+    if origin:
+        with suppress(OSError):
+            changed = str(os.stat(origin).st_mtime_ns)
+    return f"{changed} {modules()}"
 
 
 @cache
 def modules() -> str:
-    """Sizes and times of all modules, as they are when this is first asked for: what is edited
-    later is another process's code."""
+    """A digest of the sizes and times of all modules, as they are when this is first asked for:
+    what is edited later is another process's code."""
     found = []
     folders = [_PACKAGE]
     while folders:
@@ -83,4 +87,4 @@ def modules() -> str:
                 elif entry.name.endswith(".py"):
                     status, name = entry.stat(), entry.path.removeprefix(_PACKAGE)
                     found.append(f"{name} {status.st_size} {status.st_mtime_ns}")
-    return "\n".join(sorted(found))
+    return digest_of("\n".join(sorted(found)))

@@ -1,10 +1,11 @@
-"""Machine code in this process: an object file becomes functions that can be called."""
+"""Machine code in this process, whose functions can be called."""
 
 from __future__ import annotations
 
 import ctypes
 from typing import Any, Protocol
 
+from ..abi import Image
 from ..target import Target, initialized_llvm
 
 
@@ -33,12 +34,30 @@ class Library:
         return self._functions[name]
 
 
-def load(code: bytes, target: Target) -> Code:
-    """An object file in this process: without LLVM where that can be, by LLVM elsewhere."""
-    from .elf import LoadError
-    from .loader import LoadedObject
+def laid_out(code: bytes) -> bytes | Image:
+    """An object file as it will lie in memory; as it is where that is to be left to LLVM's loader.
+
+    To lay it out takes longer than all else of loading, so it is done once, before code is kept.
+    """
+    from .elf import image_of
+    from .loader import LoadedImage, LoadError
 
     try:
-        return LoadedObject(code)
+        image = image_of(code)
+        LoadedImage(image)  # which this system may refuse
     except LoadError:
+        return code
+    return image
+
+
+def load(code: bytes | Image, target: Target) -> Code:
+    """Code in this process: an image without LLVM, an object file by LLVM.
+
+    Raises:
+        LoadError: an image from elsewhere.
+    """
+    if isinstance(code, bytes):
         return Library(code, target)
+    from .loader import LoadedImage
+
+    return LoadedImage(code)

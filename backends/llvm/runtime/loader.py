@@ -1,8 +1,8 @@
-"""Loads object files without LLVM, which takes far longer to import than they take to load.
+"""Loads code without LLVM, which takes far longer to import than it takes to load.
 
-The image of an object is written to fresh memory, and then each part of it is protected: code may
-be read and executed, constants may be read, data may be read and written. No memory is ever
-writable and executable at a time.
+An image is written to fresh memory, its few whole addresses are filled in, and then each part of it
+is protected: code may be read and executed, constants may be read, data may be read and written. No
+memory is ever writable and executable at a time.
 """
 
 from __future__ import annotations
@@ -14,30 +14,42 @@ import os
 import struct
 import sys
 import weakref
+from collections.abc import Callable
 from typing import Any
 
-from .elf import MACHINES, Image, LoadError, Machine
+from ....ir.errors import CauceError
+from ..abi import Image
+
+# The numbers that ELF gives the processors that are known here.
+X86_64, AARCH64 = 62, 183
 
 
-class LoadedObject:
-    """An object file in the memory of this process; functions are found by name.
+class LoadError(CauceError, RuntimeError):
+    """Code that is not loaded: damaged, foreign, or with what the loader does not know.
+
+    LLVM's own loader may still take an object file.
+    """
+
+
+class LoadedImage:
+    """Code in the memory of this process; functions are found by name.
 
     The memory is given back when neither the object nor any of its functions is referred to any
     longer. A call refers to its function, so no code goes while a thread is in it. At the end of
     the process, when threads may still be anywhere, the memory stays.
 
     Raises:
-        LoadError: the object cannot be loaded here; LLVM's loader may still do it.
+        LoadError: the image cannot be loaded here.
     """
 
-    def __init__(self, code: bytes) -> None:
-        machine = _this_machine()
-        image = Image(code)
-        if image.machine is not machine:
-            raise LoadError("the object is for another processor")
+    def __init__(self, image: Image) -> None:
+        if image.machine != _this_machine():
+            raise LoadError("the code is for another processor")
+        if any(nbytes % mmap.PAGESIZE for nbytes in image.parts):
+            raise LoadError("the code was laid out for pages of another size")
         self._memory = _Memory(sum(image.parts))
-        content = image.linked(self._memory.address, _address)
-        self._memory.fill(content, image.parts)
+        write(image, self._memory.address, _address)
+        self._memory.protect(image.parts)
         self._entries = image.entries
         self._functions: dict[str, Any] = {}
 
@@ -45,17 +57,32 @@ class LoadedObject:
         """A function by name, ctypes argument types and the type of its result, None for none.
 
         Raises:
-            LoadError: the object has no such function.
+            LoadError: the code has no such function.
         """
         if name not in self._functions:
             if name not in self._entries:
-                raise LoadError(f"the object has no function {name!r}")
+                raise LoadError(f"the code has no function {name!r}")
             function: Any = ctypes.CFUNCTYPE(result, *arguments)(
                 self._memory.address + self._entries[name]
             )
             function.memory = self._memory  # stays as long as the function does
             self._functions[name] = function
         return self._functions[name]
+
+
+def write(image: Image, base: int, find: Callable[[str], int]) -> None:
+    """Write an image to memory, with all addresses filled in.
+
+    Args:
+        image: what to write; all bytes behind its content are zero already.
+        base: the address of the memory, the beginning of a page.
+        find: gives the address of a function of another library.
+    """
+    ctypes.memmove(base, image.content, len(image.content))
+    for place in image.inner:
+        ctypes.c_uint64.from_address(base + place).value += base
+    for name, place in image.outer.items():
+        ctypes.c_uint64.from_address(base + place).value = find(name)
 
 
 class _Memory:
@@ -70,9 +97,8 @@ class _Memory:
         self.address = int(address)
         weakref.finalize(self, self._system.munmap, address, nbytes).atexit = False
 
-    def fill(self, content: bytearray, parts: tuple[int, ...]) -> None:
-        """Write the content and protect the parts: code, constants, data."""
-        ctypes.memmove(self.address, bytes(content), len(content))
+    def protect(self, parts: tuple[int, ...]) -> None:
+        """Protect what was written: the parts with code, constants and data."""
         code, constants, _ = parts
         self._protect(self.address, code, mmap.PROT_READ | mmap.PROT_EXEC)
         self._protect(self.address + code, constants, mmap.PROT_READ)
@@ -85,15 +111,16 @@ class _Memory:
             raise _refused(f"protection {protection} of memory")
 
 
-def _this_machine() -> Machine:
-    """The processor of this process."""
+def _this_machine() -> int:
+    """The number of the processor of this process."""
     if os.name != "posix":
-        raise LoadError("objects are loaded with the calls of POSIX, which this system lacks")
+        raise LoadError("code is loaded with the calls of POSIX, which this system lacks")
     name = os.uname().machine.lower()
-    number = {"x86_64": 62, "amd64": 62, "aarch64": 183, "arm64": 183}.get(name)
+    known = {"x86_64": X86_64, "amd64": X86_64, "aarch64": AARCH64, "arm64": AARCH64}
+    number = known.get(name)
     if number is None or struct.calcsize("P") != 8 or sys.byteorder != "little":
         raise LoadError(f"the loader does not know this processor, {name}")
-    return MACHINES[number]
+    return number
 
 
 @functools.cache
@@ -115,7 +142,7 @@ def _cache_flush() -> Any:
     On AArch64 the caches of instructions and of data are apart. GCC's library brings the two
     together, as does LLVM's, under the same name.
     """
-    if _this_machine() is MACHINES[62]:
+    if _this_machine() == X86_64:
         return None
     for library in (None, "libgcc_s.so.1"):
         try:
@@ -127,6 +154,7 @@ def _cache_flush() -> Any:
     raise LoadError("there is no __clear_cache to make the processor see new code")
 
 
+@functools.cache
 def _address(name: str) -> int:
     """Where a function of the process's libraries lies."""
     try:
