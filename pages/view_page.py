@@ -55,13 +55,14 @@ class MemoryPlan(NamedTuple):
         entry: its name.
         bytes: of the arena.
         pieces: how many images of the batch run at a time, stage by stage; none where all do.
+            ``2 x 4`` are four images on each of two threads.
         launches: of each the layer and the op.
         buffers: what the arena holds.
     """
 
     entry: str
     bytes: int
-    pieces: Sequence[int]
+    pieces: Sequence[str]
     launches: Sequence[tuple[str, str]]
     buffers: Sequence[Buffer]
 

@@ -37,6 +37,10 @@ TIMED = ".timed"
 # Work for each piece of a batch that hides what its call costs.
 _FLOPS_PER_PIECE = 100_000_000
 
+# How much longer than its share of the work may take what runs beside others, before all threads
+# share each piece instead: some wait at the end of all pieces then, and not of every launch.
+_UNEVEN = 1.07
+
 
 # Chunks for each thread, and the most threads: a ticket has 16 bits for a chunk.
 CHUNKS, MOST_THREADS, TICKET_BYTES = 4, 1024, 64
@@ -65,6 +69,34 @@ class Word(IntEnum):
     DONE = 192  # chunks
     SLEEPING = 256  # threads
     TICKETS = 320
+
+
+class Job(IntEnum):
+    """The words of a call for a batch in pieces, by byte offset.
+
+    A lane is what takes pieces one by one: a thread by itself, or all of them together. It has a
+    table of addresses of its own, made for each piece: where its memory begins, or where the first
+    image lies, and for each piece before it some bytes more.
+    """
+
+    FUNCTION = 0  # runs some launches, as ``entry`` does
+    POOL = 8  # that shares each launch; null where each lane is one thread
+    LANES = 16
+    PIECES = 24
+    ENTRIES = 32  # of a table
+    STARTS = 40  # a table for each lane: the addresses for the first piece
+    STEPS = 48  # a table: the bytes from piece to piece
+    TABLES = 56  # a table for each lane, for its piece
+    SIZES = 64  # the sizes of the dimensions for a piece
+    LAST = 72  # and for the last one
+    TIMES = 80  # of the first piece; null where no time is noted
+    CLOCK = 88  # bytes from the times of a piece to those of the next
+    FAILED = 96  # the number of a check that failed; 0 where none did
+    WHERE = 104  # the piece in which it did
+    NEXT = 128  # the next piece that no lane has taken
+
+
+JOB_BYTES = 192
 
 
 # Bytes at multiples of which arrays begin: a line of the cache, and no vector is longer.
@@ -122,6 +154,17 @@ class Check(NamedTuple):
     origin: int | None = None
 
 
+class Share(NamedTuple):
+    """How the images of a batch are shared out: how many make a piece, and how many lanes take
+    pieces, each of which is one thread; with one lane all threads share each piece."""
+
+    piece: int
+    lanes: int
+
+    def __str__(self) -> str:
+        return f"{self.lanes} x {self.piece}" if self.lanes > 1 else str(self.piece)
+
+
 class Stage(Record):
     """Launches that run for some images of a batch at a time, all of which they do before the next
     stage begins.
@@ -136,16 +179,24 @@ class Stage(Record):
     flops: int
     together: int
 
-    def piece(self, count: int, threads: int) -> int:
-        """How many images to run at a time, of ``count``.
+    def share(self, count: int, threads: int) -> Share:
+        """How ``count`` images run on so many threads.
 
-        The fewer they are, the nearer stays what one kernel writes and the next one reads; but
-        each piece costs a call, and reads all weights. Each thread has images of its own, which
-        stay in the caches of its processor.
+        The fewer there are in a piece, the nearer stays what one kernel writes and the next one
+        reads; but each piece reads all weights. Threads do best apart, each with pieces and memory
+        of its own: none waits for another, or reads what another one wrote. Where images cannot be
+        shared out evenly, all threads share each piece instead.
         """
         calls = math.ceil(_FLOPS_PER_PIECE / max(1, self.flops))
         own = max(1 << (calls - 1).bit_length(), 1 << self.together.bit_length() >> 1)
-        return min(count, own * threads)
+        piece = min(own, math.ceil(count / threads))
+        while piece:
+            pieces, rest = divmod(count, piece)
+            turns, others = divmod(pieces, threads)
+            if threads * (turns * piece + (piece if others else rest)) <= _UNEVEN * count:
+                return Share(piece, threads)
+            piece //= 2
+        return Share(min(count, own * threads), 1)
 
 
 class Batch(Record):

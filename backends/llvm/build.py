@@ -13,6 +13,7 @@ from .abi import Artifact
 from .codegen import kernels as _kernels  # noqa: F401 - registers them
 from .codegen.assemble import compile_text
 from .codegen.builder import Module
+from .codegen.pieces import write_pieces
 from .codegen.plan import Plan, add_plan, make_plan
 from .codegen.pool import write_pool
 from .lowering.batches import free_batch
@@ -65,6 +66,7 @@ def build(
     prepare = make_plan(parts.prepare, lowered.schedules, target, "prepare", (), {})
     module = Module()
     write_pool(module, target)
+    write_pieces(module)
     for plan in (main, prepare):
         add_plan(module, plan, target)
     text = module.text(target.triple, f'nounwind "target-cpu"="{target.cpu}"')

@@ -10,6 +10,7 @@ from .build import Build
 from .codegen.plan import Plan
 from .lowering.kernels import anchor_of
 from .runtime.invocation import Caller
+from .runtime.memory import ArenaSlice
 
 
 class NodeDetails(NamedTuple):
@@ -55,13 +56,14 @@ class MemoryMap(NamedTuple):
         entry: its name.
         nbytes: of the arena.
         pieces: how many images of the batch run at a time, stage by stage; none where all do.
+            ``2 x 4`` are four images on each of two threads.
         launches: of each the layer and the op.
         buffers: in the arena.
     """
 
     entry: str
     nbytes: int
-    pieces: tuple[int, ...]
+    pieces: tuple[str, ...]
     launches: tuple[tuple[str, str], ...]
     buffers: tuple[PlacedBuffer, ...]
 
@@ -102,18 +104,23 @@ def memory_map(plan: Plan, caller: Caller, sizes: Mapping[str, int]) -> MemoryMa
     values: dict[int, list[Value]] = {}
     for value, access in plan.assignment.accesses.items():
         values.setdefault(access.slot, []).append(value)
-    pieces = {piece.slot: piece for piece in layout.pieces}
+    placed: dict[int, list[ArenaSlice]] = {}  # one for each lane, where they run apart
+    for own in layout.slices:
+        placed.setdefault(own.slot, []).append(own)
     buffers = tuple(
         PlacedBuffer(
             tuple(values.get(buffer.slot, ())),
             plan.launches[buffer.first][1],
-            pieces[buffer.slot].offset,
-            pieces[buffer.slot].nbytes,
+            own.offset,
+            own.nbytes,
             buffer.first,
             buffer.last,
         )
         for buffer in plan.buffers
+        for own in placed[buffer.slot]
     )
     anchors = (anchor_of(node) for _, node in plan.launches)
     launches = tuple((anchor.path, anchor.op.name) for anchor in anchors)
-    return MemoryMap(plan.entry, layout.nbytes, tuple(caller.pieces(sizes)), launches, buffers)
+    return MemoryMap(
+        plan.entry, layout.nbytes, tuple(map(str, caller.shares(sizes))), launches, buffers
+    )

@@ -122,17 +122,17 @@ def _buffers(plan: Plan, caller: Caller, sizes: Mapping[str, int]) -> Iterator[s
     placed: dict[int, ArenaSlice] = {}
     sizes = caller.sizes(sizes)
     if sizes.keys() >= set(plan.symbols):
-        layout, pieces = caller.layout(sizes), caller.pieces(sizes)
-        placed = {piece.slot: piece for piece in layout.pieces}
-        counts = ", then ".join(map(str, pieces))
+        layout, shares = caller.layout(sizes), caller.shares(sizes)
+        placed = {own.slot: own for own in layout.slices if not own.lane}
+        counts = ", then ".join(map(str, shares))
         part = f", for {counts} of {plan.batch.symbol} at a time" if plan.batch and counts else ""
         yield f"  arena of {layout.nbytes} bytes{part}"
     for buffer in sorted(plan.buffers, key=lambda buffer: buffer.slot):
         size, place = str(buffer.nbytes), ""
         if buffer.slot in placed:
-            piece = placed[buffer.slot]
-            size += f" = {piece.nbytes}" * (not isinstance(buffer.nbytes, int))
-            place = f" at {piece.offset}"
+            own = placed[buffer.slot]
+            size += f" = {own.nbytes}" * (not isinstance(buffer.nbytes, int))
+            place = f" at {own.offset}"
         span = f"launches {buffer.first} to {buffer.last}"
         yield f"  buffer {buffer.slot}: {size} bytes{place}, {span}"
 

@@ -21,12 +21,11 @@ from typing import Any
 import numpy as np
 
 from cauce.backends.contract import Optimized, Request
-from cauce.backends.llvm.abi import part_name
+from cauce.backends.llvm.abi import ALIGN, Job, part_name
 from cauce.backends.llvm.codegen.code import Launch
 from cauce.backends.llvm.codegen.plan import Plan
 from cauce.backends.llvm.lowering.indices import index_operands
 from cauce.backends.llvm.runtime.invocation import Caller
-from cauce.backends.llvm.runtime.memory import ALIGN
 from cauce.backends.llvm.runtime.threads import Pool
 from cauce.backends.llvm.schedule.schedule import Schedule
 from cauce.backends.llvm.schedule.winograd import WinogradWeight
@@ -91,7 +90,7 @@ class _Machine:
         self.ranges = {slot: (self._reserve(nbytes), nbytes) for slot, nbytes in external.items()}
         layout = self.caller.layout(sizes)
         start = self._reserve(layout.nbytes)
-        self.ranges |= {p.slot: (start + p.offset, p.nbytes) for p in layout.pieces}
+        self.ranges |= {own.slot: (start + own.offset, own.nbytes) for own in layout.slices}
         self.names = np.full(self.top // self.unit, NOTHING, np.int32)
         given = [*plan.graph.inputs]
         given += [n.result for n in plan.graph.nodes if isinstance(n.op, Constant)]
@@ -126,6 +125,8 @@ class _Machine:
 
     def function(self, name: str, *arguments: object, result: object) -> Callable[..., int]:
         """What the program calls in place of native code."""
+        if name == "pieces":
+            return self._pieces
 
         def call(table: int, dims: ctypes.Array[ctypes.c_int64], pool: None, times: None) -> int:
             entry = self.entry
@@ -147,6 +148,24 @@ class _Machine:
             return 0
 
         return call
+
+    def address(self, name: str) -> int:
+        """A number that stands for a function."""
+        return [part_name(self.entry.name, n) for n in range(len(self.plan.spans))].index(name)
+
+    def _pieces(self, pool: None, job: int) -> int:
+        """Run one function for all pieces of a batch, in one lane."""
+        words = dict(zip(Job, (_numbers(job + word, 1)[0] for word in Job)))
+        assert words[Job.LANES] == 1
+        function = self.function(part_name(self.entry.name, words[Job.FUNCTION]), result=None)
+        count = words[Job.ENTRIES]
+        starts, steps = (np.array(_numbers(words[w], count)) for w in (Job.STARTS, Job.STEPS))
+        for piece in range(words[Job.PIECES]):
+            table = starts + piece * steps
+            last = piece == words[Job.PIECES] - 1
+            sizes = _numbers(words[Job.LAST if last else Job.SIZES], len(self.entry.symbols))
+            function(table.ctypes.data, sizes, None, None)
+        return 0
 
     def _node(self, node: Node, launches: Sequence[Launch], sizes: Sizes) -> None:
         """One node: what it writes must lie where it reads nothing that it still needs."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,14 @@ import pytest
 import cauce
 from cauce import nn
 from cauce.backends.llvm import abi as artifact
+from cauce.backends.llvm.abi import Share, Stage
 from cauce.backends.llvm.build import build
 from cauce.backends.llvm.lowering.batches import find_batch, free_batch
 from cauce.backends.llvm.lowering.kernels import anchor_of
+from cauce.backends.llvm.runtime.layout import lay_out
+from cauce.backends.llvm.runtime.memory import GUARD, SIDES
+from cauce.backends.llvm.runtime.program import LlvmProgram
+from cauce.backends.llvm.runtime.threads import shared_pool
 from cauce.backends.llvm.schedule import batches
 from cauce.backends.llvm.schedule.batches import Step, stages
 from cauce.backends.llvm.target import Target
@@ -25,6 +31,18 @@ from .both import both
 
 def images(count: int, *shape: int) -> Array:
     return np.random.default_rng(count).standard_normal((count, *shape)).astype(np.float32)
+
+
+def shared_out(monkeypatch: pytest.MonkeyPatch, piece: int, lanes: int = 1) -> None:
+    """Have batches run in pieces of so many images, on so many lanes."""
+    monkeypatch.setattr(
+        Stage, "share", lambda self, count, threads: Share(min(count, piece), lanes)
+    )
+
+
+def program_of(executable: cauce.Executable) -> LlvmProgram:
+    assert isinstance(executable.program, LlvmProgram)
+    return executable.program
 
 
 def with_head(x: Tensor) -> Tensor:
@@ -43,11 +61,12 @@ def without_head(x: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize("function", [with_head, without_head])
+@pytest.mark.parametrize("lanes", [1, 2, 3])
 @pytest.mark.parametrize("pieces", [1, 2, 3, 5, 16])
 def test_the_bits_are_those_of_single_images(
-    function: object, pieces: int, monkeypatch: pytest.MonkeyPatch
+    function: object, pieces: int, lanes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(artifact.Stage, "piece", lambda self, count, threads: min(count, pieces))
+    shared_out(monkeypatch, pieces, lanes)
     model = cauce.network(function).init(x=("N", 3, 10, 10), seed=3)
     predict = cauce.compile(model, backend="llvm", threads=2)
     for count in (1, 4, 7, 11):
@@ -66,15 +85,97 @@ def test_the_bits_are_those_of_single_images(
 
 
 def test_small_networks_run_many_images_at_a_time() -> None:
-    stage = artifact.Stage(10, 1_000_000, 0)
-    assert stage.piece(1000, 1) == 128 and stage.piece(50, 1) == 50
-    assert artifact.Stage(10, 10**10, 0).piece(16, 1) == 1
-    assert artifact.Stage(10, 10**10, 6).piece(16, 1) == 4
+    stage = Stage(10, 1_000_000, 0)
+    assert stage.share(1000, 1) == (128, 1) and stage.share(50, 1) == (50, 1)
+    assert Stage(10, 10**10, 0).share(16, 1) == (1, 1)
+    assert Stage(10, 10**10, 6).share(16, 1) == (4, 1)
 
 
 def test_each_thread_has_images_of_its_own() -> None:
-    assert [artifact.Stage(10, 10**10, 0).piece(16, n) for n in (1, 2, 3, 32)] == [1, 2, 3, 16]
-    assert artifact.Stage(10, 10**10, 6).piece(16, 2) == 8
+    single, several = Stage(10, 10**10, 0), Stage(10, 10**10, 6)
+    assert [single.share(16, n) for n in (2, 4, 8, 16)] == [(1, 2), (1, 4), (1, 8), (1, 16)]
+    assert several.share(16, 2) == (4, 2) and several.share(16, 8) == (2, 8)
+    assert several.share(2, 2) == (1, 2) and several.share(1000, 3) == (4, 3)
+    # Four pieces and a single image: nobody waits for long.
+    assert several.share(17, 2) == (4, 2)
+
+
+def test_what_cannot_be_shared_out_evenly_is_shared_piece_by_piece() -> None:
+    single, several = Stage(10, 10**10, 0), Stage(10, 10**10, 6)
+    assert [single.share(n, 2) for n in (3, 5)] == [(2, 1), (2, 1)]
+    assert single.share(16, 3) == (3, 1) and single.share(16, 32) == (16, 1)
+    assert several.share(7, 4) == (7, 1)
+
+
+def predicted(model: cauce.Model, x: Array, threads: int) -> Array:
+    return np.asarray(cauce.compile(model, backend="llvm", threads=threads)(x))
+
+
+@pytest.mark.parametrize("function", [with_head, without_head])
+def test_lanes_change_no_bit(function: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pieces on threads of their own, as the sizes have it: all that a call can meet."""
+    monkeypatch.setattr(artifact, "_FLOPS_PER_PIECE", 1)
+    model = cauce.network(function).init(x=("N", 3, 10, 10), seed=3)
+    for count in (2, 3, 8, 13, 32):
+        x = images(count, 3, 10, 10)
+        single = predicted(model, x, 1)
+        for threads in (2, 3, 4):
+            np.testing.assert_array_equal(predicted(model, x, threads), single)
+
+
+def test_lanes_of_a_busy_pool_run_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    shared_out(monkeypatch, 1, 2)
+    model = cauce.network(without_head).init(x=("N", 3, 10, 10), seed=3)
+    predict, x = cauce.compile(model, backend="llvm", threads=2), images(8, 3, 10, 10)
+    expected = predict(x)
+    pool = shared_pool(2)
+    with pool._lock:
+        np.testing.assert_array_equal(predict(x), expected)
+
+
+def test_calls_at_a_time_have_lanes_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    shared_out(monkeypatch, 1, 2)
+    model = cauce.network(without_head).init(x=("N", 3, 10, 10), seed=3)
+    predict = cauce.compile(model, backend="llvm", threads=2)
+    many = [images(count, 3, 10, 10) for count in (4, 6, 8, 9)]
+    expected = [predict(x) for x in many]
+    with ThreadPoolExecutor(4) as threads:
+        for _ in range(20):
+            for found, wanted in zip(threads.map(predict, many), expected, strict=True):
+                np.testing.assert_array_equal(found, wanted)
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_lanes_stay_within_their_memory(side: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every buffer of every lane ends, or begins, at a page that nothing may touch."""
+    shared_out(monkeypatch, 2, 2)
+    model = cauce.network(with_head).init(x=("N", 3, 10, 10), seed=3)
+    predict, x = cauce.compile(model, backend="llvm", threads=2), images(7, 3, 10, 10)
+    expected = predict(x)
+    monkeypatch.setenv(GUARD, side)
+    guarded = cauce.compile(model, backend="llvm", threads=2)
+    np.testing.assert_array_equal(guarded(x), expected)
+
+
+def test_each_lane_has_buffers_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    shared_out(monkeypatch, 2, 3)
+    model = cauce.network(without_head).init(x=("N", 3, 10, 10), seed=3)
+    entry = program_of(cauce.compile(model, backend="llvm", threads=3)).callers[1].entry
+    layout = lay_out(entry, {"N": 12}, 3)
+    lanes = [[own for own in layout.slices if own.lane == lane] for lane in range(3)]
+    assert lanes[1] and len(lanes[1]) == len(lanes[2])
+    ends = [max(own.offset + own.nbytes for own in lane) for lane in lanes[1:]]
+    assert ends[0] <= min(own.offset for own in lanes[2]) and ends[1] <= layout.nbytes
+
+
+def test_a_profile_of_lanes_counts_all_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    shared_out(monkeypatch, 2, 2)
+    model = cauce.network(without_head).init(x=("N", 3, 10, 10), seed=3)
+    predict, x = cauce.compile(model, backend="llvm", threads=2), images(7, 3, 10, 10)
+    alone, all_ = (predict.profile(batch) for batch in (x[:1], x))
+    assert [row.path for row in alone] == [row.path for row in all_]
+    assert all_.total.flops == 7 * alone.total.flops
+    assert all(row.seconds > 0 for row in all_)
 
 
 MIB = 2**20
@@ -83,9 +184,9 @@ LATE = [Step(30 * MIB, MIB // 4, 1000, True)] * 4
 
 
 def test_late_layers_with_most_weights_have_a_stage_of_their_own() -> None:
-    assert stages([*EARLY, *LATE]) == (artifact.Stage(5, 5000, 1), artifact.Stage(9, 4000, 4))
-    assert stages(EARLY) == (artifact.Stage(5, 5000, 1),)
-    assert stages(LATE) == (artifact.Stage(4, 4000, 4),)
+    assert stages([*EARLY, *LATE]) == (Stage(5, 5000, 1), Stage(9, 4000, 4))
+    assert stages(EARLY) == (Stage(5, 5000, 1),)
+    assert stages(LATE) == (Stage(4, 4000, 4),)
 
 
 def test_images_that_grow_again_are_not_held_in_between() -> None:
@@ -98,9 +199,10 @@ def test_a_stage_begins_with_a_node() -> None:
     assert (first.end, second.end) == (6, 10)
 
 
+@pytest.mark.parametrize("lanes", [(1, 1), (2, 2), (2, 1), (1, 2)])
 @pytest.mark.parametrize("pieces", [(1, 4), (3, 2), (2, 11)])
 def test_stages_change_no_bit(
-    pieces: tuple[int, int], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    pieces: tuple[int, int], lanes: tuple[int, int], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     model = cauce.network(with_head).init(x=("N", 3, 10, 10), seed=3)
     x = images(11, 3, 10, 10)
@@ -110,10 +212,11 @@ def test_stages_change_no_bit(
     predict = cauce.compile(model, backend="llvm", threads=2)
     main = predict.program.listing.build.main  # type: ignore[attr-defined]
     first, second = main.batch.stages
-    some = {first.end: pieces[0], second.end: pieces[1]}
-    monkeypatch.setattr(artifact.Stage, "piece", lambda self, count, threads: some[self.end])
+    some = {first.end: Share(pieces[0], lanes[0]), second.end: Share(pieces[1], lanes[1])}
+    monkeypatch.setattr(Stage, "share", lambda self, count, threads: some[self.end])
     np.testing.assert_array_equal(predict(x), whole)
-    assert f", for {pieces[0]}, then {pieces[1]} of N at a time" in predict.plan(N=11)
+    first_, then = (f"{n} x {piece}" if n > 1 else piece for piece, n in zip(pieces, lanes))
+    assert f", for {first_}, then {then} of N at a time" in predict.plan(N=11)
 
 
 def normalized(x: Tensor) -> Tensor:
@@ -163,7 +266,7 @@ def test_a_batch_of_fixed_size_runs_in_pieces_too(
     network, x = cauce.network(function), images(7, 3, 10, 10)
     free = cauce.compile(network.init(x=("N", 3, 10, 10), seed=3), backend="llvm")
     expected = free(x)
-    monkeypatch.setattr(artifact.Stage, "piece", lambda self, count, threads: min(count, 3))
+    shared_out(monkeypatch, 3)
     fixed = cauce.compile(network.init(x=(7, 3, 10, 10), seed=3), backend="llvm")
     main = fixed.program.listing.build.main  # type: ignore[attr-defined]
     assert main.given == {"batch": 7} and main.batch is not None
@@ -183,7 +286,7 @@ def test_where_images_meet_their_number_stays_what_it_is(function: object) -> No
 
 def test_what_has_no_images_stays_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     """An input and an output of unknown size that all images share."""
-    monkeypatch.setattr(artifact.Stage, "piece", lambda self, count, threads: 1)
+    shared_out(monkeypatch, 1, 2)
 
     @cauce.network
     def shifted(x, grid):
@@ -210,7 +313,7 @@ KNOW = {
 
 def hold_in_pieces(text: str, monkeypatch: pytest.MonkeyPatch, **more: Array) -> None:
     """Four images one by one are what they are together."""
-    monkeypatch.setattr(artifact.Stage, "piece", lambda self, count, threads: 1)
+    shared_out(monkeypatch, 1, 2)
     rng = np.random.default_rng(0)
     feeds = {
         "x": rng.standard_normal((4, 3, 6, 6)).astype(np.float32),

@@ -81,9 +81,9 @@ def test_batches_in_pieces(
     assert len(plan.batch.stages) == (2 if worth else 1)
     ends = [stage.end for stage in plan.batch.stages]
     for first, second in ((1, 1), (2, 3), (3, 1)):
-        some = {ends[0]: first, ends[-1]: second}
+        some = {ends[0]: artifact.Share(first, 1), ends[-1]: artifact.Share(second, 1)}
         monkeypatch.setattr(
-            artifact.Stage, "piece", lambda self, count, threads, some=some: some[self.end]
+            artifact.Stage, "share", lambda self, count, threads, some=some: some[self.end]
         )
         for sizes in images(1, 2, 5, 6):
             simulate(plan, sizes)

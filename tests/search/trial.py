@@ -67,8 +67,8 @@ class Way(NamedTuple):
     Attributes:
         threads: how many share the work.
         guard: the side of arrays where a page lies that must not be touched; none where empty.
-        piece: how many images it takes at a time, where a batch may run in pieces at all; as many
-            as it likes where 0.
+        piece: how many images each thread takes at a time, where a batch may run in pieces at
+            all; as many as it likes where 0.
     """
 
     threads: int
@@ -315,7 +315,9 @@ def compiling(level: int) -> Iterator[None]:
 def going(way: Way) -> Iterator[None]:
     """Native code runs in this way."""
     pieces = mock.patch.object(
-        llvm_artifact.Stage, "piece", lambda self, count, threads: min(count, way.piece)
+        llvm_artifact.Stage,
+        "share",
+        lambda self, count, threads: llvm_artifact.Share(min(count, way.piece), way.threads),
     )
     with mock.patch.dict(os.environ, {GUARD: way.guard}):
         if way.piece:

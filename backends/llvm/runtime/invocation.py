@@ -1,4 +1,4 @@
-"""Calls one function of the native code: which memory it gets, and how a batch runs in pieces."""
+"""Calls one function of the native code: which memory it gets, and what each call leaves."""
 
 from __future__ import annotations
 
@@ -6,68 +6,23 @@ import ctypes
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from ....ir import Array, Dim
+from ....ir import Array
 from ....ir.communicator import Communicator
-from ....ir.dims import substitute, symbols
 from ....ir.errors import CauceError
-from ....ir.interval_packer import Interval, pack
 from ...contract import Dims, NodeTime, Request
 from ...recent import Recent
-from ..abi import (
-    ALIGN,
-    TIMED,
-    Buffer,
-    Check,
-    Entry,
-    Place,
-    Reduction,
-    crossing,
-    part_name,
-    rounded_up,
-    spans_of,
-)
+from ..abi import JOB_BYTES, TIMED, Check, Entry, Job, Place, Reduction, Share
+from .layout import CallLayout, Part, Pieces, lay_out, shares, size_of
 from .library import Code
-from .memory import Arena, ArenaSlice, aligned_copy, aligned_together
+from .memory import Arena, aligned, aligned_copy, aligned_together
 from .threads import Pool
 
 _SIGNATURE = [ctypes.c_void_p] * 4  # the pointers, the sizes, the pool, the clock
-
-
-class Part(NamedTuple):
-    """One call of native code: some of the launches, for the images of the batch from one on."""
-
-    name: str
-    first: int
-    last: int
-    image: int
-    dims: Dims
-    sizes: Any  # the same as native code takes them
-
-
-class _Span(NamedTuple):
-    """The launches of a function, and how many images of a batch it runs for at a time; 0 for all
-    of them."""
-
-    name: str
-    first: int
-    last: int
-    piece: int
-
-
-class CallLayout(NamedTuple):
-    """What calls with the same sizes have in common: the arena, the shapes of what leaves, the
-    parts, the buffers that hold the images of all parts and the bytes of one image in each."""
-
-    pieces: tuple[ArenaSlice, ...]
-    nbytes: int
-    shapes: list[tuple[int, ...]]
-    parts: list[Part]
-    slots: Array
-    steps: Array
+_PIECES = [ctypes.c_void_p] * 2  # the pool, the job
 
 
 class Fixed:
@@ -101,7 +56,7 @@ class Frame:
 
     def __init__(self, layout: CallLayout, entry: Entry, constants: Fixed) -> None:
         self.layout = layout
-        self.arena = Arena(layout.pieces, layout.nbytes)
+        self.arena = Arena(layout.slices, layout.nbytes)
         self.addresses = self.arena.table(entry.count)
         constants.enter(self.addresses)
         self.status = np.empty(1, np.int64)
@@ -109,6 +64,48 @@ class Frame:
             self.addresses[entry.status] = self.status.ctypes.data
         self.pointers = np.empty(len(entry.table), np.int64)
         self.pointers_address = self.pointers.ctypes.data
+        self.tables = {
+            part.name: _Tables(part, part.pieces, self.arena, len(entry.table))
+            for part in layout.parts
+            if part.pieces is not None
+        }
+
+
+class _Tables:
+    """What native code is told of a batch in pieces.
+
+    Attributes:
+        job: its words.
+        starts: for each lane, the addresses for the first piece.
+    """
+
+    def __init__(self, part: Part, pieces: Pieces, arena: Arena, entries: int) -> None:
+        self.starts = np.empty((pieces.lanes, entries), np.int64)
+        self._own, self._addresses = pieces.own, arena.addresses[pieces.slices]
+        self._tables = aligned(pieces.lanes * entries * 8, None).view(np.int64)
+        self.job = aligned(JOB_BYTES, None).view(np.int64)
+        self.job[:] = 0
+        self.address = self.job.ctypes.data
+        self.set(Job.LANES, pieces.lanes)
+        self.set(Job.PIECES, pieces.total)
+        self.set(Job.ENTRIES, entries)
+        self.set(Job.STARTS, self.starts.ctypes.data)
+        self.set(Job.STEPS, pieces.steps.ctypes.data)
+        self.set(Job.TABLES, self._tables.ctypes.data)
+        self.set(Job.SIZES, ctypes.addressof(part.sizes.array))
+        self.set(Job.LAST, ctypes.addressof(pieces.last.array))
+
+    def set(self, word: Job, value: int) -> None:
+        """Write a word of the job."""
+        self.job[word // 8] = value
+
+    def begin(self, pointers: Array) -> None:
+        """All pieces are to be done, with these addresses for the first one."""
+        self.starts[:] = pointers
+        if self._own.size:
+            self.starts[:, self._own] = self._addresses
+        self.set(Job.NEXT, 0)
+        self.set(Job.FAILED, 0)
 
 
 class Caller:
@@ -134,109 +131,20 @@ class Caller:
         """All sizes, those included that are numbers in the source."""
         return {**dims, **self.entry.given}
 
-    def pieces(self, dims: Dims) -> list[int]:
-        """How many images of a batch each of its stages runs at a time; nothing where all of them
-        run for all images."""
-        batch = self.entry.batch
-        if batch is None:
-            return []
-        count, threads = dims[batch.symbol], self._pool.threads
-        found = [min(count, stage.piece(count, threads)) for stage in batch.stages]
-        return found if count > 1 and min(found) < count else []
+    def shares(self, dims: Dims) -> list[Share]:
+        """How each stage of a batch is shared out; nothing where all run for all images."""
+        return shares(self.entry, dims, self._pool.threads)
 
     def layout(self, dims: Dims) -> CallLayout:
         """The layout of a call with these sizes, kept for the sizes seen last."""
         key = tuple([dims[name] for name in self._free])
-        return self._layouts.get(key, lambda: self._lay_out(self.sizes(dims)))
+        return self._layouts.get(
+            key, lambda: lay_out(self.entry, self.sizes(dims), self._pool.threads)
+        )
 
     def new_frame(self, layout: CallLayout) -> Frame:
         """A frame for one call at a time."""
         return Frame(layout, self.entry, self._constants)
-
-    def _lay_out(self, dims: Dims) -> CallLayout:
-        entry = self.entry
-        spans = self._spans(dims)
-        intervals = [self._interval(buffer, spans, dims) for buffer in entry.buffers]
-        offsets, nbytes = pack(intervals, ALIGN)
-        placed = zip(entry.buffers, offsets, intervals)
-        slices = tuple(ArenaSlice(b.slot, offset, i.nbytes) for b, offset, i in placed)
-        leaving = [place.type.shape for place in (*entry.outputs, *entry.updates)]
-        shapes = [tuple([size_of(dim, dims) for dim in shape]) for shape in leaving]
-        parts = [part for span in spans for part in self._parts(span, dims)]
-        images = self._images(spans, dims)
-        slots, steps = np.array(list(images), np.intp), np.array(list(images.values()), np.int64)
-        return CallLayout(slices, nbytes, shapes, parts, slots, steps)
-
-    def _spans(self, dims: Dims) -> list[_Span]:
-        """The launches of each function of the entry, and for how many images they run; 0 for all
-        of them."""
-        end, batch, pieces = len(self.entry.launches), self.entry.batch, self.pieces(dims)
-        bounds = spans_of(end, batch, self.entry.reductions)
-        pieces += [0] * (len(bounds) - len(pieces))
-        count = dims[batch.symbol] if batch is not None else 0
-        names = (part_name(self.entry.name, number) for number in range(len(bounds)))
-        return [
-            _Span(name, *bound, piece if piece < count else 0)
-            for name, bound, piece in zip(names, bounds, pieces)
-        ]
-
-    def _interval(self, buffer: Buffer, spans: Sequence[_Span], dims: Dims) -> Interval:
-        """How large a buffer is, and when it is in use.
-
-        One that is gone before its stage ends holds one piece. One that crosses to another stage
-        holds all images, for as long as the launches of both run again for other pieces.
-        """
-        start = next(span for span in spans if buffer.first < span.last)
-        end = next(span for span in spans if buffer.last < span.last)
-        if start is end:
-            part = self._of_piece(dims, start.piece)
-            return Interval(self._size(buffer, part), buffer.first, buffer.last)
-        first = start.first if start.piece else buffer.first
-        last = end.last - 1 if end.piece else buffer.last
-        return Interval(self._size(buffer, dims), first, last)
-
-    def _parts(self, span: _Span, dims: Dims) -> Iterator[Part]:
-        """The calls of a function, one for each piece."""
-        batch, piece = self.entry.batch, span.piece
-        if batch is None or not piece:
-            yield Part(span.name, span.first, span.last, 0, *self._sized(dims, 0))
-            return
-        count = dims[batch.symbol]
-        sized = {n: self._sized(dims, n) for n in (piece, count % piece) if n}
-        for image in range(0, count, piece):
-            part = sized[min(piece, count - image)]
-            yield Part(span.name, span.first, span.last, image, *part)
-
-    def _of_piece(self, dims: Dims, piece: int) -> Dims:
-        """The sizes for a piece of a batch; for all of it where 0."""
-        batch = self.entry.batch
-        return {**dims, batch.symbol: piece} if batch is not None and piece else dims
-
-    def _sized(self, dims: Dims, piece: int) -> tuple[Dims, Any]:
-        """The same, and as native code takes them."""
-        dims = self._of_piece(dims, piece)
-        sizes = [dims[symbol] for symbol in self.entry.symbols]
-        return dims, (ctypes.c_int64 * len(sizes))(*sizes)
-
-    def _images(self, spans: Sequence[_Span], dims: Dims) -> dict[int, int]:
-        """The buffers that hold the images of all pieces, and the bytes of an image in each."""
-        entry, batch = self.entry, self.entry.batch
-        if batch is None or not any(span.piece for span in spans):
-            return {}
-        across = crossing(entry.buffers, [(span.first, span.last) for span in spans])
-        places = [(p.slot, p.nbytes) for p in (*entry.inputs, *entry.outputs)]
-        places += [(b.slot, b.nbytes) for b in across]
-        return {
-            slot: size_of(size, dims) // dims[batch.symbol]
-            for slot, size in places
-            if batch.symbol in symbols(size)
-        }
-
-    def _size(self, buffer: Buffer, dims: Dims) -> int:
-        """The bytes of a buffer, of all threads where each has one."""
-        if not buffer.per_thread:
-            return size_of(buffer.nbytes, dims)
-        return size_of(rounded_up(buffer.nbytes), dims) * self._pool.threads
 
     def constants(self, places: Sequence[Place]) -> dict[int, Array]:
         """Those that are constants, which no launch writes, by buffer."""
@@ -272,37 +180,68 @@ class Caller:
         profile: list[NodeTime] | None,
         communicator: Communicator | None,
     ) -> None:
-        """Call the parts one by one; the addresses of images move on between them, and what ends
-        a part is summed over all ranks."""
-        layout, addresses = frame.layout, frame.addresses
-        starts = addresses[layout.slots] if layout.slots.size else None
-        for part in layout.parts:
-            if starts is not None:
-                addresses[layout.slots] = starts + layout.steps * part.image
-            frame.pointers[:] = addresses[self._table]
-            name, times, clock = part.name, None, None
+        """Call the parts one by one; what ends a part is summed over all ranks."""
+        frame.pointers[:] = frame.addresses[self._table]
+        for part in frame.layout.parts:
+            count = 1 if part.pieces is None else part.pieces.total
+            name, times = part.name, None
             if profile is not None:
-                name, times = name + TIMED, np.zeros((len(self.entry.launches) + 1, 2), np.int64)
-                clock = times.ctypes.data
-            function = self._code.function(name, *_SIGNATURE, result=ctypes.c_int64)
-            failed = function(frame.pointers_address, part.sizes, pool, clock)
-            if failed:
-                raise self._wrong_index(self.entry.checks[failed - 1], frame, part.dims)
+                name += TIMED
+                times = np.zeros((count, len(self.entry.launches) + 1, 2), np.int64)
+            if part.pieces is None:
+                self._call(name, part, frame, pool, times)
+            else:
+                self._call_for_pieces(name, part, part.pieces, frame, pool, times)
             if profile is not None and times is not None:
                 profile += self._rows(times, part)
             if communicator is not None and part.last in self._reductions:
-                start = time.perf_counter()
-                communicator.all_reduce(_array_of(self._reductions[part.last], frame, part.dims))
+                start, reduction = time.perf_counter(), self._reductions[part.last]
+                communicator.all_reduce(_array_of(reduction, frame, part.sizes.dims))
                 if profile is not None:  # the last row is that of the op
                     waited = time.perf_counter() - start
                     profile[-1] = replace(profile[-1], seconds=profile[-1].seconds + waited)
-        if starts is not None:
-            addresses[layout.slots] = starts
 
-    def _wrong_index(self, check: Check, frame: Frame, dims: Dims) -> CauceError:
-        """What a check found, of which the status and the indices are as it left them."""
+    def _call(
+        self, name: str, part: Part, frame: Frame, pool: int | None, times: Array | None
+    ) -> None:
+        """Run some launches for the whole batch."""
+        function = self._code.function(name, *_SIGNATURE, result=ctypes.c_int64)
+        clock = None if times is None else times.ctypes.data
+        failed = function(frame.pointers_address, part.sizes.array, pool, clock)
+        if failed:
+            check = self.entry.checks[failed - 1]
+            raise self._wrong_index(check, frame, int(frame.addresses[check.slot]), part.sizes.dims)
+
+    def _call_for_pieces(
+        self,
+        name: str,
+        part: Part,
+        pieces: Pieces,
+        frame: Frame,
+        pool: int | None,
+        times: Array | None,
+    ) -> None:
+        """Run some launches for all pieces of the batch."""
+        tables = frame.tables[part.name]
+        tables.begin(frame.pointers)
+        tables.set(Job.FUNCTION, self._code.address(name))
+        tables.set(Job.POOL, (pool or 0) if pieces.lanes == 1 else 0)
+        tables.set(Job.TIMES, 0 if times is None else times.ctypes.data)
+        tables.set(Job.CLOCK, 0 if times is None else times.strides[0])
+        failed = self._code.function("pieces", *_PIECES, result=ctypes.c_int64)(
+            pool, tables.address
+        )
+        if failed:
+            check, piece = self.entry.checks[failed - 1], int(tables.job[Job.WHERE // 8])
+            step = int(pieces.steps[self.entry.table.index(check.slot)])
+            address = int(frame.addresses[check.slot]) + step * piece
+            raise self._wrong_index(check, frame, address, pieces.sized(piece, part.sizes).dims)
+
+    def _wrong_index(self, check: Check, frame: Frame, address: int, dims: Dims) -> CauceError:
+        """What a check found, of which the status and the indices, at an address, are as it left
+        them."""
         item = check.dtype.itemsize
-        place = int(frame.addresses[check.slot]) + int(frame.status[0]) * item
+        place = address + int(frame.status[0]) * item
         (index,) = np.frombuffer(ctypes.string_at(place, item), check.dtype.numpy)
         from ....ir.ops.shape import index_error
 
@@ -311,19 +250,21 @@ class Caller:
         lines = (node.loc for number, node in nodes if number == check.origin)
         return error.at(check.path, next(lines, None))
 
-    def _rows(self, times: Array, part: Part) -> list[NodeTime]:
-        """The time of each node, from the clock before the first launch and after each."""
-        dims, launches = part.dims, self.entry.launches[part.first : part.last]
-        clock = times[part.first : part.last + 1]
-        taken = np.diff(clock[:, 0] + clock[:, 1] * 1e-9)
-        seconds: dict[int, float] = {}
-        for row, each in zip(launches, taken):
-            seconds[row] = seconds.get(row, 0.0) + float(each)
-        rows = [(self.entry.rows[row], time) for row, time in seconds.items()]
-        return [
-            NodeTime(row.path, row.op, time, size_of(row.flops, dims), size_of(row.bytes, dims))
-            for row, time in rows
-        ]
+    def _rows(self, times: Array, part: Part) -> Iterator[NodeTime]:
+        """The time of each node, from the clock before the first launch and after each. Of lanes
+        that run side by side each counts for its share."""
+        launches, pieces = self.entry.launches[part.first : part.last], part.pieces
+        lanes = 1 if pieces is None else pieces.lanes
+        for piece, table in enumerate(times):
+            clock = table[part.first : part.last + 1]
+            seconds: dict[int, float] = {}
+            for number, each in zip(launches, np.diff(clock[:, 0] + clock[:, 1] * 1e-9)):
+                seconds[number] = seconds.get(number, 0.0) + float(each) / lanes
+            sizes = part.sizes if pieces is None else pieces.sized(piece, part.sizes)
+            for number, taken in seconds.items():
+                row, dims = self.entry.rows[number], sizes.dims
+                work = size_of(row.flops, dims), size_of(row.bytes, dims)
+                yield NodeTime(row.path, row.op, taken, *work)
 
 
 def _array_of(reduction: Reduction, frame: Frame, dims: Dims) -> Array:
@@ -332,10 +273,3 @@ def _array_of(reduction: Reduction, frame: Frame, dims: Dims) -> Array:
     address = int(frame.addresses[reduction.slot])
     memory = (ctypes.c_char * (count * dtype.itemsize)).from_address(address)
     return np.ndarray((count,), dtype, memoryview(memory))
-
-
-def size_of(dim: Dim, dims: Dims) -> int:
-    """The number that a size is with these sizes of the symbols."""
-    size = substitute(dim, dims)
-    assert isinstance(size, int)
-    return size

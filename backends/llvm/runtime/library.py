@@ -15,6 +15,9 @@ class Code(Protocol):
     def function(self, name: str, *arguments: Any, result: Any = None) -> Any:
         """A function by name, ctypes argument types and the type of its result, None for none."""
 
+    def address(self, name: str) -> int:
+        """Where a function lies, for as long as the code is referred to."""
+
 
 class Library:
     """An object file loaded into this process; functions are found by name."""
@@ -29,9 +32,12 @@ class Library:
     def function(self, name: str, *arguments: Any, result: Any = None) -> Any:
         """A function by name, ctypes argument types and the type of its result, None for none."""
         if name not in self._functions:
-            address = self._engine.get_function_address(name)
-            self._functions[name] = ctypes.CFUNCTYPE(result, *arguments)(address)
+            self._functions[name] = ctypes.CFUNCTYPE(result, *arguments)(self.address(name))
         return self._functions[name]
+
+    def address(self, name: str) -> int:
+        """Where a function lies, for as long as the code is referred to."""
+        return int(self._engine.get_function_address(name))
 
 
 def laid_out(code: bytes) -> bytes | Image:

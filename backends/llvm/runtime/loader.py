@@ -60,14 +60,20 @@ class LoadedImage:
             LoadError: the code has no such function.
         """
         if name not in self._functions:
-            if name not in self._entries:
-                raise LoadError(f"the code has no function {name!r}")
-            function: Any = ctypes.CFUNCTYPE(result, *arguments)(
-                self._memory.address + self._entries[name]
-            )
+            function: Any = ctypes.CFUNCTYPE(result, *arguments)(self.address(name))
             function.memory = self._memory  # stays as long as the function does
             self._functions[name] = function
         return self._functions[name]
+
+    def address(self, name: str) -> int:
+        """Where a function lies, for as long as the code is referred to.
+
+        Raises:
+            LoadError: the code has no such function.
+        """
+        if name not in self._entries:
+            raise LoadError(f"the code has no function {name!r}")
+        return self._memory.address + self._entries[name]
 
 
 def write(image: Image, base: int, find: Callable[[str], int]) -> None:

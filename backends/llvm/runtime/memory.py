@@ -79,31 +79,39 @@ def aligned_copy(array: Array) -> Array:
 
 
 class ArenaSlice(NamedTuple):
-    """Where a buffer lies in an arena."""
+    """Where a buffer lies in an arena: that of a lane, where each has one of its own."""
 
     slot: int
     offset: int
     nbytes: int
+    lane: int = 0
 
 
 class Arena:
-    """The buffers of one call: one array for all; in the test mode one for each."""
+    """The buffers of one call: one array for all; in the test mode one for each.
 
-    def __init__(self, pieces: Sequence[ArenaSlice], nbytes: int) -> None:
+    Attributes:
+        addresses: of the slices, in order.
+    """
+
+    def __init__(self, slices: Sequence[ArenaSlice], nbytes: int) -> None:
         self.side = side = guard()
-        self._slots = [piece.slot for piece in pieces]
-        rooms = [piece.nbytes for piece in pieces] if side else [nbytes]
+        rooms = [own.nbytes for own in slices] if side else [nbytes]
         self._arrays = [aligned(room, side) for room in rooms]
         if side:
             addresses = [array.ctypes.data for array in self._arrays]
         else:
-            addresses = [self._arrays[0].ctypes.data + piece.offset for piece in pieces]
-        self._addresses = np.array(addresses, np.int64)
+            addresses = [self._arrays[0].ctypes.data + own.offset for own in slices]
+        self.addresses = np.array(addresses, np.int64)
+        first = [place for place, own in enumerate(slices) if not own.lane]
+        self._first = np.array(first, np.intp)
+        self._slots = np.array([slices[place].slot for place in first], np.intp)
 
     def table(self, count: int) -> Array:
-        """The addresses of ``count`` buffers by slot, 0 for those that are not in the arena."""
+        """The addresses of ``count`` buffers by slot, of the first lane; 0 for those that are not
+        in the arena."""
         table = np.zeros(count, np.int64)
-        table[self._slots] = self._addresses
+        table[self._slots] = self.addresses[self._first]
         return table
 
 

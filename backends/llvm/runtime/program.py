@@ -26,8 +26,9 @@ from ...contract import (
 )
 from ..abi import Artifact
 from .cache import default_store
-from .invocation import Caller, Fixed, Frame, size_of
+from .invocation import Caller, Fixed, Frame
 from .key import sizes_key
+from .layout import size_of
 from .library import load
 from .memory import aligned_copy, aligned_together, empty
 from .threads import shared_pool, thread_count
