@@ -125,4 +125,8 @@ def _picture(pixels: Array) -> Any:
             f"an image is [H, W] or [H, W, C] with up to 4 channels, got {pixels.shape}",
             fix="transpose it: image.transpose(1, 2, 0) makes [H, W, C] of [C, H, W]",
         )
+    if pixels.size == 0:
+        raise ShapeError(
+            f"an image without a pixel: its shape is {pixels.shape}", fix="leave it out"
+        )
     return Image.fromarray(np.ascontiguousarray(pixels))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from itertools import islice
 from typing import Any, Generic, NamedTuple, Self, TypeVar
 
 from ..ir.tracebacks import user_facing
@@ -115,8 +114,7 @@ class Mapped(Iterator[Result[T]]):
     ) -> Generator[Result[T], None, None]:
         report, start = self.report, time.perf_counter()
         workers = pool()
-        batches = iter(lambda: list(islice(items, batch)), [])
-        ordered = Ordered(workers, batches, ahead, retries, report)
+        ordered = Ordered(workers, _batches(items, batch), ahead, retries, report)
         try:
             for group, done in ordered:
                 results: Sequence[Any]
@@ -138,3 +136,20 @@ class Mapped(Iterator[Result[T]]):
             ordered.cancel()
             workers.close()
             self._progress.say(report, last=True)
+
+
+def _batches(items: Iterator[Item], size: int) -> Iterator[Sequence[Item]]:
+    """Items in batches; those that were taken before an error of theirs come before it."""
+    group: list[Item] = []
+    try:
+        for item in items:
+            group.append(item)
+            if len(group) == size:
+                full, group = group, []
+                yield full
+    except Exception:
+        if group:
+            yield group
+        raise
+    if group:
+        yield group

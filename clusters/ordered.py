@@ -47,7 +47,8 @@ class Ordered:
 
     A batch is taken from the iterator when there is room for it: at most ``ahead`` for each that
     the pool computes at a time are taken and not yet given, whether they wait, are computed, or
-    are done and wait for an earlier one.
+    are done and wait for an earlier one. Where the iterator raises an error, what was taken before
+    is given first.
 
     A batch whose worker is lost is sent again. Where batches are lost together, as in a process
     pool, whose workers all end when one dies, any of them may have been the reason: they are then
@@ -76,11 +77,14 @@ class Ordered:
         self._retries = retries
         self._report = report
         self._tasks: deque[_Task] = deque()
+        self._broken: Exception | None = None  # of the iterator, raised when it is its turn
 
     def __iter__(self) -> Iterator[tuple[Sequence[Item], Done | WorkerLost]]:
         while True:
             self._fill()
             if not self._tasks:
+                if self._broken is not None:
+                    raise self._broken
                 return
             first = self._tasks[0]
             while first.done is None:
@@ -99,8 +103,12 @@ class Ordered:
     def _fill(self) -> None:
         """Take batches while there is room, and start each at once."""
         self._start()
-        while len(self._tasks) < self._ahead * self._pool.slots():
-            batch = next(self._batches, None)
+        while self._broken is None and len(self._tasks) < self._ahead * self._pool.slots():
+            try:
+                batch = next(self._batches, None)
+            except Exception as error:
+                self._broken = error
+                return
             if batch is None:
                 return
             self._tasks.append(_Task(batch))

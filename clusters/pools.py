@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from ..ir.errors import TypeMismatch, WorkerLost, shown
 from .worker import Absent, Call, Done, timed, work
 
 Future = futures.Future[Done | Absent]
@@ -95,7 +96,7 @@ class Workers(Pool):
         count: int | None = None,
     ) -> None:
         self._make = None if isinstance(executor, futures.Executor) else executor
-        self._executor = executor if isinstance(executor, futures.Executor) else executor()
+        self._executor = executor if isinstance(executor, futures.Executor) else _made(executor)
         self._digest = digest
         self._content = content
         self._count = count
@@ -118,19 +119,38 @@ class Workers(Pool):
         send = send or self._unsent > 0
         self._unsent = max(0, self._unsent - 1)
         content = self._content if send else None
-        return self._executor.submit(work, self._digest, content, items)
+        try:
+            return self._executor.submit(work, self._digest, content, items)
+        except futures.BrokenExecutor:
+            raise
+        except RuntimeError as error:  # it was shut down
+            raise WorkerLost(
+                f"the executor takes no work: {error}",
+                fix="ask for all results before the executor is shut down: within its with block",
+            ) from error
 
     def renew(self) -> bool:
         if self._make is None:
             return False
         self._executor.shutdown(wait=False)
-        self._executor = self._make()
+        self._executor = _made(self._make)
         self._unsent = self._first()
         return True
 
     def close(self) -> None:
         if self._make is not None:
             self._executor.shutdown()
+
+
+def _made(make: Callable[[], futures.Executor]) -> futures.Executor:
+    """An executor, or what has ``submit`` as one has."""
+    made = make()
+    if not callable(getattr(made, "submit", None)):
+        raise TypeMismatch(
+            f"client= makes no executor, but {shown(made)}",
+            fix="hand over what makes one: client=lambda: ProcessPoolExecutor(4)",
+        )
+    return made
 
 
 def processes(count: int) -> Callable[[], futures.Executor]:

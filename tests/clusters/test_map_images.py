@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from cauce.ir.errors import (
     MissingFile,
     ShapeError,
     TypeMismatch,
+    WorkerLost,
 )
 
 from .calls import PIXELS, model, rankings
@@ -137,6 +139,57 @@ def test_a_batch_of_nothing_but_broken_files(tmp_path: Path) -> None:
     files = [tmp_path / "a.png", tmp_path / "b.png"]
     results = map_images(model(), files, batch=2, errors="return", progress=False)
     assert [type(result.error) for result in results] == [MissingFile] * 2
+
+
+def test_no_files_no_results() -> None:
+    with ThreadPoolExecutor(2) as executor:
+        for files in ([], iter(())):
+            results = map_images(model(), files, executor, progress=False)
+            assert list(results) == []
+            assert (results.report.images, results.report.images_per_second) == (0, 0.0)
+
+
+def test_a_name_may_come_twice(photos: list[Path]) -> None:
+    net = model()
+    files = [photos[2], photos[0], photos[2], photos[2]]
+    with ThreadPoolExecutor(2) as executor:
+        results = list(map_images(net, files, executor, batch=3, progress=False))
+    assert [result.file for result in results] == files
+    assert found(results) == rankings(net, [PIXELS[k] for k in (2, 0, 2, 2)])
+
+
+@pytest.mark.parametrize("shape", [(0, 5, 3), (5, 0), (0, 0, 1)])
+def test_an_image_without_a_pixel_fails_alone(shape: tuple[int, ...]) -> None:
+    files = [PIXELS[0], np.zeros(shape, np.uint8), PIXELS[1]]
+    results = list(map_images(model(), files, errors="return", progress=False))
+    assert [type(result.error) for result in results] == [type(None), ShapeError, type(None)]
+
+
+@pytest.mark.parametrize("batch", [1, 4])
+def test_an_error_of_the_files_comes_after_the_results_before_it(batch: int) -> None:
+    def files() -> Iterator[Any]:
+        yield from PIXELS[:6]
+        raise KeyError("a disk that is gone")
+
+    net = model()
+    with ThreadPoolExecutor(3) as executor:
+        results = map_images(net, files(), executor, batch=batch, progress=False)
+        assert [next(results).found for _ in range(6)] == rankings(net, PIXELS[:6])
+        with pytest.raises(KeyError, match="gone"):
+            next(results)
+
+
+def test_an_executor_that_was_shut_down() -> None:
+    with ThreadPoolExecutor(1) as executor:
+        results = map_images(model(), PIXELS, executor, batch=2, progress=False)
+        next(results)
+    with pytest.raises(WorkerLost, match=r"takes no work(.|\n)*within its with block"):
+        list(results)
+
+
+def test_what_makes_no_executor() -> None:
+    with pytest.raises(TypeMismatch, match="makes no executor, but 3"):
+        list(map_images(model(), PIXELS, lambda: 3, progress=False))  # type: ignore[arg-type,return-value]
 
 
 # ---- mistakes ----------------------------------------------------------------------------------

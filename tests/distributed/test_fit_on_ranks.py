@@ -163,7 +163,7 @@ def test_a_checkpoint_that_cannot_be_written_is_told_by_all(tmp_path: Path) -> N
 
     def work(rank: ThreadRank) -> None:
         with pytest.raises(OSError):
-            fit(trainer(rank), checkpoints=Checkpoints(tmp_path / "file"))
+            fit(trainer(rank), checkpoints=Checkpoints(tmp_path / "file" / "run"))
 
     run_ranks(2, work)
 
