@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from .backends.llvm.abi import Artifact
 from .backends.llvm.runtime.cache import Store, StoredFile
+from .backends.llvm.stored import from_bytes
 from .ir.errors import CompileError
 from .ir.record import Record
 from .kept_imports import name_of
@@ -38,7 +38,7 @@ def _looked_at(store: Store, file: StoredFile) -> Kept:
     if not blob:
         return Kept("sizes", "", "", file)
     try:
-        artifact = Artifact.from_bytes(blob)
+        artifact = from_bytes(blob)
         return Kept("code", artifact.interface.name, artifact.target.name, file)
     except CompileError:
         name = name_of(blob)

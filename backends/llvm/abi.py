@@ -5,31 +5,19 @@ No node, no value and no IR is in it, so it can be kept on disk and run without 
 
 from __future__ import annotations
 
-import json
 import math
-import struct
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import fields
-from enum import Enum, IntEnum
-from functools import lru_cache, partial
+from enum import IntEnum
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import numpy as np
-
-from ...ir import Array, Dim, DimExpr, DType, Input, Role, TensorType
-from ...ir.dims import as_dim
-from ...ir.errors import CompileError
+from ...ir import Array, Dim, DType, TensorType
 from ...ir.record import Record
 from ..contract import Interface
-from .target import Caches, Target
+from .target import Target
 
 # What a caller may ask of the rounding of results.
 PRECISIONS = ("strict", "default", "fast")
-
-_MAGIC = b"cauce artifact 8\n"
-
-_DTYPES = {dtype.value: dtype for dtype in DType}
 
 # What is added to the name of an entry for the one that also notes times.
 TIMED = ".timed"
@@ -338,139 +326,3 @@ class Artifact(Record):
     interface: Interface
     prepare: Entry
     main: Entry
-
-    def to_bytes(self) -> bytes:
-        """All of it, for a file: a header in JSON, the code, the constants."""
-        arrays: list[Array] = []
-        image = self.code if isinstance(self.code, Image) else None
-        code = self.code.content if isinstance(self.code, Image) else self.code
-        header = {
-            "digest": self.digest,
-            "target": self.target,
-            "interface": self.interface,
-            "code": len(code),
-            "image": image,
-            "entries": (self.prepare, self.main),
-        }
-        text = json.dumps(header, default=partial(_plain, arrays=arrays)).encode()
-        parts = [_MAGIC, struct.pack("<Q", len(text)), text, code]
-        return b"".join([*parts, *(array.tobytes() for array in arrays)])
-
-    @staticmethod
-    def from_bytes(data: bytes) -> Artifact:
-        """What :meth:`to_bytes` wrote.
-
-        Raises:
-            CompileError: bytes that are something else.
-        """
-        try:
-            return _read(data)
-        except (ValueError, LookupError, TypeError, AttributeError, struct.error) as error:
-            raise CompileError(f"these bytes are no compiled code: {error}") from error
-
-
-def _read(data: bytes) -> Artifact:
-    start = len(_MAGIC) + 8
-    if not data.startswith(_MAGIC):
-        raise ValueError("they begin otherwise")
-    (length,) = struct.unpack_from("<Q", data, len(_MAGIC))
-    header = json.loads(data[start : start + length])
-    place = start + length + header["code"]
-    content = data[start + length : place]
-    code = _image(header["image"], content) if header["image"] else content
-    entries = []
-    for known in header["entries"]:
-        constants = {}
-        for slot, (name, shape) in known["constants"].items():
-            dtype = np.dtype(name)
-            count = int(np.prod(shape, dtype=np.int64))
-            array = np.frombuffer(data, dtype, count, place).reshape(shape)
-            constants[int(slot)] = array
-            place += array.nbytes
-        entries.append(_entry(known, constants))
-    known = header["target"]
-    target = Target(**{**known, "caches": Caches(**known["caches"])})
-    return Artifact(code, header["digest"], target, _interface(header["interface"]), *entries)
-
-
-def _image(known: Mapping[str, Any], content: bytes) -> Image:
-    parts, inner = tuple(known["parts"]), tuple(known["inner"])
-    return Image(known["machine"], parts, inner, known["outer"], known["entries"], content)
-
-
-def _plain(value: object, arrays: list[Array]) -> object:
-    """What JSON has no form for, as what it has one for; ``arrays`` receives those that are met."""
-    if isinstance(value, np.ndarray):
-        arrays.append(value)
-        return value.dtype.str, value.shape
-    if isinstance(value, TensorType):
-        return value.dtype, value.shape
-    if isinstance(value, Input):
-        return value.name, value.type, value.role
-    if isinstance(value, DimExpr):
-        return str(value)
-    if isinstance(value, Enum):
-        return value.value
-    if isinstance(value, frozenset):
-        return sorted(value)
-    if isinstance(value, Image):
-        return {**value.__getstate__(), "content": None}
-    assert isinstance(value, Record)
-    return {field.name: getattr(value, field.name) for field in fields(value)}
-
-
-def _interface(known: Mapping[str, Any]) -> Interface:
-    inputs = (Input(name, _type(*type_), Role(role)) for name, type_, role in known["inputs"])
-    outputs = {name: _type(*type_) for name, type_ in known["outputs"].items()}
-    return Interface(known["name"], tuple(inputs), outputs, frozenset(known["updates"]))
-
-
-def _entry(known: Mapping[str, Any], constants: dict[int, Array]) -> Entry:
-    def places(key: str) -> tuple[Place, ...]:
-        return tuple(
-            Place(name, slot, _type(*type_), _dim(nbytes))
-            for name, slot, type_, nbytes in known[key]
-        )
-
-    return Entry(
-        known["name"],
-        tuple(known["symbols"]),
-        known["count"],
-        tuple(known["table"]),
-        tuple(Buffer(slot, _dim(size), *span) for slot, size, *span in known["buffers"]),
-        constants,
-        places("inputs"),
-        places("outputs"),
-        places("updates"),
-        frozenset(known["in_place"]),
-        tuple(Row(path, op, *map(_dim, costs)) for path, op, *costs in known["rows"]),
-        tuple(known["launches"]),
-        _batch(known["batch"]) if known["batch"] else None,
-        known["given"],
-        tuple(
-            Check(path, slot, _DTYPES[dtype], _dim(size), origin)
-            for path, slot, dtype, size, origin in known["checks"]
-        ),
-        known["status"],
-        tuple(
-            Reduction(end, slot, _DTYPES[dtype], _dim(size))
-            for end, slot, dtype, size in known["reductions"]
-        ),
-    )
-
-
-def _batch(known: Mapping[str, Any]) -> Batch:
-    return Batch(known["symbol"], tuple(Stage(**stage) for stage in known["stages"]))
-
-
-def _type(dtype: str, shape: list[int | str]) -> TensorType:
-    return _known_type(dtype, *shape)
-
-
-@lru_cache(1024)  # most types are met several times: they go in, are packed, and go on
-def _known_type(dtype: str, *shape: int | str) -> TensorType:
-    return TensorType(_DTYPES[dtype], tuple([_dim(dim) for dim in shape]))
-
-
-def _dim(dim: int | str) -> Dim:
-    return dim if isinstance(dim, int) else as_dim(dim)

@@ -21,6 +21,7 @@ from .runtime.cache import default_store
 from .runtime.key import cache_key
 from .runtime.loader import LoadError
 from .runtime.program import LlvmProgram
+from .stored import from_bytes, to_bytes
 from .target import Target
 
 if TYPE_CHECKING:
@@ -44,9 +45,9 @@ def load_or_compile(request: Request) -> LlvmProgram:
         # is taken as it is, for no check finds wrong instructions: the store gives out only what
         # this user wrote, undamaged.
         with suppress(CompileError, LoadError):
-            return program_of(Artifact.from_bytes(known), request)
+            return program_of(from_bytes(known), request)
     artifact = _compiled(request, Target.host())
-    store.put(key, artifact.to_bytes())
+    store.put(key, to_bytes(artifact))
     return program_of(artifact, request)
 
 

@@ -22,6 +22,7 @@ from cauce.backends.llvm.abi import Artifact
 from cauce.backends.llvm.runtime import cache as store
 from cauce.backends.llvm.runtime import key as cache
 from cauce.backends.llvm.runtime.library import Library
+from cauce.backends.llvm.stored import from_bytes, to_bytes
 from cauce.backends.llvm.target import LIMIT
 from cauce.frontends.model import Model
 from cauce.ir import Array, Builder, Graph, Op, Role, TensorType, Value
@@ -283,23 +284,23 @@ def damaged(change: Callable[[Artifact], bytes], folder: Path) -> None:
     kept = store.default_store()
     known = kept.get(path.stem)
     assert known is not None
-    kept.put(path.stem, change(Artifact.from_bytes(known)))
+    kept.put(path.stem, change(from_bytes(known)))
 
 
 def elsewhere(artifact: Artifact, **changes: Any) -> bytes:
     """The artifact with an image that cannot be loaded here."""
     if isinstance(artifact.code, bytes):
         pytest.skip("objects of this platform are left to LLVM")
-    return replace(artifact, code=replace(artifact.code, **changes)).to_bytes()
+    return to_bytes(replace(artifact, code=replace(artifact.code, **changes)))
 
 
 CHANGES: dict[str, Callable[[Artifact], bytes]] = {
     "nothing": lambda artifact: b"",
-    "an older format": lambda a: a.to_bytes().replace(b"cauce artifact ", b"cauce artifact 0", 1),
-    "half of it": lambda artifact: artifact.to_bytes()[:700],
-    "no JSON": lambda artifact: artifact.to_bytes().replace(b'{"digest"', b"{'digest'", 1),
-    "a field less": lambda artifact: artifact.to_bytes().replace(b'"digest"', b'"digger"', 1),
-    "a list": lambda artifact: artifact.to_bytes()[:17] + (2).to_bytes(8, "little") + b"[]",
+    "an older format": lambda a: to_bytes(a).replace(b"cauce artifact ", b"cauce artifact 0", 1),
+    "half of it": lambda artifact: to_bytes(artifact)[:700],
+    "no JSON": lambda artifact: to_bytes(artifact).replace(b'{"digest"', b"{'digest'", 1),
+    "a field less": lambda artifact: to_bytes(artifact).replace(b'"digest"', b'"digger"', 1),
+    "a list": lambda artifact: to_bytes(artifact)[:17] + (2).to_bytes(8, "little") + b"[]",
     "for another processor": lambda artifact: elsewhere(artifact, machine=243),
     "for larger pages": lambda artifact: elsewhere(artifact, parts=(1, 2, 3)),
 }
