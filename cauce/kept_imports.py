@@ -290,7 +290,7 @@ class _Entry:
     def array(self, said: Mapping[str, Any]) -> Array:
         """An array, as a view of its part where that is aligned."""
         found = np.frombuffer(self._parts[said["part"]], said["dtype"]).reshape(said["shape"])
-        return np.require(found, requirements="A")
+        return found if found.flags.aligned else found.copy()
 
 
 def _written_place(place: Place) -> dict[str, Any]:

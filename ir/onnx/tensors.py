@@ -271,7 +271,7 @@ def _of_bytes(stored: Array, what: str, shape: tuple[int, ...], dtype: DType) ->
     if dtype is DType.BF16:
         return _widened(stored.view("<u2"))
     carried = stored.view(dtype.numpy.newbyteorder("<")).astype(dtype.numpy, copy=False)
-    return np.require(carried, requirements="A")
+    return carried if carried.flags.aligned else carried.copy()
 
 
 def _widened(halves: Array) -> Array:

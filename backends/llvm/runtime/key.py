@@ -40,7 +40,7 @@ def cache_key(request: Request) -> str | None:
 
 def sizes_key(graph: UnreadGraph, dims: Dims) -> str:
     """The key under which is kept that every node takes these sizes of the symbols."""
-    return digest_of(VERSION, sources(), "sizes", graph.key, repr(sorted(dims.items())))
+    return digest_of(VERSION, modules(), "sizes", graph.key, repr(sorted(dims.items())))
 
 
 def only_ours(graph: Graph) -> bool:

@@ -156,18 +156,24 @@ class LlvmProgram(Program):
         held = {place.name: _contiguous(parameters[place.name]) for place in entry.inputs}
         arrays = {place.slot: held[place.name] for place in entry.inputs}
         arrays.update(self._prepare.constants(entry.outputs))
-        borrowed = set(arrays)
-        made = {place.slot: size_of(place.nbytes, {}) for place in entry.outputs}
-        made = {slot: nbytes for slot, nbytes in made.items() if slot not in borrowed}
-        arrays.update(zip(made, aligned_together(list(made.values()))))
-        packed: dict[str, Array] = {}
-        for place in entry.outputs:
-            # The caller may alter its own array later.
-            own = arrays[place.slot]
-            packed[place.name] = aligned_copy(own) if place.slot in borrowed else own
+        places = {place.slot: place for place in entry.outputs}
+        sizes = [
+            arrays[slot].nbytes if slot in arrays else size_of(place.nbytes, {})
+            for slot, place in places.items()
+        ]
+        rooms = dict(zip(places, aligned_together(sizes)))
+        for slot, room in rooms.items():
+            if slot in arrays:
+                # A copy, for the caller may alter its own array later.
+                own = arrays[slot]
+                rooms[slot] = room.view(own.dtype).reshape(own.shape)
+                rooms[slot][...] = own
+            else:
+                arrays[slot] = room
+        packed = {place.name: rooms[place.slot] for place in entry.outputs}
         self._prepare.run(arrays, self._prepare.new_frame(self._prepare.layout({})))
-        places = {place.name: place.slot for place in self._main.entry.inputs}
-        fixed = {places[name]: array for name, array in packed.items()}
+        slots = {place.name: place.slot for place in self._main.entry.inputs}
+        fixed = {slots[name]: array for name, array in packed.items()}
         for place in self._leaving:
             if place.slot in fixed:
                 # What leaves the graph is dense, so the bytes that were prepared are its elements.
