@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 import linecache
 import os
+import re
 from collections.abc import Hashable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -25,6 +26,7 @@ from ..ir.text import attribute_texts
 Record = dict[str, Any]
 FORWARD, BACKWARD, UPDATE = range(3)
 
+_SECTION = re.compile(r"^(?:Attributes|Args|Examples|Raises):$", re.MULTILINE)
 _AROUND = 2  # lines of source before and after the one that is meant
 _MOST_TEXT = 20_000  # letters of an attribute: that of a region is its whole body
 
@@ -139,8 +141,9 @@ class GraphData:
         return size if isinstance(size, int) and size >= 0 else None
 
     def _formula(self, op: Op) -> int:
-        """What the op computes: the documentation of its class."""
-        text = inspect.cleandoc(type(op).__doc__ or "")
+        """What the op computes: the documentation of its class, up to that of its attributes."""
+        doc = inspect.cleandoc(type(op).__doc__ or "")
+        text = _SECTION.split(doc)[0].rstrip().replace("``", "")
         return self._texts.place(("formula", type(op)), text)
 
     def _attributes(self, op: Op) -> int | None:

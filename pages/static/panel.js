@@ -17,7 +17,14 @@ class Panel {
       el("h2", {}, data.name),
       el("dl", { class: "facts" }, data.facts.map(([name, value]) => [el("dt", {}, name), el("dd", {}, value)])),
       el("p", { class: "soft" }, "Choose a box to see its line of source, formula, types, gradient, schedule and code."),
-    ];
+      data.stages.length > 1 && el("p", { class: "soft" }, this.stagesText(data.stages)),
+    ].filter(Boolean);
+  }
+
+  stagesText(stages) {
+    const step = stages.findIndex(({ name }) => name === "training step");
+    const later = step > 0 ? ` The backward pass and the update stand beside it from stage ${step + 1} on.` : "";
+    return `The slider goes from the network as it was written through all passes to what runs ([ and ]).${later}`;
   }
 
   leaf(node) {
@@ -102,10 +109,15 @@ class Panel {
     if (cost.seconds !== null) {
       rows.push(["time", `${duration(cost.seconds)}, ${percent(cost.share)} of the call`]);
       rows.push(["speed", `${short(cost.flops / cost.seconds, "FLOP/s")}, ${short(cost.bytes / cost.seconds, "B/s")}`]);
-      if (peak) rows.push(["of the peak", percent(cost.flops / cost.seconds / peak)]);
+      if (peak) rows.push(["of the peak", this.shareOfPeak(cost.flops / cost.seconds / peak, node)]);
     }
     return section("Cost", el("table", { class: "pairs" }, rows.map(([name, value]) =>
       el("tr", {}, el("th", {}, name), el("td", {}, value)))));
+  }
+
+  shareOfPeak(share, node) {
+    const fewer = share > 1 && node.record?.schedule?.startsWith("winograd");
+    return `${percent(share)}${fewer ? ": Winograd's algorithm multiplies less than is counted" : ""}`;
   }
 
   // Where the code of a node is: in the kernel of the last stage that it has become part of.

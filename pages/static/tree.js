@@ -146,10 +146,12 @@ class Tree {
       }
       at.children.push({ id, leaf: true, record, lane: record.phase, parent: at, label: leafName(record) });
     }
-    this.lanes = this.lanes.map((lane) => {
+    for (const lane of this.lanes) {
       lane.children = lane.children.map((child) => this.simplified(child, lane));
-      return this.settled(lane);
-    });
+      this.named(lane);
+    }
+    this.join();
+    for (const lane of this.lanes) this.settled(lane);
     this.several = this.lanes.filter((lane) => lane.children.length).length > 1;
   }
 
@@ -166,9 +168,30 @@ class Tree {
     return node;
   }
 
+  named(node) {
+    this.nodes.set(node.id, node);
+    if (!node.leaf) node.children.forEach((child) => this.named(child));
+  }
+
+  // Which children of a group read what others of them make: "before" of each.
+  join() {
+    for (const [name, readers] of this.graph.readers) {
+      const maker = this.nodes.get(this.graph.maker.get(name));
+      if (!maker) continue;
+      const from = this.line(maker);
+      for (const id of readers) {
+        const reader = this.nodes.get(id);
+        if (!reader || reader === maker || reader.lane !== maker.lane) continue;
+        const to = this.line(reader);
+        let depth = 0;
+        while (from[depth] === to[depth]) depth += 1;
+        (to[depth].before ??= new Set()).add(from[depth]);
+      }
+    }
+  }
+
   // Sums of a group, and its children in an order in which they can run.
   settled(node) {
-    this.nodes.set(node.id, node);
     if (node.leaf) {
       node.leaves = 1;
       node.last = this.graph.order.get(node.id) ?? 0;
@@ -176,9 +199,8 @@ class Tree {
       return node;
     }
     node.children.forEach((child) => this.settled(child));
-    // By when they are done: a part of a group may be ready long before the group has its turn.
-    node.children.sort((a, b) => a.last - b.last);
-    node.last = node.children.at(-1)?.last ?? 0;
+    node.children = ordered(node.children);
+    node.last = node.children.reduce((last, child) => Math.max(last, child.last), 0);
     node.leaves = node.children.reduce((sum, child) => sum + child.leaves, 0);
     node.change = node.children.reduce((sum, child) => sum + child.change, 0);
     node.operators = [...countOps(node)].sort((a, b) => b[1] - a[1]);
@@ -191,6 +213,21 @@ class Tree {
     for (let at = node; at; at = at.parent) found.unshift(at);
     return found;
   }
+}
+
+// Each behind all that it reads; of several by when they are done, for a part of a group may be ready
+// long before the group has its turn, and so where groups read one another.
+function ordered(children) {
+  const rest = [...children].sort((a, b) => a.last - b.last);
+  const done = new Set();
+  const found = [];
+  const ready = (child) => [...child.before ?? []].every((other) => done.has(other));
+  while (rest.length) {
+    const [next] = rest.splice(Math.max(0, rest.findIndex(ready)), 1);
+    done.add(next);
+    found.push(next);
+  }
+  return found;
 }
 
 function countOps(node, counts = new Map()) {

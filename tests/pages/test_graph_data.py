@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import cauce
 from cauce import nn
-from cauce.ir import Graph, Op, parse
+from cauce.ir import Graph, Op, parse, registry
 from cauce.ir.rewrite import Event
 from cauce.pages.graph_data import BACKWARD, FORWARD, UPDATE, GraphData, Texts, phases_of
 from cauce.pages.stages import Stage, rules_data, stages_data
@@ -137,6 +137,13 @@ def test_every_op_has_a_record(op: type[Op], data: st.DataObject) -> None:
     assert record["op"] == op.name and record["flops"] is not None
     assert texts.values[record["formula"]]
     assert "inner" in record or texts.values[record["gradient"]]
+
+
+def test_a_formula_is_prose_without_the_lists_of_a_docstring() -> None:
+    for op in registry().values():
+        text = GraphData(texts := Texts(), {})._formula(op.__new__(op))
+        shown = str(texts.values[text])
+        assert shown and "``" not in shown and "Attributes:" not in shown and "Args:" not in shown
 
 
 def test_equal_nodes_share_their_texts() -> None:

@@ -166,6 +166,32 @@ def test_colours_follow_the_profile(seen: Watched, scale: str) -> None:
 
 
 @pytest.mark.slow
+def test_more_than_the_peak_is_explained(tmp_path: Path) -> None:
+    pytest.importorskip("llvmlite")
+
+    @cauce.network
+    def wide(image: Any) -> Any:
+        return nn.conv2d(nn.conv2d(image, 64, 3, padding=1, name="three"), 64, 1, name="one")
+
+    model = wide.init(image=(1, 64, 28, 28))
+    image = np.zeros((1, 64, 28, 28), np.float32)
+    file = tmp_path / "wide.html"
+    cauce.view(model, file, inputs=image, peak=1e3, threads=1, code=False)
+    with browsing(file) as seen:
+        seen.page.locator("footer input").press("End")
+        seen.page.keyboard.press("e")
+        kernels = seen.page.locator(".box.leaf", has_text="conv2d")
+        shown = []
+        for place in range(kernels.count()):
+            kernels.nth(place).click()
+            shown.append(seen.text(".panel-body"))
+        assert len(shown) == 2 and all("of the peak" in text for text in shown)
+        chosen = ["winograd" in text.partition("could run as")[0] for text in shown]
+        assert ["multiplies less" in text for text in shown] == chosen
+        assert not chosen[1]  # a filter of one pixel has no such algorithm
+
+
+@pytest.mark.slow
 def test_the_memory_plan_names_values(seen: Watched) -> None:
     seen.page.keyboard.press("m")
     assert seen.count(".arena") >= 1
@@ -212,6 +238,28 @@ def test_backward_lies_beside_forward(step_page: Path) -> None:
             seen.page.keyboard.press("]")
         seen.page.keyboard.press("e")
         assert seen.count(".box.leaf") > 60
+
+
+@pytest.mark.slow
+def test_the_parts_of_a_block_stand_in_the_order_of_its_data(step_page: Path) -> None:
+    """The group of a batch norm is done late, by its statistics, but it is read early."""
+    with browsing(step_page, width=1500, height=3000) as seen:
+        assert "from stage 2 on" in seen.text(".panel-body")
+        for stage in range(2):
+            seen.page.keyboard.press("e")
+            for block in ("stage1.block1", "stage2.block2"):
+                names = [f"{block}.conv1", f"{block}.bn1", f"{block}.add", f"{block}.relu1"]
+                tops, bottoms = zip(*(_span(seen, name) for name in names))
+                assert all(a < b for a, b in zip(bottoms, tops[1:])), (stage, tops, bottoms)
+            seen.page.keyboard.press("]")
+
+
+def _span(seen: Watched, path: str) -> tuple[float, float]:
+    """The top and the bottom of the box of a layer, its group where that is open."""
+    box = f'.box:is([data-id="n:{path}"], [data-id="g:0:{path}"])'
+    found = seen.page.locator(box).first.bounding_box()
+    assert found is not None, path
+    return found["y"], found["y"] + found["height"]
 
 
 @pytest.mark.slow
