@@ -310,8 +310,9 @@ class Program(ABC):
 
 def check_shape(value: Input, array: Array) -> None:
     """Raise ShapeError where ``array`` contradicts the type of a parameter or state."""
-    if any(
-        isinstance(dim, int) and dim != size for dim, size in zip(value.type.shape, array.shape)
+    wanted, found = value.type.shape, array.shape
+    if wanted != found and any(
+        isinstance(dim, int) and dim != size for dim, size in zip(wanted, found)
     ):
         raise ShapeError(
             f"{value.name} is {value.type}, got an array of shape {array.shape}",

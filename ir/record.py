@@ -75,7 +75,7 @@ class Record:
     def __init__(self, *values: Any, **named: Any) -> None:
         given = dict(zip(self._names, values), **named)
         state = given if len(given) == len(self._names) else {**self._defaults, **given}
-        if len(given) < len(values) + len(named) or state.keys() != set(self._names):
+        if len(given) < len(values) + len(named) or state.keys() != self._kinds.keys():
             try:
                 type(self).__signature__.bind(*values, **named)
             except TypeError as error:
