@@ -399,7 +399,9 @@ class TrainStep:
             if 0 in getattr(array, "shape", (1,)):
                 raise ShapeError(
                     f"a training step needs at least one sample, {name} is {shown(array)}",
-                    fix="leave out empty batches",
+                    fix="leave out empty batches"
+                    if self._ranks is None
+                    else "give one image all the same, which counts= leaves out: counts=[5, 0]",
                 )
         need(state, TrainState, "a step takes its state first", "make one with step.init(seed=0)")
         feeds = {**batch, LEARNING_RATE: self._rate(self.optimizer.lr if lr is None else lr)}

@@ -167,3 +167,13 @@ def test_counts_that_cannot_be(counts: Sequence[int], says: str) -> None:
         assert "counts=[5, 5]" in str(caught.value.fix)
 
     run_ranks(2, work)
+
+
+def test_a_rank_that_gives_no_image_is_told_what_to_give() -> None:
+    def work(rank: ThreadRank) -> None:
+        model = plain.init(image=("N", 1, 6, 6), seed=0)
+        step = cauce.train_step(model, "cross_entropy", cauce.SGD(0.1), "numpy", distributed=rank)
+        with pytest.raises(ShapeError, match=r"at least one sample(.|\n)*counts=\[5, 0\]"):
+            step(step.init(), (DATA.images[:0], DATA.labels[:0]))
+
+    run_ranks(2, work)
