@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 # How long a rank that fails waits for each one before it, and at most, before it speaks: an error
 # that all of them meet is told by the first, which ends the others.
-_PATIENCE, _LONGEST = 0.2, 3.0
+_PATIENCE, _LONGEST = 0.5, 3.0
+_HEARD = 0.2  # until mpiexec has read what was said: MPICH's reads no more once it ends all
 _ASLEEP = 0.01  # between two looks whether the others have come to their end
 
 
@@ -57,6 +58,7 @@ class Ends:
             print(f"rank {world.Get_rank()} of {world.Get_size()} ends all ranks:", file=sys.stderr)
             show(kind, error, trace)
             sys.stderr.flush()
+            time.sleep(_HEARD)
             MPI.COMM_WORLD.Abort(1)
             os._exit(1)
 

@@ -70,9 +70,10 @@ def test_an_error_of_one_rank_ends_all() -> None:
 )
 def test_a_rank_that_comes_to_its_end_is_not_waited_for(rank: int, how: str) -> None:
     done = start(3, "leaves", rank, how)  # for ever, it would be
+    if how == "now":  # mpiexec itself has ended them, and MPICH's returns what that rank did
+        assert done.returncode != 0 or len(mpiexec()) == 1
+        return
     assert done.returncode != 0
-    if how == "now":
-        return  # mpiexec itself has ended them
     assert done.stderr.count("ends all ranks") == 1
     assert done.stderr.count(f"what rank {rank} will not do any more") == 1
     assert "sys.exit()" in done.stderr
@@ -155,7 +156,8 @@ def test_a_rank_that_dies_ends_all_and_the_run_goes_on_bit_for_bit(
     assert time.monotonic() - float((tmp_path / "died").read_text()) < 10
     assert done.returncode != 0, (rank, step, place)
     assert not (tmp_path / "final.safetensors").exists()
-    assert f"signal {signal.SIGKILL.value}" in done.stderr, done.stderr
+    said = done.stdout + done.stderr  # by Open MPI's mpiexec, or by MPICH's
+    assert re.search(rf"signal:? {signal.SIGKILL.value}\b", said, re.IGNORECASE), said
     latest = Checkpoints(tmp_path).latest()  # which is whole
     assert latest is not None and latest.progress["position"]["step"] >= step - 3
     done = start(2, "run", tmp_path, -1, 0, "none")
