@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -246,15 +247,16 @@ def test_another_call_of_rank_0_is_told(tmp_path: Path) -> None:
 
 
 class Odd(Exception):
-    """Cannot be made again of its arguments."""
+    """Cannot be pickled, not even where other packages teach pickle exceptions."""
 
-    def __init__(self, one: str, two: str) -> None:
-        super().__init__(one + two)
+    def __init__(self, what: str) -> None:
+        super().__init__(what)
+        self.lock = threading.Lock()
 
 
 def test_an_error_that_cannot_be_pickled_is_told_all_the_same() -> None:
     def fail() -> None:
-        raise Odd("a disk", " that is full")
+        raise Odd("a disk that is full")
 
     def work(rank: ThreadRank) -> None:
         kind = Odd if rank.rank == 0 else RuntimeError
