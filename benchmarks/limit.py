@@ -7,10 +7,11 @@
 For each layer it takes the fastest of the known algorithms, each at what the cores and the memory
 were measured to do (``machine.py``), and adds the layers up:
 
-- A convolution is computed directly, or, where it is 3x3 with stride 1, by Winograd's algorithm on
+- A convolution is computed directly, or, where it is 3x3, by Winograd's algorithm: with stride 1 on
   tiles of 2x2, 4x2, 4x4 or 6x6 outputs (Lavin and Gray 2015, "Fast Algorithms for Convolutional
-  Neural Networks", arXiv:1509.09308). A tile of m x n outputs takes (m + 2)(n + 2) multiplications
-  for each pair of an input and an output channel, and its transforms, an addition of which takes
+  Neural Networks", arXiv:1509.09308), with stride 2 on tiles of 2x2, 3x3, 4x2 or 4x4. A tile of
+  m x n outputs takes as many multiplications, for each pair of an input and an output channel, as
+  it has inputs, (m + 2)(n + 2) or (2m + 1)(2n + 1), and its transforms, an addition of which takes
   the place of a multiplication with its addition. Tiles that reach over the edge count in full.
 - Weights, transformed where the algorithm has it so, must be read once a call, as fast as an array
   that is as large as all weights of the network. Weights that wait for multiplications, or the
@@ -42,10 +43,13 @@ from cauce.ir.ops.linear import Linear
 from cauce.ir.ops.shape import Concat, Flatten, Pad, Reshape, Slice
 
 ITEM = 4  # bytes of a number in float32
-# Additions of the one-dimensional transforms of F(m, 3): of an input of m + 2, of its m outputs.
-ADDITIONS = {2: (4, 4), 4: (12, 11), 6: (24, 25)}
+# Additions of the one-dimensional transforms, by stride and the m outputs: of an input, of outputs.
+ADDITIONS = {
+    1: {2: (4, 4), 4: (12, 11), 6: (24, 25)},
+    2: {2: (2, 4), 3: (4, 7), 4: (9, 12)},
+}
 MOVES = (Concat, Flatten, Pad, Reshape, Slice)
-TILES = ((2, 2), (4, 2), (4, 4), (6, 6))
+TILES = {1: ((2, 2), (4, 2), (4, 4), (6, 6)), 2: ((2, 2), (3, 3), (4, 2), (4, 4))}
 
 
 @dataclass(frozen=True)
@@ -144,26 +148,29 @@ def convolution(op: Conv2d, weight: tuple[int, ...], y: tuple[int, ...]) -> list
     """
     size = prod(weight)
     ways = [Way("direct", 2 * prod(y) * prod(weight[1:]), ITEM * size)]
-    if (weight[2:], op.stride, op.dilation, op.groups) == ((3, 3), (1, 1), (1, 1), 1):
-        ways += [winograd(tile, weight[1], y) for tile in TILES]
+    stride = op.stride[0]
+    square = op.stride == (stride, stride) and stride in TILES
+    if square and (weight[2:], op.dilation, op.groups) == ((3, 3), (1, 1), 1):
+        ways += [winograd(tile, stride, weight[1], y) for tile in TILES[stride]]
     return ways
 
 
-def winograd(tile: tuple[int, int], channels: int, y: tuple[int, ...]) -> Way:
+def winograd(tile: tuple[int, int], stride: int, channels: int, y: tuple[int, ...]) -> Way:
     """F(m x n, 3x3) for a convolution of C input channels with results [N, K, H, W].
 
-    The transforms go down the columns first, then along the rows: of the input n + 2 columns and
-    m + 2 rows, of the products n + 2 columns and m rows.
+    The transforms go down the columns first, then along the rows: of the input all columns and
+    rows of a tile, of the products as many columns and m rows.
     """
     m, n = tile
     images, filters, height, width = y
-    (down_in, down_out), (along_in, along_out) = ADDITIONS[m], ADDITIONS[n]
-    points = (m + 2) * (n + 2)
-    slots = points * channels * filters
-    slots += channels * (down_in * (n + 2) + along_in * (m + 2))
-    slots += filters * (down_out * (n + 2) + along_out * m)
+    (down_in, down_out), (along_in, along_out) = ADDITIONS[stride][m], ADDITIONS[stride][n]
+    rows, columns = (m - 1) * stride + 3, (n - 1) * stride + 3
+    slots = rows * columns * channels * filters
+    slots += channels * (down_in * columns + along_in * rows)
+    slots += filters * (down_out * columns + along_out * m)
     tiles = images * ceil(height / m) * ceil(width / n)
-    return Way(f"F({m}x{n})", 2 * slots * tiles, ITEM * points * channels * filters)
+    numbers = (m + 2) * (n + 2)  # of a transformed filter
+    return Way(f"F({m}x{n})", 2 * slots * tiles, ITEM * numbers * channels * filters)
 
 
 @cache

@@ -144,19 +144,18 @@ def precision(report: dict[str, Any]) -> str:
     networks = [case for case in report["cases"] if "model" in case]
     layers = [case for case in report["cases"] if "model" not in case]
     parts = [errors(networks, "network", "precision", lambda case: str(case["model"]))]
-    parts.append(
-        errors(
-            layers,
-            "channels, image",
-            "algorithm",
-            lambda case: f"{case['channels']}, {case['size']} x {case['size']}",
-        )
-    )
+    parts.append(errors(layers, "channels, image", "algorithm", layer))
     images = report["cases"][0]["batch"]
     parts.append(
         f"Of {images} images, against {report['base']}; {where(report)}. {versions(report)}.\n"
     )
     return "\n".join(part for part in parts if part)
+
+
+def layer(case: dict[str, Any]) -> str:
+    """A convolution of ``precision.py``."""
+    size = f"{case['channels']}, {case['size']} x {case['size']}"
+    return size if case.get("stride", 1) == 1 else f"{size}, stride {case['stride']}"
 
 
 def errors(

@@ -19,6 +19,7 @@ import argparse
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -36,13 +37,22 @@ from cauce.ir import Array
 
 PRECISIONS = ("strict", "default", "fast")
 BASE = "NumPy in float64"
-# Channels, and rows and columns, of the convolutions of residual networks; filters are as many.
-LAYERS = ((16, 32), (64, 56), (128, 28), (256, 14), (512, 7))
+# Channels, rows and columns, and stride of the convolutions of residual networks; filters are as
+# many as channels.
+LAYERS = (
+    (16, 32, 1),
+    (64, 56, 1),
+    (128, 28, 1),
+    (256, 14, 1),
+    (512, 7, 1),
+    (128, 56, 2),
+    (512, 14, 2),
+)
 
 
 @cauce.network
-def layer(image: nn.Tensor) -> nn.Tensor:
-    return nn.conv2d(image, image.channels, 3, padding=1, bias=False)
+def layer(image: nn.Tensor, stride: int = 1) -> nn.Tensor:
+    return nn.conv2d(image, image.channels, 3, stride=stride, padding=1, bias=False)
 
 
 def inputs(images: Array) -> dict[str, Array]:
@@ -76,11 +86,12 @@ def of_layer(case: Case) -> Rows:
     """The errors of one convolution by each algorithm."""
     shape = (case["batch"], case["channels"], case["size"], case["size"])
     images = np.random.default_rng(0).standard_normal(shape, np.float32)
-    model = layer.init(image=shape, seed=0)
-    wanted = in_float64(model, layer.init, images)
-    sizes = layer.init(image=shape, seed=0)
+    make = partial(layer.init, stride=case["stride"])
+    model = make(image=shape, seed=0)
+    wanted = in_float64(model, make, images)
+    sizes = make(image=shape, seed=0)
     sizes.load_state_dict({name: np.abs(array) for name, array in model.state_dict().items()})
-    sums = in_float64(sizes, layer.init, np.abs(images))
+    sums = in_float64(sizes, make, np.abs(images))
     largest = {name: y.max() for name, y in sums.items()}
     graph = cauce.compile(model, backend="llvm").graph
     ((kernel, choices),) = lower(graph, Target.host(), precision="fast").choices.items()
@@ -140,8 +151,9 @@ def main() -> None:
     parser.add_argument("--output", type=Path, help="the JSON file (results/, named by date)")
     options = parser.parse_args()
     cases: list[Case] = [{"model": model, "batch": options.batch} for model in options.models]
-    for channels, size in LAYERS:
-        cases.append({"channels": channels, "size": size, "batch": options.batch})
+    for channels, size, stride in LAYERS:
+        given = {"channels": channels, "size": size, "stride": stride, "batch": options.batch}
+        cases.append(given)
     write(__file__, BASE, {}, options.output, cases, measured, table)
 
 

@@ -227,26 +227,29 @@ class Transformed(Packed):
         tile: the rows and columns of outputs that a tile has.
         block: how many elements of the last axis a block has.
         flip: 1 where the taps are read backwards, as the gradient of the input does; else 0.
+        stride: of the convolution, 1 or 2.
     """
 
     format: ClassVar[str] = "winograd"
     tile: tuple[int, int]
     block: int
     flip: int = 0
+    stride: int = 1
 
     def block_stride(self, shape: tuple[Dim, ...]) -> Dim:
         """The distance, in elements, from block to block."""
-        from .winograd import products
+        from .winograd import transformed
 
-        return products(self.tile) * shape[self.order[2]] * self.block
+        return transformed(self.tile) * shape[self.order[2]] * self.block
 
     def size(self, shape: tuple[Dim, ...]) -> Dim:
         return ceil_div(shape[self.order[-1]], self.block) * self.block_stride(shape)
 
     def text(self) -> str:
         flip = " flip 1" if self.flip else ""
+        stride = f" stride {self.stride}" if self.stride > 1 else ""
         tile = _numbers(self.tile)
-        return f"{self.format} {_numbers(self.order)} tile {tile} by {self.block}{flip}"
+        return f"{self.format} {_numbers(self.order)} tile {tile} by {self.block}{flip}{stride}"
 
     @staticmethod
     def made(order: Order, options: dict[str, tuple[int, ...]]) -> Transformed:
@@ -254,11 +257,14 @@ class Transformed(Packed):
 
         rows, columns = options.pop("tile")
         (block,), (flip,) = options.pop("by"), options.pop("flip", (0,))
+        (stride,) = options.pop("stride", (1,))
         if options or block < 1 or flip not in (0, 1) or order[:2] != (2, 3):
             raise ValueError
+        if stride not in (1, 2):
+            raise ValueError
         for outputs in (rows, columns):
-            filter_matrix(outputs)  # a KeyError where there are no points
-        return Transformed(order, (rows, columns), block, flip)
+            filter_matrix(outputs, stride)  # a KeyError where there are no points
+        return Transformed(order, (rows, columns), block, flip, stride)
 
     def pack(self, array: Array) -> Array:
         from .winograd import filter_matrix
@@ -266,7 +272,9 @@ class Transformed(Packed):
         taps = array.transpose(self.order).astype(np.float64)
         if self.flip:
             taps = taps[::-1, ::-1]
-        rows, columns = (np.array(filter_matrix(size), np.float64) for size in self.tile)
+        rows, columns = (
+            np.array(filter_matrix(size, self.stride), np.float64) for size in self.tile
+        )
         found = np.einsum("pr,qs,rsco->pqco", rows, columns, taps).reshape(-1, *taps.shape[2:])
         return Blocked((0, 1, 2), self.block).pack(found.astype(array.dtype))
 

@@ -115,8 +115,8 @@ def taken_over(net: Net) -> None:
 
 @role
 def deep_convolution(net: Net) -> None:
-    """3x3 taps in steps of one from many channels to many, as most convolutions are that people
-    train, with what may follow: Winograd's algorithm computes them."""
+    """3x3 taps in steps of one, or two, from many channels to many, as most convolutions are that
+    people train, with what may follow: Winograd's algorithm computes them."""
     x = net.picture()
     channels, own = net.draw.choice(4, 5, 8, 16, 17, 20), x.type.shape[1]
     assert isinstance(own, int)
@@ -128,7 +128,8 @@ def deep_convolution(net: Net) -> None:
     padding = net.draw.choice(((1, 1), (1, 1)), ((0, 2), (1, 1)), ((3, 0), (2, 2)))
     weight = net.parameter((net.draw.choice(4, 8, 16, 19, 33), own, 3, 3))
     bias = net.parameter(weight.type.shape[:1]) if net.draw.flag() else None
-    y = net.b(Conv2d(padding=padding), x, weight, bias)
+    stride = net.draw.choice((1, 1), (1, 1), (2, 2))
+    y = net.b(Conv2d(stride, padding), x, weight, bias)
     y = y if before else net.b(Mul(), y, little)
     if y.type == x.type and net.draw.flag():
         y = beside(net, y, x)

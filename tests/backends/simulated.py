@@ -35,7 +35,7 @@ from cauce.ir.layout import NO_HALO, Blocked, Halo, Strided, Transformed
 from cauce.ir.ops import conv, shape
 from cauce.ir.ops.constant import Constant
 from cauce.ir.ops.fused import Kernel
-from cauce.ir.winograd import products
+from cauce.ir.winograd import transformed
 
 # Names of what is no element: never written, scratch, the zeros around an image.
 NOTHING, SCRATCH, ZERO = 0, -1, -2
@@ -315,11 +315,14 @@ class _Machine:
         """How far the whole tiles of a convolution read, if its filters are transformed."""
         schedule, outputs = self.schedules.get(node.results[0].name), inner.result
         formats = [value.type.layout for value in node.operands]
-        tile = next((own.tile for own in formats if isinstance(own, Transformed)), (1, 1))
+        tile, stride = next(
+            ((own.tile, own.stride) for own in formats if isinstance(own, Transformed)), ((1, 1), 1)
+        )
         if isinstance(schedule, WinogradWeight):
             tile, outputs = schedule.tile, inner.operands[1]
         for dim, (before, after), size in zip(outputs.type.shape[2:], reach, tile):
-            yield before, after + -self._at(dim, sizes) % size
+            # With a stride an image may end in front of the last zeros.
+            yield before, after + -self._at(dim, sizes) % size * stride - (stride - 1)
 
     def _at(self, dim: Dim, sizes: Sizes) -> int:
         size = substitute(dim, sizes)
@@ -361,7 +364,7 @@ def _among_points(layout: Transformed, shape: tuple[int, ...]) -> Array:
     channel, of which there are more than taps. Those at the end stand for the others, so that all
     of the buffer must be there."""
     rows, columns, channels, filters = (shape[axis] for axis in layout.order)
-    points, apart = products(layout.tile), layout.block_stride(shape)
+    points, apart = transformed(layout.tile), layout.block_stride(shape)
     row, column, channel, filter_ = np.ogrid[:rows, :columns, :channels, :filters]
     tap = row * columns + column
     point = np.where(tap < rows * columns // 2, tap, points - rows * columns + tap)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import pytest
@@ -75,7 +76,11 @@ BACKWARD = {
     "a gradient that loses its borders": Case(16, 20, 9, 6, 2, ((2, 1), (0, 2)), backward=True),
     "a gradient of a pixel": Case(16, 20, 1, 1, 2, ((1, 1), (1, 1)), backward=True),
 }
-NAMED = {**SHAPES, **BACKWARD}
+NAMED = {
+    **SHAPES,
+    **{f"{name}, stride 2": replace(case, stride=2) for name, case in SHAPES.items()},
+    **BACKWARD,
+}
 
 
 @pytest.mark.parametrize("name", NAMED)
@@ -100,8 +105,8 @@ def test_awkward_shapes_in_all_tiles(
 def test_every_size_of_an_image() -> None:
     """One program for all of them, smaller and larger than a tile and a block."""
     sizes = [1, 2, 3, 4, 5, 6, 7, 8, 9, 13, 16, 17, 30]
-    for padding in (((1, 1), (1, 1)), ((0, 2), (3, 1))):
-        case = Case(18, 19, 1, 1, 2, padding, symbolic=True)
+    for padding, stride in product((((1, 1), (1, 1)), ((0, 2), (3, 1))), (1, 2)):
+        case = Case(18, 19, 1, 1, 2, padding, symbolic=True, stride=stride)
         graph, host = case.graph(), Target.host()
         with compiling(0):
             schedules = forced(graph, Way((4, 2), "tiles", 6), host)
@@ -122,6 +127,7 @@ def test_what_surrounds_it(end: str, tile: tuple[int, int]) -> None:
     case = Case(17, 33, 9, 11, 2, ((1, 2), (2, 1)), end)
     with compiling(0):
         hold(case, Way(tile, order), Target.host())
+        hold(replace(case, stride=2, height=19), Way(tile, order), Target.host())
 
 
 @pytest.mark.parametrize("order", ORDERS)
@@ -133,6 +139,8 @@ def test_odd_blocks_and_register_tiles(tiles: int, columns: int, vectors: int, o
     case = Case(20, 83, 17, 14, 1, end="residual")
     with compiling(0):
         hold(case, Way((4, 4), order, tiles, columns, vectors, 4096), Target.host())
+        strided = replace(case, stride=2, height=34, width=27)
+        hold(strided, Way((4, 4), order, tiles, columns, vectors, 4096), Target.host())
 
 
 @pytest.mark.parametrize("tile", TILES)
@@ -141,6 +149,7 @@ def test_targets(tile: tuple[int, int], target: Target) -> None:
     with compiling(2 if tile == (4, 4) else 0):
         hold(case, Way(tile, "tiles", 5, 4), target)
     with compiling(0):
+        hold(replace(case, stride=2, height=18), Way(tile, "tiles", 5, 4), target)
         hold(replace(case, backward=True), Way(tile, "filters", 4, 3), target)
 
 
@@ -162,6 +171,7 @@ def test_layers_drawn_at_random(target: Target) -> None:
     [
         ({"order": "pixels"}, "there is no order 'pixels'; there are tiles, filters"),
         ({"tile": (3, 3)}, "there are no points for tiles of 3 x 3"),
+        ({"stride": 2}, "the stride of the convolution is 1, not 2"),
         ({"tiles": 0}, "a block has a tile at least"),
         ({"ahead": -64}, "nothing is fetched behind its use"),
         ({"columns": (("t", 40),)}, "needs more than the"),
@@ -177,15 +187,15 @@ def test_what_it_cannot_have(change: dict[str, object], wrong: str) -> None:
     assert error.value.fix
 
 
-def test_it_needs_3x3_taps_in_steps_of_one_in_f32_and_channels_that_fill_a_vector() -> None:
-    source = """graph g(%x: {d}[N,{c},9,9]) -> {d}[N,{k},{s},{s}] {{
+def test_it_needs_3x3_taps_in_small_steps_in_f32_and_channels_that_fill_a_vector() -> None:
+    source = """graph g(%x: {d}[N,{c},9,9]) -> {d}[N,{k},{s}] {{
       @w: {d}[{k},{i},{r},3] parameter
-      %y = conv2d(%x, @w) padding=1 {more} : {d}[N,{k},{s},{s}]
+      %y = conv2d(%x, @w) padding=1 {more} : {d}[N,{k},{s}]
       return %y
     }}"""
 
     def found(**change: object) -> bool:
-        names = {"d": "f32", "c": 16, "k": 16, "i": 16, "r": 3, "s": 9, "more": "", **change}
+        names = {"d": "f32", "c": 16, "k": 16, "i": 16, "r": 3, "s": "9,9", "more": "", **change}
         graph = parse(source.format(**names))
         return bool(list(possible(graph, Target.named("avx512", "x86_64-linux"), "fast")))
 
@@ -193,15 +203,17 @@ def test_it_needs_3x3_taps_in_steps_of_one_in_f32_and_channels_that_fill_a_vecto
     assert found(c=17, i=17, k=33)
     assert not found(c=15, i=15) and not found(k=15)
     assert not found(i=1, more="groups=16") and not found(i=8, more="groups=2")
-    assert not found(s=5, more="stride=2") and not found(s=7, more="dilation=2")
+    assert found(s="5,5", more="stride=2") and not found(s="3,3", more="stride=4")
+    assert not found(s="5,9", more="stride=[2, 1]") and not found(s="7,7", more="dilation=2")
     assert not found(d="f64")
 
 
 def test_zeros_around_an_image_are_what_its_tiles_read() -> None:
     """A wrong halo would let numbers of other images, or what memory held before, into tiles."""
-    case = Case(16, 16, 5, 6, 3, ((2, 0), (0, 1)), "plain")
-    feeds = case.feeds()
-    feeds["x"][1] = np.inf
-    with compiling(0):
-        found = run(case, feeds, Target.host(), Way((4, 4), "tiles", 3))["y"]
-    assert np.isfinite(found[[0, 2]]).all() and not np.isfinite(found[1]).all()
+    for stride in (1, 2):
+        case = Case(16, 16, 5, 6, 3, ((2, 0), (0, 1)), "plain", stride=stride)
+        feeds = case.feeds()
+        feeds["x"][1] = np.inf
+        with compiling(0):
+            found = run(case, feeds, Target.host(), Way((4, 4), "tiles", 3))["y"]
+        assert np.isfinite(found[[0, 2]]).all() and not np.isfinite(found[1]).all()

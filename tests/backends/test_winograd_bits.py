@@ -10,7 +10,7 @@ from unittest import mock
 import pytest
 
 from cauce.backends.contract import Request
-from cauce.backends.llvm.abi import Artifact, Stage
+from cauce.backends.llvm.abi import Artifact, Share, Stage
 from cauce.backends.llvm.build import compile_graph
 from cauce.backends.llvm.driver import program_of
 from cauce.backends.llvm.runtime.memory import GUARD, SIDES
@@ -26,6 +26,8 @@ CASES = {
     "backward": Case(21, 18, 6, 13, 5, ((1, 2), (0, 1)), "bias", backward=True),
     "a chain": Case(16, 20, 7, 10, 5, ((1, 2), (2, 1)), "chain"),
     "any size": Case(16, 19, 9, 5, 5, end="scaled", symbolic=True),
+    "stride 2": Case(17, 37, 20, 19, 5, ((1, 0), (2, 1)), "residual", stride=2),
+    "stride 2, any size": Case(16, 20, 13, 10, 5, ((1, 2), (0, 1)), "chain", False, True, 2),
 }
 WAYS = [Way(tile, order, 5, 4) for tile in TILES for order in ORDERS]
 
@@ -62,9 +64,9 @@ def test_bits_depend_on_nothing_but_the_image(case: Case, way: Way) -> None:
     case.hold(first, feeds, BOUNDS[way.tile])
     for threads in (1, 2, 3, 5):
         same(made.run(feeds, threads), first)
-    for most in (1, 2, 3):  # images at a time
-        with mock.patch.object(Stage, "piece", lambda self, count, threads, most=most: most):
-            same(made.run(feeds), first)
+    for share in map(Share, (1, 2, 3, 1, 2), (1, 1, 1, 2, 3)):  # images at a time, side by side
+        with mock.patch.object(Stage, "share", lambda *_, own=share: own):
+            same(made.run(feeds, share.lanes), first)
     batched = ("x", "other")
     for image in range(case.images):
         some = slice(image, image + 1)

@@ -34,8 +34,10 @@ assert kernels  # which registers what lowering must know
 TILES = ((2, 2), (4, 2), (4, 4), (5, 5))
 ORDERS = ("tiles", "filters")
 
-# By tile: a part of max(|w| * |x|) for one filter of an image.
-BOUNDS = {(2, 2): 1e-6, (4, 2): 2e-6, (4, 4): 4e-6, (5, 5): 1.6e-5}
+# By tile: a part of max(|w| * |x|) for one filter of an image. With stride 2 there are tiles of 3 x
+# 3 in the place of those of 5 x 5.
+BOUNDS = {(2, 2): 1e-6, (4, 2): 2e-6, (3, 3): 2e-6, (4, 4): 4e-6, (5, 5): 1.6e-5}
+STRIDED = {**dict(zip(TILES, TILES)), (5, 5): (3, 3)}
 
 Padding = tuple[tuple[int, int], tuple[int, int]]
 Results = dict[str, Array]
@@ -53,6 +55,7 @@ class Case:
         end: what surrounds the convolution, a key of ``ENDS``.
         backward: whether it is the gradient of a convolution's input, with that padding.
         symbolic: whether N, H and W are symbols.
+        stride: of the convolution; 1 for a gradient.
     """
 
     channels: int
@@ -64,6 +67,7 @@ class Case:
     end: str = "bias"
     backward: bool = False
     symbolic: bool = False
+    stride: int = 1
 
     @property
     def size(self) -> tuple[int, int]:
@@ -71,7 +75,8 @@ class Case:
         pairs = zip((self.height, self.width), self.padding)
         if self.backward:
             return tuple(size + 2 - sum(pair) for size, pair in pairs)  # type: ignore[return-value]
-        return tuple(size - 2 + sum(pair) for size, pair in pairs)  # type: ignore[return-value]
+        found = ((size - 3 + sum(pair)) // self.stride + 1 for size, pair in pairs)
+        return tuple(found)  # type: ignore[return-value]
 
     def graph(self, dtype: str = "f32", batch: int | None = None) -> Graph:
         """The layer; its batch is free where the images of a call are not given."""
@@ -143,7 +148,8 @@ class _Layer:
         if not case.backward:
             weight = self.parameter(name, case.filters, channels, 3, 3)
             more = [self.parameter("bias", case.filters)] if bias else []
-            return self.b(Conv2d(padding=case.padding), x, weight, *more)
+            stride = (case.stride, case.stride)
+            return self.b(Conv2d(stride, case.padding), x, weight, *more)
         size = tuple(dim + 2 - sum(pair) for dim, pair in zip(x.type.shape[2:], case.padding))
         op = Conv2dBackwardData(padding=case.padding, size=size)
         y = self.b(op, x, self.parameter(name, channels, case.filters, 3, 3))
@@ -230,11 +236,13 @@ class Way:
     vectors: int = 2
     ahead: int = 0
 
-    def schedule(self, target: Target) -> Winograd:
+    def schedule(self, target: Target, stride: int = 1) -> Winograd:
+        tile = self.tile if stride == 1 else STRIDED[self.tile]
         vectors = min(self.vectors, target.registers // 3)
         columns = min(self.columns, self.tiles, (target.registers - 1 - vectors) // vectors)
         across = (("t", columns),)
-        return Winograd(across, vectors, self.tile, self.tiles, self.order, self.ahead)
+        order, ahead = self.order, self.ahead
+        return Winograd(across, vectors, tile, self.tiles, order, ahead, stride=stride)
 
     def weight_schedule(self, target: Target) -> WinogradWeight:
         """For gradients of weights, alike."""
@@ -256,11 +264,12 @@ def possible(
 def forced(graph: Graph, way: Way, target: Target) -> dict[str, Schedule]:
     """Schedules that let a graph run in that way, where it can."""
     found: dict[str, Schedule] = {}
-    for kind, schedule in (
-        (Winograd, way.schedule(target)),
-        (WinogradWeight, way.weight_schedule(target)),
-    ):
-        found |= dict.fromkeys(possible(graph, target, kind=kind), schedule)
+    for name, choices in lower(graph, target).choices.items():
+        for own in (choice.schedule for choice in choices):
+            if isinstance(own, Winograd):
+                found[name] = way.schedule(target, own.stride)
+            elif isinstance(own, WinogradWeight):
+                found[name] = way.weight_schedule(target)
     return found
 
 
@@ -303,7 +312,8 @@ def cases(draw: Any, lanes: int) -> Case:
         padding = ((1, 2), (2, 1))
         backward = False
     images, symbolic = draw(st.integers(1, 3)), draw(st.booleans())
-    return Case(channels, filters, height, width, images, padding, end, backward, symbolic)
+    stride = 1 if backward else draw(st.sampled_from((1, 2)))
+    return Case(channels, filters, height, width, images, padding, end, backward, symbolic, stride)
 
 
 def ways() -> st.SearchStrategy[Way]:

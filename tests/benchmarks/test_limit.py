@@ -41,7 +41,7 @@ def test_winograd_by_hand() -> None:
     """64 channels, 56 x 56, 64 filters: 14 x 14 tiles of 4 x 4, 36 products each."""
     transforms = 64 * 12 * (6 + 6) + 64 * 11 * (6 + 4)
     slots = 14 * 14 * (36 * 64 * 64 + transforms)
-    assert limit.winograd((4, 4), 64, (1, 64, 56, 56)) == limit.Way(
+    assert limit.winograd((4, 4), 1, 64, (1, 64, 56, 56)) == limit.Way(
         "F(4x4)", 2 * slots, 36 * 64 * 64 * 4
     )
     assert 2 * slots / 117e9 == pytest.approx(0.549e-3, rel=1e-3)
@@ -51,8 +51,17 @@ def test_oblong_tiles_by_hand() -> None:
     """512 channels, 7 x 7, 512 filters: 2 x 4 tiles of 4 rows and 2 columns, 24 products each."""
     before = 512 * (12 * 4 + 4 * 6)  # down 4 columns as F(4, 3), along 6 rows as F(2, 3)
     after = 512 * (11 * 4 + 4 * 4)  # down 4 columns, along the 4 rows that are left
-    way = limit.winograd((4, 2), 512, (1, 512, 7, 7))
+    way = limit.winograd((4, 2), 1, 512, (1, 512, 7, 7))
     assert way == limit.Way("F(4x2)", 2 * 8 * (24 * 512 * 512 + before + after), 24 * 512 * 512 * 4)
+
+
+def test_stride_two_by_hand() -> None:
+    """64 channels, results of 28 x 28, 128 filters: 7 x 7 tiles of 4 x 4, 81 products each."""
+    transforms = 64 * 9 * (9 + 9) + 128 * 12 * (9 + 4)
+    slots = 7 * 7 * (81 * 64 * 128 + transforms)
+    assert limit.winograd((4, 4), 2, 64, (1, 128, 28, 28)) == limit.Way(
+        "F(4x4)", 2 * slots, 36 * 64 * 128 * 4
+    )
 
 
 @pytest.mark.parametrize(
@@ -111,12 +120,15 @@ def test_the_layers_of_a_graph() -> None:
     works = limit.works_of(graph)
     first, relu, depthwise, strided, _, classifier, *none = works
     assert not none  # flattening is none
-    assert [way.name for way in first.ways] == ["direct", *(f"F({m}x{n})" for m, n in limit.TILES)]
+    tiles = [f"F({m}x{n})" for m, n in limit.TILES[1]]
+    assert [way.name for way in first.ways] == ["direct", *tiles]
     assert first.ways[0] == limit.Way("direct", 2 * 2 * 8 * 64 * 27, 4 * 8 * 27)
     assert first.activations == 4 * (3 + 8) * 64
     assert (relu.ways, relu.activations) == ([limit.Way("direct", 2 * 8 * 64, 0)], 0)
     assert depthwise.ways == [limit.Way("direct", 2 * 2 * 8 * 64 * 9, 4 * 72)]
-    assert strided.ways == [limit.Way("direct", 2 * 2 * 16 * 16 * 72, 4 * 16 * 72)]
+    tiles = [f"F({m}x{n})" for m, n in limit.TILES[2]]
+    assert [way.name for way in strided.ways] == ["direct", *tiles]
+    assert strided.ways[0] == limit.Way("direct", 2 * 2 * 16 * 16 * 72, 4 * 16 * 72)
     assert classifier.ways == [limit.Way("direct", 2 * 2 * 16 * 5, 4 * 16 * 5)]
     assert {work.images for work in works} == {2}
 

@@ -131,6 +131,7 @@ def test_golden_text_reads_back() -> None:
         ("blocked 2,3,1,0 by 16", Blocked((2, 3, 1, 0), 16)),
         ("winograd 2,3,1,0 tile 4,2 by 32", Transformed((2, 3, 1, 0), (4, 2), 32)),
         ("winograd 2,3,0,1 tile 5,5 by 8 flip 1", Transformed((2, 3, 0, 1), (5, 5), 8, 1)),
+        ("winograd 2,3,1,0 tile 3,3 by 8 stride 2", Transformed((2, 3, 1, 0), (3, 3), 8, 0, 2)),
         ("0,2,3,1 pad 8", Strided(CHANNELS_LAST, pad=8)),
         ("0,2,3,1 halo 1,1,1,1 pad 16", Strided(CHANNELS_LAST, ((1, 1), (1, 1)), 16)),
     ],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
-from itertools import product
+from itertools import chain, product
 from typing import Any, cast
 from unittest import mock
 
@@ -15,18 +15,28 @@ from hypothesis import strategies as st
 
 from cauce.backends.llvm.codegen.math import winograd as emitted
 from cauce.ir.layout import Transformed
-from cauce.ir.winograd import TAPS, every, filter_matrix, points, products
+from cauce.ir.winograd import (
+    TAPS,
+    every,
+    filter_matrix,
+    points,
+    products,
+    transformed,
+    window,
+)
 
-SIZES = (2, 4, 5)
-TILES = ((2, 2), (4, 2), (4, 4), (5, 5))
+SIZES = {1: (2, 4, 5), 2: (2, 3, 4)}  # by stride
+TILES = {1: ((2, 2), (4, 2), (4, 4), (5, 5)), 2: ((2, 2), (3, 3), (4, 2), (4, 4))}
+KINDS = [(stride, size) for stride, found in SIZES.items() for size in found]
+TILED = [(stride, tile) for stride, found in TILES.items() for tile in found]
 
 Row = list[Fraction]
 
 
-def finite(outputs: int) -> Row:
+def finite(outputs: int, taps: int = TAPS) -> Row:
     """The points but infinity, in the order in which transforms number them."""
     found = []
-    for value, mirrored, _ in points(outputs):
+    for value, mirrored, _ in points(outputs, taps):
         found += [value, -value] if mirrored else [value]
     return found
 
@@ -40,24 +50,45 @@ def times(a: Sequence[Fraction], b: Sequence[Fraction]) -> Row:
     return total
 
 
-def input_matrix(outputs: int) -> list[Row]:
-    """B^T from its definition: for each point the product of (x - q) over the others."""
-    rows, known = [], finite(outputs)
+def input_matrix(outputs: int, stride: int = 1) -> list[Row]:
+    """B^T from its definition. With stride 2 that of two taps for even places, and odd ones."""
+    if stride == 1:
+        return dense_input(outputs, TAPS)
+    length = 2 * outputs + 1
+    even = [[*chain(*zip(row, [Fraction(0)] * len(row)))] for row in dense_input(outputs, 2)]
+    odd = [[Fraction(place == 2 * i + 1) for place in range(length)] for i in range(outputs)]
+    return [*(row[:length] for row in even), *odd]
+
+
+def dense_input(outputs: int, taps: int) -> list[Row]:
+    """For each point the product of (x - q) over the others."""
+    rows, known = [], finite(outputs, taps)
     for own in [*range(len(known)), None]:
         row = [Fraction(1)]
         for place, point in enumerate(known):
             if place != own:
                 row = times(row, [-point, Fraction(1)])
-        rows.append(row + [Fraction(0)] * (outputs + TAPS - 1 - len(row)))
+        rows.append(row + [Fraction(0)] * (outputs + taps - 1 - len(row)))
     return rows
 
 
-def output_matrix(outputs: int) -> list[Row]:
-    """A^T from its definition: powers of the points; infinity counts for the last output."""
-    return [
-        [*(point**power for point in finite(outputs)), Fraction(power == outputs - 1)]
+def output_matrix(outputs: int, stride: int = 1) -> list[Row]:
+    """A^T from its definition: powers of the points; infinity counts for the last output. With
+    stride 2 each middle tap counts for one."""
+    taps = TAPS if stride == 1 else 2
+    dense = [
+        [*(point**power for point in finite(outputs, taps)), Fraction(power == outputs - 1)]
         for power in range(outputs)
     ]
+    if stride == 1:
+        return dense
+    return [row + [Fraction(i == j) for j in range(outputs)] for i, row in enumerate(dense)]
+
+
+def spread(outputs: int, stride: int) -> list[Sequence[Fraction]]:
+    """G with a row for each product: with stride 2 the middle tap has one for each output."""
+    rows = list(filter_matrix(outputs, stride))
+    return rows + [rows[-1]] * (outputs - 1) if stride == 2 else rows
 
 
 def apply(matrix: Iterable[Sequence[Fraction]], values: Sequence[Fraction]) -> Row:
@@ -94,39 +125,46 @@ def image(rows: int, columns: int) -> st.SearchStrategy[list[Row]]:
     return st.lists(row, min_size=rows, max_size=rows)
 
 
-@pytest.mark.parametrize("tile", TILES)
+@pytest.mark.parametrize("stride, tile", TILED)
 @given(data=st.data())
-def test_a_tile_is_the_correlation(tile: tuple[int, int], data: st.DataObject) -> None:
+def test_a_tile_is_the_correlation(stride: int, tile: tuple[int, int], data: st.DataObject) -> None:
     m, n = tile
-    d = data.draw(image(m + TAPS - 1, n + TAPS - 1))
+    d = data.draw(image(*window(tile, stride)))
     g = data.draw(image(TAPS, TAPS))
-    v = both((input_matrix(m), input_matrix(n)), d)
-    u = both((filter_matrix(m), filter_matrix(n)), g)
+    v = both((input_matrix(m, stride), input_matrix(n, stride)), d)
+    u = both((spread(m, stride), spread(n, stride)), g)
     multiplied = [[a * b for a, b in zip(*pair, strict=True)] for pair in zip(v, u, strict=True)]
-    assert sum(map(len, multiplied)) == products(tile)
-    y = both((output_matrix(m), output_matrix(n)), multiplied)
+    assert sum(map(len, multiplied)) == products(tile, stride)
+    y = both((output_matrix(m, stride), output_matrix(n, stride)), multiplied)
     for i, j in product(range(m), range(n)):
         taps = product(range(TAPS), range(TAPS))
-        assert y[i][j] == sum(d[i + r][j + s] * g[r][s] for r, s in taps)
+        assert y[i][j] == sum(d[i * stride + r][j * stride + s] * g[r][s] for r, s in taps)
 
 
-@pytest.mark.parametrize("outputs", SIZES)
-def test_points_are_different_and_as_many_as_are_needed(outputs: int) -> None:
-    known = finite(outputs)
-    assert len(set(known)) == len(known) == outputs + TAPS - 2
-    assert all(value >= 0 for value, _, _ in points(outputs))
+@pytest.mark.parametrize("stride, outputs", KINDS)
+def test_points_are_different_and_as_many_as_are_needed(stride: int, outputs: int) -> None:
+    taps = TAPS if stride == 1 else 2
+    known = finite(outputs, taps)
+    assert len(set(known)) == len(known) == outputs + taps - 2
+    assert all(value >= 0 for value, _, _ in points(outputs, taps))
     whole = [Fraction(1)]
     for point in known:
         whole = times(whole, [-point, Fraction(1)])
-    assert list(every(outputs)) == whole == input_matrix(outputs)[-1]
+    assert list(every(outputs, taps)) == whole == dense_input(outputs, taps)[-1]
 
 
 def test_there_are_points_for_some_tiles_alone() -> None:
     with pytest.raises(KeyError):
-        points(3)
+        points(6)
 
 
-def transformed(outputs: int, values: Row, constants: list[Fraction]) -> Iterator[Row]:
+TRANSFORMS = {
+    1: (emitted.of_input, emitted.of_output, emitted.of_filter),
+    2: (emitted.of_strided_input, emitted.of_strided_output, emitted.of_strided_filter),
+}
+
+
+def computed(stride: int, outputs: int, values: Row, constants: list[Fraction]) -> Iterator[Row]:
     """What code computes of these values: the transforms of input, output and filter. The constants
     in it are noted."""
 
@@ -136,49 +174,49 @@ def transformed(outputs: int, values: Row, constants: list[Fraction]) -> Iterato
 
     registers: Any = [Number(value) for value in values]
     with mock.patch.object(emitted, "_number", number):
-        for transform, count in (
-            (emitted.of_input, outputs + TAPS - 1),
-            (emitted.of_output, outputs + TAPS - 1),
-            (emitted.of_filter, TAPS),
-        ):
+        for transform, count in zip(TRANSFORMS[stride], (len(values), len(values), TAPS)):
             found: Any = transform(cast(Any, Exact()), outputs, registers[:count])
             yield [number.is_ for number in found]
 
 
-@pytest.mark.parametrize("outputs", SIZES)
+@pytest.mark.parametrize("stride, outputs", KINDS)
 @given(data=st.data())
-def test_what_code_computes_are_the_matrices(outputs: int, data: st.DataObject) -> None:
-    length = outputs + TAPS - 1
+def test_what_code_computes_are_the_matrices(
+    stride: int, outputs: int, data: st.DataObject
+) -> None:
+    length, _ = window((outputs, outputs), stride)
     values = data.draw(st.lists(FRACTION, min_size=length, max_size=length))
-    assert list(transformed(outputs, values, [])) == [
-        apply(input_matrix(outputs), values),
-        apply(output_matrix(outputs), values),
-        apply(filter_matrix(outputs), values[:TAPS]),
+    assert list(computed(stride, outputs, values, [])) == [
+        apply(input_matrix(outputs, stride), values),
+        apply(output_matrix(outputs, stride), values),
+        apply(filter_matrix(outputs, stride), values[:TAPS]),
     ]
 
 
-@pytest.mark.parametrize("outputs", [2, 4])
-def test_the_factors_of_transforms_in_float32_are_exact(outputs: int) -> None:
+@pytest.mark.parametrize("stride, outputs", [(1, 2), (1, 4), (2, 2), (2, 3), (2, 4)])
+def test_the_factors_of_transforms_in_float32_are_exact(stride: int, outputs: int) -> None:
     constants: list[Fraction] = []
-    of_data = transformed(outputs, [Fraction(1)] * (outputs + TAPS - 1), constants)
+    length, _ = window((outputs, outputs), stride)
+    of_data = computed(stride, outputs, [Fraction(1)] * length, constants)
     next(of_data), next(of_data)
     assert [Fraction(float(np.float32(factor))) for factor in constants] == constants
-    assert constants or outputs == 2
+    assert constants or outputs < 4
 
 
 def test_a_packed_filter_lies_as_it_is_said_to() -> None:
     rng = np.random.default_rng(0)
     weight = rng.standard_normal((20, 5, 3, 3)).astype(np.float32)
-    for tile, flip in product(TILES, (0, 1)):
-        layout = Transformed((2, 3, 1, 0), tile, 16, flip)
+    for (stride, tile), flip in product(TILED, (0, 1)):
+        layout = Transformed((2, 3, 1, 0), tile, 16, flip, stride)
         memory = layout.pack(weight)
         assert memory.dtype == np.float32 and memory.size == layout.size(weight.shape)
-        lying = memory.reshape(2, products(tile), 5, 16)
+        lying = memory.reshape(2, transformed(tile), 5, 16)
         assert layout.block_stride(weight.shape) == lying[0].size
         assert not lying[1, :, :, 4:].any()
         taps = weight[:, :, ::-1, ::-1] if flip else weight
         for k, c in ((0, 0), (15, 3), (16, 4), (19, 1)):
             exactly = [[Fraction(float(tap)) for tap in row] for row in taps[k, c]]
-            u = both((filter_matrix(tile[0]), filter_matrix(tile[1])), exactly)
+            matrices = tuple(filter_matrix(size, stride) for size in tile)
+            u = both(matrices, exactly)
             wanted = np.float32([float(value) for row in u for value in row])
             np.testing.assert_allclose(lying[k // 16, :, c, k % 16], wanted, rtol=2e-7)

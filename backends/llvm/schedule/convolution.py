@@ -210,13 +210,14 @@ def _winograd_problem(
     op: conv.ConvBase, weight: TensorType, image: TensorType, result: TensorType, setting: Setting
 ) -> winograd.Problem | None:
     """A convolution as Winograd's algorithm sees it; None where it does not apply."""
-    plain = op.stride == op.dilation == (1, 1) and op.groups == 1
+    strides = ((1, 1), (2, 2)) if isinstance(op, conv.Conv2d) else ((1, 1),)
+    plain = op.stride in strides and op.dilation == (1, 1) and op.groups == 1
     fits = plain and weight.shape[2:] == (3, 3) and image.dtype is DType.F32
     if not fits or is_better_planar(image, setting.target):
         return None
     channels = image.shape[1]
     assert isinstance(channels, int)
-    return winograd.Problem.of(result, channels, setting)
+    return winograd.Problem.of(result, channels, op.stride[0], setting)
 
 
 def _cheapest(*choices: Choice) -> list[Choice]:

@@ -1,4 +1,4 @@
-"""Winograd's algorithm for 3x3 convolutions of stride 1: which tile of outputs, in what blocks.
+"""Winograd's algorithm for 3x3 convolutions: which tile of outputs, in what blocks.
 
 The cost of each way is predicted in cycles of one thread, and the cheapest is taken:
 
@@ -18,21 +18,32 @@ from typing import ClassVar, NamedTuple
 from ....ir import Dim, TensorType
 from ....ir.dims import substitute
 from ....ir.layout import Halo, Order, Packed, Transformed
-from ....ir.winograd import TAPS, products
+from ....ir.winograd import TAPS, products, transformed, window
 from ..target import Target
 from .cost import EFFICIENCY, cycles, weights_are_near
 from .schedule import Choice, Schedule, Setting, Tiled, even_pieces
 from .tiles import most_columns, vectors_of
 
-# The tiles of outputs that each precision admits.
-_TILES = {
-    "strict": (),
-    "default": ((2, 2), (4, 2), (4, 4)),
-    "fast": ((2, 2), (4, 2), (4, 4), (5, 5)),
+# The tiles of outputs that each precision admits, by the stride. With stride 2 all of them err less
+# than direct sums.
+_TILES: dict[int, dict[str, tuple[tuple[int, int], ...]]] = {
+    1: {
+        "strict": (),
+        "default": ((2, 2), (4, 2), (4, 4)),
+        "fast": ((2, 2), (4, 2), (4, 4), (5, 5)),
+    },
+    2: {
+        "strict": (),
+        "default": ((2, 2), (3, 3), (4, 2), (4, 4)),
+        "fast": ((2, 2), (3, 3), (4, 2), (4, 4)),
+    },
 }
 
 # Operations of the transforms along one axis: of the input and of the output.
-_OPERATIONS = {2: (4, 4), 4: (12, 11), 5: (20, 18)}
+_OPERATIONS = {
+    1: {2: (4, 4), 4: (12, 11), 5: (20, 18)},
+    2: {2: (2, 4), 3: (4, 8), 4: (9, 12)},
+}
 
 # What a transform costs beside its operations, loads and stores.
 _TRANSFORM = 1.75
@@ -83,8 +94,12 @@ class _InTiles(Tiled):
     tile: tuple[int, int]
     tiles: int
 
+    @property
+    def _stride(self) -> int:
+        return 1
+
     def mistake(self, own: Schedule, target: Target) -> str | None:
-        if self.tile not in _TILES["fast"]:
+        if self.tile not in _TILES[self._stride]["fast"]:
             return f"there are no points for tiles of {self.tile[0]} x {self.tile[1]}"
         return super().mistake(own, target)
 
@@ -96,7 +111,7 @@ class _InTiles(Tiled):
         """What the last tiles read lies in the halo too."""
         pairs = halo or ((0, 0), (0, 0))
         return tuple(
-            (before, _behind(size, before, after, outputs))
+            (before, _behind(size, before, after, outputs, self._stride))
             for size, (before, after), outputs in zip(image.shape[2:], pairs, self.tile)
         )
 
@@ -115,14 +130,22 @@ class Winograd(_InTiles):
         far: whether the image of a call comes from beyond the second-level cache.
         tiles_ahead: whether the next line of each tile in a register tile is fetched while this one
             is multiplied: all of them begin at the same time.
+        stride: of the convolution.
     """
 
     order: str
     ahead: int = 0
     far: bool = False
     tiles_ahead: bool = False
+    stride: int = 1
+
+    @property
+    def _stride(self) -> int:
+        return self.stride
 
     def mistake(self, own: Schedule, target: Target) -> str | None:
+        if isinstance(own, Winograd) and self.stride != own.stride:
+            return f"the stride of the convolution is {own.stride}, not {self.stride}"
         if self.order not in ORDERS:
             return f"there is no order {self.order!r}; there are {', '.join(ORDERS)}"
         if self.tiles < 1 or self.ahead < 0:
@@ -139,7 +162,7 @@ class Winograd(_InTiles):
         return f"{self.label}, register tile {columns} x {self.vectors}, {blocks}"
 
     def pack(self, order: Order, lanes: int, flip: bool) -> Packed:
-        return Transformed(order, self.tile, self.block(lanes), int(flip))
+        return Transformed(order, self.tile, self.block(lanes), int(flip), self.stride)
 
 
 class WinogradWeight(_InTiles):
@@ -171,22 +194,24 @@ class WinogradWeight(_InTiles):
         return f"{self.label}, {tile}, blocks of {self.tiles} tiles, {split}"
 
 
-def _behind(size: Dim, before: int, after: int, outputs: int) -> int:
+def _behind(size: Dim, before: int, after: int, outputs: int, stride: int) -> int:
     """The zeros behind an axis of an image, with ``after`` of which it gives whole tiles."""
-    count = size + (before + after - TAPS + 1)
-    if not isinstance(count, int):
-        return after + outputs - 1
-    return after + -count % outputs
+    if not isinstance(size, int):
+        return after + (outputs - 1) * stride
+    count = (size + before + after - TAPS) // stride + 1
+    whole = -(-count // outputs) * outputs
+    return max(after, (whole - 1) * stride + TAPS - before - size)
 
 
 class Problem(NamedTuple):
-    """A convolution with 3x3 taps and stride 1.
+    """A convolution with 3x3 taps.
 
     Attributes:
         images, rows, columns: of the result; a guess where a size is not known.
         channels: of the image.
         filters: of the result.
         item: bytes of an element.
+        stride: 1 or 2.
     """
 
     images: int
@@ -195,9 +220,10 @@ class Problem(NamedTuple):
     channels: int
     filters: int
     item: int
+    stride: int = 1
 
     @staticmethod
-    def of(result: TensorType, channels: int, setting: Setting) -> Problem:
+    def of(result: TensorType, channels: int, stride: int, setting: Setting) -> Problem:
         """The convolution with this result [N, K, H, W]."""
         images, filters, rows, columns = result.shape
         assert isinstance(filters, int)
@@ -211,6 +237,7 @@ class Problem(NamedTuple):
             channels,
             filters,
             result.dtype.itemsize,
+            stride,
         )
 
     def suits(self, setting: Setting) -> bool:
@@ -222,7 +249,8 @@ class Problem(NamedTuple):
 
     def is_far(self, setting: Setting) -> bool:
         """Whether the image of a call does not stay in a second-level cache."""
-        nbytes = self.images * self.rows * self.columns * self.channels * self.item
+        pixels = self.rows * self.columns * self.stride**2
+        nbytes = self.images * pixels * self.channels * self.item
         return nbytes > setting.target.caches.second
 
     def direct(self, setting: Setting) -> int:
@@ -235,7 +263,7 @@ class Problem(NamedTuple):
 
 def choices(what: Problem, setting: Setting) -> Iterator[Choice]:
     """Schedules for each tile that the precision admits, with the cycles that each takes."""
-    for tile in _TILES[setting.precision] if what.suits(setting) else ():
+    for tile in _TILES[what.stride][setting.precision] if what.suits(setting) else ():
         yield _decided(what, tile, setting)
 
 
@@ -243,29 +271,32 @@ def _decided(what: Problem, tile: tuple[int, int], setting: Setting) -> Choice:
     target = setting.target
     lanes = target.lanes(what.item)
     each = -(-what.rows // tile[0]) * -(-what.columns // tile[1])
-    depth = products(tile) * what.channels
+    depth = products(tile, what.stride) * what.channels
+    filter_ = transformed(tile) * what.channels * what.item
     vectors = vectors_of(what.filters, lanes, target.registers)
     groups = -(-what.filters // (vectors * lanes))
     pixel = depth * what.item
-    order, block = _blocks(each, what.images, pixel, groups, vectors * lanes, target)
+    weights = filter_ * groups * vectors * lanes
+    order, block = _blocks(each, what.images, pixel, groups, weights, target)
     across = even_pieces(block, most_columns(target.registers, vectors))
-    nbytes = depth * what.filters * what.item
+    nbytes = filter_ * what.filters
     ahead = 0 if weights_are_near(setting) or target.fetches_far else _AHEAD
     many = what.channels >= _MANY_CHANNELS and not target.fetches_far
-    chosen = Winograd(
-        (("t", across),), vectors, tile, block, order, ahead, what.is_far(setting), many
-    )
+    far, stride = what.is_far(setting), what.stride
+    chosen = Winograd((("t", across),), vectors, tile, block, order, ahead, far, many, stride)
     filters = -(-what.filters // lanes)
     multiplied = -(-block // across) * across / block * depth * filters / EFFICIENCY
     multiplied /= min(1, across * vectors / 10)
-    into, out_of = (_transform(tile, which) for which in (0, 1))
+    into, out_of = (_transform(tile, which, what.stride) for which in (0, 1))
     around = -(-what.channels // lanes) * into + filters * out_of
     work = what.images * each * (multiplied + around)
-    return Choice(chosen, cycles(work, nbytes, setting, _OVERLAP))
+    # With stride 2 the number of the middle tap is used at several points, so there is more to do.
+    alone = (1 - _OVERLAP) * transformed(tile) / products(tile, what.stride)
+    return Choice(chosen, cycles(work, nbytes, setting, 1 - alone))
 
 
 def _blocks(
-    each: int, images: int, pixel: int, groups: int, width: int, target: Target
+    each: int, images: int, pixel: int, groups: int, weights: int, target: Target
 ) -> tuple[str, int]:
     """In which order the loops bring the fewest bytes from beyond the second-level cache, and how
     many tiles a block has.
@@ -274,16 +305,17 @@ def _blocks(
         each: the tiles of an image.
         images: of a call.
         pixel: bytes of a transformed tile of the input.
-        groups: of filters, each of ``width``.
+        groups: of filters.
+        weights: bytes of the transformed filters.
         target: the processor.
     """
     near = target.caches.second // 2
-    count, filters = each * images, pixel * groups * width  # bytes of the transformed filters
+    count = each * images
     # An even number of blocks, so that two threads share even a single image.
-    most = min(_BLOCK if filters <= near else count, max(1, near // pixel))
+    most = min(_BLOCK if weights <= near else count, max(1, near // pixel))
     blocks = 2 * -(-count // (2 * most))
-    by_tiles = blocks * filters if filters > near else 0
-    by_filters = filters + (groups * count * pixel if count * pixel > near else 0)
+    by_tiles = blocks * weights if weights > near else 0
+    by_filters = weights + (groups * count * pixel if count * pixel > near else 0)
     if by_tiles <= by_filters and count >= _FEW:
         return "tiles", even_pieces(count, -(-count // blocks))
     # Whole images, and as many in each block: one of few tiles would leave a register tile empty.
@@ -295,7 +327,7 @@ def weight_choices(what: Problem, setting: Setting) -> Iterator[Choice]:
     target = setting.target
     lanes = target.lanes(what.item)
     tile = _WEIGHT_TILE
-    if tile not in _TILES[setting.precision] or not what.suits(setting):
+    if tile not in _TILES[1][setting.precision] or not what.suits(setting):
         return
     vectors = vectors_of(what.filters, lanes, target.registers)
     most = most_columns(target.registers, vectors)
@@ -322,11 +354,11 @@ def weight_choices(what: Problem, setting: Setting) -> Iterator[Choice]:
     yield Choice(chosen, round(total / target.multiply_adds) + reading)
 
 
-def _transform(tile: tuple[int, int], which: int) -> float:
+def _transform(tile: tuple[int, int], which: int, stride: int = 1) -> float:
     """What transforming a tile costs, for each vector of channels: input (0) or output (1)."""
     m, n = tile
-    wide = n + TAPS - 1
-    lines = m + TAPS - 1 if which == 0 else m
-    operations = wide * _OPERATIONS[m][which] + lines * _OPERATIONS[n][which]
-    moved = products(tile) + (products(tile) if which == 0 else m * n)
+    high, wide = window(tile, stride)
+    lines = high if which == 0 else m
+    operations = wide * _OPERATIONS[stride][m][which] + lines * _OPERATIONS[stride][n][which]
+    moved = high * wide + (high * wide if which == 0 else m * n)
     return _TRANSFORM * (operations + moved)

@@ -19,7 +19,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from .....ir.dims import ceil_div, divide_exactly, product
-from .....ir.winograd import TAPS, products
+from .....ir.winograd import TAPS, products, transformed, window
 from ...lowering.access import Access, Shape
 from ...schedule.tiles import groups_of
 from ...schedule.winograd import Winograd
@@ -27,14 +27,20 @@ from ..builder import Function, Index, V, i64
 from ..code import Finish, NodeCode, Stage
 from ..iteration import Placed, unravel
 from ..math.elements import scalar_constant
-from ..math.winograd import both_axes, of_input, of_output
+from ..math.winograd import (
+    both_axes,
+    of_input,
+    of_output,
+    of_strided_input,
+    of_strided_output,
+)
 from .elementwise import load, load_apart, store
 from .winograd_transforms import TileTransform, runs
 
 
 @dataclass(frozen=True)
 class Tiles:
-    """What to compute: a convolution of stride 1 with 3x3 taps, in tiles of its outputs.
+    """What to compute: a convolution with 3x3 taps, in tiles of its outputs.
 
     Attributes:
         source: the image, from the first place on that the first window reads.
@@ -69,7 +75,8 @@ class _Sizes:
         self.groups, rest = groups_of(filters, self.width)
         assert isinstance(rest, int)
         self.rest = rest
-        self.points = products(schedule.tile)
+        self.points = products(schedule.tile, schedule.stride)
+        self.filter = transformed(schedule.tile) * what.channels  # numbers of a transformed one
         # Distances between points, a line longer than they must be: where they are a power of two,
         # all stores of a tile want the same few places of a cache.
         self.line = code.target.caches.line
@@ -82,12 +89,18 @@ class _Sizes:
 
     def input(self, stage: Stage) -> TileTransform:
         """What transforms the tiles of the input."""
-        m, n = tile = self.schedule.tile
-        window = (m + TAPS - 1, n + TAPS - 1)
-        source, channels = self.what.source, self.what.channels
-        point, far = self.input_point, self.schedule.far
+        tile, stride = self.schedule.tile, self.schedule.stride
         return TileTransform(
-            stage, source, channels, self.space, tile, of_input, window, point, far
+            stage,
+            self.what.source,
+            self.what.channels,
+            self.space,
+            tile,
+            of_input if stride == 1 else of_strided_input,
+            window(tile, stride),
+            self.input_point,
+            self.schedule.far,
+            stride,
         )
 
     def place(self, f: Function, v: V, tile: V) -> V:
@@ -196,7 +209,7 @@ class _Output:
         """All that becomes of a block of tiles with a group of ``width`` filters."""
         f, sizes, item = self.stage.f, self.sizes, self.sizes.item
         begin = f.mul(group, sizes.width)
-        own = f.mul(begin, sizes.points * sizes.what.channels)
+        own = f.mul(begin, sizes.filter)
         self.multiply(v, f.at(self.weight, own, item), count, -(-width // sizes.lanes))
         with f.loop(count) as tile:
             place = unravel(self.stage, f.add(first, tile.index), self.extents)
@@ -225,7 +238,7 @@ class _Output:
                 tile = f.intrinsic("smax", last, i64(0))
             start = f.add(f.mul(point.index, sizes.input_point), f.mul(tile, channels))
             pixels = f.at(v, start, item)
-            taps = f.at(u, f.mul(point.index, channels * width), item)
+            taps = f.at(u, f.mul(self.filter_point(point.index), channels * width), item)
             with f.loop(channels, carry=zeros) as channel:
                 at = f.anchored(f.at(taps, f.mul(channel.index, width), item))
                 own = [
@@ -250,6 +263,17 @@ class _Output:
                 where = f.at(to, t * width + vector * lanes, item)
                 store(self.stage, self.dtype, total, where, lanes)
 
+    def filter_point(self, point: V) -> V:
+        """Which number of a filter is for a point; with stride 2 the middle tap is for several."""
+        f, schedule = self.stage.f, self.sizes.schedule
+        if schedule.stride == 1:
+            return point
+        _, across = window(schedule.tile, schedule.stride)
+        m, n = schedule.tile
+        row = f.intrinsic("smin", f.op("udiv", point, i64(across)), i64(m + 1))
+        column = f.intrinsic("smin", f.op("urem", point, i64(across)), i64(n + 1))
+        return f.add(f.mul(row, n + TAPS - 1), column)
+
     def fetch(self, pixels: V, channel: V) -> None:
         """Bring nearer the next line of a tile, or of some: of another one for each channel of a
         line, so that when that is done all are near."""
@@ -265,8 +289,9 @@ class _Output:
         """Transform a tile back for ``width`` filters; ``place`` is its image, and its row and
         column of tiles."""
         f, sizes = self.stage.f, self.sizes
-        m, n = sizes.schedule.tile
-        across = n + TAPS - 1
+        m, n = tile = sizes.schedule.tile
+        _, across = window(tile, sizes.schedule.stride)
+        back = of_output if sizes.schedule.stride == 1 else of_strided_output
 
         def values() -> Iterator[V]:
             found = [
@@ -274,10 +299,10 @@ class _Output:
                 for p in range(sizes.points)
             ]
             lines = [found[start : start + across] for start in range(0, sizes.points, across)]
-            return both_axes(f, of_output, (m, n), lines)
+            return both_axes(f, back, tile, lines)
 
-        image, *tile = place
-        corner = [f.mul(index, size) for index, size in zip(tile, (m, n))]
+        image, *where = place
+        corner = [f.mul(index, size) for index, size in zip(where, tile)]
         end = _End(self, (image, *corner, filter_), width)
         rows, columns = sizes.what.shape[2:]
         if divide_exactly(rows, m) is not None and divide_exactly(columns, n) is not None:

@@ -8,13 +8,13 @@ from dataclasses import replace
 from .....ir import Dim, DType, TensorType
 from .....ir.dims import divide_exactly
 from .....ir.layout import Transformed
-from .....ir.winograd import TAPS, products
+from .....ir.winograd import TAPS, transformed
 from ...lowering.access import Access
 from ..builder import Index, V, i64, vector
 from ..code import STORED, NodeCode, Stage
 from ..iteration import Placed, unravel
 from ..math.elements import scalar_constant
-from ..math.winograd import Transform, both_axes, of_filter
+from ..math.winograd import Transform, both_axes, of_filter, of_strided_filter
 from .elementwise import load, load_apart, store
 from .jobs import pieces_of
 
@@ -27,12 +27,13 @@ class TileTransform:
         image: from the first place of the first tile on.
         channels: of the image.
         space: how many images, rows and columns of tiles there are.
-        tile: the rows and columns from one tile to the next.
+        tile: the rows and columns of outputs of a tile.
         transform: what becomes of each column of a tile, and then of each row.
         window: the rows and columns that a tile reads.
         point: the distance, in elements, from a point of the transform to the next.
         ahead: whether to fetch the tiles of the next row meanwhile: what comes from far is read
             from more places than a processor follows.
+        stride: how many rows and columns lie between those of two outputs.
     """
 
     def __init__(
@@ -46,8 +47,10 @@ class TileTransform:
         window: tuple[int, int],
         point: Index,
         ahead: bool,
+        stride: int = 1,
     ) -> None:
         self.stage, self.channels, self.tile, self.window = stage, channels, tile, window
+        self.steps = tile[0] * stride, tile[1] * stride  # from one tile to the next
         self.transform, self.point, self.ahead = transform, point, ahead
         self.image = Placed.of(stage, image, (0, 2, 3, 1))
         self.extents = [stage.dim(size) for size in space]
@@ -60,14 +63,14 @@ class TileTransform:
         self.zeros = zeros
         self.ends = [
             None if divide_exactly(end, step) is not None else self.stage.dim(end)
-            for end, step in zip(ends, self.tile)
+            for end, step in zip(ends, self.steps)
         ]
 
     def write(self, tile: V, target: V) -> None:
         """Transform all channels of a tile; those of the first point go to ``target``."""
         f, stage, dtype = self.stage.f, self.stage, self.image.dtype
         image, *place = unravel(stage, tile, self.extents)
-        corner = [f.mul(index, step) for index, step in zip(place, self.tile)]
+        corner = [f.mul(index, step) for index, step in zip(place, self.steps)]
         start = self.image.at(image, *corner)
         inside = [
             [None if end is None else f.compare("icmp slt", f.add(first, i), end) for i in range(n)]
@@ -93,7 +96,7 @@ class TileTransform:
 
     def _fetch(self, pixels: Placed) -> None:
         """Bring nearer what the tile below has that this one has not."""
-        rows, columns = self.tile
+        rows, columns = self.steps
         for i in range(rows):
             for j in range(columns):
                 self.stage.f.prefetch(pixels.at(0, self.window[0] + i, j), 0, level=2)
@@ -132,7 +135,7 @@ def write_filters(
         with stage.tasks() as task:
             group, channel = unravel(stage, task, [i64(groups), i64(channels)])
             first = f.mul(group, block)
-            points = products(layout.tile)
+            points = transformed(layout.tile)
             place = f.add(f.mul(group, points * channels * block), f.mul(channel, block))
             to = f.at(target, place, dtype.itemsize)
             end = f.intrinsic("smin", f.op("sub", i64(filters), first), i64(block))
@@ -150,7 +153,8 @@ def write_filters(
                     own = read.within(channel, f.add(first, run.index))
                     own = replace(own, pointer=f.anchored(own.pointer))
                     found = _taps(stage, own, read.steps[1], width, layout.flip)
-                    values = both_axes(f, of_filter, layout.tile, found)
+                    transform = of_filter if layout.stride == 1 else of_strided_filter
+                    values = both_axes(f, transform, layout.tile, found)
                     write(run.index, [_as(stage, dtype, value, width) for value in values], width)
             with f.loop(block, end) as run:
                 write(run.index, [scalar_constant(0, dtype)] * points, 1)

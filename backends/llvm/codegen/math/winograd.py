@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 
-from .....ir.winograd import Polynomial, every, filter_matrix, points
+from .....ir.winograd import TAPS, Polynomial, every, filter_matrix, points
 from ..builder import Function, V, floating, splat
 
 Transform = Callable[[Function, int, Sequence[V]], list[V]]
@@ -32,23 +32,42 @@ def of_input(f: Function, outputs: int, values: Sequence[V]) -> list[V]:
     A point and its negative share all but an addition: (x + p) Q and (x - p) Q, where Q is the
     product for the others.
     """
+    return _of_input(f, outputs, TAPS, values)
+
+
+def _of_input(f: Function, outputs: int, taps: int, values: Sequence[V]) -> list[V]:
     found = []
-    for point in points(outputs):
+    for point in points(outputs, taps):
         near = _monic(f, point.others, values)
         if point.mirrored:
             far = _monic(f, point.others, values[1:])
             found += [_plus(f, far, factor, near) for factor in (point.value, -point.value)]
         else:
             found.append(near)
-    return [*found, _monic(f, every(outputs), values)]
+    return [*found, _monic(f, every(outputs, taps), values)]
+
+
+def of_strided_input(f: Function, outputs: int, values: Sequence[V]) -> list[V]:
+    """The same for stride 2: even places for two taps, and odd ones as they are."""
+    return [*_of_input(f, outputs, 2, values[::2]), *values[1::2]]
 
 
 def of_output(f: Function, outputs: int, values: Sequence[V]) -> list[V]:
     """A^T times the products at the points: the sums over the points p of p**i times its product,
     for each output i, and that at infinity for the last."""
+    return _of_output(f, outputs, TAPS, values)
+
+
+def of_strided_output(f: Function, outputs: int, values: Sequence[V]) -> list[V]:
+    """The same for stride 2, and to each output the product of its middle tap."""
+    own = _of_output(f, outputs, 2, values[: outputs + 1])
+    return [f.op("fadd", *pair) for pair in zip(own, values[outputs + 1 :])]
+
+
+def _of_output(f: Function, outputs: int, taps: int, values: Sequence[V]) -> list[V]:
     *finite, at_infinity = values
     terms: list[tuple[Fraction, V, V]] = []  # a point, what even powers of it are times, and odd
-    for value, mirrored, _ in points(outputs):
+    for value, mirrored, _ in points(outputs, taps):
         own = finite.pop(0)
         if mirrored:  # p**i and (-p)**i are equal where i is even, and opposite where it is odd
             other = finite.pop(0)
@@ -66,6 +85,11 @@ def of_output(f: Function, outputs: int, values: Sequence[V]) -> list[V]:
 def of_filter(f: Function, outputs: int, values: Sequence[V]) -> list[V]:
     """G times three taps."""
     return [_sum(f, list(zip(row, values))) for row in filter_matrix(outputs)]
+
+
+def of_strided_filter(f: Function, outputs: int, values: Sequence[V]) -> list[V]:
+    """The same for stride 2."""
+    return [_sum(f, list(zip(row, values))) for row in filter_matrix(outputs, 2)]
 
 
 def of_slope(f: Function, outputs: int, values: Sequence[V]) -> list[V]:
