@@ -57,6 +57,10 @@ class Profile(Sequence[NodeTime]):
         return html_of("profile", self)
 
     def __repr__(self) -> str:
+        work = f"{self.total.flops / 1e9:.3f} GFLOP"
+        return f"<Profile of {len(self)} nodes: {self.seconds * 1e3:.3f} ms, {work}>"
+
+    def __str__(self) -> str:
         """The table; its last line is the sum."""
         return table([COLUMNS, *(row.cells for row in (*self, self.total))], names=2)
 

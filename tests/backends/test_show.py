@@ -239,6 +239,7 @@ def test_a_profile_prints_as_a_table() -> None:
             NodeTime("relu1", "relu", 0.0005, 1_000_000, 8_000_000),
         ]
     )
+    assert repr(profile).startswith("<Profile of ") and "\n" not in repr(profile)
     assert str(profile).splitlines() == [
         "node          op          ms   GFLOP  GFLOP/s      MB   share",
         "-------------------------------------------------------------",
