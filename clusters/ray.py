@@ -7,10 +7,12 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from ..ir.errors import MissingExtra, install
+from ..ir.tracebacks import user_facing
 
 T = TypeVar("T")
 
 
+@user_facing
 class RayExecutor(futures.Executor):
     """An executor whose calls are tasks of Ray; what ``map_images`` and others take as a client.
 

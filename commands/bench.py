@@ -55,6 +55,8 @@ def run(options: argparse.Namespace) -> None:
         "threads": thread_count(options.threads),
         "settings": run_settings(options),
     }
+    if "onnxruntime" in options.vs:
+        _check_peer()
     model = _model(case)  # what is wrong with it is said before anything is measured
     peers = dict.fromkeys((BASE, *options.vs), _never)
     benchmark = Benchmark(f"{__package__}.bench", BASE, peers, _TOLERANCE, True, module=True)
@@ -107,6 +109,20 @@ def _cells(peer: str, row: Mapping[str, Any]) -> tuple[str, ...]:
 
 def _never(case: Case) -> Prepared:
     raise AssertionError("peers are prepared in their own processes")
+
+
+def _check_peer() -> None:
+    """Raise MissingExtra where ONNX Runtime, or what writes its file, is not installed."""
+    from importlib.util import find_spec
+
+    from ..ir.errors import MissingExtra, install
+
+    for package in ("onnxruntime", "onnx"):
+        if find_spec(package) is None:
+            raise MissingExtra(
+                f"comparing with ONNX Runtime needs {package}, which is not installed",
+                fix=install(package),
+            )
 
 
 def _model(case: Case) -> Model:

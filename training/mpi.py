@@ -140,10 +140,10 @@ def mpi() -> Communicator:
     if _ranks is None:
         try:
             from mpi4py import MPI
-        except ModuleNotFoundError as error:
+        except ModuleNotFoundError:
             raise MissingExtra(
                 "training on MPI needs mpi4py, which is not installed", fix=install("mpi4py")
-            ) from error
+            ) from None
         except (ImportError, RuntimeError) as error:
             raise MissingExtra(
                 f"mpi4py finds no library of MPI: {error}",

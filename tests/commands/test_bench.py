@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -56,10 +57,19 @@ def test_bench_measures_in_processes(folder: Path, call: Call) -> None:
 def test_a_peer_that_fails_is_named(
     folder: Path, call: Call, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    pytest.importorskip("onnxruntime")
     (tmp_path / "onnxruntime.py").write_text("raise ImportError('broken')")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=":")
     done = call("bench", "net.safetensors", "--rounds", 1, "--seconds", 0, "--vs", "onnxruntime")
     assert done.code == 0 and "onnxruntime failed: ImportError: broken" in done.out
+
+
+def test_a_peer_that_is_not_installed_is_told_with_its_command(
+    folder: Path, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    done = call("bench", "net.safetensors", "--vs", "onnxruntime")
+    assert done.code == 1 and "pip install" in done.err and done.out == ""
 
 
 def test_mistakes_are_told_before_anything_is_measured(folder: Path, call: Call) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 
 import cauce
 from cauce.ir.communicator import Communicator
-from cauce.ir.errors import AttributeMistake, GraphError, TypeMismatch
+from cauce.ir.errors import AttributeMistake, GraphError, MissingExtra, TypeMismatch
 from cauce.training import (
     Checkpoints,
     Dataset,
@@ -264,3 +265,18 @@ def test_an_error_that_cannot_be_pickled_is_told_all_the_same() -> None:
             rank.on_first(fail)
 
     run_ranks(2, work)
+
+
+def test_what_is_not_installed_is_named_at_the_line_of_the_user(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for package, call in (
+        ("mpi4py", cauce.distributed.mpi),
+        ("ray", cauce.distributed.RayExecutor),
+    ):
+        monkeypatch.setattr(cauce.training.mpi, "_ranks", None)
+        monkeypatch.setitem(sys.modules, package, None)
+        with pytest.raises(MissingExtra, match=f"pip install '?{package}") as caught:
+            call()
+        assert [entry.path for entry in caught.traceback][-1] == Path(__file__)
+        assert caught.value.__suppress_context__
