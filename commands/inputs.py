@@ -130,6 +130,8 @@ def _array(value: Input, path: str) -> Array:
     """
     from ..training.arrays import read_npy
 
+    if os.path.isdir(path):
+        raise DataError(f"{path} is a folder", fix=f"name the files in it: {path}/*")
     if not path.lower().endswith(".npy"):
         raise DataError(
             f"{path} ends in none of the endings of arrays", fix="save it by np.save as a .npy file"

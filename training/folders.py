@@ -90,7 +90,8 @@ def load_image_folder(
             raise DataError(
                 f"the images differ in size: {paths[0]} is {_shown(images[0])}, "
                 f"{path} is {_shown(image)}",
-                fix="bring them to one size: load_image_folder(folder, size=(height, width))",
+                fix="bring them to one size: load_image_folder(folder, size=(height, width)), or "
+                "cauce train --size HEIGHT,WIDTH",
             )
     stacked = np.stack(images)
     mode = _MODES[channels]

@@ -164,6 +164,7 @@ def test_other_outputs_are_described(folder: Path, images: np.ndarray, call: Cal
         (["missing.npy"], "there is no file missing.npy"),
         (["net.onnx"], "ends in none of the endings of arrays"),
         (["text.npy"], "write it by np.save"),
+        (["."], "name the files in it: ./*"),
         (["empty.npy"], "empty.npy is empty"),
         (["bytes.npy"], "array.astype(np.float32) / 255"),
         (["objects.npy"], "cannot be read"),
