@@ -21,9 +21,10 @@ import cauce
 from cauce.backends.executable import Executable
 from cauce.distributed import RayExecutor, map_images
 from cauce.ir import Array
-from cauce.ir.errors import MissingExtra
+from cauce.ir.errors import MissingExtra, WorkerLost
 
-from .calls import PIXELS, failing, model, rankings
+from .calls import PIXELS, failing, killed_at, model, rankings
+from .test_ordered import mapped
 
 X = np.random.default_rng(3).random((5, 3, 4, 4), np.float32)
 
@@ -120,6 +121,31 @@ def test_images_on_ray(ray: Any) -> None:
         assert [result.found for result in results] == rankings(net)
         with pytest.raises(ZeroDivisionError):
             executor.submit(failing(ZeroDivisionError), [1]).result()
+
+
+def check_deaths(executor: Any, folder: Path) -> None:
+    """A worker that dies once is made up for; a batch that kills each is given up, and it alone."""
+    for times in (1, 99):
+        own = folder / str(times)
+        own.mkdir()
+        call = (killed_at, 7, str(own), times)
+        found = list(mapped(executor, call, range(30), retries=1, raises=False))
+        lost = [number for number, result in enumerate(found) if result.error]
+        assert lost == ([] if times == 1 else [6, 7, 8])
+        assert all(r.found == k**2 for k, r in enumerate(found) if k not in lost)
+        assert all(isinstance(found[number].error, WorkerLost) for number in lost)
+
+
+@pytest.mark.slow
+def test_workers_of_ray_that_die(ray: Any, tmp_path: Path) -> None:
+    with RayExecutor() as executor:
+        check_deaths(executor, tmp_path)
+
+
+@pytest.mark.slow
+def test_workers_of_loky_that_die(tmp_path: Path) -> None:
+    loky = pytest.importorskip("joblib.externals.loky")
+    check_deaths(lambda: loky.get_reusable_executor(2), tmp_path)
 
 
 def test_without_ray(monkeypatch: pytest.MonkeyPatch) -> None:

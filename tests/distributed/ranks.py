@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -33,7 +34,10 @@ class ThreadRank(Communicator):
         array[...] = total
 
     def broadcast(self, value: T) -> T:
-        return self._exchange(value)[0]
+        """A copy, as it is among processes: what ranks share they would change together."""
+        sent = self._exchange(pickle.dumps(value) if self.rank == 0 else None)[0]
+        given: T = value if self.rank == 0 else pickle.loads(sent)
+        return given
 
     def _exchange(self, value: Any) -> list[Any]:
         self._board[self.rank] = value

@@ -136,6 +136,34 @@ def test_a_run_goes_on_with_another_number_of_ranks(ranks: int, tmp_path: Path) 
         np.testing.assert_allclose(results[0][name], array, atol=1e-4, err_msg=name)
 
 
+@pytest.mark.parametrize(("ranks", "accumulate"), [(2, 1), (5, 2), (1, 3)])
+def test_and_within_an_epoch(ranks: int, accumulate: int, tmp_path: Path) -> None:
+    one = trainer(None)
+    weights = fit(one, validate=TEST)
+
+    def stop(step: int) -> float:
+        if step == 7:  # the third batch of the second epoch
+            raise KeyboardInterrupt
+        return 0.01
+
+    def first(rank: ThreadRank) -> None:
+        with pytest.raises(KeyboardInterrupt):
+            fit(trainer(rank), validate=TEST, lr=stop, checkpoints=Checkpoints(tmp_path, every=1))
+
+    def rest(rank: ThreadRank) -> tuple[Any, Any]:
+        made = trainer(rank, accumulate=accumulate)
+        assert made.resume(tmp_path) and made._at.batch == 2
+        return fit(made, validate=TEST), made.history[-1]
+
+    run_ranks(3, first)
+    with pytest.warns(UserWarning, match="not bit for bit"):
+        own, epoch = run_ranks(ranks, rest)[0]
+    for name, array in weights.items():
+        np.testing.assert_allclose(own[name], array, atol=1e-5, err_msg=name)
+    assert epoch.train == pytest.approx(one.history[-1].train, rel=1e-5)
+    assert epoch.validation == pytest.approx(one.history[-1].validation, rel=1e-5)
+
+
 def test_ranks_that_do_not_train_alike_are_told(tmp_path: Path) -> None:
     def work(rank: ThreadRank) -> str:
         data = DATA if rank.rank != 1 else DATA[:30]
