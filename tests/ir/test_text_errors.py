@@ -41,7 +41,7 @@ MISTAKES = [
         (f"graph g(%x: f32[8,8,3,3]{{winograd {text}}}) -> () {{ return }}", 1, 26, "is no layout")
         for text in (
             "2,3,1,0 tile 4 by 8",
-            "2,3,1,0 tile 3,3 by 8",
+            "2,3,1,0 tile 6,6 by 8",
             "2,3,1,0 tile 4,4 by 0",
             "2,3,1,0 tile 4,4 by 8 flip 2",
             "2,3,1,0 tile 4,4 by 8 halo 1,1",
