@@ -62,26 +62,26 @@ class Word(IntEnum):
 class Job(IntEnum):
     """The words of a call for a batch in pieces, by byte offset.
 
-    A lane is what takes pieces one by one: a thread by itself, or all of them together. It has a
+    A stream is what takes pieces one by one: a thread by itself, or all of them together. It has a
     table of addresses of its own, made for each piece: where its memory begins, or where the first
     image lies, and for each piece before it some bytes more.
     """
 
     FUNCTION = 0  # runs some launches, as ``entry`` does
-    POOL = 8  # that shares each launch; null where each lane is one thread
-    LANES = 16
+    POOL = 8  # that shares each launch; null where each stream is one thread
+    STREAMS = 16
     PIECES = 24
     ENTRIES = 32  # of a table
-    STARTS = 40  # a table for each lane: the addresses for the first piece
+    STARTS = 40  # a table for each stream: the addresses for the first piece
     STEPS = 48  # a table: the bytes from piece to piece
-    TABLES = 56  # a table for each lane, for its piece
+    TABLES = 56  # a table for each stream, for its piece
     SIZES = 64  # the sizes of the dimensions for a piece
     LAST = 72  # and for the last one
     TIMES = 80  # of the first piece; null where no time is noted
     CLOCK = 88  # bytes from the times of a piece to those of the next
     FAILED = 96  # the number of a check that failed; 0 where none did
     WHERE = 104  # the piece in which it did
-    NEXT = 128  # the next piece that no lane has taken
+    NEXT = 128  # the next piece that no stream has taken
 
 
 JOB_BYTES = 192
@@ -143,14 +143,14 @@ class Check(NamedTuple):
 
 
 class Share(NamedTuple):
-    """How the images of a batch are shared out: how many make a piece, and how many lanes take
-    pieces, each of which is one thread; with one lane all threads share each piece."""
+    """How the images of a batch are shared out: how many make a piece, and how many streams take
+    pieces, each of which is one thread; with one stream all threads share each piece."""
 
     piece: int
-    lanes: int
+    streams: int
 
     def __str__(self) -> str:
-        return f"{self.lanes} x {self.piece}" if self.lanes > 1 else str(self.piece)
+        return f"{self.streams} x {self.piece}" if self.streams > 1 else str(self.piece)
 
 
 class Stage(Record):

@@ -104,7 +104,7 @@ def memory_map(plan: Plan, caller: Caller, sizes: Mapping[str, int]) -> MemoryMa
     values: dict[int, list[Value]] = {}
     for value, access in plan.assignment.accesses.items():
         values.setdefault(access.slot, []).append(value)
-    placed: dict[int, list[ArenaSlice]] = {}  # one for each lane, where they run apart
+    placed: dict[int, list[ArenaSlice]] = {}  # one for each stream, where they run apart
     for own in layout.slices:
         placed.setdefault(own.slot, []).append(own)
     buffers = tuple(

@@ -123,7 +123,7 @@ def _buffers(plan: Plan, caller: Caller, sizes: Mapping[str, int]) -> Iterator[s
     sizes = caller.sizes(sizes)
     if sizes.keys() >= set(plan.symbols):
         layout, shares = caller.layout(sizes), caller.shares(sizes)
-        placed = {own.slot: own for own in layout.slices if not own.lane}
+        placed = {own.slot: own for own in layout.slices if not own.stream}
         counts = ", then ".join(map(str, shares))
         part = f", for {counts} of {plan.batch.symbol} at a time" if plan.batch and counts else ""
         yield f"  arena of {layout.nbytes} bytes{part}"

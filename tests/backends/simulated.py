@@ -154,9 +154,9 @@ class _Machine:
         return [part_name(self.entry.name, n) for n in range(len(self.plan.spans))].index(name)
 
     def _pieces(self, pool: None, job: int) -> int:
-        """Run one function for all pieces of a batch, in one lane."""
+        """Run one function for all pieces of a batch, in one stream."""
         words = dict(zip(Job, (_numbers(job + word, 1)[0] for word in Job)))
-        assert words[Job.LANES] == 1
+        assert words[Job.STREAMS] == 1
         function = self.function(part_name(self.entry.name, words[Job.FUNCTION]), result=None)
         count = words[Job.ENTRIES]
         starts, steps = (np.array(_numbers(words[w], count)) for w in (Job.STARTS, Job.STEPS))

@@ -33,10 +33,10 @@ def images(count: int, *shape: int) -> Array:
     return np.random.default_rng(count).standard_normal((count, *shape)).astype(np.float32)
 
 
-def shared_out(monkeypatch: pytest.MonkeyPatch, piece: int, lanes: int = 1) -> None:
-    """Have batches run in pieces of so many images, on so many lanes."""
+def shared_out(monkeypatch: pytest.MonkeyPatch, piece: int, streams: int = 1) -> None:
+    """Have batches run in pieces of so many images, on so many streams."""
     monkeypatch.setattr(
-        Stage, "share", lambda self, count, threads: Share(min(count, piece), lanes)
+        Stage, "share", lambda self, count, threads: Share(min(count, piece), streams)
     )
 
 
@@ -61,12 +61,12 @@ def without_head(x: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize("function", [with_head, without_head])
-@pytest.mark.parametrize("lanes", [1, 2, 3])
+@pytest.mark.parametrize("streams", [1, 2, 3])
 @pytest.mark.parametrize("pieces", [1, 2, 3, 5, 16])
 def test_the_bits_are_those_of_single_images(
-    function: object, pieces: int, lanes: int, monkeypatch: pytest.MonkeyPatch
+    function: object, pieces: int, streams: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shared_out(monkeypatch, pieces, lanes)
+    shared_out(monkeypatch, pieces, streams)
     model = cauce.network(function).init(x=("N", 3, 10, 10), seed=3)
     predict = cauce.compile(model, backend="llvm", threads=2)
     for count in (1, 4, 7, 11):
@@ -112,7 +112,7 @@ def predicted(model: cauce.Model, x: Array, threads: int) -> Array:
 
 
 @pytest.mark.parametrize("function", [with_head, without_head])
-def test_lanes_change_no_bit(function: object, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_streams_change_no_bit(function: object, monkeypatch: pytest.MonkeyPatch) -> None:
     """Pieces on threads of their own, as the sizes have it: all that a call can meet."""
     monkeypatch.setattr(artifact, "_FLOPS_PER_PIECE", 1)
     model = cauce.network(function).init(x=("N", 3, 10, 10), seed=3)
@@ -123,7 +123,7 @@ def test_lanes_change_no_bit(function: object, monkeypatch: pytest.MonkeyPatch) 
             np.testing.assert_array_equal(predicted(model, x, threads), single)
 
 
-def test_lanes_of_a_busy_pool_run_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_streams_of_a_busy_pool_run_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
     shared_out(monkeypatch, 1, 2)
     model = cauce.network(without_head).init(x=("N", 3, 10, 10), seed=3)
     predict, x = cauce.compile(model, backend="llvm", threads=2), images(8, 3, 10, 10)
@@ -133,7 +133,7 @@ def test_lanes_of_a_busy_pool_run_one_after_the_other(monkeypatch: pytest.Monkey
         np.testing.assert_array_equal(predict(x), expected)
 
 
-def test_calls_at_a_time_have_lanes_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_calls_at_a_time_have_streams_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
     shared_out(monkeypatch, 1, 2)
     model = cauce.network(without_head).init(x=("N", 3, 10, 10), seed=3)
     predict = cauce.compile(model, backend="llvm", threads=2)
@@ -146,8 +146,8 @@ def test_calls_at_a_time_have_lanes_of_their_own(monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize("side", SIDES)
-def test_lanes_stay_within_their_memory(side: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every buffer of every lane ends, or begins, at a page that nothing may touch."""
+def test_streams_stay_within_their_memory(side: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every buffer of every stream ends, or begins, at a page that nothing may touch."""
     shared_out(monkeypatch, 2, 2)
     model = cauce.network(with_head).init(x=("N", 3, 10, 10), seed=3)
     predict, x = cauce.compile(model, backend="llvm", threads=2), images(7, 3, 10, 10)
@@ -157,18 +157,18 @@ def test_lanes_stay_within_their_memory(side: str, monkeypatch: pytest.MonkeyPat
     np.testing.assert_array_equal(guarded(x), expected)
 
 
-def test_each_lane_has_buffers_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_stream_has_buffers_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     shared_out(monkeypatch, 2, 3)
     model = cauce.network(without_head).init(x=("N", 3, 10, 10), seed=3)
     entry = program_of(cauce.compile(model, backend="llvm", threads=3)).callers[1].entry
     layout = lay_out(entry, {"N": 12}, 3)
-    lanes = [[own for own in layout.slices if own.lane == lane] for lane in range(3)]
-    assert lanes[1] and len(lanes[1]) == len(lanes[2])
-    ends = [max(own.offset + own.nbytes for own in lane) for lane in lanes[1:]]
-    assert ends[0] <= min(own.offset for own in lanes[2]) and ends[1] <= layout.nbytes
+    streams = [[own for own in layout.slices if own.stream == stream] for stream in range(3)]
+    assert streams[1] and len(streams[1]) == len(streams[2])
+    ends = [max(own.offset + own.nbytes for own in stream) for stream in streams[1:]]
+    assert ends[0] <= min(own.offset for own in streams[2]) and ends[1] <= layout.nbytes
 
 
-def test_a_profile_of_lanes_counts_all_images(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_profile_of_streams_counts_all_images(monkeypatch: pytest.MonkeyPatch) -> None:
     shared_out(monkeypatch, 2, 2)
     model = cauce.network(without_head).init(x=("N", 3, 10, 10), seed=3)
     predict, x = cauce.compile(model, backend="llvm", threads=2), images(7, 3, 10, 10)
@@ -199,10 +199,13 @@ def test_a_stage_begins_with_a_node() -> None:
     assert (first.end, second.end) == (6, 10)
 
 
-@pytest.mark.parametrize("lanes", [(1, 1), (2, 2), (2, 1), (1, 2)])
+@pytest.mark.parametrize("streams", [(1, 1), (2, 2), (2, 1), (1, 2)])
 @pytest.mark.parametrize("pieces", [(1, 4), (3, 2), (2, 11)])
 def test_stages_change_no_bit(
-    pieces: tuple[int, int], lanes: tuple[int, int], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    pieces: tuple[int, int],
+    streams: tuple[int, int],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
     model = cauce.network(with_head).init(x=("N", 3, 10, 10), seed=3)
     x = images(11, 3, 10, 10)
@@ -212,10 +215,10 @@ def test_stages_change_no_bit(
     predict = cauce.compile(model, backend="llvm", threads=2)
     main = predict.program.listing.build.main  # type: ignore[attr-defined]
     first, second = main.batch.stages
-    some = {first.end: Share(pieces[0], lanes[0]), second.end: Share(pieces[1], lanes[1])}
+    some = {first.end: Share(pieces[0], streams[0]), second.end: Share(pieces[1], streams[1])}
     monkeypatch.setattr(Stage, "share", lambda self, count, threads: some[self.end])
     np.testing.assert_array_equal(predict(x), whole)
-    first_, then = (f"{n} x {piece}" if n > 1 else piece for piece, n in zip(pieces, lanes))
+    first_, then = (f"{n} x {piece}" if n > 1 else piece for piece, n in zip(pieces, streams))
     assert f", for {first_}, then {then} of N at a time" in predict.plan(N=11)
 
 

@@ -66,7 +66,7 @@ def test_bits_depend_on_nothing_but_the_image(case: Case, way: Way) -> None:
         same(made.run(feeds, threads), first)
     for share in map(Share, (1, 2, 3, 1, 2), (1, 1, 1, 2, 3)):  # images at a time, side by side
         with mock.patch.object(Stage, "share", lambda *_, own=share: own):
-            same(made.run(feeds, share.lanes), first)
+            same(made.run(feeds, share.streams), first)
     batched = ("x", "other")
     for image in range(case.images):
         some = slice(image, image + 1)

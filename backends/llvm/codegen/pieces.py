@@ -1,22 +1,22 @@
-"""The code that runs a batch in pieces: lanes take them one by one, as threads take chunks."""
+"""The code that runs a batch in pieces: streams take them one by one, as threads take chunks."""
 
 from __future__ import annotations
 
 from ..abi import Job
 from .builder import Module
 
-# Lanes are the tasks of a launch, so whichever threads there are do them. What each lane takes is a
-# matter of chance; a piece is the same whoever computes it.
+# Streams are the tasks of a launch, so whichever threads there are do them. What each stream takes
+# is a matter of chance; a piece is the same whoever computes it.
 _PIECES = """
 define i64 @pieces(ptr %pool, ptr %job) {
 entry:{WORDS}
-  %lanes = load i64, ptr %at.lanes
-  call void @run(ptr %pool, ptr @lane, ptr %job, ptr null, i64 %lanes)
+  %streams = load i64, ptr %at.streams
+  call void @run(ptr %pool, ptr @stream, ptr %job, ptr null, i64 %streams)
   %failed = load i64, ptr %at.failed
   ret i64 %failed
 }
 
-define internal void @lane(ptr %job, ptr %none, i64 %low, i64 %high, i64 %thread) {
+define internal void @stream(ptr %job, ptr %none, i64 %low, i64 %high, i64 %thread) {
 entry:{WORDS}
   %function = load ptr, ptr %at.function
   %pool = load ptr, ptr %at.pool
@@ -31,8 +31,8 @@ entry:{WORDS}
   %clock = load i64, ptr %at.clock
   br label %begin
 begin:
-  %lane = phi i64 [ %low, %entry ], [ %next.lane, %end ]
-  %first = mul i64 %lane, %entries
+  %stream = phi i64 [ %low, %entry ], [ %next.stream, %end ]
+  %first = mul i64 %stream, %entries
   %start = getelementptr i64, ptr %starts, i64 %first
   %table = getelementptr i64, ptr %tables, i64 %first
   br label %take
@@ -67,8 +67,8 @@ fail:
   store i64 %piece, ptr %at.where
   br label %end
 end:
-  %next.lane = add i64 %lane, 1
-  %others = icmp ult i64 %next.lane, %high
+  %next.stream = add i64 %stream, 1
+  %others = icmp ult i64 %next.stream, %high
   br i1 %others, label %begin, label %return
 return:
   ret void
@@ -80,7 +80,7 @@ def write_pieces(module: Module) -> None:
     """Write ``pieces(pool, job)``, which does all pieces of a batch: 0, or the number of a check
     that failed. What the words of a job mean says :class:`Job`.
 
-    Checks belong to one lane alone: all lanes would write what they found to one place.
+    Checks belong to one stream alone: all streams would write what they found to one place.
     """
     words = "".join(
         f"\n  %at.{word.name.lower()} = getelementptr i8, ptr %job, i64 {word.value}"

@@ -76,17 +76,17 @@ class _Tables:
 
     Attributes:
         job: its words.
-        starts: for each lane, the addresses for the first piece.
+        starts: for each stream, the addresses for the first piece.
     """
 
     def __init__(self, part: Part, pieces: Pieces, arena: Arena, entries: int) -> None:
-        self.starts = np.empty((pieces.lanes, entries), np.int64)
+        self.starts = np.empty((pieces.streams, entries), np.int64)
         self._own, self._addresses = pieces.own, arena.addresses[pieces.slices]
-        self._tables = aligned(pieces.lanes * entries * 8, None).view(np.int64)
+        self._tables = aligned(pieces.streams * entries * 8, None).view(np.int64)
         self.job = aligned(JOB_BYTES, None).view(np.int64)
         self.job[:] = 0
         self.address = self.job.ctypes.data
-        self.set(Job.LANES, pieces.lanes)
+        self.set(Job.STREAMS, pieces.streams)
         self.set(Job.PIECES, pieces.total)
         self.set(Job.ENTRIES, entries)
         self.set(Job.STARTS, self.starts.ctypes.data)
@@ -225,7 +225,7 @@ class Caller:
         tables = frame.tables[part.name]
         tables.begin(frame.pointers)
         tables.set(Job.FUNCTION, self._code.address(name))
-        tables.set(Job.POOL, (pool or 0) if pieces.lanes == 1 else 0)
+        tables.set(Job.POOL, (pool or 0) if pieces.streams == 1 else 0)
         tables.set(Job.TIMES, 0 if times is None else times.ctypes.data)
         tables.set(Job.CLOCK, 0 if times is None else times.strides[0])
         failed = self._code.function("pieces", *_PIECES, result=ctypes.c_int64)(
@@ -251,15 +251,15 @@ class Caller:
         return error.at(check.path, next(lines, None))
 
     def _rows(self, times: Array, part: Part) -> Iterator[NodeTime]:
-        """The time of each node, from the clock before the first launch and after each. Of lanes
+        """The time of each node, from the clock before the first launch and after each. Of streams
         that run side by side each counts for its share."""
         launches, pieces = self.entry.launches[part.first : part.last], part.pieces
-        lanes = 1 if pieces is None else pieces.lanes
+        streams = 1 if pieces is None else pieces.streams
         for piece, table in enumerate(times):
             clock = table[part.first : part.last + 1]
             seconds: dict[int, float] = {}
             for number, each in zip(launches, np.diff(clock[:, 0] + clock[:, 1] * 1e-9)):
-                seconds[number] = seconds.get(number, 0.0) + float(each) / lanes
+                seconds[number] = seconds.get(number, 0.0) + float(each) / streams
             sizes = part.sizes if pieces is None else pieces.sized(piece, part.sizes)
             for number, taken in seconds.items():
                 row, dims = self.entry.rows[number], sizes.dims

@@ -29,15 +29,15 @@ class Pieces(NamedTuple):
 
     Attributes:
         total: how many there are.
-        lanes: what takes them; one is all threads together, several are a thread each.
+        streams: what takes them; one is all threads together, several are a thread each.
         last: the sizes of the last piece.
         steps: for each buffer in the table of the entry, the bytes from piece to piece.
-        own: the places, in that table, of buffers that each lane has for itself.
-        slices: for each lane, where these are in the list of all slices of the arena.
+        own: the places, in that table, of buffers that each stream has for itself.
+        slices: for each stream, where these are in the list of all slices of the arena.
     """
 
     total: int
-    lanes: int
+    streams: int
     last: Sized
     steps: Array
     own: Array
@@ -77,8 +77,8 @@ class _Span(NamedTuple):
 
     @property
     def apart(self) -> bool:
-        """Whether each lane has memory of its own."""
-        return self.share is not None and self.share.lanes > 1
+        """Whether each stream has memory of its own."""
+        return self.share is not None and self.share.streams > 1
 
     def covers(self, buffer: Buffer) -> bool:
         """Whether a buffer is in use here alone."""
@@ -93,7 +93,7 @@ def shares(entry: Entry, dims: Dims, threads: int) -> list[Share]:
     count = dims[batch.symbol]
     found = [stage.share(count, threads) for stage in batch.stages]
     if entry.checks:  # there is one place for what they find
-        found = [Share(each.piece * each.lanes, 1) for each in found]
+        found = [Share(each.piece * each.streams, 1) for each in found]
     return found if count > 1 and min(each.piece for each in found) < count else []
 
 
@@ -119,32 +119,32 @@ class _Layout:
         entry = self._entry
         apart = [span for span in self._spans if span.apart]
         common = [b for b in entry.buffers if not any(span.covers(b) for span in apart)]
-        lanes = [self._lane(span) for span in apart]
+        streams = [self._stream(span) for span in apart]
         intervals = [self._interval(buffer) for buffer in common]
         blocks = [
-            Interval(nbytes * span.share.lanes, span.first, span.last - 1)
-            for span, (_, nbytes) in zip(apart, lanes)
+            Interval(nbytes * span.share.streams, span.first, span.last - 1)
+            for span, (_, nbytes) in zip(apart, streams)
             if span.share is not None
         ]
         offsets, nbytes = pack([*intervals, *blocks], ALIGN)
         placed = zip(common, offsets, intervals)
         slices = [ArenaSlice(b.slot, offset, i.nbytes) for b, offset, i in placed]
         places: dict[str, list[list[int]]] = {}
-        for span, (own, room), start in zip(apart, lanes, offsets[len(common) :]):
+        for span, (own, room), start in zip(apart, streams, offsets[len(common) :]):
             assert span.share is not None
-            for lane in range(span.share.lanes):
+            for stream in range(span.share.streams):
                 first = len(slices)
                 places.setdefault(span.name, []).append([*range(first, first + len(own))])
-                at = start + lane * room
-                slices += [s._replace(offset=at + s.offset, lane=lane) for s in own]
+                at = start + stream * room
+                slices += [s._replace(offset=at + s.offset, stream=stream) for s in own]
         leaving = [place.type.shape for place in (*entry.outputs, *entry.updates)]
         shapes = [tuple([size_of(dim, self._dims) for dim in shape]) for shape in leaving]
         steps = self._images()
         parts = [self._part(span, slices, places.get(span.name), steps) for span in self._spans]
         return CallLayout(tuple(slices), nbytes, shapes, parts)
 
-    def _lane(self, span: _Span) -> tuple[list[ArenaSlice], int]:
-        """Where in the memory of a lane its buffers lie, and how large that is: whole pages, for
+    def _stream(self, span: _Span) -> tuple[list[ArenaSlice], int]:
+        """Where in the memory of a stream its buffers lie, and how large that is: whole pages, for
         no two threads are to write to one line."""
         assert span.share is not None
         dims = self._of_piece(span.share.piece)
@@ -178,21 +178,21 @@ class _Layout:
     ) -> Part:
         if span.share is None:
             return Part(span.name, span.first, span.last, self._sized(self._dims), None)
-        piece, lanes = span.share
+        piece, streams = span.share
         count = -(-self._count // piece)
         last = self._count - (count - 1) * piece
         own: list[int] = []
-        found: list[list[int]] = [[] for _ in range(lanes)]
+        found: list[list[int]] = [[] for _ in range(streams)]
         if places is not None:
             by_slot = {slices[place].slot: number for number, place in enumerate(places[0])}
             for at, slot in enumerate(self._entry.table):
                 if slot in by_slot:
                     own.append(at)
-                    for lane, line in enumerate(places):
-                        found[lane].append(line[by_slot[slot]])
+                    for stream, line in enumerate(places):
+                        found[stream].append(line[by_slot[slot]])
         pieces = Pieces(
             count,
-            lanes,
+            streams,
             self._sized(self._of_piece(last)),
             piece * steps,
             np.array(own, np.intp),

@@ -79,12 +79,12 @@ def aligned_copy(array: Array) -> Array:
 
 
 class ArenaSlice(NamedTuple):
-    """Where a buffer lies in an arena: that of a lane, where each has one of its own."""
+    """Where a buffer lies in an arena: that of a stream, where each has one of its own."""
 
     slot: int
     offset: int
     nbytes: int
-    lane: int = 0
+    stream: int = 0
 
 
 class Arena:
@@ -103,12 +103,12 @@ class Arena:
         else:
             addresses = [self._arrays[0].ctypes.data + own.offset for own in slices]
         self.addresses = np.array(addresses, np.int64)
-        first = [place for place, own in enumerate(slices) if not own.lane]
+        first = [place for place, own in enumerate(slices) if not own.stream]
         self._first = np.array(first, np.intp)
         self._slots = np.array([slices[place].slot for place in first], np.intp)
 
     def table(self, count: int) -> Array:
-        """The addresses of ``count`` buffers by slot, of the first lane; 0 for those that are not
+        """The addresses of ``count`` buffers by slot, of the first stream; 0 for those that are not
         in the arena."""
         table = np.zeros(count, np.int64)
         table[self._slots] = self.addresses[self._first]
