@@ -118,7 +118,7 @@ def cells(case: dict[str, Any], base: str, peers: Sequence[str]) -> list[str]:
     if "limit_ms" in own:
         measured = [f"{own['limit_ms']:.3g}", *measured, f"{own['of_limit']:.0%}"]
     return [
-        *(str(number) for key, number in case.items() if key != "peers"),
+        *(str(number) for key, number in case.items() if key not in ("peers", "cores")),
         *measured,
         *times,
         *last,
