@@ -35,10 +35,12 @@ class AdaptiveWindows(Pooling):
         return [(i * size // k, ceil_div((i + 1) * size, k)) for i in range(k)]
 
     def cells(self, axis: int, size: Dim) -> Dim:
-        total: Dim = 0
-        for start, stop in self.bounds(axis, size):
-            total = total + stop - start
-        return total
+        """The cells of all windows. Of a size that is not known yet the most that there can be, for
+        neighbours share a cell at most: the sum itself is too long an expression."""
+        bounds = list(self.bounds(axis, size))
+        if not isinstance(size, int):
+            return size + (len(bounds) - 1)
+        return sum(int(stop - start) for start, stop in bounds)
 
     def spans(self, axis: int, size: int) -> list[slice]:
         return [slice(*bounds) for bounds in self.bounds(axis, size)]

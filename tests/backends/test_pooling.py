@@ -8,12 +8,15 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import cauce
+from cauce import nn
 from cauce.backends.executable import Executable
 from cauce.backends.llvm.codegen.assemble import compile_text
 from cauce.backends.llvm.codegen.builder import Module
@@ -301,3 +304,13 @@ def test_bits_of_gradients_do_not_depend_on_threads(pooling: Pooling) -> None:
     found = [Executable(compile_program(graph, threads=count))(*feeds) for count in (1, 2, 3, 8)]
     np.testing.assert_allclose(found[0], op.reference(*feeds), rtol=1e-5, atol=1e-5)
     assert len({array.tobytes() for array in found}) == 1
+
+
+@pytest.mark.parametrize("pool", [nn.adaptive_max_pool2d, nn.adaptive_avg_pool2d])
+@pytest.mark.parametrize("output_size", [4, 7, (13, 5)])
+def test_adaptive_windows_on_free_sizes(pool: Any, output_size: Any) -> None:
+    """Their cells, counted exactly, would be a longer expression than any size may be."""
+    model = cauce.network(lambda x: pool(x, output_size)).init(x=("N", 2, "H", "W"), seed=0)
+    x = np.random.default_rng(0).random((2, 2, 15, 14), np.float32)
+    native, plain = (cauce.compile(model, name)(x) for name in ("llvm", "numpy"))
+    np.testing.assert_allclose(native, plain, rtol=1e-6)
