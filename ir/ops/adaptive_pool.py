@@ -37,10 +37,9 @@ class AdaptiveWindows(Pooling):
     def cells(self, axis: int, size: Dim) -> Dim:
         """The cells of all windows. Of a size that is not known yet the most that there can be, for
         neighbours share a cell at most: the sum itself is too long an expression."""
-        bounds = list(self.bounds(axis, size))
         if not isinstance(size, int):
-            return size + (len(bounds) - 1)
-        return sum(int(stop - start) for start, stop in bounds)
+            return size + (self.output_size[axis] - 1)
+        return sum(span.stop - span.start for span in self.spans(axis, size))
 
     def spans(self, axis: int, size: int) -> list[slice]:
         return [slice(*bounds) for bounds in self.bounds(axis, size)]
