@@ -139,9 +139,10 @@ def scatter_elements(net: Net) -> None:
 
 @grows(GatherNd)
 def gather_nd(net: Net) -> None:
-    x = net.data((net.symbol("N"), 2, net.size(2, 3)))
+    batch = net.draw.int(0, 1)  # without, indices are of axis 0, which has to have two places
+    x = net.data((net.symbol("N") if batch else 2, 2, net.size(2, 3)))
     indices = net.indices((net.symbol("N"), 2, 1))
-    net.keep(net.b(GatherNd(net.draw.int(0, 1)), x, indices), exact=True)
+    net.keep(net.b(GatherNd(batch), x, indices), exact=True)
 
 
 @grows(ScatterNd)
