@@ -7,10 +7,13 @@ and AdaptiveAvgPool2d; ONNX has no such op.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ..attributes import Pair
-from ..dims import Dim, ceil_div
-from ..errors import AttributeMistake
+from ..dims import Dim, ceil_div, product
+from ..errors import AttributeMistake, ShapeError
 from ..op import register
+from ..types import TensorType
 from .pool import Average, AverageBackward, Maximum, MaximumBackward, MaximumSelect, Pooling
 
 
@@ -35,11 +38,20 @@ class AdaptiveWindows(Pooling):
         return [(i * size // k, ceil_div((i + 1) * size, k)) for i in range(k)]
 
     def cells(self, axis: int, size: Dim) -> Dim:
-        """The cells of all windows. Of a size that is not known yet the most that there can be, for
-        neighbours share a cell at most: the sum itself is too long an expression."""
-        if not isinstance(size, int):
-            return size + (self.output_size[axis] - 1)
-        return sum(span.stop - span.start for span in self.spans(axis, size))
+        total: Dim = 0
+        for start, stop in self.bounds(axis, size):
+            total = total + stop - start
+        return total
+
+    def flops(self, operands: Sequence[TensorType], results: Sequence[TensorType]) -> Dim:
+        """The cells of all windows over x. Where that is a longer expression than a size may be,
+        the most that there can be: neighbours share a cell at most."""
+        try:
+            return super().flops(operands, results)
+        except ShapeError:
+            n, c, *size = operands[0].shape
+            along = (dim + (count - 1) for dim, count in zip(size, self.output_size))
+            return n * c * product(tuple(along))
 
     def spans(self, axis: int, size: int) -> list[slice]:
         return [slice(*bounds) for bounds in self.bounds(axis, size)]
