@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..abi import Job
 from .builder import Module
+from .pool import addresses
 
 # Streams are the tasks of a launch, so whichever threads there are do them. What each stream takes
 # is a matter of chance; a piece is the same whoever computes it.
@@ -82,8 +83,4 @@ def write_pieces(module: Module) -> None:
 
     Checks belong to one stream alone: all streams would write what they found to one place.
     """
-    words = "".join(
-        f"\n  %at.{word.name.lower()} = getelementptr i8, ptr %job, i64 {word.value}"
-        for word in Job
-    )
-    module.functions.append(_PIECES.replace("{WORDS}", words).strip())
+    module.functions.append(_PIECES.replace("{WORDS}", addresses(Job, "job")).strip())

@@ -11,6 +11,8 @@ the kernel (a futex), where they use no processor time.
 
 from __future__ import annotations
 
+from enum import IntEnum
+
 from ..abi import CHUNKS, TICKET_BYTES, Word
 from ..target import Target
 from .builder import Module
@@ -217,10 +219,7 @@ def _filled(text: str, target: Target) -> str:
         sleep = f"%slept = {call}, i32 {_WAIT_PRIVATE}, i32 %value, {rest}"
     pause, argument = _pause(target)
     words = {
-        "WORDS": "".join(
-            f"\n  %at.{word.name.lower()} = getelementptr i8, ptr %pool, i64 {word.value}"
-            for word in Word
-        ),
+        "WORDS": addresses(Word, "pool"),
         "SPINS": str(_SPINS),
         "CHUNKS": str(CHUNKS),
         "TICKET": str(TICKET_BYTES),
@@ -231,6 +230,15 @@ def _filled(text: str, target: Target) -> str:
     for name, value in words.items():
         text = text.replace("{" + name + "}", value)
     return text
+
+
+def addresses(words: type[IntEnum], pointer: str) -> str:
+    """The instructions that make ``%at.launch`` and the like, the addresses of words behind a
+    pointer."""
+    return "".join(
+        f"\n  %at.{word.name.lower()} = getelementptr i8, ptr %{pointer}, i64 {word.value}"
+        for word in words
+    )
 
 
 def _pause(target: Target) -> tuple[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import mmap
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -129,18 +129,16 @@ class _Layout:
         offsets, nbytes = pack([*intervals, *blocks], ALIGN)
         placed = zip(common, offsets, intervals)
         slices = [ArenaSlice(b.slot, offset, i.nbytes) for b, offset, i in placed]
-        places: dict[str, list[list[int]]] = {}
         for span, (own, room), start in zip(apart, streams, offsets[len(common) :]):
             assert span.share is not None
             for stream in range(span.share.streams):
-                first = len(slices)
-                places.setdefault(span.name, []).append([*range(first, first + len(own))])
                 at = start + stream * room
                 slices += [s._replace(offset=at + s.offset, stream=stream) for s in own]
         leaving = [place.type.shape for place in (*entry.outputs, *entry.updates)]
         shapes = [tuple([size_of(dim, self._dims) for dim in shape]) for shape in leaving]
         steps = self._images()
-        parts = [self._part(span, slices, places.get(span.name), steps) for span in self._spans]
+        places = {(own.slot, own.stream): place for place, own in enumerate(slices)}
+        parts = [self._part(span, places, steps) for span in self._spans]
         return CallLayout(tuple(slices), nbytes, shapes, parts)
 
     def _stream(self, span: _Span) -> tuple[list[ArenaSlice], int]:
@@ -169,27 +167,17 @@ class _Layout:
         last = end.last - 1 if end.share else buffer.last
         return Interval(_size(buffer, self._dims, self._threads), first, last)
 
-    def _part(
-        self,
-        span: _Span,
-        slices: Sequence[ArenaSlice],
-        places: list[list[int]] | None,
-        steps: Array,
-    ) -> Part:
+    def _part(self, span: _Span, places: Mapping[tuple[int, int], int], steps: Array) -> Part:
         if span.share is None:
             return Part(span.name, span.first, span.last, self._sized(self._dims), None)
         piece, streams = span.share
         count = -(-self._count // piece)
         last = self._count - (count - 1) * piece
-        own: list[int] = []
-        found: list[list[int]] = [[] for _ in range(streams)]
-        if places is not None:
-            by_slot = {slices[place].slot: number for number, place in enumerate(places[0])}
-            for at, slot in enumerate(self._entry.table):
-                if slot in by_slot:
-                    own.append(at)
-                    for stream, line in enumerate(places):
-                        found[stream].append(line[by_slot[slot]])
+        table, slots = self._entry.table, set[int]()
+        if span.apart:
+            slots = {buffer.slot for buffer in self._entry.buffers if span.covers(buffer)}
+        own = [at for at, slot in enumerate(table) if slot in slots]
+        found = [[places[table[at], stream] for at in own] for stream in range(streams)]
         pieces = Pieces(
             count,
             streams,

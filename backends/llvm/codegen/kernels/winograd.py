@@ -27,13 +27,7 @@ from ..builder import Function, Index, V, i64
 from ..code import Finish, NodeCode, Stage
 from ..iteration import Placed, unravel
 from ..math.elements import scalar_constant
-from ..math.winograd import (
-    both_axes,
-    of_input,
-    of_output,
-    of_strided_input,
-    of_strided_output,
-)
+from ..math.winograd import TRANSFORMS, both_axes
 from .elementwise import load, load_apart, store
 from .winograd_transforms import TileTransform, runs
 
@@ -90,13 +84,14 @@ class _Sizes:
     def input(self, stage: Stage) -> TileTransform:
         """What transforms the tiles of the input."""
         tile, stride = self.schedule.tile, self.schedule.stride
+        into, _, _ = TRANSFORMS[stride]
         return TileTransform(
             stage,
             self.what.source,
             self.what.channels,
             self.space,
             tile,
-            of_input if stride == 1 else of_strided_input,
+            into,
             window(tile, stride),
             self.input_point,
             self.schedule.far,
@@ -291,7 +286,7 @@ class _Output:
         f, sizes = self.stage.f, self.sizes
         m, n = tile = sizes.schedule.tile
         _, across = window(tile, sizes.schedule.stride)
-        back = of_output if sizes.schedule.stride == 1 else of_strided_output
+        _, back, _ = TRANSFORMS[sizes.schedule.stride]
 
         def values() -> Iterator[V]:
             found = [

@@ -14,7 +14,7 @@ from ..builder import Index, V, i64, vector
 from ..code import STORED, NodeCode, Stage
 from ..iteration import Placed, unravel
 from ..math.elements import scalar_constant
-from ..math.winograd import Transform, both_axes, of_filter, of_strided_filter
+from ..math.winograd import TRANSFORMS, Transform, both_axes
 from .elementwise import load, load_apart, store
 from .jobs import pieces_of
 
@@ -128,6 +128,7 @@ def write_filters(
     assert isinstance(channels, int) and isinstance(filters, int)
     block, lanes = layout.block, code.target.lanes(DType.F64.itemsize)
     dtype, groups = type_.dtype, -(-filters // block)
+    _, _, transform = TRANSFORMS[layout.stride]
     with code.stage(groups * channels) as stage:
         f, target = stage.f, stage.pointer(slot)
         *taps, summed, across = layout.order
@@ -153,7 +154,6 @@ def write_filters(
                     own = read.within(channel, f.add(first, run.index))
                     own = replace(own, pointer=f.anchored(own.pointer))
                     found = _taps(stage, own, read.steps[1], width, layout.flip)
-                    transform = of_filter if layout.stride == 1 else of_strided_filter
                     values = both_axes(f, transform, layout.tile, found)
                     write(run.index, [_as(stage, dtype, value, width) for value in values], width)
             with f.loop(block, end) as run:

@@ -92,6 +92,13 @@ def of_strided_filter(f: Function, outputs: int, values: Sequence[V]) -> list[V]
     return [_sum(f, list(zip(row, values))) for row in filter_matrix(outputs, 2)]
 
 
+# By stride: of the input, of the output, of a filter.
+TRANSFORMS = {
+    1: (of_input, of_output, of_filter),
+    2: (of_strided_input, of_strided_output, of_strided_filter),
+}
+
+
 def of_slope(f: Function, outputs: int, values: Sequence[V]) -> list[V]:
     """A times the gradients of the outputs: at each point p the sum of p**i times that of output
     i, and that of the last at infinity."""
