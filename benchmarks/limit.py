@@ -41,6 +41,7 @@ from cauce.ir.dims import sizes
 from cauce.ir.ops.conv import Conv2d
 from cauce.ir.ops.linear import Linear
 from cauce.ir.ops.shape import Concat, Flatten, Pad, Reshape, Slice
+from cauce.ir.winograd import transformed, window
 
 ITEM = 4  # bytes of a number in float32
 # Additions of the one-dimensional transforms, by stride and the m outputs: of an input, of outputs.
@@ -164,13 +165,13 @@ def winograd(tile: tuple[int, int], stride: int, channels: int, y: tuple[int, ..
     m, n = tile
     images, filters, height, width = y
     (down_in, down_out), (along_in, along_out) = ADDITIONS[stride][m], ADDITIONS[stride][n]
-    rows, columns = (m - 1) * stride + 3, (n - 1) * stride + 3
+    rows, columns = window(tile, stride)
     slots = rows * columns * channels * filters
     slots += channels * (down_in * columns + along_in * rows)
     slots += filters * (down_out * columns + along_out * m)
     tiles = images * ceil(height / m) * ceil(width / n)
-    numbers = (m + 2) * (n + 2)  # of a transformed filter
-    return Way(f"F({m}x{n})", 2 * slots * tiles, ITEM * numbers * channels * filters)
+    weights = ITEM * transformed(tile) * channels * filters
+    return Way(f"F({m}x{n})", 2 * slots * tiles, weights)
 
 
 @cache

@@ -113,12 +113,11 @@ def _never(case: Case) -> Prepared:
 
 def _check_peer() -> None:
     """Raise MissingExtra where ONNX Runtime, or what writes its file, is not installed."""
-    from importlib.util import find_spec
-
     from ..ir.errors import MissingExtra, install
+    from ..ir.installed import origin_of
 
     for package in ("onnxruntime", "onnx"):
-        if find_spec(package) is None:
+        if origin_of(package) is None:
             raise MissingExtra(
                 f"comparing with ONNX Runtime needs {package}, which is not installed",
                 fix=install(package),
