@@ -19,9 +19,6 @@ from .target import Target
 # What a caller may ask of the rounding of results.
 PRECISIONS = ("strict", "default", "fast")
 
-# What is added to the name of an entry for the one that also notes times.
-TIMED = ".timed"
-
 # Work for each piece of a batch that hides what its call costs.
 _FLOPS_PER_PIECE = 100_000_000
 

@@ -16,6 +16,7 @@ from .codegen.builder import Module
 from .codegen.pieces import write_pieces
 from .codegen.plan import Plan, add_plan, make_plan
 from .codegen.pool import write_pool
+from .codegen.sequence import write_launches
 from .lowering.batches import free_batch
 from .lowering.lower import Lowered, lower
 from .runtime.library import laid_out
@@ -67,6 +68,7 @@ def build(
     module = Module()
     write_pool(module, target)
     write_pieces(module)
+    write_launches(module, target)
     for plan in (main, prepare):
         add_plan(module, plan, target)
     text = module.text(target.triple, f'nounwind "target-cpu"="{target.cpu}"')

@@ -13,7 +13,6 @@ from ....ir.location import Location
 from ....ir.ops.constant import Constant
 from ....ir.types import Array
 from ..abi import (
-    TIMED,
     Batch,
     Buffer,
     Check,
@@ -32,12 +31,13 @@ from ..lowering.indices import index_operands
 from ..lowering.kernels import anchor_of
 from ..lowering.layouts import Schedules, layout_of
 from ..target import Target
-from .builder import Function, Module, V, i64
-from .code import Launch, NodeCode, Stage
+from .builder import Module
+from .code import Launch, NodeCode
 from .joint import in_turn, joined, side_by_side
 from .kernels.copies import write_frame
 from .kernels.index_checks import write_check
 from .reuse import Written
+from .sequence import write_sequence
 
 
 @dataclass
@@ -241,10 +241,10 @@ def make_plan(
 def add_plan(module: Module, plan: Plan, target: Target) -> None:
     """Write the functions of a plan, equal ones once, and those that run them in order.
 
-    ``entry(table, dims, pool, times)`` runs them; ``entry.timed`` also notes the time, two i64 of
-    seconds and nanoseconds, before the first launch and after each. Where a batch is cut, or ranks
-    sum something up, there is a function for each span, ``entry``, ``entry.part1`` and so on. Each
-    returns 0, or, at once, the number of a check that failed.
+    ``entry(table, dims, pool, times)`` runs them, and notes the time, two i64 of seconds and
+    nanoseconds, before the first launch and after each where ``times`` is not null. Where a batch
+    is cut, or ranks sum something up, there is a function for each span, ``entry``, ``entry.part1``
+    and so on. Each returns 0, or, at once, the number of a check that failed.
     """
     members = (member for launch, _ in plan.launches for member in launch.members)
     for function in dict.fromkeys(member.function for member in members):
@@ -253,53 +253,7 @@ def add_plan(module: Module, plan: Plan, target: Target) -> None:
     for launch, _ in plan.launches:
         if launch.parts:
             module.share(launch.function)
-    for timed in (False, True):
-        for number, (first, last) in enumerate(plan.spans):
-            name = part_name(plan.entry, number)
-            module.add(_sequence(plan, target, name, first, last, timed), "")
-
-
-def _sequence(
-    plan: Plan, target: Target, name: str, first: int, last: int, timed: bool
-) -> Function:
-    """The function that runs some launches one after the other."""
-    parameters = [("ptr", "table"), ("ptr", "dims"), ("ptr", "pool"), ("ptr", "times")]
-    stage = Stage(target, plan.symbols, name + TIMED * timed, parameters, "i64")
-    f = stage.f
-    table, dims, pool, times = f.parameters
-    launches = [launch for launch, _ in plan.launches[first:last]]
-    counts = [stage.dim(launch.tasks) for launch in launches]
-    used = sum(len(launch.slots) for launch, _ in plan.launches[:first])
-    for place, (launch, tasks) in enumerate(zip(launches, counts)):
-        if timed:
-            _note_time(f, times, first + place, target)
-        own = f.at(table, used, 8)
-        function = launch.function.name
-        if launch.alone:
-            f.call(function, own, dims, i64(0), tasks, i64(0))
-        else:
-            f.line(f"call void @run({pool}, ptr @{function}, {own}, {dims}, {tasks})")
-        if launch.check and launch.slots[0] == plan.status:
-            _return_failure(f, f.load(own, "ptr", 8), launch.check)
-        used += len(launch.slots)
-    if timed:
-        _note_time(f, times, last, target)
-    f.ret(i64(0))
-    return f
-
-
-def _return_failure(f: Function, status: V, number: int) -> None:
-    """Return the number of a check where it has noted a wrong index."""
-    failed, passed = f.fresh("failed"), f.fresh("passed")
-    wrong = f.compare("icmp ne", f.load(status, "i64", 8), i64(-1))
-    f.line(f"br {wrong}, label %{failed}, label %{passed}")
-    f.start(failed)
-    f.ret(i64(number))
-    f.start(passed)
-
-
-def _note_time(f: Function, times: V, place: int, target: Target) -> None:
-    """Write the monotonic clock into the table of times."""
-    clock = 6 if "apple" in target.triple else 1  # CLOCK_MONOTONIC of macOS, and of Linux
-    f.declarations.add("declare i32 @clock_gettime(i32, ptr)")
-    f.value(f"call i32 @clock_gettime(i32 {clock}, {f.at(times, place, 16)})", "i32")
+    launches = [launch for launch, _ in plan.launches]
+    for number, (first, last) in enumerate(plan.spans):
+        name, own, before = part_name(plan.entry, number), launches[first:last], launches[:first]
+        write_sequence(module, target, plan.symbols, name, own, before, plan.status)

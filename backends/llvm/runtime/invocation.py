@@ -15,7 +15,7 @@ from ....ir.communicator import Communicator
 from ....ir.errors import CauceError
 from ...contract import Dims, NodeTime, Request
 from ...recent import Recent
-from ..abi import JOB_BYTES, TIMED, Check, Entry, Job, Place, Reduction, Share
+from ..abi import JOB_BYTES, Check, Entry, Job, Place, Reduction, Share
 from .layout import CallLayout, Part, Pieces, lay_out, shares, size_of
 from .library import Code
 from .memory import Arena, aligned, aligned_copy, aligned_together
@@ -184,14 +184,13 @@ class Caller:
         frame.pointers[:] = frame.addresses[self._table]
         for part in frame.layout.parts:
             count = 1 if part.pieces is None else part.pieces.total
-            name, times = part.name, None
+            times = None
             if profile is not None:
-                name += TIMED
                 times = np.zeros((count, len(self.entry.launches) + 1, 2), np.int64)
             if part.pieces is None:
-                self._call(name, part, frame, pool, times)
+                self._call(part, frame, pool, times)
             else:
-                self._call_for_pieces(name, part, part.pieces, frame, pool, times)
+                self._call_for_pieces(part, part.pieces, frame, pool, times)
             if profile is not None and times is not None:
                 profile += self._rows(times, part)
             if communicator is not None and part.last in self._reductions:
@@ -201,11 +200,9 @@ class Caller:
                     waited = time.perf_counter() - start
                     profile[-1] = replace(profile[-1], seconds=profile[-1].seconds + waited)
 
-    def _call(
-        self, name: str, part: Part, frame: Frame, pool: int | None, times: Array | None
-    ) -> None:
+    def _call(self, part: Part, frame: Frame, pool: int | None, times: Array | None) -> None:
         """Run some launches for the whole batch."""
-        function = self._code.function(name, *_SIGNATURE, result=ctypes.c_int64)
+        function = self._code.function(part.name, *_SIGNATURE, result=ctypes.c_int64)
         clock = None if times is None else times.ctypes.data
         failed = function(frame.pointers_address, part.sizes.array, pool, clock)
         if failed:
@@ -214,7 +211,6 @@ class Caller:
 
     def _call_for_pieces(
         self,
-        name: str,
         part: Part,
         pieces: Pieces,
         frame: Frame,
@@ -224,7 +220,7 @@ class Caller:
         """Run some launches for all pieces of the batch."""
         tables = frame.tables[part.name]
         tables.begin(frame.pointers)
-        tables.set(Job.FUNCTION, self._code.address(name))
+        tables.set(Job.FUNCTION, self._code.address(part.name))
         tables.set(Job.POOL, (pool or 0) if pieces.streams == 1 else 0)
         tables.set(Job.TIMES, 0 if times is None else times.ctypes.data)
         tables.set(Job.CLOCK, 0 if times is None else times.strides[0])
