@@ -64,7 +64,7 @@ def build(
     parts = split(lowered.graph)
     symbols = sorted(free.symbols())
     main = make_plan(parts.main, lowered.schedules, target, "main", symbols, given)
-    prepare = make_plan(parts.prepare, lowered.schedules, target, "prepare", (), {})
+    prepare = make_plan(parts.prepare, lowered.schedules, target, "prepare", (), {}, once=True)
     module = Module()
     write_pool(module, target)
     write_pieces(module)

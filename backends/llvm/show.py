@@ -13,6 +13,8 @@ from ...ir.layout import Packed
 from ...ir.ops.reorder import Reorder
 from .build import Build
 from .codegen.assemble import assembly
+from .codegen.builder import Function
+from .codegen.code import Launch
 from .codegen.plan import Plan
 from .lowering.access import nbytes
 from .lowering.kernels import anchor_of
@@ -70,21 +72,28 @@ class Listing:
         if layer is None:
             return whole
         launches = [plan.launches[place][0] for plan, place in _places(self.build, layer)]
-        functions = [own.function for launch in launches for own in (launch, *launch.parts)]
-        texts = {function.name: function.text() for function in functions}
+        texts = {own.name: own.text() for launch in launches for own in _functions(launch)}
         return "\n\n".join(texts.values() if form == "llvm" else _assembly_of(texts, whole))
 
     def functions(self, form: str) -> dict[str, str]:
         """The code of every launch by the name of its function: ``"llvm"`` or ``"assembly"``."""
         texts = {
-            own.function.name: own.function
+            own.name: own
             for plan in (self.build.prepare, self.build.main)
             for launch, _ in plan.launches
-            for own in (launch, *launch.parts)
+            for own in _functions(launch)
         }
         if form == "llvm":
             return {name: function.text() for name, function in texts.items()}
         return dict(zip(texts, _assembly_of(texts, self._assembly)))
+
+
+def _functions(launch: Launch) -> Iterator[Function]:
+    """The functions that a launch runs."""
+    for own in (launch, *launch.parts):
+        yield own.function
+        if own.function.callee is not None:
+            yield own.function.callee
 
 
 def _schedules(lowered: Lowered) -> Iterator[str]:

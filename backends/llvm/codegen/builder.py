@@ -83,6 +83,10 @@ class Function:
         parameters: (type, name) pairs; attributes may follow the type (``ptr noalias``).
         result: the result type.
         converts_halves: whether the target has instructions between half and float.
+
+    Attributes:
+        lines: what is written, an instruction or the name of a block each.
+        callee: the function that does the work, where this is no more than a call of it.
     """
 
     def __init__(
@@ -95,9 +99,10 @@ class Function:
         self.name = name
         self.converts_halves = converts_halves
         self.result = result
+        self.callee: Function | None = None
         self.parameters = [V(f"%{arg}", type.split()[0]) for type, arg in parameters]
         self._signature = ", ".join(f"{type} %{arg}" for type, arg in parameters)
-        self._lines: list[str] = []
+        self.lines: list[str] = []
         self._count = 0
         self._block = "entry"
         self.declarations: set[str] = set()
@@ -107,7 +112,7 @@ class Function:
     def text(self, linkage: str = "internal") -> str:
         """The finished function."""
         head = f"define {linkage} {self.result} @{self.name}({self._signature}) #0 {{\nentry:"
-        return "\n".join([head.replace("define  ", "define "), *self._lines, "}"])
+        return "\n".join([head.replace("define  ", "define "), *self.lines, "}"])
 
     def fresh(self, prefix: str = "v") -> str:
         """A new local name."""
@@ -116,7 +121,7 @@ class Function:
 
     def line(self, text: str) -> None:
         """Write one instruction."""
-        self._lines.append(f"  {text}")
+        self.lines.append(f"  {text}")
 
     def value(self, text: str, type: str) -> V:
         """Write one instruction that gives a value."""
@@ -126,7 +131,7 @@ class Function:
 
     def start(self, block: str) -> None:
         """Begin a block."""
-        self._lines.append(f"{block}:")
+        self.lines.append(f"{block}:")
         self._block = block
 
     # ---- arithmetic ----------------------------------------------------------------------------
@@ -261,7 +266,7 @@ class Function:
         first = body if once else head
         self.line(f"br label %{first}")
         self.start(first)
-        place = len(self._lines)
+        place = len(self.lines)
         index = V(f"%{self.fresh('i')}", "i64")
         phis = tuple(V(f"%{self.fresh('c')}", value.type) for value in carry)
         if not once:
@@ -284,9 +289,19 @@ class Function:
                 for phi, value, new in zip(phis, carry, loop.following, strict=True)
             ),
         ]
-        self._lines[place:place] = header
+        self.lines[place:place] = header
         self.start(done)
         loop.results = loop.following if once else phis
+
+    def replace_by_call(self, callee: Function, *further: V) -> None:
+        """Let a function without a result do no more than call another one, with its own parameters
+        and further ones."""
+        self.callee = callee
+        self.lines.clear()
+        self.line(
+            f"tail call void @{callee.name}({', '.join(map(str, (*self.parameters, *further)))})"
+        )
+        self.ret()
 
     def call(self, function: str, *operands: V) -> None:
         """Call a function without a result."""

@@ -47,7 +47,7 @@ STORED = {
 }
 COMPUTED = {**STORED, DType.BOOL: "i1"}
 
-_PARAMETERS = (
+PARAMETERS = (
     ("ptr", "table"),
     ("ptr", "dims"),
     ("i64", "first"),
@@ -62,6 +62,7 @@ class Launch:
 
     Attributes:
         check: the number of the check that it belongs to; 0 where it is a node's own.
+        shared: whether it may have one function with others that differ in integers alone.
         alone: whether the thread that calls does it by itself.
         before: others that it does not depend on, whose tasks are done in the same go, first.
         turn: another that it does not depend on, which takes turns with it, task by task.
@@ -72,6 +73,7 @@ class Launch:
     tasks: Dim
     slots: tuple[int, ...]
     check: int = 0
+    shared: bool = False
     alone: bool = False
     before: tuple[Launch, ...] = ()
     turn: Launch | None = None
@@ -108,7 +110,7 @@ class Stage:
         target: Target,
         symbols: Sequence[str],
         name: str = "kernel",
-        parameters: Sequence[tuple[str, str]] = _PARAMETERS,
+        parameters: Sequence[tuple[str, str]] = PARAMETERS,
         result: str = "void",
     ) -> None:
         self.f = Function(name, parameters, result, target.converts_halves)
@@ -230,6 +232,7 @@ class NodeCode:
         schedule: how the anchor of a kernel runs; None elsewhere.
         prologue: what is done as the operand is read.
         epilogue: what is done before the result is stored.
+        shared: whether its launches may have functions with others that differ in integers alone.
     """
 
     node: Node
@@ -240,6 +243,7 @@ class NodeCode:
     schedule: Schedule | None = None
     prologue: Prologue | None = None
     epilogue: Epilogue | None = None
+    shared: bool = False
     launches: list[Launch] = field(default_factory=list)
     scratches: list[Scratch] = field(default_factory=list)
 
@@ -300,7 +304,7 @@ class NodeCode:
         yield stage
         stage.f.ret()
         alone = moved is not None and is_for_one_thread(moved)
-        self.launches.append(Launch(stage.f, tasks, stage.slots, alone=alone))
+        self.launches.append(Launch(stage.f, tasks, stage.slots, shared=self.shared, alone=alone))
 
 
 EmitterT = TypeVar("EmitterT", bound=Callable[[NodeCode], None])

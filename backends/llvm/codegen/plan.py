@@ -36,6 +36,7 @@ from .code import Launch, NodeCode
 from .joint import in_turn, joined, side_by_side
 from .kernels.copies import write_frame
 from .kernels.index_checks import write_check
+from .merge import share_similar
 from .reuse import Written
 from .sequence import write_sequence
 
@@ -169,8 +170,10 @@ def make_plan(
     entry: str,
     symbols: Iterable[str],
     given: Mapping[str, int],
+    once: bool = False,
 ) -> Plan:
-    """Assign the buffers of a lowered graph and write the code of every node."""
+    """Assign the buffers of a lowered graph and write the code of every node; ``once`` says that it
+    runs once for many calls, so code that is compiled faster serves better."""
     assignment = assign_buffers(graph)
     plan = Plan(graph, tuple(symbols), given, entry, assignment, count=assignment.count)
     written = Written()
@@ -180,9 +183,10 @@ def make_plan(
         for value, size in index_operands(node).items():
             readers.setdefault(value, {}).setdefault(size, node)
 
-    def new_code(node: Node) -> NodeCode:
+    def new_code(node: Node, shared: bool = once) -> NodeCode:
         schedule = schedules.get(node.results[0].name)
-        return NodeCode(node, assignment.accesses, target, plan.symbols, plan.new_slot, schedule)
+        names, accesses = plan.symbols, assignment.accesses
+        return NodeCode(node, accesses, target, names, plan.new_slot, schedule, shared=shared)
 
     def check(value: Value) -> None:
         for size, node in readers.get(value, {}).items():
@@ -200,7 +204,7 @@ def make_plan(
         """The code of a node, its first launch with what writes the zeros around its results."""
         if isinstance(node.op, Constant):
             plan.constants[plan.slot(node.result)] = node.op.value.array
-        frames, code = new_code(node), new_code(node)
+        frames, code = new_code(node, shared=True), new_code(node)
         for root in roots_of(node):
             layout = layout_of(root)
             if root not in spans and isinstance(layout, Strided) and layout.halo:
@@ -246,9 +250,12 @@ def add_plan(module: Module, plan: Plan, target: Target) -> None:
     is cut, or ranks sum something up, there is a function for each span, ``entry``, ``entry.part1``
     and so on. Each returns 0, or, at once, the number of a check that failed.
     """
-    members = (member for launch, _ in plan.launches for member in launch.members)
-    for function in dict.fromkeys(member.function for member in members):
-        module.share(function)
+    members = [member for launch, _ in plan.launches for member in launch.members]
+    functions = {member.function: member.shared for member in members}
+    share_similar(module, [function for function, shared in functions.items() if shared])
+    for function, shared in functions.items():
+        if not shared:
+            module.share(function)
     plan.launches = [(joined(launch, target, plan.symbols), node) for launch, node in plan.launches]
     for launch, _ in plan.launches:
         if launch.parts:
