@@ -65,13 +65,13 @@ if TYPE_CHECKING:
     from .exporting import export_onnx
     from .frontends.model import Model
     from .frontends.network import Network, network
-    from .frontends.stored import load
     from .image_input import load_image
     from .importing import load_onnx
     from .ir import Graph, parse, verify
     from .ir.errors import CauceError, CauceWarning
     from .ir.preprocessing import Preprocessing
     from .ir.version import VERSION as __version__
+    from .loading import load
     from .passes.gradient_clipping import ClipNorm, ClipValue
     from .passes.optimizers import SGD, Adam, AdamW, Optimizer
     from .trainer import Trainer
@@ -107,7 +107,7 @@ else:
         "frontends": "frontends",
         "gradients": "differentiate:gradients",
         "ir": "ir",
-        "load": "frontends.stored:load",
+        "load": "loading:load",
         "load_digits": "training.data:load_digits",
         "load_idx": "training.data:load_idx",
         "load_image": "image_input:load_image",

@@ -7,14 +7,16 @@ from .backends.llvm.stored import from_bytes
 from .ir.errors import CompileError
 from .ir.record import Record
 from .kept_imports import name_of
+from .loading import name_of as name_of_graph
 
 
 class Kept(Record):
     """One file of the cache.
 
     Attributes:
-        what: ``code``, ``import`` (what an ONNX file became), ``sizes`` (that a network takes
-            some), or ``unknown``: of another version, or damaged.
+        what: ``code``, ``import`` (what an ONNX file became), ``graph`` (that a text in a file of
+            ``Model.save`` is one), ``sizes`` (that a network takes some), or ``unknown``: of
+            another version, or damaged.
         name: of the network; "" where it is not said.
         target: the vectors that code is for; "" for all else.
         file: where it lies, its size, and when it was used.
@@ -41,5 +43,9 @@ def _looked_at(store: Store, file: StoredFile) -> Kept:
         artifact = from_bytes(blob)
         return Kept("code", artifact.interface.name, artifact.target.name, file)
     except CompileError:
-        name = name_of(blob)
-        return Kept("unknown" if name is None else "import", name or "", "", file)
+        pass
+    for what, name_in in (("import", name_of), ("graph", name_of_graph)):
+        name = name_in(blob)
+        if name is not None:
+            return Kept(what, name, "", file)
+    return Kept("unknown", "", "", file)

@@ -1,5 +1,5 @@
 """List or clear what is kept on disk from one run to the next: compiled code, what ONNX files
-became, and sizes that were found to fit.
+became, and that graphs and sizes were found to be right.
 
 It lies in CAUCE_CACHE_DIR, else in ~/.cache/cauce, and takes up at most 512 MiB; CAUCE_CACHE=0
 switches it off. Nothing depends on it: what is removed is made again."""

@@ -156,7 +156,7 @@ def read_model(
     _check_exists(options.model)
     if options.model.lower().endswith(".onnx"):
         return _from_onnx(options)
-    from ..frontends.stored import load
+    from ..loading import load
 
     return _with_shapes(load(options.model), options)
 

@@ -10,7 +10,6 @@ import pytest
 from cauce.frontends import nn
 from cauce.frontends.model import Model
 from cauce.frontends.network import network
-from cauce.frontends.stored import load
 from cauce.frontends.tensor import Tensor
 from cauce.ir import Role, TensorType, evaluate, verify
 from cauce.ir.errors import (
@@ -22,6 +21,7 @@ from cauce.ir.errors import (
 from cauce.ir.ops.elementwise import Exp, Sub
 from cauce.ir.tensors_file import load_tensors, save_tensors
 from cauce.ir.version import VERSION
+from cauce.loading import load
 
 HERE = Path(__file__).name
 
