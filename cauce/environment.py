@@ -17,6 +17,7 @@ from .backends.llvm.target import Target
 from .compiler import choose_backend, compile
 from .ir import Array, evaluate, parse
 from .ir.errors import MissingExtra, install
+from .ir.machine import processors
 from .ir.record import Record
 from .ir.validation import difference, random_feeds
 from .ir.version import VERSION
@@ -160,7 +161,7 @@ def environment() -> Environment:
             "system": f"{platform.system()} {platform.machine()}",
         },
         processor=_processor(),
-        processors=_processors(),
+        processors=processors(),
         memory=_memory(),
         target=target,
         target_problem=problem,
@@ -236,11 +237,6 @@ def _processor() -> str:
     except OSError:
         pass
     return platform.processor() or platform.machine()
-
-
-def _processors() -> int:
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 def _memory() -> int | None:

@@ -13,6 +13,7 @@ from .ir import Array, Role, TensorType
 from .ir.communicator import Communicator
 from .ir.errors import GraphError, need
 from .ir.habits import TRAINER
+from .ir.machine import processors
 from .ir.pass_manager import Pass
 from .ir.remedies import Foreign
 from .ir.tracebacks import user_facing
@@ -137,9 +138,7 @@ def _shared_out(threads: int | None, ranks: Communicator | None, backend: str) -
     told = threads is not None or os.environ.get("CAUCE_NUM_THREADS")
     if ranks is None or backend != "llvm" or told:
         return threads
-    affinity = getattr(os, "sched_getaffinity", None)
-    there = os.cpu_count() or 1
-    seen = len(affinity(0)) if affinity else there
+    there, seen = os.cpu_count() or 1, processors()
     return seen if seen < there else max(1, there // ranks.neighbours)
 
 

@@ -26,8 +26,6 @@ from ..ir.version import VERSION
 from . import init
 from .init import converted, initial_values
 from .parameters import Parameters, read_only, some
-from .summary import KEY as SUMMARY
-from .summary import summarize
 
 if TYPE_CHECKING:
     from ..ir.preprocessing import Preprocessing
@@ -414,6 +412,8 @@ class Model(Foreign):
                 not returned: a notebook would show it a second time.)
         """
         batch = positive(batch, "batch")
+        from .summary import summarize
+
         text = summarize(self, batch).text
         if print_fn is None:
             return text
@@ -449,6 +449,8 @@ class Model(Foreign):
 
     def contents(self) -> tuple[dict[str, Array], dict[str, str]]:
         """What a file holds of the model, arrays and metadata; :func:`load` makes one of them."""
+        from .summary import KEY, summarize
+
         constants = {**self.graph.constants(), **self.training_graph.constants()}
         arrays = {f"{CONSTANT}{digest}": array for digest, array in constants.items()}
         metadata = {
@@ -464,5 +466,5 @@ class Model(Foreign):
             "cauce": VERSION,
         }
         with suppress(ShapeError, ZeroDivisionError):  # which has none where every size is 1
-            metadata[SUMMARY] = json.dumps(summarize(self).data)
+            metadata[KEY] = json.dumps(summarize(self).data)
         return {**self._values, **arrays}, metadata

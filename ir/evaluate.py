@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,6 +11,7 @@ from .dims import Dim, solve, substitute, symbol, symbols
 from .errors import CauceError, GraphError, ShapeError, TypeMismatch, shown
 from .graph import Graph, Input, Node, Value
 from .op import Op
+from .record import Record
 from .remedies import as_array
 from .tracebacks import user_facing
 from .types import Array, DType, TensorType, cast, is_bfloat16
@@ -20,8 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-@dataclass
-class Evaluation:
+class Evaluation(Record):
     """What a graph computed: arrays of the shapes and dtypes of its values.
 
     Attributes:

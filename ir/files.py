@@ -1,15 +1,17 @@
-"""Writing files so that a failure leaves the earlier file whole."""
+"""Files: reading large ones, and writing so that a failure leaves the earlier file whole."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from .errors import MissingFile, did_you_mean, need
+from .machine import processors
 
 if TYPE_CHECKING:
+    from io import BufferedReader
     from pathlib import Path
 
 
@@ -42,6 +44,46 @@ def existing(path: str | os.PathLike[str]) -> str:
             "check the name; a path without a folder counts from where Python was started",
         ),
     )
+
+
+# Bytes that one thread reads: for fewer, another one does not pay. More threads than these are no
+# faster, for memory is not.
+_PART, _READERS = 2**25, 4
+
+
+def read_into(file: BufferedReader, memory: memoryview) -> int:
+    """Read what follows in a file, as ``file.readinto`` does; returns how many bytes that were.
+
+    To copy what the system has of a file into fresh memory keeps a processor busy, so several
+    threads read a large one.
+    """
+    count = min(len(memory) // _PART, _READERS, processors())
+    if count < 2 or not hasattr(os, "preadv"):
+        return file.readinto(memory)
+    from threading import Thread
+
+    start, bounds = file.tell(), [len(memory) * part // count for part in range(count + 1)]
+    done = [0] * count
+
+    def read(part: int) -> None:
+        at, end = bounds[part], bounds[part + 1]
+        with suppress(OSError):
+            while at < end and (got := os.preadv(file.fileno(), [memory[at:end]], start + at)):
+                at += got
+        done[part] = at - bounds[part]
+
+    threads = [Thread(target=read, args=(part,)) for part in range(1, count)]
+    with suppress(RuntimeError):  # the system gives no more threads
+        for thread in threads:
+            thread.start()
+    read(0)
+    for thread in threads:
+        if thread.ident is not None:
+            thread.join()
+    if sum(done) == len(memory):
+        return len(memory)
+    file.seek(start)  # the same in one thread, which says what is wrong
+    return file.readinto(memory)
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 
 from .errors import DataError, MissingExtra, install
-from .files import existing, replacing
+from .files import existing, read_into, replacing
 from .types import Array, DType
 
 
@@ -58,7 +58,7 @@ def load_tensors(path: str | os.PathLike[str]) -> tuple[dict[str, Array], dict[s
         with open(name, "rb") as file:
             header, entries, metadata, nbytes = _read_header(file)
             data = np.empty(nbytes, np.uint8)
-            if file.readinto(data.data) != nbytes:
+            if read_into(file, data.data) != nbytes:
                 raise ValueError("the file ends before its arrays do")
         written = metadata.pop(CHECKSUM, None)
         if written is not None and written != checksum(header, data):

@@ -1,16 +1,19 @@
-"""Files take the place of others whole, with the name, the link and the permissions kept."""
+"""Files take the place of others whole, with name, link and permissions; large ones are read."""
 
 from __future__ import annotations
 
 import os
 import stat
+import threading
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import cauce
+from cauce.ir import files
 from cauce.ir.errors import MissingFile
-from cauce.ir.files import existing, replacing
+from cauce.ir.files import existing, read_into, replacing
 
 posix = pytest.mark.skipif(os.name != "posix", reason="links and modes of POSIX")
 
@@ -106,3 +109,37 @@ def test_everything_that_writes_refuses_a_folder(tmp_path: Path, what: str) -> N
             cauce.export_onnx(model, path)
         else:
             cauce.training.History().save(path)
+
+
+@pytest.mark.skipif(not hasattr(os, "preadv"), reason="one thread reads without it")
+@pytest.mark.parametrize("size", [0, 63, 64, 1000])
+@pytest.mark.parametrize("broken", ["nothing", "reading", "ends", "threads"])
+def test_a_large_file_is_read_by_several_threads(
+    size: int, broken: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "_PART", 16)
+    monkeypatch.setattr(files, "processors", lambda: 8)
+    content = np.random.default_rng(size).bytes(size + 5)
+    path = tmp_path / "data"
+    path.write_bytes(content)
+    real, parts = os.preadv, set()
+
+    def reading(descriptor: int, buffers: list[memoryview], at: int) -> int:
+        parts.add(at)
+        if broken == "reading":
+            raise OSError
+        return real(descriptor, [buffers[0][:7]], at) if broken == "nothing" else 0
+
+    def starting(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(os, "preadv", reading)
+    if broken == "threads":
+        monkeypatch.setattr(threading.Thread, "start", starting)
+    for room in (size, size + 3):
+        memory = bytearray(room)
+        with path.open("rb") as file:
+            assert file.read(5) == content[:5]
+            assert read_into(file, memoryview(memory)) == size
+        assert memory[:size] == content[5:]
+    assert not parts or size >= 63

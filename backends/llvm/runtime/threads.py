@@ -10,16 +10,21 @@ from __future__ import annotations
 import atexit
 import ctypes
 import os
-import threading
+from _thread import allocate_lock
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ....ir import Array
 from ....ir.dims import is_int
 from ....ir.errors import AttributeMistake
+from ....ir.machine import processors
 from ..abi import MOST_THREADS, TICKET_BYTES, Word
 from .library import Code
+
+if TYPE_CHECKING:
+    from threading import Thread
 
 
 def thread_count(threads: int | None = None) -> int:
@@ -32,8 +37,7 @@ def thread_count(threads: int | None = None) -> int:
     """
     given = (os.environ.get("CAUCE_NUM_THREADS") or None) if threads is None else threads
     if given is None:
-        affinity = getattr(os, "sched_getaffinity", None)
-        return len(affinity(0)) if affinity else os.cpu_count() or 1
+        return processors()
     try:
         count = int(given) if isinstance(given, str) or is_int(given) else 0
     except ValueError:
@@ -64,10 +68,10 @@ class Pool:
 
     def reset(self) -> None:
         """Begin anew, without threads."""
-        self._lock = threading.Lock()
+        self._lock = allocate_lock()
         self._memory: Array | None = None
         self._address: int | None = None
-        self._workers: list[threading.Thread] = []
+        self._workers: list[Thread] = []
         self._library: Code | None = None  # where the threads are: it must not go
 
     def lend(self, library: Code, call: Callable[[int | None], None]) -> None:
@@ -82,6 +86,8 @@ class Pool:
             lock.release()
 
     def _start(self, library: Code) -> int:
+        from threading import Thread
+
         words = (Word.TICKETS + TICKET_BYTES * self.threads) // 8
         raw = np.zeros(words + 8, np.int64)
         skip = -raw.ctypes.data % 64 // 8
@@ -93,7 +99,7 @@ class Pool:
         self._memory = memory
         self._address = address = int(memory.ctypes.data)
         for i in range(1, self.threads):
-            worker = threading.Thread(target=work, args=(address,), name=f"cauce-{i}", daemon=True)
+            worker = Thread(target=work, args=(address,), name=f"cauce-{i}", daemon=True)
             try:
                 worker.start()
             except RuntimeError:  # the system gives no more: those that are there do all chunks
