@@ -12,7 +12,9 @@ import ctypes
 import math
 import mmap
 import os
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from itertools import accumulate
 from typing import NamedTuple
 
@@ -20,10 +22,14 @@ import numpy as np
 
 from ....ir import Array, DType
 from ....ir.errors import AttributeMistake
+from ....ir.machine import processors
 from ..abi import ALIGN
 
 GUARD = "CAUCE_GUARD"
 SIDES = ("begin", "end")
+
+_LARGE = 2**25  # bytes: to have fewer brought does not pay for a thread
+_PAGES = 2**21  # bytes that are brought at a time: a large page
 
 
 def guard() -> str | None:
@@ -63,6 +69,47 @@ def aligned_together(sizes: Sequence[int]) -> list[Array]:
     whole = aligned(ends[-1] if ends else 0, side)
     starts = [0, *ends]
     return [whole[start : start + nbytes] for start, nbytes in zip(starts, sizes)]
+
+
+@contextmanager
+def arriving(rooms: Sequence[Array]) -> Iterator[None]:
+    """While the block fills what :func:`aligned_together` gave, the system brings the memory.
+
+    A page is brought, and cleared, when it is first touched, which takes as long as filling it; in
+    a virtual machine, whose host may have to bring it first, ten times as long. So a thread of its
+    own has pages brought from the end on. It does nothing else, and ends with the block.
+    """
+    first = rooms[0].ctypes.data if rooms else 0
+    last = rooms[-1].ctypes.data + rooms[-1].nbytes if rooms else 0
+    if last - first < _LARGE or guard() or processors() < 2 or sys.platform != "linux":
+        yield
+        return
+    from threading import Thread
+
+    filled = False
+
+    def bring() -> None:
+        start = last // _PAGES * _PAGES - _PAGES
+        while start >= first and not filled and _brought(start, _PAGES):
+            start -= _PAGES
+
+    thread = Thread(target=bring, daemon=True)
+    with suppress(RuntimeError):  # the system gives no more threads
+        thread.start()
+    try:
+        yield
+    finally:
+        filled = True
+        if thread.ident is not None:
+            thread.join()
+
+
+def _brought(start: int, nbytes: int) -> bool:
+    """Have the system bring pages, whose contents stay; whether it did. Linux does from 5.14 on."""
+    madvise = ctypes.CDLL(None).madvise
+    madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+    populate_write = 23
+    return not madvise(start, nbytes, populate_write)
 
 
 def empty(shape: Sequence[int], dtype: DType, side: str | None) -> Array:

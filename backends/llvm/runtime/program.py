@@ -30,7 +30,7 @@ from .invocation import Caller, Fixed, Frame
 from .key import sizes_key
 from .layout import size_of
 from .library import load
-from .memory import aligned_copy, aligned_together, empty
+from .memory import aligned_copy, aligned_together, arriving, empty
 from .threads import shared_pool, thread_count
 
 
@@ -171,7 +171,8 @@ class LlvmProgram(Program):
             else:
                 arrays[slot] = room
         packed = {place.name: rooms[place.slot] for place in entry.outputs}
-        self._prepare.run(arrays, self._prepare.new_frame(self._prepare.layout({})))
+        with arriving(list(rooms.values())):
+            self._prepare.run(arrays, self._prepare.new_frame(self._prepare.layout({})))
         slots = {place.name: place.slot for place in self._main.entry.inputs}
         fixed = {slots[name]: array for name, array in packed.items()}
         for place in self._leaving:
