@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -52,7 +52,7 @@ class Backwards(Schedule):
     def __str__(self) -> str:
         return f"backwards, {self.skip} left out"
 
-    def mistake(self, own: Schedule, target: Target) -> str | None:
+    def mistake(self, own: Any, target: Target) -> str | None:
         if self.skip < 0:
             return "it cannot leave out fewer than none"
         return super().mistake(own, target)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import pytest
 
 import cauce
 from cauce import nn
+from cauce.backends.executable import Executable
+from cauce.backends.llvm.driver import compile_program
+from cauce.backends.llvm.lowering.lower import lower
 from cauce.backends.llvm.schedule import matmul as products
 from cauce.backends.llvm.schedule.convolution import (
     BackwardWeight,
@@ -22,7 +26,7 @@ from cauce.backends.llvm.schedule.matmul import Strips, Tiles, Transposed
 from cauce.backends.llvm.schedule.reduction import reduction
 from cauce.backends.llvm.schedule.schedule import Schedule, Setting
 from cauce.backends.llvm.target import ASSUMED, Caches, Target
-from cauce.ir import TensorType
+from cauce.ir import TensorType, parse
 from cauce.ir.errors import CompileError, TypeMismatch
 from cauce.ir.ops.conv import Conv2d, Conv2dBackwardData, Conv2dBackwardWeight
 
@@ -99,19 +103,19 @@ def test_a_gradient_of_weights_in_parts_and_blocks() -> None:
 # ---- matrix products ---------------------------------------------------------------------------
 
 
-def product(m: int, n: int, k: int, packed: bool = False, **lies: bool) -> object:
+def scheduled(m: int, n: int, k: int, packed: bool = False, **lies: bool) -> object:
     options = {"by_rows": False, "by_columns": False, **lies}
     setting = Setting(AVX512, packed)
     return products.matmul({"m": m, "n": n, "k": k}, 0, item=4, setting=setting, **options)
 
 
 def test_products() -> None:
-    assert product(64, 96, 32, by_rows=True) == Tiles((("m", 13),), 2)
-    assert isinstance(product(64, 4096, 4096, by_rows=True), Strips)
-    assert isinstance(product(64, 4096, 4096, by_columns=True), Transposed)
-    packed = product(64, 4096, 25088, packed=True)
+    assert scheduled(64, 96, 32, by_rows=True) == Tiles((("m", 13),), 2)
+    assert isinstance(scheduled(64, 4096, 4096, by_rows=True), Strips)
+    assert isinstance(scheduled(64, 4096, 4096, by_columns=True), Transposed)
+    packed = scheduled(64, 4096, 25088, packed=True)
     assert isinstance(packed, Tiles) and packed.parts > 1
-    assert isinstance(once := product(4, 4096, 25088, packed=True), Tiles) and once.parts == 1
+    assert isinstance(once := scheduled(4, 4096, 25088, packed=True), Tiles) and once.parts == 1
 
 
 # ---- reductions --------------------------------------------------------------------------------
@@ -209,6 +213,73 @@ def test_what_a_kernel_cannot_have(
     with pytest.raises(CompileError, match=wrong) as error:
         cauce.compile(model, "llvm", schedules={name: schedule})
     assert error.value.fix
+
+
+HOSTILE = (None, "2", "rows", 1.5, True, -1, 0, 2**40, (), (None,), (2, 2), (9, 9), (("z", 2),))
+
+CONVOLUTION = """graph g(%x: f32[3,64,14,14], %w: f32[64,64,3,3]) -> f32[3,64,Y,Y] {
+  %y = conv2d(%x, %w) stride=S padding=1 : f32[3,64,Y,Y]
+  return %y
+}"""
+PRODUCT = """graph g(%x: f32[19,1100], %w: f32[1100,1056]) -> f32[19,1056] {
+  %y = matmul(%x, %w) : f32[19,1056]
+  return %y
+}"""
+KINDS = {
+    "convolution": CONVOLUTION.replace("S", "1").replace("Y", "14"),
+    "stride 2": CONVOLUTION.replace("S", "2").replace("Y", "7"),
+    "gradient of the image": """graph g(%x: f32[3,64,14,14], %w: f32[64,64,3,3])
+        -> f32[3,64,14,14] {
+      %y = conv2d_backward_data(%x, %w) padding=1 size=[14, 14] : f32[3,64,14,14]
+      return %y
+    }""",
+    "gradient of the image, stride 2": """graph g(%x: f32[3,24,7,7], %w: f32[24,40,3,3])
+        -> f32[3,40,14,14] {
+      %y = conv2d_backward_data(%x, %w) stride=2 padding=1 size=[14, 14] : f32[3,40,14,14]
+      return %y
+    }""",
+    "gradient of the weight": """graph g(%x: f32[3,64,14,14], %w: f32[3,64,14,14])
+        -> f32[64,64,3,3] {
+      %y = conv2d_backward_weight(%x, %w) kernel=3 padding=1 : f32[64,64,3,3]
+      return %y
+    }""",
+    "product": PRODUCT.replace("1056", "70"),
+    "product in strips": PRODUCT,
+    "transposed product": """graph g(%x: f32[19,1100], %w: f32[1030,1100]) -> f32[19,1030] {
+      %t = transpose(%w) perm=[1, 0] : f32[1100,1030]
+      %y = matmul(%x, %t) : f32[19,1030]
+      return %y
+    }""",
+    "sum": """graph g(%x: f32[19,1100], %w: f32[1]) -> f32[19] {
+      %y = sum(%x) axes=[1] : f32[19]
+      return %y
+    }""",
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_hostile_field_is_refused_or_changes_nothing_but_rounding(kind: str) -> None:
+    """Each field of each schedule that a kernel can have, with values that nobody means."""
+    graph = parse(KINDS[kind])
+    rng = np.random.default_rng(0)
+    feeds = {value.name: rng.standard_normal(value.type.shape) for value in graph.inputs}
+    feeds = {name: array.astype(np.float32) for name, array in feeds.items()}
+    own = Executable(compile_program(graph))(**feeds)
+    refused = 0
+    lowered = lower(graph, Target.host())
+    possible = {type(choice.schedule): choice.schedule for choice in lowered.choices["y"]}
+    for schedule in possible.values():
+        for name, value in product(schedule._names, HOSTILE):
+            changed = replace(schedule, **{name: value})
+            try:
+                program = compile_program(graph, schedules={"y": changed})
+            except CompileError:
+                refused += 1
+                continue
+            assert type(value) is type(getattr(schedule, name)), changed
+            found = Executable(program)(**feeds)
+            np.testing.assert_allclose(found, own, rtol=0, atol=1e-4 * np.abs(own).max())
+    assert refused >= len(HOSTILE)
 
 
 def test_only_the_native_backend_takes_schedules(model: cauce.Model) -> None:

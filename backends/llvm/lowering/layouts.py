@@ -17,7 +17,7 @@ from ....ir.ops.reorder import Reorder
 from ...split import prepacked_values
 from ..registry import Weight
 from ..schedule.layouts import pixel_pad
-from ..schedule.schedule import Choice, Schedule, Setting
+from ..schedule.schedule import Choice, Schedule, Setting, mistake_of
 from ..target import Target
 from .concatenation import concat_roots
 from .kernels import Anchor, anchor_of
@@ -110,10 +110,10 @@ def _schedule(
         possible = [choice.schedule for choice in choices[name]]
         chosen = schedules[name] = given.get(name, possible[0])
         own = next((like for like in possible if type(like) is type(chosen)), possible[0])
-        mistake = chosen.mistake(own, target)
+        mistake = mistake_of(chosen, own, target) if name in given else None
         if mistake is not None:
             raise CompileError(
-                f"{name} cannot run as {given[name]!r}: {mistake}",
+                f"{name} cannot run as {chosen!r}: {mistake}",
                 fix=f"change it a little: {own!r} is cauce's own choice",
                 path=node.path,
                 loc=node.loc,

@@ -8,7 +8,7 @@ The vectors run over channels: over the outputs of a group, or, where each group
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from ....ir import Dim, DType, TensorType
 from ....ir.dims import ceil_div, sizes
@@ -17,7 +17,18 @@ from ...phases import phases, reach
 from ..target import Target
 from . import winograd
 from .layouts import is_better_planar
-from .schedule import Choice, Schedule, Setting, Sizes, Tiled, even_pieces, known, tile_text
+from .schedule import (
+    MOST_PARTS,
+    Choice,
+    Schedule,
+    Setting,
+    Sizes,
+    Tiled,
+    even_pieces,
+    known,
+    mistake_of,
+    tile_text,
+)
 from .tiles import Blocks, Tiling, columns_of, groups_of, vectors_of
 
 # What data costs that comes from beyond the third-level cache, where one unit is a byte from it.
@@ -51,7 +62,7 @@ class Direct(Tiled):
     algorithm: ClassVar[str] = "direct"
     order: str
 
-    def mistake(self, own: Schedule, target: Target) -> str | None:
+    def mistake(self, own: Any, target: Target) -> str | None:
         if self.order not in ORDERS:
             return f"there is no order {self.order!r}; there are {', '.join(ORDERS)}"
         return super().mistake(own, target)
@@ -97,15 +108,13 @@ class DirectPhases(Schedule):
     def block(self, lanes: int) -> int:
         return self.phases[0].block(lanes) if self.phases else lanes
 
-    def mistake(self, own: Schedule, target: Target) -> str | None:
-        if not isinstance(own, DirectPhases):
-            return super().mistake(own, target)
-        if len(self.phases) != len(own.phases):
-            return f"it has {len(own.phases)} phases"
+    def mistake(self, own: Any, target: Target) -> str | None:
+        for mine, its in zip(self.phases, own.phases):
+            if (mistake := mistake_of(mine, its, target)) is not None:
+                return mistake
         if len({phase.vectors for phase in self.phases}) > 1:
             return "all phases read one weight, so their tiles have equally many vectors"
-        found = (mine.mistake(its, target) for mine, its in zip(self.phases, own.phases))
-        return next(filter(None, found), None)
+        return super().mistake(own, target)
 
 
 class BackwardWeight(Tiled):
@@ -126,10 +135,10 @@ class BackwardWeight(Tiled):
     blocks: Blocks
     row_tasks: bool
 
-    def mistake(self, own: Schedule, target: Target) -> str | None:
-        if self.parts < 1 or any(count < 1 for _, count in self.blocks):
-            return "parts and blocks are 1 at least"
-        if isinstance(own, BackwardWeight) and dict(self.blocks).keys() != dict(own.blocks).keys():
+    def mistake(self, own: Any, target: Target) -> str | None:
+        if not 1 <= self.parts <= MOST_PARTS or any(count < 1 for _, count in self.blocks):
+            return f"parts and blocks are 1 at least, and parts {MOST_PARTS} at the most"
+        if dict(self.blocks).keys() != dict(own.blocks).keys():
             return f"its blocks lie along {', '.join(dict(own.blocks))}"
         return super().mistake(own, target)
 

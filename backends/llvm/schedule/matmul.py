@@ -6,10 +6,20 @@ The choice depends on how y lies: packed in blocks, row by row, or column by col
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from ..target import Target
-from .schedule import Columns, Schedule, Setting, Sizes, Tiled, even_pieces, known, tile_text
+from .schedule import (
+    MOST_PARTS,
+    Columns,
+    Schedule,
+    Setting,
+    Sizes,
+    Tiled,
+    even_pieces,
+    known,
+    tile_text,
+)
 from .tiles import Tiling, columns_of, groups_of, most_columns, vectors_of
 
 # A large matrix that lies row by row: the rows of a block, and the most groups of vectors in a
@@ -20,9 +30,6 @@ _ROWS, _STRIP = 64, 16
 # and what is read of each in a block. Columns may lie so that all want the same places in a
 # first-level cache, which has not many.
 _VECTORS, _COLUMNS, _GROUP, _PIECE = 2, 10, 120, 256
-
-# The most blocks: each adds to the result, whose rounding grows with their number.
-_BLOCKS = 1024
 
 # So many tasks there should be at least.
 _TASKS = 8
@@ -40,9 +47,9 @@ class Tiles(Tiled):
     algorithm: ClassVar[str] = "tiles"
     parts: int = 1
 
-    def mistake(self, own: Schedule, target: Target) -> str | None:
-        if self.parts < 1:
-            return "k is split into 1 part at least"
+    def mistake(self, own: Any, target: Target) -> str | None:
+        if not 1 <= self.parts <= MOST_PARTS:
+            return f"k is split into 1 part at least, and {MOST_PARTS} at the most"
         return super().mistake(own, target)
 
     def __str__(self) -> str:
@@ -67,10 +74,10 @@ class Strips(Tiled):
     rows: int
     strip: int
 
-    def mistake(self, own: Schedule, target: Target) -> str | None:
+    def mistake(self, own: Any, target: Target) -> str | None:
         if self.rows < 1:
             return "a block has 1 row at least"
-        if isinstance(own, Strips) and (self.strip, self.vectors) != (own.strip, own.vectors):
+        if (self.strip, self.vectors) != (own.strip, own.vectors):
             return f"its strips have {own.strip} groups of {own.vectors} vectors, without a rest"
         return super().mistake(own, target)
 
@@ -102,7 +109,7 @@ class Transposed(Schedule):
     group: int
     piece: int
 
-    def mistake(self, own: Schedule, target: Target) -> str | None:
+    def mistake(self, own: Any, target: Target) -> str | None:
         fine = min(self.vectors, self.columns, self.group, self.piece) >= 1
         if not fine or (self.columns + 1) * self.vectors + 1 > target.registers:
             return f"its tile does not fit the {target.registers} registers of {target.name}"
@@ -147,12 +154,12 @@ def matmul(
         groups, _ = groups_of(n, vectors * lanes)
         most = max(1, min(_STRIP, groups // _TASKS))
         strip = max(size for size in range(1, most + 1) if groups % size == 0)
-        return Strips(columns, vectors, max(_ROWS, -(-k // _BLOCKS)), strip)
+        return Strips(columns, vectors, max(_ROWS, -(-k // MOST_PARTS)), strip)
     if large and by_columns and not lead:
         assert isinstance(n, int) and isinstance(k, int)
         most = min(most_columns(target.registers, _VECTORS), _COLUMNS)
         group = max(1, min(_GROUP, n // _TASKS))
-        return Transposed(_VECTORS, most, group, max(_PIECE, -(-k // _BLOCKS)))
+        return Transposed(_VECTORS, most, group, max(_PIECE, -(-k // MOST_PARTS)))
     return Tiles(columns, vectors, _parts(sizes, columns, vectors * lanes, item, target))
 
 

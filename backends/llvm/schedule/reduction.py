@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from ....ir import Dim
 from ..target import Target
@@ -35,7 +35,7 @@ class Reduction(Schedule):
     def __str__(self) -> str:
         return f"{self.plain} accumulators ({self.computed} if computed), parts of {self.depth}"
 
-    def mistake(self, own: Schedule, target: Target) -> str | None:
+    def mistake(self, own: Any, target: Target) -> str | None:
         powers = (1, 2, 4, 8, 16)
         if self.plain not in powers or self.computed not in powers or self.depth < 1:
             return "its accumulators are a power of two up to 16, its depth is 1 at least"

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from ....ir import Dim, TensorType
 from ....ir.layout import Blocked, Halo, Order, Packed
 from ....ir.record import Record
 from ..target import Target
+
+# No field of a schedule counts further: what is made of a few of them stays below 64 bits.
+_MOST = 2**20
+
+# The most parts of a sum, each of which is added to the result: rounding grows with their number.
+MOST_PARTS = 1024
 
 Sizes = Mapping[str, Dim]
 Columns = tuple[tuple[str, int], ...]
@@ -75,11 +81,10 @@ class Schedule(Record):
         """The zeros around the image that the kernel reads, where the op reads ``halo``."""
         return halo
 
-    def mistake(self, own: Schedule, target: Target) -> str | None:
+    def mistake(self, own: Any, target: Target) -> str | None:
         """Why this schedule cannot stand in the place of ``own``, our choice for the same kernel;
-        None where it can."""
-        if type(self) is not type(own):
-            return f"the kernel runs as {type(own).__name__}"
+        None where it can. Both are of one class, with values of the same kinds in their fields
+        (:func:`mistake_of`)."""
         return None
 
 
@@ -97,9 +102,7 @@ class Tiled(Schedule):
     def block(self, lanes: int) -> int:
         return lanes * self.vectors
 
-    def mistake(self, own: Schedule, target: Target) -> str | None:
-        if not isinstance(own, Tiled) or type(self) is not type(own):
-            return super().mistake(own, target)
+    def mistake(self, own: Any, target: Target) -> str | None:
         (axis, count), *whole = self.columns
         (own_axis, _), *own_whole = own.columns
         if axis != own_axis or whole != own_whole:
@@ -110,7 +113,29 @@ class Tiled(Schedule):
                 f"a tile of {accumulators} accumulators and {self.vectors + 1} operands needs more "
                 f"than the {target.registers} registers of {target.name}"
             )
-        return None
+        return super().mistake(own, target)
+
+
+def mistake_of(given: Schedule, own: Schedule, target: Target) -> str | None:
+    """Why a schedule cannot stand in the place of ``own``, our choice for the same kernel; None
+    where it can."""
+    if type(given) is not type(own):
+        return f"the kernel runs as {type(own).__name__}"
+    for name in own._names:
+        value, model = getattr(given, name), getattr(own, name)
+        if not _is_alike(value, model):
+            return f"{name} is {value!r}, and cannot stand in the place of {model!r}"
+    return given.mistake(own, target)
+
+
+def _is_alike(value: object, model: object) -> bool:
+    """Whether a value of a field is of the kind of another one: a number that code can count with
+    for a number, as many of a kind for a tuple."""
+    if type(value) is not type(model):
+        return False
+    if isinstance(value, tuple) and isinstance(model, tuple):
+        return len(value) == len(model) and all(map(_is_alike, value, model))
+    return not isinstance(value, int) or abs(value) <= _MOST
 
 
 def tile_text(columns: Columns, vectors: int) -> str:

@@ -13,7 +13,7 @@ The cost of each way is predicted in cycles of one thread, and the cheapest is t
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from ....ir import Dim, TensorType
 from ....ir.dims import substitute
@@ -21,7 +21,7 @@ from ....ir.layout import Halo, Order, Packed, Transformed
 from ....ir.winograd import TAPS, products, transformed, window
 from ..target import Target
 from .cost import EFFICIENCY, cycles, weights_are_near
-from .schedule import Choice, Schedule, Setting, Tiled, even_pieces
+from .schedule import MOST_PARTS, Choice, Setting, Tiled, even_pieces
 from .tiles import most_columns, vectors_of
 
 # The tiles of outputs that each precision admits, by the stride. With stride 2 all of them err less
@@ -98,7 +98,7 @@ class _InTiles(Tiled):
     def _stride(self) -> int:
         return 1
 
-    def mistake(self, own: Schedule, target: Target) -> str | None:
+    def mistake(self, own: Any, target: Target) -> str | None:
         if self.tile not in _TILES[self._stride]["fast"]:
             return f"there are no points for tiles of {self.tile[0]} x {self.tile[1]}"
         return super().mistake(own, target)
@@ -143,8 +143,8 @@ class Winograd(_InTiles):
     def _stride(self) -> int:
         return self.stride
 
-    def mistake(self, own: Schedule, target: Target) -> str | None:
-        if isinstance(own, Winograd) and self.stride != own.stride:
+    def mistake(self, own: Any, target: Target) -> str | None:
+        if self.stride != own.stride:
             return f"the stride of the convolution is {own.stride}, not {self.stride}"
         if self.order not in ORDERS:
             return f"there is no order {self.order!r}; there are {', '.join(ORDERS)}"
@@ -182,9 +182,9 @@ class WinogradWeight(_InTiles):
     parts: int
     far: bool = False
 
-    def mistake(self, own: Schedule, target: Target) -> str | None:
-        if self.tiles < 1 or self.parts < 0:
-            return "a block has a tile at least, and there is no negative number of parts"
+    def mistake(self, own: Any, target: Target) -> str | None:
+        if self.tiles < 1 or not 0 <= self.parts <= MOST_PARTS:
+            return f"a block has a tile at least, and there are 0 to {MOST_PARTS} parts"
         return super().mistake(own, target)
 
     def __str__(self) -> str:
