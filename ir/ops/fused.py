@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import NamedTuple, TypeVar
 
 from ..builder import Builder
@@ -96,11 +97,14 @@ class KernelStage(NamedTuple):
         prologue: what makes the operands of the anchor, in order.
         anchor: a convolution, say.
         epilogue: what is made of its result, in order.
+        places: which operands of the kernel the anchor reads, in its order, and behind them those
+            that the prologue reads.
     """
 
     prologue: tuple[Node, ...]
     anchor: Node
     epilogue: tuple[Node, ...]
+    places: tuple[int, ...]
 
 
 @register
@@ -126,19 +130,20 @@ class Kernel(Region):
         if not places or sorted(set(places)) != places or not 0 <= places[0] <= places[-1] < count:
             raise AttributeMistake(f"kernel: anchors are places among {count} nodes, got {places}")
 
-    @property
+    @cached_property
     def stages(self) -> tuple[KernelStage, ...]:
-        """The stages, in order."""
+        """The stages, in order; the body of a kernel stays as it is."""
         nodes = list(self.body.nodes)
-        ends = (*self.anchors[1:], len(nodes))
-        return tuple(
-            KernelStage(
-                tuple(nodes[:anchor]) if place == 0 else (),
-                nodes[anchor],
-                tuple(nodes[anchor + 1 : end]),
-            )
-            for place, (anchor, end) in enumerate(zip(self.anchors, ends))
-        )
+        inputs: dict[Value, int] = {value: place for place, value in enumerate(self.body.inputs)}
+        found = []
+        begins, ends = (0, *self.anchors[1:]), (*self.anchors[1:], len(nodes))
+        for begin, anchor, end in zip(begins, self.anchors, ends):
+            before = tuple(nodes[begin:anchor])
+            own = [inputs[value] for value in nodes[anchor].operands if value in inputs]
+            read = {value for node in before for value in node.operands}
+            places = (*own, *(place for value, place in inputs.items() if value in read))
+            found.append(KernelStage(before, nodes[anchor], tuple(nodes[anchor + 1 : end]), places))
+        return tuple(found)
 
 
 def enclose(

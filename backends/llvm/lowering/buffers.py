@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from ....ir import Graph, Input, Node, Value
-from ....ir.ops import shape
 from ....ir.ops.constant import Constant
 from ....ir.ops.fused import Kernel
 from ..registry import facts_of
 from .access import Access
-from .concatenation import concat_places
+from .concatenation import concat_parts
 from .indices import last_check
 from .kernels import anchor_of
 from .layouts import layout_of
@@ -50,7 +49,7 @@ class _Assigner:
         self.assignment = BufferAssignment()
         self._graph = graph
         self._order = {node: place for place, node in enumerate(graph.nodes)}
-        self._inside = concat_places(graph)
+        self._parts = concat_parts(graph)
         self._leaving = {id(v) for v in (*graph.outputs.values(), *graph.updates.values())}
         self._last = self._last_reads()
         self._targets = self._updates_in_place()
@@ -75,7 +74,7 @@ class _Assigner:
         assignment = self.assignment
         if value in assignment.accesses:
             return
-        if value in self._inside:
+        if value in self._parts:
             self._within(value)
             return
         if id(value) in self._leaving:
@@ -92,16 +91,11 @@ class _Assigner:
 
     def _within(self, value: Value) -> None:
         """The place of what is concatenated: part of the whole's."""
-        whole = self._inside[value]
-        assert whole.node is not None and isinstance(whole.node.op, shape.Concat)
+        whole, axis, offset = self._parts[value]
+        assert whole.node is not None
         self._settle(whole.node, whole)
         around = self.assignment.accesses[whole]
-        axis = whole.node.op.axis % whole.type.rank
-        start = around.start
-        for part in whole.node.operands:
-            if part is value:
-                break
-            start = start + part.type.shape[axis] * around.strides[axis]
+        start = around.start + offset * around.strides[axis]
         self._at(value, self.assignment.roots[whole], replace(around, start=start))
 
     def _own_or_shared(self, node: Node, value: Value) -> Access:
@@ -136,7 +130,7 @@ class _Assigner:
         return alike and self._last[source] == self._order[node]
 
     def _is_whole(self, value: Value) -> bool:
-        return any(whole is value for whole in self._inside.values())
+        return any(part.whole is value for part in self._parts.values())
 
     def _last_reads(self) -> dict[Value, int]:
         """When each value, or a view of it, is last read."""

@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
-from ....ir import Graph, Value
-from ....ir.ops import shape
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from ....ir import Dim, Graph, Node, Value
+from ....ir.ops.shape import Concat
 from ..registry import order_of
 from .kernels import anchor_of
+
+
+class Part(NamedTuple):
+    """Where a value lies in a concatenation: so many places along the axis of the whole."""
+
+    whole: Value
+    axis: int
+    offset: Dim
 
 
 def nest_concats(graph: Graph) -> None:
@@ -14,10 +25,8 @@ def nest_concats(graph: Graph) -> None:
     Each then lies within the next, as in a dense block, and none is copied.
     """
     known: dict[tuple[int, tuple[Value, ...]], Value] = {}
-    for node in graph.nodes:
-        if not isinstance(node.op, shape.Concat):
-            continue
-        axis, operands = node.op.axis % node.result.type.rank, node.operands
+    for node, axis in _concats(graph):
+        operands = node.operands
         for count in range(len(operands) - 1, 1, -1):
             inner = known.get((axis, operands[:count]))
             if inner is not None:
@@ -28,31 +37,39 @@ def nest_concats(graph: Graph) -> None:
 
 def concat_roots(graph: Graph) -> dict[Value, Value]:
     """The outermost concatenation that each value lies in, if it is written there directly."""
-    places = concat_places(graph)
+    parts = concat_parts(graph)
     roots = {}
-    for value in places:
+    for value in parts:
         root = value
-        while root in places:
-            root = places[root]
+        while root in parts:
+            root = parts[root].whole
         roots[value] = root
     return roots
 
 
-def concat_places(graph: Graph) -> dict[Value, Value]:
+def concat_parts(graph: Graph) -> dict[Value, Part]:
     """The values that are written into the result of a concatenation, and no memory of their own.
 
     A value can lie in one place alone, so the first concatenation that can have it takes it.
     """
-    places: dict[Value, Value] = {}
-    for node in graph.nodes:
-        # Along rows or columns, the zeros around one part would lie in the next.
-        if not isinstance(node.op, shape.Concat) or node.op.axis % node.result.type.rank > 1:
-            continue
+    parts: dict[Value, Part] = {}
+    for node, axis in _concats(graph):
+        if axis > 1:
+            continue  # along rows or columns, the zeros around one part would lie in the next
         whole = node.result
+        offset: Dim = 0
         for value in node.operands:
             made = value.node is not None and anchor_of(value.node).facts.writes_part
             once = sum(operand is value for operand in node.operands) == 1
             alike = order_of(value.type) == order_of(whole.type)
-            if made and once and alike and value not in places and not graph.leaves(value):
-                places[value] = whole
-    return places
+            if made and once and alike and value not in parts and not graph.leaves(value):
+                parts[value] = Part(whole, axis, offset)
+            offset = offset + value.type.shape[axis]
+    return parts
+
+
+def _concats(graph: Graph) -> Iterator[tuple[Node, int]]:
+    """The concatenations, with their axes, counted from the first."""
+    for node in graph.nodes:
+        if isinstance(node.op, Concat):
+            yield node, node.op.axis % node.result.type.rank

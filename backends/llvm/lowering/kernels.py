@@ -41,24 +41,13 @@ class Anchor:
 
 
 def anchor_of(node: Node) -> Anchor:
-    """What a node does beside elementwise ops."""
-    types = [value.type for value in node.operands]
-    if not isinstance(node.op, Kernel):
-        places = tuple(range(len(types)))
-        return Anchor(node.op, node.path, places, tuple(types), node.results[0].type)
-    (stage,) = node.op.stages
-    inputs: dict[Value, int] = {value: place for place, value in enumerate(node.op.body.inputs)}
-    own = [inputs[value] for value in stage.anchor.operands if value in inputs]
-    read = {value for inner in stage.prologue for value in inner.operands}
-    before = [place for value, place in inputs.items() if value in read]
-    places = (*own, *before)
-    return Anchor(
-        stage.anchor.op,
-        stage.anchor.path,
-        places,
-        tuple(types[place] for place in places),
-        node.result.type,
-    )
+    """What a node does beside elementwise ops; a kernel knows it."""
+    anchor, places = node, tuple(range(len(node.operands)))
+    if isinstance(node.op, Kernel):
+        (stage,) = node.op.stages
+        anchor, places = stage.anchor, stage.places
+    types = tuple(node.operands[place].type for place in places)
+    return Anchor(anchor.op, anchor.path, places, types, node.results[0].type)
 
 
 def form_kernels(graph: Graph) -> None:
@@ -118,7 +107,7 @@ def _read_weight_alone(node: Node) -> None:
     taken = {known.name for known in body.values}
     names = (f"{value.name}~{number}" for number in count(2))
     twin = body.add_input(next(name for name in names if name not in taken), value.type)
-    node.op = Kernel(body, node.op.anchors)
-    (stage,) = node.op.stages
+    (stage,) = Kernel(body, node.op.anchors).stages
     stage.anchor.replace_operand(weight.place, twin)
+    node.op = Kernel(body, node.op.anchors)
     node.operands = (*node.operands, node.operands[place])
