@@ -30,6 +30,10 @@ _UNEVEN = 1.07
 # Chunks for each thread, and the most threads: a ticket has 16 bits for a chunk.
 CHUNKS, MOST_THREADS, TICKET_BYTES = 4, 1024, 64
 
+# Rounds of spinning, each with a pause of some ten nanoseconds, before a worker sleeps, and before
+# a caller that waits lets others run.
+SPINS = 5_000
+
 
 class Word(IntEnum):
     """The words of a thread pool, by byte offset, those that are written at different times in

@@ -12,7 +12,7 @@ from cauce.ir.errors import AttributeMistake
 from cauce.ir.layout import Blocked, Layout, Strided, Transformed
 
 from ..search.trial import compiling
-from .winograd_cases import TILES, Case, Way, forced
+from .winograd_cases import STRIDED, TILES, Case, Way, forced
 
 # A weight and a matrix, of sizes that leave a rest.
 SOURCE = """graph g(%x: f32[N,5,6,6], %m: f32[N,37]) -> (f32[N,{o},4,4], f32[N,{o}]) {{
@@ -55,17 +55,17 @@ def test_what_a_reorder_writes_is_what_pack_says(outputs: int, target: str) -> N
 
 # Bytes of vectors, and channels that leave a rest of them.
 @pytest.mark.parametrize("target", ["avx512", "avx2", "sse2", "scalar"])
-@pytest.mark.parametrize("backward", [False, True])
+@pytest.mark.parametrize("backward, stride", [(False, 1), (True, 1), (False, 2)])
 @pytest.mark.parametrize("tile", TILES)
 def test_filters_are_transformed_as_pack_says(
-    tile: tuple[int, int], backward: bool, target: str
+    tile: tuple[int, int], backward: bool, stride: int, target: str
 ) -> None:
     try:
         host = Target.host(target)
     except AttributeMistake as error:
         pytest.skip(str(error))
     for filters in (16, 21, 50):
-        case = Case(17, filters, 8, 8, backward=backward)
+        case = Case(17, filters, 8, 8, backward=backward, stride=stride)
         graph = case.graph()
         with compiling(0):
             schedules = forced(graph, Way(tile, columns=2, vectors=1 + filters % 2), host)
@@ -80,7 +80,8 @@ def test_filters_are_transformed_as_pack_says(
             for place in prepare.outputs
             if isinstance(place.type.layout, Transformed)
         )
-        assert layout.tile == tile and layout.flip == backward
+        assert layout.tile == (tile if stride == 1 else STRIDED[tile])
+        assert (layout.flip, layout.stride) == (backward, stride)
         # The steps in float64 may round otherwise: the last digit may differ, and zeros fill up
         # the last block.
         wanted, found = layout.pack(weight), arrays[slot].view(np.float32)

@@ -25,8 +25,9 @@ from cauce.backends.llvm.schedule.convolution import (
 from cauce.backends.llvm.schedule.matmul import Strips, Tiles, Transposed
 from cauce.backends.llvm.schedule.reduction import reduction
 from cauce.backends.llvm.schedule.schedule import Schedule, Setting
+from cauce.backends.llvm.schedule.tasks import transposes_in_registers
 from cauce.backends.llvm.target import ASSUMED, Caches, Target
-from cauce.ir import TensorType, parse
+from cauce.ir import Dim, TensorType, parse
 from cauce.ir.errors import CompileError, TypeMismatch
 from cauce.ir.ops.conv import Conv2d, Conv2dBackwardData, Conv2dBackwardWeight
 
@@ -129,6 +130,26 @@ def test_long_reductions_are_cut(
     summed: tuple[int, ...], step: int, cut: tuple[int, int] | None
 ) -> None:
     assert reduction().cut(summed, step) == cut
+
+
+# ---- copies ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "elements, sides, lanes, item, wanted",
+    [
+        (1 << 20, (1024, 1024), 16, 4, True),
+        ("N", ("N", 16), 16, 4, True),  # of unknown size
+        (1 << 18, (512, 512), 16, 4, False),  # stays in a cache
+        (1 << 20, (1 << 17, 8), 16, 4, False),  # no whole square
+        (1 << 20, (1024, 1024), 1, 4, False),  # no vectors
+        (1 << 20, (1024, 1024), 32, 2, False),  # halves
+    ],
+)
+def test_large_copies_transpose_in_registers(
+    elements: Dim, sides: tuple[Dim, Dim], lanes: int, item: int, wanted: bool
+) -> None:
+    assert transposes_in_registers(elements, sides, lanes, item) == wanted
 
 
 # ---- caches ------------------------------------------------------------------------------------

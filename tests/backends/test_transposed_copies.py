@@ -1,4 +1,4 @@
-"""Copies that turn arrays: whole squares in registers, with rests at both edges."""
+"""Copies that transpose arrays: whole squares in registers, with rests at both edges."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ import cauce
 from cauce.backends.executable import Executable
 from cauce.backends.llvm.build import build
 from cauce.backends.llvm.codegen.code import Access
-from cauce.backends.llvm.codegen.kernels import transpose as turns
 from cauce.backends.llvm.codegen.kernels.transpose import find_transpose
 from cauce.backends.llvm.driver import compile_program
+from cauce.backends.llvm.schedule import tasks
 from cauce.backends.llvm.target import Target
 from cauce.ir import Builder, DType, Graph, TensorType, symbol
 from cauce.ir.errors import AttributeMistake
@@ -25,8 +25,8 @@ from tests.guarded import guarded
 
 @pytest.fixture(autouse=True)
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Small arrays are turned too."""
-    monkeypatch.setattr(turns, "_MANY", 0)
+    """Small arrays are transposed in registers too."""
+    monkeypatch.setattr(tasks, "_MANY", 0)
 
 
 # One element, part of a vector, whole vectors, and a rest behind them, for 2 to 16 lanes.

@@ -13,14 +13,9 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-from ..abi import CHUNKS, TICKET_BYTES, Word
+from ..abi import CHUNKS, SPINS, TICKET_BYTES, Word
 from ..target import Target
 from .builder import Module
-
-# Rounds of spinning, each with a pause of some ten nanoseconds, before a worker sleeps, and before
-# a caller that waits lets others run.
-_SPINS = 5_000
-
 
 # Publish a launch, take chunks until none is left, and wait until all are done.
 _RUN = """
@@ -220,7 +215,7 @@ def _filled(text: str, target: Target) -> str:
     pause, argument = _pause(target)
     words = {
         "WORDS": addresses(Word, "pool"),
-        "SPINS": str(_SPINS),
+        "SPINS": str(SPINS),
         "CHUNKS": str(CHUNKS),
         "TICKET": str(TICKET_BYTES),
         "WAKE": wake,

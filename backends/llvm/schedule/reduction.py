@@ -17,6 +17,13 @@ _PLAIN, _COMPUTED = 8, 4
 # grows with their number.
 _DEPTH = 128
 
+# The most columns that one task adds up, about.
+COLUMNS = 1024
+
+# How many terms an accumulator takes before it is added to another: from that many on at the end
+# of an inner axis, and within a long axis.
+FEW_TERMS, BLOCK_TERMS = 4, 16
+
 
 class Reduction(Schedule):
     """Accumulators side by side; a long reduction is cut into parts, which are merged in order.

@@ -16,19 +16,13 @@ import numpy as np
 from .....ir import DType
 from .....ir.dims import ceil_div, product
 from .....ir.ops import reduce
+from ...schedule.reduction import BLOCK_TERMS, COLUMNS, FEW_TERMS
 from ..builder import Function, Index, V, i64
 from ..code import COMPUTED, NodeCode, Stage
 from ..iteration import Placed, unravel
 from ..math.elements import extremum, scalar_constant
 from .elementwise import load_apart, store_apart
 from .jobs import Job, VectorRun, pieces_of
-
-# The most columns that one task adds up, about.
-_COLUMNS = 1024
-
-# How many terms an accumulator takes before it is added to another: from that many on at the end
-# of an inner axis, and within a long axis.
-_FEW, _BLOCK = 4, 16
 
 # Elements that are loaded once, before the loops that do not move them: by source, place across
 # and width.
@@ -71,7 +65,7 @@ def write_job(code: NodeCode, job: Job) -> None:
     columns = job.kept[-1]
     main, rest = job.panels(lanes)
     step = sum(width for _, width in main or rest)
-    chunk = max(1, _COLUMNS // step) * step
+    chunk = max(1, COLUMNS // step) * step
     single = isinstance(columns, int) and columns <= chunk
     chunks = () if single else (ceil_div(columns, chunk),)
     with code.stage(product((*job.kept[:-1], *chunks))) as stage:
@@ -236,7 +230,7 @@ class _ReductionWriter:
                 totals = self._sweep(sweep, at, fixed, totals)
             return list(totals)
         inside = product(self.job.summed[axis + 1 :])
-        few = isinstance(inside, int) and inside < _FEW * sweeps[0].step
+        few = isinstance(inside, int) and inside < FEW_TERMS * sweeps[0].step
         with f.loop(self.stops[axis], carry=totals) as loop:
             below = self._below(axis, at, loop.index)
 
@@ -273,7 +267,7 @@ class _ReductionWriter:
                 loop.next(*self._add(sweep.cells, below, fixed, loop.carried))
             return list(loop.results)
 
-        block = _BLOCK * sweep.step
+        block = BLOCK_TERMS * sweep.step
         if sweep.start != 0 or (isinstance(sweep.stop, int) and sweep.stop <= block):
             return add(sweep.start, sweep.stop, totals)
         stop = i64(sweep.stop) if isinstance(sweep.stop, int) else sweep.stop

@@ -12,13 +12,11 @@ from .....ir.ops import elementwise
 from .....ir.ops.constant import Constant
 from .....ir.ops.fused import Fused
 from ...lowering.access import Access, Shape
+from ...schedule.tasks import RUN_ELEMENTS
 from ..builder import V, i64, vector
 from ..code import COMPUTED, STORED, Compute, NodeCode, Stage, emits
 from ..iteration import Placed, collapse, unravel
 from ..math.elements import RULES, element, scalar_constant
-
-# Elements of one task where the whole space is a single run.
-CHUNK = 16384
 
 
 def load(stage: Stage, dtype: DType, pointer: V, lanes: int) -> V:
@@ -86,7 +84,7 @@ def write_map(
     lanes = code.target.lanes(widest) if even else 1
     single = len(sizes) <= 1
     total = product(sizes)
-    tasks = ceil_div(total, CHUNK) if single else product(sizes[:-1])
+    tasks = ceil_div(total, RUN_ELEMENTS) if single else product(sizes[:-1])
     with code.stage(tasks, total) as stage:
         f = stage.f
         arrays = [
@@ -96,8 +94,8 @@ def write_map(
         extents = [stage.dim(size) for size in sizes]
         with stage.tasks() as task:
             if single:
-                begin = f.mul(task, CHUNK)
-                end = f.intrinsic("smin", f.add(begin, CHUNK), stage.dim(total))
+                begin = f.mul(task, RUN_ELEMENTS)
+                end = f.intrinsic("smin", f.add(begin, RUN_ELEMENTS), stage.dim(total))
                 runs = arrays
             else:
                 begin, end = i64(0), extents[-1]
@@ -120,7 +118,7 @@ def write_map(
                 value = compute(stage, width, values)
                 store(stage, result.dtype, value, written.at(index), width)
 
-            # CHUNK holds whole vectors: only the end of the run may leave a rest.
+            # RUN_ELEMENTS are whole vectors: only the end of the run may leave a rest.
             whole = divide_exactly(sizes[-1] if sizes else 1, lanes) is not None
             start = begin
             if lanes > 1:

@@ -12,12 +12,10 @@ from dataclasses import replace
 from .....ir import Dim, Value
 from .....ir.dims import ceil_div
 from ...abi import Check
+from ...schedule.tasks import RUN_ELEMENTS
 from ..builder import i64
 from ..code import NodeCode
 from .copies import index_of, row_operand
-
-# Indices for each task.
-_CHUNK = 16384
 
 
 def write_check(code: NodeCode, value: Value, size: Dim, status: int, number: int) -> Check:
@@ -32,13 +30,13 @@ def write_check(code: NodeCode, value: Value, size: Dim, status: int, number: in
     """
     type_ = value.type
     slot = row_operand(code, code.node.operands.index(value))
-    with code.stage(ceil_div(type_.size, _CHUNK)) as stage:
+    with code.stage(ceil_div(type_.size, RUN_ELEMENTS)) as stage:
         f = stage.f
         first, chosen = stage.pointer(status), stage.pointer(slot)
         count, bound = stage.dim(type_.size), stage.dim(size)
         with stage.tasks() as task:
-            start = f.mul(task, _CHUNK)
-            stop = f.intrinsic("smin", f.add(start, _CHUNK), count)
+            start = f.mul(task, RUN_ELEMENTS)
+            stop = f.intrinsic("smin", f.add(start, RUN_ELEMENTS), count)
             with f.loop(stop, start, carry=[i64(-1)]) as loop:
                 index = index_of(stage, type_.dtype, chosen, loop.index)
                 # As unsigned numbers, those below 0 are beyond any size.

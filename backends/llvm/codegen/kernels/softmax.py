@@ -10,17 +10,12 @@ from .....ir.dims import ceil_div, product
 from .....ir.ops import activation, elementwise
 from .....ir.ops.reduce import normalize_axis
 from ...registry import Facts, Types
+from ...schedule.tasks import SOFTMAX_BLOCK, SOFTMAX_COLUMNS
 from ..builder import V, i64
 from ..code import COMPUTED, NodeCode, Stage, emits
 from ..math.elements import element, extremum, scalar_constant
 from .copies import row_operand
 from .elementwise import load, store
-
-# How many vectors of powers are added up before their sum is added to that of the others: rounding
-# grows with the terms of each.
-_BLOCK = 64
-# Columns of one task where the axis is not the last.
-_COLUMNS = 64
 
 
 class _Softmax(Facts):
@@ -86,7 +81,7 @@ def softmax(code: NodeCode) -> None:
                 x0, y0 = (stage.f.at(array, start, item) for array in (source, target))
                 _along(_Run(stage, x, x0, y0, i64(item)), size, lanes, logarithm)
         return
-    chunks = ceil_div(columns, _COLUMNS)
+    chunks = ceil_div(columns, SOFTMAX_COLUMNS)
     with code.stage(rows * chunks) as stage:
         f = stage.f
         source, target = stage.pointer(slot), stage.base(code.result_access())
@@ -95,8 +90,8 @@ def softmax(code: NodeCode) -> None:
         with stage.tasks() as task:
             row, part = f.op("udiv", task, parts), f.op("urem", task, parts)
             first = f.mul(f.mul(row, size), width)
-            begin = f.mul(part, _COLUMNS)
-            end = f.intrinsic("smin", f.add(begin, _COLUMNS), width)
+            begin = f.mul(part, SOFTMAX_COLUMNS)
+            end = f.intrinsic("smin", f.add(begin, SOFTMAX_COLUMNS), width)
             even = f.add(begin, f.op("and", f.op("sub", end, begin), V(str(-lanes), "i64")))
             for low, high, many in ((begin, even, lanes), (even, end, 1)):
                 with f.loop(high, low, many) as column:
@@ -161,7 +156,7 @@ def _total(run: _Run, stop: V, lanes: int, step: int, power: Callable[[V], V]) -
     """The sum of vectors of powers, block by block."""
     f = run.stage.f
     zero = scalar_constant(0, run.dtype, lanes)
-    block = _BLOCK * step
+    block = SOFTMAX_BLOCK * step
     with f.loop(stop, step=block, carry=[zero]) as outer:
         end = f.intrinsic("smin", f.add(outer.index, block), stop)
         with f.loop(end, outer.index, step, carry=[zero]) as inner:

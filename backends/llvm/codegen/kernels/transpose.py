@@ -13,16 +13,11 @@ from .....ir import Dim
 from .....ir.dims import ceil_div, product
 from .....ir.layout import Order
 from ...lowering.access import Access, Shape
+from ...schedule.tasks import SQUARES, transposes_in_registers
 from ..builder import vector
 from ..code import STORED, NodeCode
 from ..iteration import Placed, collapse, unravel
 from .elementwise import write_map
-
-# Squares of one task side by side: so long is a run of the result that is written at a time.
-_RUN = 4
-
-# Elements that do not stay in a second-level cache: fewer are read fast enough in any order.
-_MANY = 1 << 19
 
 
 @dataclass(frozen=True)
@@ -57,12 +52,16 @@ def write_copy(
 ) -> None:
     """Write what copies over a space, in the given order of its axes."""
     copy = find_transpose(space, source, result, order)
-    lanes = code.target.lanes(result.dtype.itemsize)
-    if copy is None or not _pays(copy, lanes):
+    if copy is None:
+        _write_plain(code, space, source, result, order)
+        return
+    item = result.dtype.itemsize
+    lanes = code.target.lanes(item)
+    near, far = copy.sizes[copy.near], copy.sizes[copy.far]
+    if not transposes_in_registers(product(copy.sizes), (near, far), lanes, item):
         _write_plain(code, space, source, result, order)
         return
     _write_squares(code, copy, lanes)
-    near, far = copy.sizes[copy.near], copy.sizes[copy.far]
     columns, rows = near // lanes * lanes, far // lanes * lanes
     rests = (
         copy.part(copy.near, columns, near - columns),
@@ -88,17 +87,6 @@ def find_transpose(
     return TransposedCopy(sizes, source, result, read.index(1), written.index(1))
 
 
-def _pays(copy: TransposedCopy, lanes: int) -> bool:
-    """Whether there are whole squares, as far as is known, of elements that a register takes, and
-    enough of them for the time that the code takes to compile."""
-    known = [
-        size for size in (copy.sizes[copy.near], copy.sizes[copy.far]) if isinstance(size, int)
-    ]
-    fit = lanes > 1 and copy.result.dtype.itemsize >= 4 and all(size >= lanes for size in known)
-    total = product(copy.sizes)
-    return fit and (not isinstance(total, int) or total >= _MANY)
-
-
 def _write_plain(
     code: NodeCode, space: Shape, source: Access, result: Access, order: Order | None = None
 ) -> None:
@@ -110,7 +98,7 @@ def _write_squares(code: NodeCode, copy: TransposedCopy, lanes: int) -> None:
     along ``near``."""
     near, far = copy.near, copy.far
     others = [axis for axis in range(len(copy.sizes)) if axis not in (near, far)]
-    counts = (*(copy.sizes[axis] for axis in others), ceil_div(copy.sizes[far] // lanes, _RUN))
+    counts = (*(copy.sizes[axis] for axis in others), ceil_div(copy.sizes[far] // lanes, SQUARES))
     with code.stage(product(counts)) as stage:
         f, axes = stage.f, (*others, near, far)
         arrays = [Placed.of(stage, access, axes) for access in (copy.source, copy.result)]
@@ -119,8 +107,8 @@ def _write_squares(code: NodeCode, copy: TransposedCopy, lanes: int) -> None:
         length = stage.dim(copy.sizes[near] // lanes * lanes)
         with stage.tasks() as task:
             *outer, run = unravel(stage, task, extents)
-            start = f.mul(run, _RUN * lanes)
-            end = f.intrinsic("smin", f.add(start, _RUN * lanes), whole)
+            start = f.mul(run, SQUARES * lanes)
+            end = f.intrinsic("smin", f.add(start, SQUARES * lanes), whole)
             within = [array.within(*outer) for array in arrays]
             with f.loop(length, step=lanes) as column, f.loop(end, start, lanes) as row:
                 source, result = (

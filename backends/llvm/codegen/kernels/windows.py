@@ -16,14 +16,12 @@ from functools import partial, reduce
 from .....ir import Dim, DType, TensorType
 from .....ir.ops import adaptive_pool, pool
 from ...lowering.access import Access
+from ...schedule.tasks import PIXEL_VECTORS
 from ..builder import Function, Index, Loop, V, i64
 from ..code import NodeCode, Stage
 from ..iteration import Placed
 from ..math.elements import scalar_constant
 from .elementwise import load, store
-
-# Vectors side by side in one run: enough for their loads to overlap, few enough for registers.
-ABREAST = 4
 
 
 @dataclass(frozen=True)
@@ -281,7 +279,7 @@ def stretches(stage: Stage, size: Dim, lanes: int) -> list[Stretch]:
     """
     lengths = [(1, 1)]
     if lanes > 1:
-        lengths = [(lanes, ABREAST >> n) for n in range(ABREAST.bit_length())]
+        lengths = [(lanes, PIXEL_VECTORS >> n) for n in range(PIXEL_VECTORS.bit_length())]
         lengths += [(lanes >> n, 1) for n in range(1, lanes.bit_length())]
     first: Index = 0
     stop: Index
