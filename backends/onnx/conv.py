@@ -9,7 +9,7 @@ from ...ir import Dim, Node
 from ...ir.attributes import Pair
 from ...ir.dims import sizes
 from ...ir.onnx.pads import pads_of
-from ...ir.ops.conv import Conv2d, Conv2dBackwardData, Conv2dBackwardWeight, Convolution
+from ...ir.ops.conv import Conv2d, Conv2dBackwardData, Conv2dBackwardWeight, Convolution, extent
 from ...ir.ops.conv_nd import Conv, ConvTranspose
 from .rules import exports
 from .writer import Writer
@@ -46,7 +46,7 @@ def transposed_conv(
     """
     strides, dilations, kernel = window["strides"], window["dilations"], window["kernel_shape"]
     left = [
-        _remainder(length + sum(pads) - (d * (k - 1) + 1), s)
+        _remainder(length + sum(pads) - extent(k, d), s)
         for length, pads, d, k, s in zip(size, padding, dilations, kernel, strides)
     ]
     known = [rest for rest in left if rest is not None]

@@ -31,7 +31,9 @@ def _carry_input(graph: Graph, value: Value) -> None:
                 graph.erase(reader)
             continue
         half = Builder.like(reader, before=reader, suffix="bf16")(Cast(DType.BF16), value)
-        reader.operands = tuple(half if own is value else own for own in reader.operands)
+        for place, own in enumerate(reader.operands):
+            if own is value:
+                reader.replace_operand(place, half)
         if reader.op.elementwise and half.node is not None:
             enclose([half.node, reader], Fused)
 
