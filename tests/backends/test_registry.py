@@ -9,21 +9,27 @@ import numpy as np
 import pytest
 
 from cauce.backends.executable import Executable
-from cauce.backends.llvm import registry
+from cauce.backends.llvm import registry, whole
 from cauce.backends.llvm.build import build
 from cauce.backends.llvm.codegen.builder import i64
 from cauce.backends.llvm.codegen.code import NodeCode, emits
+from cauce.backends.llvm.codegen.iteration import Placed, unravel
 from cauce.backends.llvm.codegen.kernels.elementwise import load, store
+from cauce.backends.llvm.codegen.math.elements import scalar_constant
 from cauce.backends.llvm.driver import compile_program
 from cauce.backends.llvm.lowering.kernels import anchor_of
-from cauce.backends.llvm.registry import Facts, Types, known_facts
+from cauce.backends.llvm.registry import Facts, ImageFacts, Types, Weight, known_facts
 from cauce.backends.llvm.schedule.schedule import Choice, Schedule, Setting
 from cauce.backends.llvm.target import Target
-from cauce.ir import Array, Builder, Graph, Op, TensorType, symbol
+from cauce.ir import Array, Builder, Graph, Op, Role, TensorType, symbol
+from cauce.ir.dims import product
 from cauce.ir.errors import CompileError, UnsupportedOp
+from cauce.ir.layout import CHANNELS_LAST, Blocked, Halo, Strided
 from cauce.ir.ops.activation import Relu
 from cauce.ir.ops.elementwise import Add
-from cauce.ir.ops.fused import Kernel
+from cauce.ir.ops.fused import Fused, Kernel
+from cauce.ir.ops.reorder import Reorder
+from cauce.ir.ops.shape import Flatten
 from tests.guarded import guarded
 
 
@@ -113,11 +119,88 @@ def write_reversed_rows(code: NodeCode) -> None:
                 )
 
 
+class Above(Op):
+    """y[n, k, i, j] = sum over c of w[k, c] * x[n, c, i - 1, j], with zeros above x."""
+
+    name = "above"
+    operands = ("x", "w")
+
+    def infer(self, x: TensorType, w: TensorType) -> TensorType:
+        return x.with_shape((x.shape[0], w.shape[0], *x.shape[2:]))
+
+    def reference(self, x: Array, w: Array) -> Array:
+        moved = np.pad(x, ((0, 0), (0, 0), (1, 0), (0, 0)))[:, :, :-1]
+        return np.einsum("kc,nchw->nkhw", w, moved)
+
+
+class OneByOne(Schedule):
+    """Element by element, of a weight in blocks of a vector."""
+
+    algorithm: ClassVar[str] = "one by one"
+
+    def block(self, lanes: int) -> int:
+        return lanes
+
+
+class AboveFacts(ImageFacts):
+    anchor = True
+    epilogue = True
+
+    def images(self, op: Op, operands: Types) -> tuple[int, ...]:
+        return (0,)
+
+    def weight(self, op: Op, operands: Types) -> Weight:
+        return Weight(1, (1, 0))
+
+    def halo(self, op: Op, operands: Types) -> Halo:
+        return ((1, 0), (0, 0))
+
+    def schedules(
+        self, op: Op, operands: Types, result: TensorType, setting: Setting
+    ) -> Sequence[Choice]:
+        return [Choice(OneByOne())]
+
+    def by_image(
+        self, op: Op, operands: Types, result: TensorType, of_images: Sequence[bool]
+    ) -> bool:
+        return not of_images[1]
+
+
+def write_above(code: NodeCode) -> None:
+    """A task is an element."""
+    (x, _), y = code.operand_types, code.result_types[0]
+    weight, end = code.operand_access(1), code.epilogue
+    with code.stage(product(y.shape)) as stage:
+        f, extents = stage.f, [stage.dim(size) for size in y.shape]
+        own = (code.operand_access(0), weight, code.result_access())
+        image, taps, result, *others = (
+            Placed.of(stage, access) for access in (*own, *(end.operands if end else ()))
+        )
+        channels, apart = stage.dim(x.shape[1]), stage.dim(weight.block_stride)
+        with stage.tasks() as task:
+            n, k, i, j = unravel(stage, task, extents)
+            within, start = k, i64(0)
+            if weight.block:
+                within = f.op("urem", k, i64(weight.block))
+                start = f.mul(f.op("udiv", k, i64(weight.block)), apart)
+            with f.loop(channels, carry=[scalar_constant(0, x.dtype)]) as loop:
+                pixel = image.at(n, loop.index, f.add(i, -1), j)
+                tap = f.at(taps.at(within, loop.index), start, x.dtype.itemsize)
+                values = [load(stage, x.dtype, pointer, 1) for pointer in (pixel, tap)]
+                loop.next(f.fma(*values, loop.carried[0]))
+            (total,) = loop.results
+            if end is not None:
+                values = [load(stage, x.dtype, other.at(n, k, i, j), 1) for other in others]
+                total = end.apply(stage, 1, total, values)
+            store(stage, x.dtype, total, result.at(n, k, i, j), 1)
+
+
 @pytest.fixture(autouse=True)
 def registered() -> Iterator[None]:
+    registry.register(Above, AboveFacts(), write_above)
     emits(ReversedRows, facts=ReversedRowsFacts())(write_reversed_rows)
     yield
-    del registry._REGISTRY[ReversedRows]
+    del registry._REGISTRY[ReversedRows], registry._REGISTRY[Above]
 
 
 def graph(columns: int = 7) -> Graph:
@@ -166,6 +249,39 @@ def test_it_takes_a_schedule_of_ones_own() -> None:
     assert "Backwards(skip=3) is cauce's own choice" in str(error.value)
 
 
+@pytest.mark.parametrize("filters", [3, 16, 35])
+@pytest.mark.parametrize("fixed", [True, False])
+def test_images_in_a_halo_and_a_packed_weight_are_what_its_facts_say(
+    filters: int, fixed: bool
+) -> None:
+    """Two of them behind one another: the first writes its result within the halo."""
+    found = Graph("net")
+    role = Role.PARAMETER if fixed else Role.DATA
+    x = found.add_input("x", TensorType.make("f32", (symbol("N"), filters, 4, 5)))
+    w = found.add_input("w", TensorType.make("f32", (filters, filters)), role)
+    b = Builder(found, path="above")
+    found.outputs["y"] = b(Above(), b(Relu(), b(Above(), x, w)), w)
+    made = build(found, Target.host())
+    first, second = (node for node in made.lowered.graph.nodes if isinstance(node.op, Kernel))
+    for kernel in (first, second):
+        image, weight = (value.type.layout for value in kernel.operands)
+        assert isinstance(image, Strided) and image.order == CHANNELS_LAST
+        assert image.halo == ((1, 0), (0, 0))
+        lanes = Target.host().lanes(4)
+        packed = Blocked((1, 0), lanes) if filters >= lanes else Strided((1, 0))
+        assert weight == packed
+    rng = np.random.default_rng(filters)
+    feeds = {
+        "x": rng.standard_normal((3, filters, 4, 5), np.float32),
+        "w": rng.standard_normal((filters, filters), np.float32),
+    }
+    executable = Executable(compile_program(found, threads=2), feeds if fixed else None)
+    result = executable.run({v.name: guarded(feeds)[v.name] for v in executable.inputs})["y"]
+    above = Above().reference
+    wanted = above(np.maximum(above(feeds["x"], feeds["w"]), 0), feeds["w"])
+    np.testing.assert_allclose(result, wanted, rtol=0, atol=1e-4 * np.abs(wanted).max())
+
+
 def test_without_its_registration_it_is_refused() -> None:
     facts = known_facts(ReversedRows())
     assert facts is not None
@@ -175,3 +291,10 @@ def test_without_its_registration_it_is_refused() -> None:
             build(graph(), Target.host())
     finally:
         registry.register(ReversedRows, facts, write_reversed_rows)
+
+
+def test_composites_that_the_pipelines_leave_whole_are_those_that_are_registered() -> None:
+    """``whole.py`` says it once more, for it is asked before anything is registered."""
+    own = {Fused, Kernel, Reorder, Flatten}  # made by cauce, or a view
+    known = {op for op in registry.registered() if op.decompose is not Op.decompose}
+    assert known - own == set(whole._COMPOSITES)

@@ -17,7 +17,7 @@ from cauce import nn
 from cauce.backends.llvm.build import build
 from cauce.backends.llvm.codegen.assemble import assembly
 from cauce.backends.llvm.lowering.kernels import anchor_of
-from cauce.backends.llvm.target import Target
+from cauce.backends.llvm.target import ASSUMED, Caches, Target
 from cauce.ir import Array, Graph
 from cauce.ir.errors import AttributeMistake
 
@@ -307,6 +307,18 @@ def test_loops_are_found_wherever_their_blocks_stand() -> None:
     arm = ".LBB0_1:\n\tldr\tq1, [sp, #16]\n\tfmla\tv0.4s, v1.4s, v2.4s\n\tb.lt\t.LBB0_1\n\tret\n"
     (loop,) = computing_loops(arm)
     assert spills(loop) == ["ldr\tq1, [sp, #16]"]
+
+
+def test_a_target_that_was_named_has_the_caches_that_are_assumed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("CAUCE_TARGET", raising=False)
+    own = Target.host()
+    reported = Caches.reported()
+    assert own.caches == (reported.usable if reported else ASSUMED)
+    for name in ("scalar", own.name):
+        monkeypatch.setenv("CAUCE_TARGET", name)
+        assert Target.host().caches == ASSUMED
 
 
 def test_an_empty_limit_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
