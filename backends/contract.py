@@ -55,7 +55,7 @@ class State(ABC):
 
 @user_facing
 class ArrayState(State):
-    """State as arrays in row order, one for each updated input.
+    """State as arrays in row-major order, one for each updated input.
 
     Args:
         inputs: the updated inputs.

@@ -26,10 +26,10 @@ from ..ir.evaluate import bind_symbols, check_feed, check_feeds
 from ..ir.tracebacks import user_facing
 from .contract import Dims, NodeTime, Program, State, check_shape
 from .recent import Recent
-from .weights import Following, Holder, Packed
+from .weights import Following, Holder, PackedWeights
 
 if TYPE_CHECKING:
-    from .plan import Plan
+    from .plan_text import PlanText
     from .profile import Profile
 
 TAP = "tap "  # what the names of tapped outputs start with
@@ -104,7 +104,7 @@ class Executable:
         self._updated = program.interface.updated
         self._types = dict(program.interface.outputs)
         self._count = len(self._types) if outputs is None else outputs
-        self._weights: Packed | Following | None = None
+        self._weights: PackedWeights | Following | None = None
         self._dims: Recent[tuple[tuple[int, ...], ...], Dims] = Recent()
         if parameters is not None or not program.interface.fixed:
             self.load_state_dict(parameters or {})
@@ -148,7 +148,7 @@ class Executable:
             GraphError: a parameter is missing.
             ShapeError, TypeMismatch: an array that does not fit its parameter.
         """
-        self._weights = Packed(_prepared(self.program, parameters))
+        self._weights = PackedWeights(_prepared(self.program, parameters))
 
     def follow(self, model: Holder) -> None:
         """Take the weights of a model now, and in each call those that it then holds.
@@ -167,7 +167,7 @@ class Executable:
         """The program and the weights: the model that is followed, else what was packed of it."""
         weights = self._weights
         model = weights.model() if isinstance(weights, Following) else None
-        packed = Packed(weights.packed()) if weights is not None and model is None else None
+        packed = PackedWeights(weights.packed()) if weights is not None and model is None else None
         made_for = self.program.fingerprint
         return {
             "program": self.program,
@@ -280,7 +280,7 @@ class Executable:
             self._run(self._arguments(args, kwargs), state, None, runs[-1])
         return Profile(*runs)
 
-    def plan(self, **sizes: int) -> Plan:
+    def plan(self, **sizes: int) -> PlanText:
         """How the graph runs, as text: kernels, layouts, the order, the memory.
 
         Args:
@@ -301,9 +301,9 @@ class Executable:
                     f"{self.name} has no symbol called {name!r}",
                     fix=did_you_mean(name, known, otherwise),
                 )
-        from .plan import Plan
+        from .plan_text import PlanText
 
-        return Plan.of(self.name, self.program.plan(**sizes))
+        return PlanText.of(self.name, self.program.plan(**sizes))
 
     def code(self, form: str | None = None, layer: str | None = None) -> str:
         """The code that the backend has generated, as text.

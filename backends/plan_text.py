@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..ir.display import html_of
 
 
-class Plan(str):
+class PlanText(str):
     """A plan: text, which ``print`` shows; a notebook shows its parts, to be opened.
 
     Attributes:
@@ -15,9 +15,9 @@ class Plan(str):
     name: str
 
     @staticmethod
-    def of(name: str, text: str) -> Plan:
+    def of(name: str, text: str) -> PlanText:
         """The plan of a graph, as its backend tells it."""
-        plan = Plan(text)
+        plan = PlanText(text)
         plan.name = name
         return plan
 

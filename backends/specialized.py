@@ -18,7 +18,7 @@ from .executable import Executable
 from .recent import LIMIT, Recent
 
 if TYPE_CHECKING:
-    from .plan import Plan
+    from .plan_text import PlanText
 
 Sizes = Mapping[str, int]
 Values = Mapping[str, Array]
@@ -108,14 +108,14 @@ class SpecializedExecutable(Executable):
             return False
         return True
 
-    def plan(self, **sizes: int) -> Plan:
+    def plan(self, **sizes: int) -> PlanText:
         """How the graph that was used last runs, below what it is specialised on.
 
         Args:
             sizes: of the symbols, as for any executable. Where they are those of all symbols that
                 the graph depends on, it is the graph for these.
         """
-        from .plan import Plan
+        from .plan_text import PlanText
 
         needs = self._source.needs
         if self._last is None or needs.sizes:
@@ -124,9 +124,9 @@ class SpecializedExecutable(Executable):
                 self._find({name: sizes[name] for name in needs.sizes}, {})
         head = f"{self.name}{self._state()}"
         if self._last is None:
-            return Plan.of(self.name, head)
+            return PlanText.of(self.name, head)
         rest = {name: size for name, size in sizes.items() if name not in needs.sizes}
-        return Plan.of(self.name, f"{head}\n{self._last.plan(**rest)}")
+        return PlanText.of(self.name, f"{head}\n{self._last.plan(**rest)}")
 
     def load_state_dict(self, parameters: Mapping[str, object]) -> NoReturn:
         """Raise GraphError: which parameters there are is known when sizes are."""

@@ -25,7 +25,7 @@ class Split:
 
 def split(graph: Graph) -> Split:
     """Split ``graph``, which is left as it is."""
-    early = prepacked_values(graph)
+    prepacked = prepacked_values(graph)
     prepare = Graph(f"{graph.name}.prepare")
     before: dict[Value, Value] = {
         value: prepare.add_input(value.name, value.type, value.role)
@@ -53,10 +53,10 @@ def split(graph: Graph) -> Split:
 
     for node in graph.nodes:
         constant = not node.operands
-        shared = constant and any(user.results[0] in early for user in node.results[0].users)
-        if shared or node.results[0] in early:
+        shared = constant and any(user.results[0] in prepacked for user in node.results[0].users)
+        if shared or node.results[0] in prepacked:
             copy(node, prepare, before, [before[value] for value in node.operands])
-        if constant or node.results[0] not in early:
+        if constant or node.results[0] not in prepacked:
             copy(node, main, after, [cross(value) for value in node.operands])
     main.outputs = {name: cross(value) for name, value in graph.outputs.items()}
     for target, value in graph.updates.items():
@@ -68,13 +68,13 @@ def split(graph: Graph) -> Split:
 
 def prepacked_values(graph: Graph) -> set[Value]:
     """Values that depend on fixed parameters and constants alone, on no dimension and no rank."""
-    early: set[Value] = set(Interface.of(graph).fixed)
+    prepacked: set[Value] = set(Interface.of(graph).fixed)
     for node in graph.nodes:
-        known = all(value in early or _is_constant(value) for value in node.operands)
+        known = all(value in prepacked or _is_constant(value) for value in node.operands)
         bound = node.op.symbols() or node.op.collective
         if known and node.operands and not bound:
-            early.update(node.results)
-    return early
+            prepacked.update(node.results)
+    return prepacked
 
 
 def _is_constant(value: Value) -> bool:

@@ -16,7 +16,7 @@ class Holder(Protocol):
         """The number of the weights, which no other weights have, and the weights by name."""
 
 
-class Packed:
+class PackedWeights:
     """Weights of an executable's own."""
 
     def __init__(self, weights: Any) -> None:

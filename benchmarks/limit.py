@@ -116,11 +116,11 @@ def works_of(graph: Graph) -> list[Work]:
     """
     from cauce.backends.split import prepacked_values
 
-    early = prepacked_values(graph)
+    prepacked = prepacked_values(graph)
     return [
         _work(node)
         for node in graph.nodes
-        if node.operands and node.result not in early and not isinstance(node.op, MOVES)
+        if node.operands and node.result not in prepacked and not isinstance(node.op, MOVES)
     ]
 
 

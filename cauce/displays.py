@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from .ir.display import draw_by
 
 if TYPE_CHECKING:
-    from .backends.plan import Plan
+    from .backends.plan_text import PlanText
     from .backends.profile import Profile
     from .comparison import Comparison
     from .frontends.model import Model
@@ -35,7 +35,7 @@ def _model(model: Model) -> str:
     return _graph(model.graph, f"{model.parameter_count():,} parameters")
 
 
-def _plan(plan: Plan) -> str:
+def _plan(plan: PlanText) -> str:
     from .pages.snippets import plan_html
 
     return plan_html(plan)

@@ -60,7 +60,7 @@ def max_pool1d(
 ) -> Tensor | tuple[Tensor, Tensor]:
     """The greatest element of each window of x [N, C, L]; stride defaults to the window.
 
-    With ``return_indices`` also where it stands: its number in its plane, in row order, for
+    With ``return_indices`` also where it stands: its number in its plane, in row-major order, for
     :func:`max_unpool1d`.
 
     Windows take ``kernel_size`` elements every ``stride`` ones, ``dilation`` apart, ``padding`` of
@@ -124,7 +124,7 @@ def max_pool2d(
 ) -> Tensor | tuple[Tensor, Tensor]:
     """The greatest element of each window of x [N, C, H, W]; stride defaults to the window.
 
-    With ``return_indices`` also where it stands: its number in its plane, in row order, for
+    With ``return_indices`` also where it stands: its number in its plane, in row-major order, for
     :func:`max_unpool2d`.
 
     Windows take ``kernel_size`` elements every ``stride`` ones, ``dilation`` apart, ``padding`` of
@@ -188,7 +188,7 @@ def max_pool3d(
 ) -> Tensor | tuple[Tensor, Tensor]:
     """The greatest element of each window of x [N, C, D, H, W]; stride defaults to the window.
 
-    With ``return_indices`` also where it stands: its number in its plane, in row order, for
+    With ``return_indices`` also where it stands: its number in its plane, in row-major order, for
     :func:`max_unpool3d`.
 
     Windows take ``kernel_size`` elements every ``stride`` ones, ``dilation`` apart, ``padding`` of

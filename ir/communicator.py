@@ -47,7 +47,7 @@ class Communicator(ABC):
         run has the same bits, and so has every rank.
 
         Args:
-            array: numbers in row order, of one shape and dtype on all ranks.
+            array: numbers in row-major order, of one shape and dtype on all ranks.
         """
 
     @abstractmethod

@@ -124,7 +124,7 @@ class Strided(Layout):
     def fits(self, rank: int) -> bool:
         return super().fits(rank) and (not self.halo or len(self.halo) == rank - 2)
 
-    def can_frame(self) -> bool:
+    def can_have_halo(self) -> bool:
         """Whether a halo can lie around an array in this order: channel by channel, or
         channels-last. What writes its zeros knows no others."""
         rows = tuple(range(len(self.order)))
@@ -203,11 +203,11 @@ class Blocked(Packed):
         return Blocked(order, block)
 
     def pack(self, array: Array) -> Array:
-        turned = array.transpose(self.order)
-        *outer, count = turned.shape
+        transposed = array.transpose(self.order)
+        *outer, count = transposed.shape
         blocks = -(-count // self.block)
         filled = np.zeros((*outer, blocks * self.block), array.dtype)
-        filled[..., :count] = turned
+        filled[..., :count] = transposed
         return np.moveaxis(filled.reshape(*outer, blocks, self.block), -2, 0).ravel()
 
 

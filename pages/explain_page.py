@@ -129,7 +129,7 @@ class _Box:
         return _Box(name, array, tuple(low.tolist()), tuple((high - low).tolist()), padding)
 
     def place(self, index: Sequence[int]) -> int:
-        """The number of an element of the box, counted in row order."""
+        """The number of an element of the box, counted in row-major order."""
         place = 0
         for at, low, size in zip(index, self.low, self.shape):
             place = place * size + at - low

@@ -154,7 +154,7 @@ class Share(NamedTuple):
         return f"{self.streams} x {self.piece}" if self.streams > 1 else str(self.piece)
 
 
-class Stage(Record):
+class BatchStage(Record):
     """Launches that run for some images of a batch at a time, all of which they do before the next
     stage begins.
 
@@ -198,11 +198,11 @@ class Batch(Record):
     """
 
     symbol: str
-    stages: tuple[Stage, ...]
+    stages: tuple[BatchStage, ...]
 
 
-class Reduction(NamedTuple):
-    """An array that is summed over all ranks between two calls of the code, in row order.
+class RankSum(NamedTuple):
+    """An array that is summed over all ranks between two calls of the code, in row-major order.
 
     ``end`` is the first launch behind it.
     """
@@ -214,7 +214,7 @@ class Reduction(NamedTuple):
 
 
 def spans_of(
-    launches: int, batch: Batch | None, reductions: Sequence[Reduction]
+    launches: int, batch: Batch | None, reductions: Sequence[RankSum]
 ) -> list[tuple[int, int]]:
     """The launches of each function of an entry: the first, and the one behind the last.
 
@@ -280,7 +280,7 @@ class Entry(Record):
     given: Mapping[str, int]
     checks: tuple[Check, ...]
     status: int | None
-    reductions: tuple[Reduction, ...] = ()
+    reductions: tuple[RankSum, ...] = ()
 
 
 class Image(Record):

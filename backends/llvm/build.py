@@ -15,8 +15,8 @@ from .codegen.assemble import compile_text
 from .codegen.builder import Module
 from .codegen.pieces import write_pieces
 from .codegen.plan import Plan, add_plan, make_plan
-from .codegen.pool import write_pool
 from .codegen.sequence import write_launches
+from .codegen.thread_pool import write_pool
 from .lowering.batches import free_batch
 from .lowering.lower import Lowered, lower
 from .runtime.library import laid_out

@@ -83,7 +83,7 @@ class Facts:
 
     def order(self, op: Any, operands: Types, result: TensorType) -> Order:
         """The order in which the result lies; ``operands`` have their layouts."""
-        return row_major(result)
+        return row_major_order(result)
 
     def view(
         self, op: Any, operand: TensorType, strides: Strides, result: TensorType
@@ -138,7 +138,7 @@ class ElementwiseFacts(Facts):
 
     def order(self, op: Any, operands: Types, result: TensorType) -> Order:
         orders = (order_of(type_) for type_ in operands if type_.shape == result.shape)
-        rows = row_major(result)
+        rows = row_major_order(result)
         return next((order for order in orders if order != rows), rows)
 
     def by_image(
@@ -148,7 +148,7 @@ class ElementwiseFacts(Facts):
         return all(type_.rank == result.rank for type_, own in zip(operands, of_images) if own)
 
 
-def row_major(type_: TensorType) -> Order:
+def row_major_order(type_: TensorType) -> Order:
     """The axes of an array in row-major order."""
     return tuple(range(type_.rank))
 

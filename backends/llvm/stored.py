@@ -16,7 +16,7 @@ from ...ir.dims import as_dim
 from ...ir.errors import CompileError
 from ...ir.record import Record
 from ..contract import Interface
-from .abi import Artifact, Batch, Buffer, Check, Entry, Image, Place, Reduction, Row, Stage
+from .abi import Artifact, Batch, BatchStage, Buffer, Check, Entry, Image, Place, RankSum, Row
 from .target import Caches, Target
 
 _MAGIC = b"cauce artifact 9\n"
@@ -162,14 +162,14 @@ def _entry(
         ),
         known["status"],
         tuple(
-            Reduction(end, slot, _DTYPES[dtype], _dim(size))
+            RankSum(end, slot, _DTYPES[dtype], _dim(size))
             for end, slot, dtype, size in known["reductions"]
         ),
     )
 
 
 def _batch(known: Mapping[str, Any]) -> Batch:
-    return Batch(known["symbol"], tuple(Stage(**stage) for stage in known["stages"]))
+    return Batch(known["symbol"], tuple(BatchStage(**stage) for stage in known["stages"]))
 
 
 def _dim(dim: int | str) -> Dim:

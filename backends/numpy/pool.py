@@ -23,7 +23,7 @@ Cells = tuple[slice, slice]
 
 
 def _places(op: ops.FixedWindows, x_size: tuple[int, int]) -> Iterator[tuple[Cells, Cells]]:
-    """For each place of a window, in row order: the windows that have it inside of x, and the
+    """For each place of a window, in row-major order: the windows that have it inside of x, and the
     pixels of x that stand there."""
     rows, columns = (list(_along(op, axis, size)) for axis, size in enumerate(x_size))
     for windows_down, down in rows:

@@ -56,8 +56,8 @@ def _windows(op: ops.AdaptiveWindows) -> int:
 def _first_maxima(w: Writer, op: ops.AdaptiveWindows, shape: tuple[Dim, ...], x: str) -> str:
     """The flat places a*W + b of the first maximum of each window of x [N, C, H*W], i64[N, C, L].
 
-    A table [L, M] lists the cells of the L windows in row order; where a window has fewer than M,
-    its last row and column are repeated, which no first maximum is affected by.
+    A table [L, M] lists the cells of the L windows in row-major order; where a window has fewer
+    than M, its last row and column are repeated, which no first maximum is affected by.
     """
     rows, columns = (_cells(w, op, axis, shape[2 + axis]) for axis in (0, 1))
     first_of_row = w("Mul", rows, w.size(shape[3]))

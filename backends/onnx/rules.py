@@ -31,7 +31,7 @@ HALVES_IN_F32: Carriers = {**BF16_IN_F32, DType.F16: DType.F32}
 
 
 @dataclass(frozen=True)
-class Rule:
+class ExportRule:
     """How to write an op.
 
     Attributes:
@@ -47,7 +47,7 @@ class Rule:
     since: int = 1
 
 
-RULES: dict[type[Op], Rule] = {}
+RULES: dict[type[Op], ExportRule] = {}
 
 
 def always(node: Node) -> bool:
@@ -70,7 +70,7 @@ def exports(
 
     def enter(function: RuleFunction) -> RuleFunction:
         for op in ops:
-            RULES[op] = Rule(function, carriers, applies, since)
+            RULES[op] = ExportRule(function, carriers, applies, since)
         return function
 
     return enter

@@ -79,17 +79,17 @@ class Known:
 Operand: TypeAlias = Known | Value
 REFUSED: Any = object()  # the operand that a node would have made which was refused
 Made: TypeAlias = Operand | tuple[Operand, ...]
-Rule: TypeAlias = Callable[["Call"], Made]
+ImportRule: TypeAlias = Callable[["Call"], Made]
 Fold: TypeAlias = Callable[..., object]
 
-RULES: dict[str, Rule] = {}
+RULES: dict[str, ImportRule] = {}
 FOLDS: dict[str, Fold] = {}
 
 
-def imports(*op_types: str) -> Callable[[Rule], Rule]:
+def imports(*op_types: str) -> Callable[[ImportRule], ImportRule]:
     """Decorator: the function imports these operators of ONNX's own domain."""
 
-    def enter(rule: Rule) -> Rule:
+    def enter(rule: ImportRule) -> ImportRule:
         _own_first(rule)
         RULES.update(dict.fromkeys(op_types, rule))
         return rule

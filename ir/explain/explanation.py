@@ -147,21 +147,21 @@ class Site:
         )
 
 
-Rule: TypeAlias = Callable[[Site], Explanation]
-_RULES: dict[type[Op], Rule] = {}
+ExplainRule: TypeAlias = Callable[[Site], Explanation]
+_RULES: dict[type[Op], ExplainRule] = {}
 
 
-def explains(*kinds: type[Op]) -> Callable[[Rule], Rule]:
+def explains(*kinds: type[Op]) -> Callable[[ExplainRule], ExplainRule]:
     """Decorator: the function explains an element of these ops, and of ops derived from them."""
 
-    def enter(rule: Rule) -> Rule:
+    def enter(rule: ExplainRule) -> ExplainRule:
         _RULES.update(dict.fromkeys(kinds, rule))
         return rule
 
     return enter
 
 
-def _rule(op: Op) -> Rule | None:
+def _rule(op: Op) -> ExplainRule | None:
     found = next((_RULES[kind] for kind in type(op).__mro__ if kind in _RULES), None)
     if found is None and op.elementwise and not op.regions():
         from .elements import elementwise

@@ -13,7 +13,7 @@ from ..ops.pool import (
     Counting,
     FixedWindows,
     GlobalAvgPool2d,
-    Maximum,
+    MaximumPool,
     Pooling,
     lowest,
 )
@@ -55,7 +55,7 @@ def _cells(op: Pooling, axis: int, size: int, window: int, counted: bool) -> Seq
 
 
 def _terms(site: Site, padding: float, counted: bool) -> list[Term]:
-    """The cells of the window that an element of y is of, in row order."""
+    """The cells of the window that an element of y is of, in row-major order."""
     op, x = site.op, site.operands["x"]
     assert isinstance(op, Pooling)
     n, c, *at = site.index
@@ -67,7 +67,7 @@ def _terms(site: Site, padding: float, counted: bool) -> list[Term]:
     return [Term((read,), read.value, factor(read.value)) for read in reads]
 
 
-@explains(Maximum)
+@explains(MaximumPool)
 def _maximum(site: Site) -> Explanation:
     """The greatest cell; of equal ones the first counts, and NaN above all."""
     found = _terms(site, lowest(DType.of(site.operands["x"].dtype)), counted=False)

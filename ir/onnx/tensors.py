@@ -224,7 +224,7 @@ class Decoder:
     def sparse(self, sparse: Any) -> tuple[Array, DType]:
         """The elements of a ``SparseTensorProto``, zeros put in, and their dtype.
 
-        Indices are [n], places in row order, or [n, rank].
+        Indices are [n], places in row-major order, or [n, rank].
 
         Raises:
             DataError: indices that do not fit the shape, or more than ``MOST_FILLED`` elements in

@@ -14,7 +14,7 @@ from ..dims import Dim, ceil_div, product
 from ..errors import AttributeMistake, ShapeError
 from ..op import register
 from ..types import TensorType
-from .pool import Average, AverageBackward, Maximum, MaximumBackward, MaximumSelect, Pooling
+from .pool import Average, AverageBackward, MaximumBackward, MaximumPool, MaximumSelect, Pooling
 
 
 class AdaptiveWindows(Pooling):
@@ -58,10 +58,10 @@ class AdaptiveWindows(Pooling):
 
 
 @register
-class AdaptiveMaxPool2d(Maximum, AdaptiveWindows):
+class AdaptiveMaxPool2d(MaximumPool, AdaptiveWindows):
     """y[n,c,i,j] = max of x[n,c,a,b] over the cells (a, b) of window (i, j); NaN wins.
 
-    Of equal maxima the first in row order takes the gradient.
+    Of equal maxima the first in row-major order takes the gradient.
     """
 
     name = "adaptive_max_pool2d"

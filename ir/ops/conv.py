@@ -186,7 +186,7 @@ class Convolution(Op):
         return "hij"[5 - self.rank :]
 
     def windows(self, kernel: Sequence[int], out: Sequence[int]) -> Iterator[tuple[Index, Index]]:
-        """For each place of the kernel, in row order, what it meets of the padded input."""
+        """For each place of the kernel, in row-major order, what it meets of the padded input."""
         for tap in combinations(*map(range, kernel)):
             met = (
                 slice(place * d, place * d + s * (count - 1) + 1, s)

@@ -227,7 +227,7 @@ def _depth(op: str, x: TensorType, indices: TensorType, batch_dims: int = 0) -> 
 
 
 def _flat(b: Builder, indices: Value, shape: Shape) -> Value:
-    """Write the places, in row order, of indices [..., depth] in an array of a shape.
+    """Write the places, in row-major order, of indices [..., depth] in an array of a shape.
 
     Each is gathered from the numbers below the size of its axis: one out of range is refused as
     itself and for that size, and reaches no other row.

@@ -120,7 +120,7 @@ class Pooling(Op):
 
 
 def first_maximum(cells: Array) -> Array:
-    """Where the first maximum of each channel stands, in row order; NaN is above all.
+    """Where the first maximum of each channel stands, in row-major order; NaN is above all.
 
     >>> first_maximum(np.array([[[[1.0, 2.0], [2.0, 0.0]]]])).astype(int).tolist()
     [[[[0, 1], [0, 0]]]]
@@ -140,7 +140,7 @@ def lowest(dtype: DType) -> float:
     return -np.inf if dtype.is_float else int(np.iinfo(dtype.numpy).min)
 
 
-class Maximum(Pooling):
+class MaximumPool(Pooling):
     """y = the greatest cell of each window; the base of max pooling ops."""
 
     def need_dtype(self, x: TensorType) -> None:
@@ -344,10 +344,10 @@ class MaxWindows(FixedWindows):
 
 
 @register
-class MaxPool2d(Maximum, MaxWindows):
+class MaxPool2d(MaximumPool, MaxWindows):
     """y[n,c,i,j] = max of x[n,c,a,b] over the cells (a, b) of window (i, j); NaN wins.
 
-    Of equal maxima the first in row order takes the gradient. ONNX MaxPool-12.
+    Of equal maxima the first in row-major order takes the gradient. ONNX MaxPool-12.
     """
 
     name = "max_pool2d"

@@ -1,7 +1,8 @@
 """Where the maxima of windows stand, and maxima put back there.
 
-An index is a cell's number in its plane, in row order: ``a*W + b``, as PyTorch's return_indices.
-ONNX's counts on over channels and images, and in column order where that is asked for.
+An index is a cell's number in its plane, in row-major order: ``a*W + b``, as PyTorch's
+return_indices. ONNX's counts on over channels and images, and in column-major order where that is
+asked for.
 """
 
 from __future__ import annotations
@@ -22,12 +23,12 @@ from .conv import AXES
 from .elementwise import Add, Mul
 from .indexing import Arange, GatherElements, ScatterElements
 from .integers import Remainder, TruncDiv
-from .pool import Maximum, MaxPool2d, MaxWindows, first_maximum
+from .pool import MaximumPool, MaxPool2d, MaxWindows, first_maximum
 from .pool_nd import WindowsNd
 from .shape import Expand, Reshape, check_indices, need_indices
 
 
-def _indices(op: Maximum, x: Array) -> Array:
+def _indices(op: MaximumPool, x: Array) -> Array:
     """The number of the first maximum of each window, in its plane; 0 where there is none."""
     y = np.zeros(sizes(op.pooled(TensorType.of(x)).shape), np.int64)
     cells = np.arange(math.prod(x.shape[2:])).reshape(x.shape[2:])
@@ -38,7 +39,7 @@ def _indices(op: Maximum, x: Array) -> Array:
 
 
 @register
-class MaxPool2dIndices(Maximum, MaxWindows):
+class MaxPool2dIndices(MaximumPool, MaxWindows):
     """y[n,c,i,j] = a*W + b, an i64, where the first maximum of window (i, j) of x is at (a, b).
 
     0 for a dilated window that steps over the whole input. PyTorch MaxPool2d, return_indices.
@@ -56,12 +57,12 @@ class MaxPool2dIndices(Maximum, MaxWindows):
 
 
 @register
-class MaxPoolIndices(Maximum, WindowsNd):
+class MaxPoolIndices(MaximumPool, WindowsNd):
     """y[n,c,i,...] = the number, an i64, of the cell of x at the first maximum of window (i, ...).
 
-    x [N, C, L], [N, C, H, W] or [N, C, D, H, W]. The cells of a plane are counted in row order, or
-    where ``storage_order`` is 1 in column order, its first axis fastest; from one plane on to the
-    next where ``flat``. The second result of ONNX MaxPool-12 is flat.
+    x [N, C, L], [N, C, H, W] or [N, C, D, H, W]. The cells of a plane are counted in row-major
+    order, or where ``storage_order`` is 1 in column-major order, its first axis fastest; from one
+    plane on to the next where ``flat``. The second result of ONNX MaxPool-12 is flat.
     """
 
     storage_order: int = 0
@@ -76,7 +77,7 @@ class MaxPoolIndices(Maximum, WindowsNd):
         if self.storage_order not in (0, 1):
             raise AttributeMistake(
                 f"{self.name}: there is no storage_order {self.storage_order}",
-                fix="use 0 for row order or 1 for column order",
+                fix="use 0 for row-major order or 1 for column-major order",
             )
 
     def infer(self, x: TensorType) -> TensorType:
@@ -101,8 +102,8 @@ class MaxPoolIndices(Maximum, WindowsNd):
         return b(Add(), index, b(Reshape((n, c, *(1,) * len(size))), planes))
 
     def _in_plane(self, b: Builder, x: Value) -> Value:
-        """The index in row order. In three dimensions the first maxima of the slices are pooled,
-        and say which index of which slice it is."""
+        """The index in row-major order. In three dimensions the first maxima of the slices are
+        pooled, and say which index of which slice it is."""
         n, c, *size = x.type.shape
         if self.axes < 3:
             return self.by_planes(b, x, lambda plane, x: b(MaxPool2dIndices(**plane), x))
@@ -123,7 +124,7 @@ class MaxPoolIndices(Maximum, WindowsNd):
 
 
 def _in_columns(b: Builder, index: Value, size: list[Dim]) -> Value:
-    """The number in column order of the cell that has an index in row order."""
+    """The number in column-major order of the cell that has an index in row-major order."""
     places = []
     for length in reversed(size[1:]):
         divisor = size_as(b, length, DType.I64)
@@ -140,9 +141,9 @@ def _in_columns(b: Builder, index: Value, size: list[Dim]) -> Value:
 class MaxUnpool(Op):
     """y = zeros with each element of x at its index: y[n,c] at indices[n,c,i,...] is x[n,c,i,...].
 
-    ``size`` is (L), (H, W) or (D, H, W) of y. Indices count the cells of a plane in row order, from
-    one plane on to the next where ``flat``; of several elements at one place the last counts.
-    PyTorch MaxUnpool2d; ONNX MaxUnpool-11, whose indices are flat.
+    ``size`` is (L), (H, W) or (D, H, W) of y. Indices count the cells of a plane in row-major
+    order, from one plane on to the next where ``flat``; of several elements at one place the last
+    counts. PyTorch MaxUnpool2d; ONNX MaxUnpool-11, whose indices are flat.
     """
 
     size: tuple[Dim, ...]

@@ -2,8 +2,8 @@
 
 A window is a product of spans, so that what is pooled along some axes can be pooled along the
 others afterwards: in three dimensions each slice is pooled by itself, then the slices of a window.
-The first maximum is the first in row order then too. In one dimension there is a second of size 1.
-Gradients come from the decomposition.
+The first maximum is the first in row-major order then too. In one dimension there is a second of
+size 1. Gradients come from the decomposition.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from ..types import Array, TensorType
 from .constant import scalar
 from .conv import AXES
 from .elementwise import Abs, Greater, Mul, Pow, Sqrt, Where
-from .pool import Average, AvgPool2d, Counting, FixedWindows, Maximum, MaxPool2d
+from .pool import Average, AvgPool2d, Counting, FixedWindows, MaximumPool, MaxPool2d
 from .shape import Reshape
 
 # Windows in two dimensions, as attributes, and an image that is pooled over them.
@@ -96,11 +96,11 @@ class WindowsNd(FixedWindows):
 
 
 @register
-class MaxPool(Maximum, WindowsNd):
+class MaxPool(MaximumPool, WindowsNd):
     """y[n,c,i,...] = max of x[n,c,a,...] over the cells (a, ...) of window (i, ...); NaN wins.
 
-    x [N, C, L], [N, C, H, W] or [N, C, D, H, W]. Of equal maxima the first in row order takes the
-    gradient. ONNX MaxPool-12.
+    x [N, C, L], [N, C, H, W] or [N, C, D, H, W]. Of equal maxima the first in row-major order takes
+    the gradient. ONNX MaxPool-12.
     """
 
     name = "max_pool"

@@ -20,7 +20,7 @@ from .reduce import normalize_axes, normalize_axis
 
 @register
 class Reshape(Op):
-    """y = x with another shape, elements in row order. ONNX Reshape-14 with a full shape."""
+    """y = x with another shape, elements in row-major order. ONNX Reshape-14 with a full shape."""
 
     shape: tuple[Dim, ...]
 

@@ -1,6 +1,6 @@
 // Grids of numbers: the element that is chosen of a result, what it has read, and its formula.
 
-// The place in row order of an index, and the index of a place.
+// The place in row-major order of an index, and the index of a place.
 const placeOf = (index, shape) => index.reduce((place, at, axis) => place * shape[axis] + at, 0);
 
 function indexOf(place, shape) {

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import cauce
-from cauce.backends.plan import Plan
+from cauce.backends.plan_text import PlanText
 from cauce.comparison import Comparison, NodeDifference
 from cauce.ir.display import draw_by, html_of
 from cauce.training.history import Epoch, History
@@ -58,7 +58,7 @@ def test_profiles_and_plans() -> None:
     tags = Tags(profile._repr_html_()).found
     assert tags.count("tr") == len(profile) + 1
     plan = predict.plan()
-    assert isinstance(plan, Plan) and str(plan) == plan and plan.startswith("graph lenet5")
+    assert isinstance(plan, PlanText) and str(plan) == plan and plan.startswith("graph lenet5")
     assert repr(plan) == f"<Plan of lenet5: {len(plan.splitlines())} lines, print shows them>"
     assert "details" in Tags(plan._repr_html_()).found
 

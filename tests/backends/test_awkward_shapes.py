@@ -326,7 +326,7 @@ def test_gradients_of_weights_in_passes(
     hold_samples(conv2d_backward_weight)
 
 
-# A product with a matrix in row order, one with its transpose, and what is fused behind it.
+# A product with a matrix in row-major order, one with its transpose, and what is fused behind it.
 PRODUCTS = """
 graph g(%x: f32[M,{k}], %y: f32[{k},{n}], %w: f32[{n},{k}], %b: f32[{n}])
     -> (f32[M,{n}], f32[M,{n}], f32[M,{n}]) {{

@@ -11,7 +11,7 @@ import pytest
 import cauce
 from cauce import nn
 from cauce.backends.llvm import abi as artifact
-from cauce.backends.llvm.abi import Share, Stage
+from cauce.backends.llvm.abi import BatchStage, Share
 from cauce.backends.llvm.build import build
 from cauce.backends.llvm.lowering.batches import find_batch, free_batch
 from cauce.backends.llvm.lowering.kernels import anchor_of
@@ -36,7 +36,7 @@ def images(count: int, *shape: int) -> Array:
 def shared_out(monkeypatch: pytest.MonkeyPatch, piece: int, streams: int = 1) -> None:
     """Have batches run in pieces of so many images, on so many streams."""
     monkeypatch.setattr(
-        Stage, "share", lambda self, count, threads: Share(min(count, piece), streams)
+        BatchStage, "share", lambda self, count, threads: Share(min(count, piece), streams)
     )
 
 
@@ -85,14 +85,14 @@ def test_the_bits_are_those_of_single_images(
 
 
 def test_small_networks_run_many_images_at_a_time() -> None:
-    stage = Stage(10, 1_000_000, 0)
+    stage = BatchStage(10, 1_000_000, 0)
     assert stage.share(1000, 1) == (128, 1) and stage.share(50, 1) == (50, 1)
-    assert Stage(10, 10**10, 0).share(16, 1) == (1, 1)
-    assert Stage(10, 10**10, 6).share(16, 1) == (4, 1)
+    assert BatchStage(10, 10**10, 0).share(16, 1) == (1, 1)
+    assert BatchStage(10, 10**10, 6).share(16, 1) == (4, 1)
 
 
 def test_each_thread_has_images_of_its_own() -> None:
-    single, several = Stage(10, 10**10, 0), Stage(10, 10**10, 6)
+    single, several = BatchStage(10, 10**10, 0), BatchStage(10, 10**10, 6)
     assert [single.share(16, n) for n in (2, 4, 8, 16)] == [(1, 2), (1, 4), (1, 8), (1, 16)]
     assert several.share(16, 2) == (4, 2) and several.share(16, 8) == (2, 8)
     assert several.share(2, 2) == (1, 2) and several.share(1000, 3) == (4, 3)
@@ -101,7 +101,7 @@ def test_each_thread_has_images_of_its_own() -> None:
 
 
 def test_what_cannot_be_shared_out_evenly_is_shared_piece_by_piece() -> None:
-    single, several = Stage(10, 10**10, 0), Stage(10, 10**10, 6)
+    single, several = BatchStage(10, 10**10, 0), BatchStage(10, 10**10, 6)
     assert [single.share(n, 2) for n in (3, 5)] == [(2, 1), (2, 1)]
     assert single.share(16, 3) == (3, 1) and single.share(16, 32) == (16, 1)
     assert several.share(7, 4) == (7, 1)
@@ -184,9 +184,9 @@ LATE = [Step(30 * MIB, MIB // 4, 1000, True)] * 4
 
 
 def test_late_layers_with_most_weights_have_a_stage_of_their_own() -> None:
-    assert stages([*EARLY, *LATE]) == (Stage(5, 5000, 1), Stage(9, 4000, 4))
-    assert stages(EARLY) == (Stage(5, 5000, 1),)
-    assert stages(LATE) == (Stage(4, 4000, 4),)
+    assert stages([*EARLY, *LATE]) == (BatchStage(5, 5000, 1), BatchStage(9, 4000, 4))
+    assert stages(EARLY) == (BatchStage(5, 5000, 1),)
+    assert stages(LATE) == (BatchStage(4, 4000, 4),)
 
 
 def test_images_that_grow_again_are_not_held_in_between() -> None:
@@ -216,7 +216,7 @@ def test_stages_change_no_bit(
     main = predict.program.listing.build.main  # type: ignore[attr-defined]
     first, second = main.batch.stages
     some = {first.end: Share(pieces[0], streams[0]), second.end: Share(pieces[1], streams[1])}
-    monkeypatch.setattr(Stage, "share", lambda self, count, threads: some[self.end])
+    monkeypatch.setattr(BatchStage, "share", lambda self, count, threads: some[self.end])
     np.testing.assert_array_equal(predict(x), whole)
     first_, then = (f"{n} x {piece}" if n > 1 else piece for piece, n in zip(pieces, streams))
     assert f", for {first_}, then {then} of N at a time" in predict.plan(N=11)

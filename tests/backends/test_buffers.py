@@ -83,7 +83,7 @@ def test_batches_in_pieces(
     for first, second in ((1, 1), (2, 3), (3, 1)):
         some = {ends[0]: artifact.Share(first, 1), ends[-1]: artifact.Share(second, 1)}
         monkeypatch.setattr(
-            artifact.Stage, "share", lambda self, count, threads, some=some: some[self.end]
+            artifact.BatchStage, "share", lambda self, count, threads, some=some: some[self.end]
         )
         for sizes in images(1, 2, 5, 6):
             simulate(plan, sizes)

@@ -183,7 +183,7 @@ def test_out_is_as_it_was(backend: str) -> None:
 def test_a_later_piece_of_a_batch(
     fixed: bool, threads: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(artifact.Stage, "share", lambda *_: artifact.Share(1, 2))
+    monkeypatch.setattr(artifact.BatchStage, "share", lambda *_: artifact.Share(1, 2))
 
     @cauce.network
     def net(image, t):
@@ -209,7 +209,7 @@ def test_a_later_piece_of_a_batch(
 
 def test_a_check_behind_the_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     """A batch whose last layers run as a whole: the other function checks too."""
-    monkeypatch.setattr(artifact.Stage, "share", lambda *_: artifact.Share(1, 2))
+    monkeypatch.setattr(artifact.BatchStage, "share", lambda *_: artifact.Share(1, 2))
 
     @cauce.network
     def net(image):

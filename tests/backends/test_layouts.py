@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from cauce.backends.executable import Executable
-from cauce.backends.llvm.abi import Share, Stage
+from cauce.backends.llvm.abi import BatchStage, Share
 from cauce.backends.llvm.driver import compile_program
 from cauce.backends.llvm.runtime.memory import GUARD
 from cauce.ir import Array, Builder, DType, Graph, Op, Role, TensorType, Value, evaluate, symbol
@@ -310,7 +310,7 @@ def test_symbols_that_turn_out_to_be_1(
     """Beside sizes that are 1 from the start; with a batch that runs image by image, too."""
     orders = [order for order in ORDERS if order[0] == 0] if pieces else ORDERS
     if pieces:
-        monkeypatch.setattr(Stage, "share", lambda self, count, threads: Share(1, 2))
+        monkeypatch.setattr(BatchStage, "share", lambda self, count, threads: Share(1, 2))
     net, dims = Net(DType.F64), (symbol("N"), 3, symbol("H"), symbol("W"))
     fixed = tuple(1 if axis in ones else dim for axis, dim in enumerate(dims))
     weight = net.input((6, 1 if 1 in ones else 3, 3, 3), Role.PARAMETER)

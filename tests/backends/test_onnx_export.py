@@ -11,7 +11,7 @@ import pytest
 
 import cauce
 from cauce.backends.onnx import export, save
-from cauce.backends.onnx.rules import RULES, Rule, always
+from cauce.backends.onnx.rules import RULES, ExportRule, always
 from cauce.backends.onnx.writer import Writer
 from cauce.ir import (
     Array,
@@ -276,7 +276,7 @@ def test_a_rule_that_writes_nonsense_does_not_pass_the_check(
     def wrong(w: Writer, op: Op, node: Node, x: str) -> str:
         return w("Transpose", x, perm=[0, 0])
 
-    monkeypatch.setitem(RULES, Mystery, Rule(wrong, {}, always))
+    monkeypatch.setitem(RULES, Mystery, ExportRule(wrong, {}, always))
     with pytest.raises(ExportFailure, match=r"onnx.checker refuses the model of mysterious"):
         export(mysterious)
 

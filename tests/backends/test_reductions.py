@@ -85,7 +85,7 @@ BEFORE = {
 class Case:
     """A reduction over ``axes`` of what ``before`` makes of x and y; z is added to the result.
 
-    x and y come in row order of the axes in the order ``lies``, y broadcast.
+    x and y come in row-major order of the axes in the order ``lies``, y broadcast.
     """
 
     op: Reduction

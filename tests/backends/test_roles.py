@@ -1,6 +1,6 @@
 """A weight that is also something else to its kernel: an operand at the end, the image.
 
-A weight lies in blocks, and only the op of weight knows how to read them. What is right is written
+A weight lies in blocks, and only the anchor op knows how to read them. What is right is written
 out with NumPy in f64.
 """
 

@@ -11,7 +11,7 @@ import pytest
 import cauce
 from cauce.backends.contract import NodeTime
 from cauce.backends.executable import Executable
-from cauce.backends.llvm.abi import Share, Stage
+from cauce.backends.llvm.abi import BatchStage, Share
 from cauce.backends.profile import Profile
 from cauce.frontends.model import Model
 from cauce.ir import Graph, evaluate
@@ -114,13 +114,13 @@ def test_without_sizes_the_plan_is_one_for_all(native: Executable) -> None:
 def test_the_plan_says_how_many_images_run_at_a_time(
     model: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Stage, "share", lambda self, count, threads: Share(8, 1))
+    monkeypatch.setattr(BatchStage, "share", lambda self, count, threads: Share(8, 1))
     whole, _ = arena_of(parts_of(cauce.compile(model, "llvm").plan(N=8))[2])
-    monkeypatch.setattr(Stage, "share", lambda self, count, threads: Share(2, 1))
+    monkeypatch.setattr(BatchStage, "share", lambda self, count, threads: Share(2, 1))
     pieces = parts_of(cauce.compile(model, "llvm").plan(N=8))[2]
     assert f"arena of {whole // 4} bytes, for 2 of N at a time" in pieces
     assert "1024*N = 2048 bytes" in pieces
-    monkeypatch.setattr(Stage, "share", lambda self, count, threads: Share(2, 3))
+    monkeypatch.setattr(BatchStage, "share", lambda self, count, threads: Share(2, 3))
     apart = parts_of(cauce.compile(model, "llvm", threads=3).plan(N=8))[2]
     assert ", for 3 x 2 of N at a time" in apart and "1024*N = 2048 bytes" in apart
 

@@ -10,7 +10,7 @@ from unittest import mock
 import pytest
 
 from cauce.backends.contract import Request
-from cauce.backends.llvm.abi import Artifact, Share, Stage
+from cauce.backends.llvm.abi import Artifact, BatchStage, Share
 from cauce.backends.llvm.build import compile_graph
 from cauce.backends.llvm.driver import program_of
 from cauce.backends.llvm.runtime.memory import GUARD, SIDES
@@ -65,7 +65,7 @@ def test_bits_depend_on_nothing_but_the_image(case: Case, way: Way) -> None:
     for threads in (1, 2, 3, 5):
         same(made.run(feeds, threads), first)
     for share in map(Share, (1, 2, 3, 1, 2), (1, 1, 1, 2, 3)):  # images at a time, side by side
-        with mock.patch.object(Stage, "share", lambda *_, own=share: own):
+        with mock.patch.object(BatchStage, "share", lambda *_, own=share: own):
             same(made.run(feeds, share.streams), first)
     batched = ("x", "other")
     for image in range(case.images):

@@ -125,7 +125,7 @@ def test_every_way_has_its_guard() -> None:
 
 
 def test_what_fails_is_made_small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of a chain of kernels without their relu one op of weight and its relu remain."""
+    """Of a chain of kernels without their relu one anchor op and its relu remain."""
     forget_relu(monkeypatch)
     graph = network("exp", "tanh", "abs", "neg", "sum", "relu")
     graph.outputs["more"] = graph.value("tanh")

@@ -315,7 +315,7 @@ def compiling(level: int) -> Iterator[None]:
 def going(way: Way) -> Iterator[None]:
     """Native code runs in this way."""
     pieces = mock.patch.object(
-        llvm_artifact.Stage,
+        llvm_artifact.BatchStage,
         "share",
         lambda self, count, threads: llvm_artifact.Share(min(count, way.piece), way.threads),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..abi import Job
 from .builder import Module
-from .pool import addresses
+from .thread_pool import addresses
 
 # Streams are the tasks of a launch, so whichever threads there are do them. What each stream takes
 # is a matter of chance; a piece is the same whoever computes it.

@@ -18,7 +18,7 @@ from ..abi import (
     Check,
     Entry,
     Place,
-    Reduction,
+    RankSum,
     Row,
     crossing,
     part_name,
@@ -34,7 +34,7 @@ from ..target import Target
 from .builder import Module
 from .code import Launch, NodeCode
 from .joint import in_turn, joined, side_by_side
-from .kernels.copies import write_frame
+from .kernels.copies import write_halo
 from .kernels.index_checks import write_check
 from .merge import share_similar
 from .reuse import Written
@@ -69,7 +69,7 @@ class Plan:
     count: int = 0
     checks: list[tuple[Check, Node]] = field(default_factory=list)
     status: int | None = None
-    reductions: list[Reduction] = field(default_factory=list)
+    reductions: list[RankSum] = field(default_factory=list)
 
     @property
     def names(self) -> list[str]:
@@ -204,18 +204,18 @@ def make_plan(
         """The code of a node, its first launch with what writes the zeros around its results."""
         if isinstance(node.op, Constant):
             plan.constants[plan.slot(node.result)] = node.op.value.array
-        frames, code = new_code(node, shared=True), new_code(node)
+        halos, code = new_code(node, shared=True), new_code(node)
         for root in roots_of(node):
             layout = layout_of(root)
             if root not in spans and isinstance(layout, Strided) and layout.halo:
-                write_frame(frames, root.type, plan.slot(root))
+                write_halo(halos, root.type, plan.slot(root))
         try:
             written.write(code)
         except CauceError as error:
             error.at(node.path, node.loc)
             raise
         first, rest = code.launches[:1], code.launches[1:]
-        code.launches = [launch.beside(frames.launches) for launch in first] or frames.launches
+        code.launches = [launch.beside(halos.launches) for launch in first] or halos.launches
         code.launches += rest
         return code
 
@@ -229,7 +229,7 @@ def make_plan(
             if node.op.collective:
                 (y,) = node.results
                 here = len(plan.launches)
-                plan.reductions.append(Reduction(here, plan.slot(y), y.type.dtype, y.type.size))
+                plan.reductions.append(RankSum(here, plan.slot(y), y.type.dtype, y.type.size))
             for value in node.results:
                 check(value)
         roots = [root for node in nodes for root in roots_of(node)]

@@ -59,10 +59,10 @@ def assign_layouts(
         CompileError: a given schedule that its kernel cannot have.
     """
     _assign_orders(graph)
-    early = prepacked_values(graph)
+    prepacked = prepacked_values(graph)
     target = setting.target
-    schedules, choices = _schedule(graph, setting, given, early)
-    _reorder_weights(graph, schedules, target, early)
+    schedules, choices = _schedule(graph, setting, given, prepacked)
+    _reorder_weights(graph, schedules, target, prepacked)
     _reorder_images(graph, schedules, target)
     _add_halos(graph, schedules)
     _pad_pixels(graph, target)
@@ -91,7 +91,7 @@ def _assign_orders(graph: Graph) -> None:
 
 
 def _schedule(
-    graph: Graph, setting: Setting, given: Mapping[str, Schedule], early: set[Value]
+    graph: Graph, setting: Setting, given: Mapping[str, Schedule], prepacked: set[Value]
 ) -> tuple[Schedules, Choices]:
     """Decide how each kernel runs."""
     schedules: Schedules = {}
@@ -102,9 +102,9 @@ def _schedule(
         if not anchor.facts.anchor:
             continue
         name = node.result.name
-        weight = _laid_out_weight(node, anchor, early)
+        weight = _laid_out_weight(node, anchor, prepacked)
         packed = weight is not None and _can_pack(weight, anchor, target)
-        fixed = weight is not None and node.operands[anchor.places[weight.place]] in early
+        fixed = weight is not None and node.operands[anchor.places[weight.place]] in prepacked
         around = replace(setting, packed=packed, fixed=fixed, weights=weights)
         choices[name] = anchor.facts.schedules(anchor.op, anchor.types, anchor.result, around)
         possible = [choice.schedule for choice in choices[name]]
@@ -140,12 +140,12 @@ def _bytes_of_weights(graph: Graph) -> int:
     return sum(found.values())
 
 
-def _laid_out_weight(node: Node, anchor: Anchor, early: set[Value]) -> Weight | None:
+def _laid_out_weight(node: Node, anchor: Anchor, prepacked: set[Value]) -> Weight | None:
     """The weight of an anchor, where it is brought into an order of its own."""
     weight = anchor.facts.weight(anchor.op, anchor.types)
     if weight is None:
         return None
-    fixed = node.operands[anchor.places[weight.place]] in early
+    fixed = node.operands[anchor.places[weight.place]] in prepacked
     return weight if fixed or not weight.fixed else None
 
 
@@ -157,12 +157,14 @@ def _can_pack(weight: Weight, anchor: Anchor, target: Target) -> bool:
     return weight.packs and whole
 
 
-def _reorder_weights(graph: Graph, schedules: Schedules, target: Target, early: set[Value]) -> None:
+def _reorder_weights(
+    graph: Graph, schedules: Schedules, target: Target, prepacked: set[Value]
+) -> None:
     """Write a reorder before each anchor for its weight; equal ones are shared."""
     known: dict[tuple[Value, Layout], Value] = {}
     for node in graph.nodes:
         anchor = anchor_of(node)
-        weight = _laid_out_weight(node, anchor, early) if anchor.facts.anchor else None
+        weight = _laid_out_weight(node, anchor, prepacked) if anchor.facts.anchor else None
         if weight is None:
             continue
         place = anchor.places[weight.place]
@@ -194,13 +196,13 @@ def _reorder_images(graph: Graph, schedules: Schedules, target: Target) -> None:
     wanted = Strided(CHANNELS_LAST)
     for node in graph.nodes:
         anchor = anchor_of(node)
-        framed = halo_of(node, schedules) != NO_HALO
+        has_halo = halo_of(node, schedules) != NO_HALO
         for image in _images(anchor):
             place = anchor.places[image]
             value = node.operands[place]
             own = strided(value)
             planar = anchor.facts.reads_planar(anchor.op, anchor.types, target)
-            alike = own == wanted if framed else own.same_places(wanted, value.type.shape)
+            alike = own == wanted if has_halo else own.same_places(wanted, value.type.shape)
             if alike or (planar and own.order == _PLANAR):
                 continue
             if value not in known:
@@ -262,7 +264,7 @@ def _add_halos(graph: Graph, schedules: Schedules) -> None:
             for _, _, other in reading[1:]:
                 halo = larger(halo, other)
         order = strided(value).order
-        copy = _reordered(reading[0][0], value, Strided(order, halo), "framed")
+        copy = _reordered(reading[0][0], value, Strided(order, halo), "halo")
         for node, place, _ in reading:
             node.replace_operand(place, copy)
 
@@ -276,7 +278,7 @@ def _can_have_halo(graph: Graph, value: Value) -> bool:
     """Whether the node that makes a value can write it within zeros."""
     if value.node is None or graph.leaves(value):
         return False
-    return anchor_of(value.node).facts.writes_halo and strided(value).can_frame()
+    return anchor_of(value.node).facts.writes_halo and strided(value).can_have_halo()
 
 
 def _pad_pixels(graph: Graph, target: Target) -> None:

@@ -31,7 +31,7 @@ def verify_layouts(graph: Graph, schedules: Schedules) -> None:
                 made = isinstance(node.op, Reorder)
                 _need(made, value, "is packed, and not made by a reorder")
             elif isinstance(layout, Strided) and layout.halo:
-                _need(layout.can_frame(), value, "has a halo in an order that can have none")
+                _need(layout.can_have_halo(), value, "has a halo in an order that can have none")
         _verify_reads(node, schedules)
     for value in (*graph.outputs.values(), *graph.updates.values()):
         _need(_is_row_major(value), value, "leaves the graph, and is not row-major")

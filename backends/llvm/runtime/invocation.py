@@ -15,7 +15,7 @@ from ....ir.communicator import Communicator
 from ....ir.errors import CauceError
 from ...contract import Dims, NodeTime, Request
 from ...recent import Recent
-from ..abi import JOB_BYTES, Check, Entry, Job, Place, Reduction, Share
+from ..abi import JOB_BYTES, Check, Entry, Job, Place, RankSum, Share
 from .layout import CallLayout, Part, Pieces, lay_out, shares, size_of
 from .library import Code
 from .memory import Arena, aligned, aligned_copy, aligned_together
@@ -263,7 +263,7 @@ class Caller:
                 yield NodeTime(row.path, row.op, taken, *work)
 
 
-def _array_of(reduction: Reduction, frame: Frame, dims: Dims) -> Array:
+def _array_of(reduction: RankSum, frame: Frame, dims: Dims) -> Array:
     """The elements of a buffer that is summed, in its memory."""
     dtype, count = reduction.dtype.numpy, size_of(reduction.size, dims)
     address = int(frame.addresses[reduction.slot])

@@ -1,6 +1,6 @@
 """Threads that share the tasks of a launch: a pool in native code.
 
-How they share them is written in native code (``codegen/pool.py``).
+How they share them is written in native code (``codegen/thread_pool.py``).
 
 A pool serves one call at a time. A call that finds it busy, from another Python thread, runs alone.
 """

@@ -7,7 +7,7 @@ from itertools import accumulate
 from typing import NamedTuple
 
 from ....ir import Dim
-from ..abi import Stage
+from ..abi import BatchStage
 
 # Bytes of a matrix that is to be read once for all images.
 _LARGE = 1024 * 1024
@@ -44,7 +44,7 @@ def is_large_matrix(nbytes: Dim) -> bool:
     return isinstance(nbytes, int) and nbytes >= _LARGE
 
 
-def stages(steps: Sequence[Step]) -> tuple[Stage, ...]:
+def stages(steps: Sequence[Step]) -> tuple[BatchStage, ...]:
     """In which stages launches run: one, or two where the later layers have most of the weights,
     and the earlier ones the large images.
 
@@ -58,7 +58,7 @@ def stages(steps: Sequence[Step]) -> tuple[Stage, ...]:
     end = len(steps)
     whole, together = _reading(weights[end], before[end])
     least = whole * _WORTH
-    found: tuple[Stage, ...] = (Stage(end, flops[end], together),)
+    found: tuple[BatchStage, ...] = (BatchStage(end, flops[end], together),)
     for place in range(1, end):
         if steps[place].divisible:
             first, few = _reading(weights[place], before[place])
@@ -66,7 +66,7 @@ def stages(steps: Sequence[Step]) -> tuple[Stage, ...]:
             if first + second < least:
                 least = first + second
                 late = flops[end] - flops[place]
-                found = (Stage(place, flops[place], few), Stage(end, late, many))
+                found = (BatchStage(place, flops[place], few), BatchStage(end, late, many))
     return found
 
 

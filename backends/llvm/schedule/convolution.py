@@ -32,7 +32,7 @@ from .schedule import (
 from .tiles import Blocks, Tiling, columns_of, groups_of, vectors_of
 
 # What data costs that comes from beyond the third-level cache, where one unit is a byte from it.
-_FAR_COST = 4
+_MEMORY_COST = 4
 
 # Gradients of weights: at least so many pixels make a block, and as many as stay in a first-level
 # cache, with the bytes that a tile reads of dy for each.
@@ -304,7 +304,7 @@ def _weight_blocks(op: conv.ConvBase, sizes: Sizes, item: int, target: Target) -
 
 
 def _direct(sizes: Sizes, row: Dim, item: int, target: Target) -> Direct:
-    """The order of loops that brings the fewest bytes from far away.
+    """The order of loops that brings the fewest bytes from beyond the second-level cache.
 
     Args:
         sizes: of all axes.
@@ -324,13 +324,13 @@ def _direct(sizes: Sizes, row: Dim, item: int, target: Target) -> Direct:
         """What it costs to go through so many bytes again and again."""
         if nbytes <= target.caches.second:
             return 0
-        return (1 if nbytes <= target.caches.third else _FAR_COST) * nbytes * times
+        return (1 if nbytes <= target.caches.third else _MEMORY_COST) * nbytes * times
 
-    # With "images" the next image is always far.
+    # With "images" the next image always comes from beyond the third-level cache.
     costs = {
         "rows": cost(weights, known([sizes["i"]])),
         "filters": cost(weights, 1) + cost(image, times),
-        "images": _FAR_COST * times * image,
+        "images": _MEMORY_COST * times * image,
     }
     columns = columns_of([("i", sizes["i"]), ("j", sizes["j"])], target.registers, vectors)
     return Direct(columns, vectors, min(costs, key=lambda order: costs[order]))

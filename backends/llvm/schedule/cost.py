@@ -21,7 +21,7 @@ def is_for_one_thread(elements: Dim) -> bool:
     return isinstance(elements, int) and elements <= _FEW_ELEMENTS
 
 
-def weights_are_near(setting: Setting) -> bool:
+def weights_are_l2_resident(setting: Setting) -> bool:
     """Whether the packed weights of a graph stay in a second-level cache from call to call."""
     return _PACKED * setting.weights <= setting.target.caches.second
 
@@ -38,7 +38,7 @@ def cycles(multiply_adds: float, nbytes: int, setting: Setting, overlap: float =
     """
     target = setting.target
     computing = multiply_adds / target.multiply_adds
-    if weights_are_near(setting):
+    if weights_are_l2_resident(setting):
         return round(computing)
     far = setting.weights > target.caches.third
     reading = nbytes / (target.memory if far else 2 * target.memory)

@@ -146,7 +146,7 @@ def matmul(
     lanes = target.lanes(item)
     vectors = vectors_of(n, lanes, target.registers)
     columns = columns_of([("m", m)], target.registers, vectors)
-    # Bytes of a matrix that does not stay near while each tile goes over all of its rows.
+    # Bytes of a matrix that is not L2-resident while each tile goes over all of its rows.
     fixed = isinstance(k, int) and isinstance(n, int)
     large = fixed and not setting.packed and item * known([k, n]) > target.caches.second
     if large and by_rows:
@@ -164,15 +164,15 @@ def matmul(
 
 
 def _parts(sizes: Sizes, columns: Columns, width: int, item: int, target: Target) -> int:
-    """Into how many parts k is split: each has a piece of the matrix that stays near.
+    """Into how many parts k is split: each has rows of the matrix that are L2-resident.
 
-    One, where the matrix is read once, or all that a tile reads of it stays near.
+    One, where the matrix is read once, or all that a tile reads of it is L2-resident.
     """
     m, k = sizes["m"], sizes["k"]
     if not isinstance(k, int):
         return 1
     ((_, rows),) = columns
     nbytes = item * k * width
-    near = target.caches.second
+    resident = target.caches.second
     once = isinstance(m, int) and m <= rows
-    return 1 if once or nbytes <= near else -(-nbytes // (near // 2))
+    return 1 if once or nbytes <= resident else -(-nbytes // (resident // 2))

@@ -25,7 +25,7 @@ COLUMNS = 1024
 FEW_TERMS, BLOCK_TERMS = 4, 16
 
 
-class Reduction(Schedule):
+class Accumulators(Schedule):
     """Accumulators side by side; a long reduction is cut into parts, which are merged in order.
 
     Attributes:
@@ -71,6 +71,6 @@ class Reduction(Schedule):
         return None
 
 
-def reduction() -> Reduction:
+def reduction() -> Accumulators:
     """The schedule of a reduction."""
-    return Reduction(_PLAIN, _COMPUTED, _DEPTH)
+    return Accumulators(_PLAIN, _COMPUTED, _DEPTH)

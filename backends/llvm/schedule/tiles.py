@@ -17,7 +17,7 @@ from .schedule import Columns, Sizes, even_pieces
 Blocks = tuple[tuple[str, int], ...]
 
 # Packed blocks lie one behind the other in the order of the sum, and are prefetched that many bytes
-# ahead: far enough for a third-level cache, near enough to stay in the first.
+# ahead: enough of them for a third-level cache, few enough to stay L1-resident.
 PREFETCH_BYTES = 4096
 
 # How many terms are added up from zero before they go to the sum, where there are more than the
@@ -35,8 +35,8 @@ class Loops(Record):
             task, the others are unrolled whole.
         sum: the summed axes, outermost first.
         blocks: summed axes that a task goes along in steps of so many places (K-blocking), so that
-            what it reads is still in a near cache in the next tile; each block adds to the result,
-            which begins with zeros.
+            what it reads is still L1- or L2-resident in the next tile; each block adds to the
+            result, which begins with zeros.
         within: further axes that a task goes along, inside of the blocks.
         rounds: within a group of vectors, an axis along which ``b`` is read again and again, and
             how often. Meanwhile the next group is prefetched, a part in each round.

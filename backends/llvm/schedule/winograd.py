@@ -20,7 +20,7 @@ from ....ir.dims import substitute
 from ....ir.layout import Halo, Order, Packed, Transformed
 from ....ir.winograd import TAPS, products, transformed, window
 from ..target import Target
-from .cost import EFFICIENCY, cycles, weights_are_near
+from .cost import EFFICIENCY, cycles, weights_are_l2_resident
 from .schedule import MOST_PARTS, Choice, Setting, Tiled, even_pieces
 from .tiles import most_columns, vectors_of
 
@@ -56,13 +56,13 @@ _OVERLAP = 0.5
 # each call, as in training.
 _EXTENT, _IMAGES = 56, 64
 
-# A batch runs in pieces, of no more images than this.
-_PIECE = 8
+# A batch runs in micro-batches, of no more images than this.
+_MICRO_BATCH = 8
 
-# The most tiles of a block whose filters are near; an image of few tiles is no two blocks.
+# The most tiles of a block whose filters are L2-resident; an image of few tiles is no two blocks.
 _BLOCK, _FEW = 28, 16
 
-# How many bytes ahead of their use filters are fetched that come from far.
+# How many bytes ahead of their use filters are fetched that are not L2-resident.
 _AHEAD = 16384
 
 # Gradients of weights: the tile, the most of them in a block that is transformed by one thread, or
@@ -125,8 +125,8 @@ class Winograd(_InTiles):
         order: what is outside, a key of ``ORDERS``. With "tiles" each thread transforms the tiles
             of its block and goes through all filters; with "filters" all tiles are transformed
             first, and each thread has filters of its own.
-        ahead: how many bytes ahead of their use filters are fetched; 0 where they are near, or the
-            processor does that itself.
+        ahead: how many bytes ahead of their use filters are fetched; 0 where they are L2-resident,
+            or the processor does that itself.
         far: whether the image of a call comes from beyond the second-level cache.
         tiles_ahead: whether the next line of each tile in a register tile is fetched while this one
             is multiplied: all of them begin at the same time.
@@ -231,7 +231,7 @@ class Problem(NamedTuple):
         if not isinstance(images, int):
             images = 1 if setting.fixed else _IMAGES
         return Problem(
-            min(images, _PIECE) if setting.fixed else images,
+            min(images, _MICRO_BATCH) if setting.fixed else images,
             rows if isinstance(rows, int) else _EXTENT,
             columns if isinstance(columns, int) else _EXTENT,
             channels,
@@ -280,7 +280,7 @@ def _decided(what: Problem, tile: tuple[int, int], setting: Setting) -> Choice:
     order, block = _blocks(each, what.images, pixel, groups, weights, target)
     across = even_pieces(block, most_columns(target.registers, vectors))
     nbytes = filter_ * what.filters
-    ahead = 0 if weights_are_near(setting) or target.fetches_far else _AHEAD
+    ahead = 0 if weights_are_l2_resident(setting) or target.fetches_far else _AHEAD
     many = what.channels >= _MANY_CHANNELS and not target.fetches_far
     far, stride = what.is_far(setting), what.stride
     chosen = Winograd((("t", across),), vectors, tile, block, order, ahead, far, many, stride)
@@ -309,13 +309,13 @@ def _blocks(
         weights: bytes of the transformed filters.
         target: the processor.
     """
-    near = target.caches.second // 2
+    resident = target.caches.second // 2
     count = each * images
     # An even number of blocks, so that two threads share even a single image.
-    most = min(_BLOCK if weights <= near else count, max(1, near // pixel))
+    most = min(_BLOCK if weights <= resident else count, max(1, resident // pixel))
     blocks = 2 * -(-count // (2 * most))
-    by_tiles = blocks * weights if weights > near else 0
-    by_filters = weights + (groups * count * pixel if count * pixel > near else 0)
+    by_tiles = blocks * weights if weights > resident else 0
+    by_filters = weights + (groups * count * pixel if count * pixel > resident else 0)
     if by_tiles <= by_filters and count >= _FEW:
         return "tiles", even_pieces(count, -(-count // blocks))
     # Whole images, and as many in each block: one of few tiles would leave a register tile empty.
@@ -336,14 +336,14 @@ def weight_choices(what: Problem, setting: Setting) -> Iterator[Choice]:
     points, filters = products(tile), -(-what.filters // lanes)
     sums = points * what.channels * filters * lanes * what.item
     each = points * (what.channels + what.filters) * what.item  # bytes of a transformed tile
-    near = target.caches.second
+    resident = target.caches.second
     count = what.images * -(-what.rows // tile[0]) * -(-what.columns // tile[1])
     work = points * what.channels * filters / EFFICIENCY / min(1, across * vectors / 10)
     work += -(-what.channels // lanes) * _transform(tile, 0)
     work += filters * _transform(tile, 1)
     end = what.channels * filters * points * _TRANSFORM
-    if sums <= near // 2:
-        block = min(_WEIGHT_BLOCK, max(_FEW, near // each))
+    if sums <= resident // 2:
+        block = min(_WEIGHT_BLOCK, max(_FEW, resident // each))
         parts, moved = _PARTS, 2 * sums * -(-count // block) // 4
     else:
         block, parts, moved = _CHAIN, 0, 2 * each * count

@@ -22,7 +22,7 @@ from ..code import COMPUTED, NodeCode, Stage
 from ..iteration import Placed, unravel
 from ..math.elements import extremum, scalar_constant
 from .elementwise import load_apart, store_apart
-from .jobs import Job, VectorRun, pieces_of
+from .jobs import ReductionJob, VectorRun, vector_runs
 
 # Elements that are loaded once, before the loops that do not move them: by source, place across
 # and width.
@@ -51,7 +51,7 @@ def combined(f: Function, op: reduce.Reduction, a: V, b: V, dtype: DType) -> V:
     return extremum(f, "max" if isinstance(op, reduce.Max) else "min", a, b, dtype)
 
 
-def write_job(code: NodeCode, job: Job) -> None:
+def write_job(code: NodeCode, job: ReductionJob) -> None:
     """Write one launch: a task is one result, or some columns of results."""
     lanes = job.lanes(code)
     if not job.across:
@@ -114,7 +114,7 @@ class _Sweep:
 class _ReductionWriter:
     """Writes the loops of one task."""
 
-    def __init__(self, stage: Stage, job: Job, lanes: int) -> None:
+    def __init__(self, stage: Stage, job: ReductionJob, lanes: int) -> None:
         self.stage, self.job, self.lanes = stage, job, lanes
         self.sides = (*job.sources, job.result, *job.others)
         self.bases = [stage.base(side.access) for side in self.sides]
@@ -181,7 +181,7 @@ class _ReductionWriter:
             whole = length - left
             if rows:
                 sweeps.append(_Sweep(0, whole, rows * lanes, main))
-            pieces = list(pieces_of(left, lanes))
+            pieces = list(vector_runs(left, lanes))
             narrow = [width for _, width in pieces if width < lanes] or [1] * (not rows)
             full = len(pieces) - len(narrow)
             cells = [

@@ -1,4 +1,5 @@
-"""Sums over ranks: the array is laid out in row order, and summed between two calls of the code."""
+"""Sums over ranks: the array is laid out in row-major order, and summed between two calls of the
+code."""
 
 from __future__ import annotations
 

@@ -22,8 +22,8 @@ from ..iteration import unravel
 from ..math.elements import scalar_constant
 from .elementwise import load, load_apart, store
 
-Strides = Mapping[str, Dim]
-Point = dict[str, V]
+AxisStrides = Mapping[str, Dim]
+Indices = dict[str, V]
 # What has been loaded for a tile: by array, and by the places that tell its elements apart.
 Loaded = dict[tuple[int, tuple[tuple[str, int], ...]], V]
 
@@ -38,13 +38,13 @@ class Operand:
 
     slot: int
     dtype: DType
-    strides: Strides
+    strides: AxisStrides
     start: Dim = 0
     block: int = 0
     block_stride: Dim = 0
 
     @staticmethod
-    def of(access: Access, strides: Strides, start: Dim | None = None) -> Operand:
+    def of(access: Access, strides: AxisStrides, start: Dim | None = None) -> Operand:
         """An array with strides for the axes, from its own first element on where None."""
         start = access.start if start is None else start
         return Operand(access.slot, access.dtype, strides, start, access.block, access.block_stride)
@@ -102,7 +102,7 @@ def write_contraction(code: NodeCode, what: Contraction, loops: Loops) -> None:
             indices = unravel(stage, task, [stage.dim(count) for count in counts])
             point = dict(zip(loops.around, indices))
             writer.begin(point)
-            writer.passes(point, loops.blocks)
+            writer.k_blocks(point, loops.blocks)
 
 
 class _ContractionWriter:
@@ -127,7 +127,7 @@ class _ContractionWriter:
             for array in self.arrays
         ]
 
-    def begin(self, point: Point) -> None:
+    def begin(self, point: Indices) -> None:
         """Where the sum of this task ends, if it is a part of one."""
         if self.what.part is None:
             return
@@ -136,7 +136,7 @@ class _ContractionWriter:
         left = f.op("sub", self.whole, f.mul(point[part], self.sizes[axis]))
         self.stops = {axis: f.intrinsic("smin", self.sizes[axis], left)}
 
-    def passes(self, point: Point, axes: Sequence[tuple[str, int]]) -> None:
+    def k_blocks(self, point: Indices, axes: Sequence[tuple[str, int]]) -> None:
         """The summed axes that are gone along in steps, outermost first."""
         if not axes:
             self.within(point, self.loops.within)
@@ -148,25 +148,25 @@ class _ContractionWriter:
         with f.loop(end, step=step) as loop:
             left = f.op("sub", end, loop.index)
             self.stops[axis] = i64(step) if even else f.intrinsic("smin", left, i64(step))
-            self.passes({**point, axis: loop.index}, inner)
+            self.k_blocks({**point, axis: loop.index}, inner)
 
-    def within(self, point: Point, axes: Sequence[str]) -> None:
+    def within(self, point: Indices, axes: Sequence[str]) -> None:
         """The parallel axes that a task goes along, outermost first."""
         if not axes:
-            self.blocks(point)
+            self.vectors(point)
             return
         axis, *inner = axes
         with self.stage.f.loop(self.sizes[axis]) as loop:
             self.within({**point, axis: loop.index}, inner)
 
-    def blocks(self, point: Point) -> None:
+    def vectors(self, point: Indices) -> None:
         """All of the vector axis: whole vectors, then ever narrower ones."""
         axis = self.loops.vector
-        for start, end, width in self.pieces(axis):
+        for start, end, width in self.vector_runs(axis):
             with self.stage.f.loop(end, start, width) as loop:
                 self.tiles({**point, axis: loop.index}, width)
 
-    def pieces(self, axis: str) -> list[tuple[V, V, int]]:
+    def vector_runs(self, axis: str) -> list[tuple[V, V, int]]:
         """(start, end, width): whole vectors along an axis, then ever narrower ones."""
         size, f = self.what.sizes[axis], self.stage.f
         if not isinstance(size, int):
@@ -182,7 +182,7 @@ class _ContractionWriter:
             start = end
         return result
 
-    def tiles(self, point: Point, width: int) -> None:
+    def tiles(self, point: Indices, width: int) -> None:
         """All of the first tiled axis: whole tiles, then what is left."""
         axis, factor = self.loops.tile[0]
         size, f = self.what.sizes[axis], self.stage.f
@@ -204,7 +204,7 @@ class _ContractionWriter:
                 self.body({**point, axis: loop.index}, width, [range(factor), *rest])
             start, factor = end, factor // 2
 
-    def body(self, point: Point, width: int, tile: Sequence[range]) -> None:
+    def body(self, point: Indices, width: int, tile: Sequence[range]) -> None:
         """One tile: its accumulators, the sum, and the stores."""
         f, dtype = self.stage.f, self.what.dtype
         axes = [axis for axis, _ in self.loops.tile]
@@ -286,7 +286,7 @@ class _ContractionWriter:
             done = f.op("lshr", f.op("sub", *ends), i64(self.next.shift))
             f.prefetch(start, f.add(self.next.offset, done), level=2)
 
-    def _next(self, b: V, point: Point) -> _Next | None:
+    def _next(self, b: V, point: Indices) -> _Next | None:
         """What to fetch of the next group while this one is read from ``b`` on."""
         if self.loops.rounds is None or not self.what.b.block:
             return None

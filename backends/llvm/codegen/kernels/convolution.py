@@ -131,8 +131,8 @@ def conv2d_backward_weight(code: NodeCode) -> None:
     """The sum over batch and pixels, of the padded input times dy.
 
     Where the weight is small, each part of the batch is summed for itself. A task goes along its
-    part in passes of some rows or some images, which stay near while taps and channels go over
-    them. All this depends on shapes alone.
+    part in blocks of some rows or some images (K-blocking), which stay in a first-level cache while
+    taps and channels go over them. All this depends on shapes alone.
     """
     op = code.op(conv.Conv2dBackwardWeight)
     x, dy = code.operand_types
@@ -174,8 +174,8 @@ def conv2d_backward_weight(code: NodeCode) -> None:
 def _add_weights(code: NodeCode, weight: TensorType, parts: Sequence[Access]) -> None:
     """Write the launches that add up the parts of a weight, which lie with their outputs innermost.
 
-    A task has some outputs and one channel: what it reads lies side by side, and what it writes is
-    near for all taps.
+    A task has some outputs and one channel: what it reads lies side by side, and what it writes
+    stays in a first-level cache for all taps.
     """
     outputs, channels, rows, columns = weight.shape
     lanes, result = code.target.lanes(weight.dtype.itemsize), code.result_access()
@@ -222,13 +222,13 @@ def conv2d_backward_data(code: NodeCode) -> None:
     each = phase_sizes(op, dy.shape[0], weight, dx)
     for phase, extents, direct in zip(phases(op, kernel, dx.shape[2:]), each, schedule.phases):
         reads: Steps = {"n": n, "g": channel * outputs, "c": channel}
-        turned: Steps = {"g": o * outputs, "o": c, "c": o}
+        transposed: Steps = {"g": o * outputs, "o": c, "c": o}
         start, tap_start, first = source.start, own.start, [0, 0]
         for axis, (image, tap) in enumerate((("i", "r"), ("j", "s"))):
             where = phase[axis]
             step, weight_step = source.strides[2 + axis], own.strides[2 + axis]
             reads |= {image: step, tap: step * -where.apart}
-            turned[tap] = weight_step * where.step
+            transposed[tap] = weight_step * where.step
             start = start + step * where.row
             tap_start = tap_start + weight_step * where.tap
             first[axis] = where.first
@@ -247,7 +247,7 @@ def conv2d_backward_data(code: NodeCode) -> None:
             extents,
             over(code.result_access()),
             Operand.of(source, reads, start),
-            Operand.of(own, turned, tap_start),
+            Operand.of(own, transposed, tap_start),
             tuple(map(over, arrays)),
             finish,
         )

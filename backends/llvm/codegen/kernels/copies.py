@@ -13,18 +13,17 @@ from .....ir.ops.constant import Constant, DimSize
 from .....ir.ops.reduce import normalize_axes
 from .....ir.ops.reorder import Reorder
 from ...lowering.access import Access, Shape, row_major
-from ...registry import Facts, FollowingFacts, Types, order_of
-from ...registry import row_major as row_major_order
+from ...registry import Facts, FollowingFacts, Types, order_of, row_major_order
 from ..builder import V, i64
 from ..code import NodeCode, Stage, emits
 from ..math.elements import convert, scalar_constant
-from .elementwise import load, store, write_map
+from .elementwise import load, store, write_elementwise
 from .transpose import write_copy
 from .winograd_transforms import write_filters
 
 
 def row_operand(code: NodeCode, place: int) -> int:
-    """The buffer of an operand in row order: its own, or that of a copy written first."""
+    """The buffer of an operand in row-major order: its own, or that of a copy written first."""
     type_, own = code.operand_types[place], code.operand_access(place)
     if _in_rows(type_.shape, own.strides) and own.start == 0:
         return own.slot
@@ -34,7 +33,7 @@ def row_operand(code: NodeCode, place: int) -> int:
 
 
 def _in_rows(shape_: Shape, strides: Strides) -> bool:
-    """Whether an array lies in row order; a dimension of size 1 may have any stride."""
+    """Whether an array lies in row-major order; a dimension of size 1 may have any stride."""
     steps = zip(shape_, strides, row_major(shape_))
     return all(size == 1 or step == row for size, step, row in steps)
 
@@ -43,7 +42,7 @@ def write_fill(
     code: NodeCode, space: Shape, result: Access, value: float, order: Order | None = None
 ) -> None:
     """Write one launch that fills an array with a number."""
-    write_map(
+    write_elementwise(
         code,
         space,
         [],
@@ -53,10 +52,10 @@ def write_fill(
     )
 
 
-def write_frame(code: NodeCode, type_: TensorType, slot: int) -> None:
+def write_halo(code: NodeCode, type_: TensorType, slot: int) -> None:
     """Write one launch that sets the zeros around an image: one task is one row of memory."""
     layout, shape_ = type_.layout, type_.shape
-    assert isinstance(layout, Strided) and layout.can_frame()
+    assert isinstance(layout, Strided) and layout.can_have_halo()
     *outside, (left, right) = layout.halo
     _, channels, *planes, columns = layout.extents(shape_)
     # Rows of memory run over columns, and over channels where those are innermost.
@@ -83,7 +82,7 @@ def write_frame(code: NodeCode, type_: TensorType, slot: int) -> None:
                     rest = f.op("udiv", rest, size)
             base = f.at(pointer, f.mul(task, length), item)
             first, second = low, high
-            # A row above or below is all frame: its left part then reaches to the end.
+            # A row above or below is all halo: its left part then reaches to the end.
             for inside in within:
                 first, second = (f.select(inside, end, length) for end in (first, second))
             for start, end in ((i64(0), first), (second, length)):
@@ -195,8 +194,8 @@ def transpose(code: NodeCode) -> None:
     (y,) = code.result_types
     source, result = code.operand_access(0), code.result_access()
     if source.slot != result.slot:
-        turned = replace(source, strides=tuple(source.strides[axis] for axis in op.perm))
-        write_copy(code, y.shape, turned, result, code.result_order())
+        transposed = replace(source, strides=tuple(source.strides[axis] for axis in op.perm))
+        write_copy(code, y.shape, transposed, result, code.result_order())
 
 
 class _Expand(Facts):
@@ -261,8 +260,8 @@ def flip(code: NodeCode) -> None:
     for axis in normalize_axes(op.axes, x.rank, op.name):
         start = start + (x.shape[axis] - 1) * steps[axis]
         steps[axis] = -1 * steps[axis]
-    turned = replace(whole, strides=tuple(steps), start=start)
-    write_copy(code, x.shape, turned, code.result_access(), code.result_order())
+    transposed = replace(whole, strides=tuple(steps), start=start)
+    write_copy(code, x.shape, transposed, code.result_access(), code.result_order())
 
 
 @emits(shape.SliceBackward, facts=FollowingFacts())

@@ -61,7 +61,7 @@ def store_apart(stage: Stage, dtype: DType, value: V, pointer: V, lanes: int, st
         store(stage, dtype, one, f.at(pointer, f.mul(step, lane), dtype.itemsize), 1)
 
 
-def write_map(
+def write_elementwise(
     code: NodeCode,
     space: Shape,
     operands: Sequence[Access],
@@ -174,4 +174,4 @@ def _write(code: NodeCode, compute: Compute) -> None:
         code.operand_access(place).over(type_.shape, shape)
         for place, type_ in enumerate(code.operand_types)
     ]
-    write_map(code, shape, operands, code.result_access(), compute, code.result_order())
+    write_elementwise(code, shape, operands, code.result_access(), compute, code.result_order())

@@ -95,7 +95,7 @@ def _chosen(
 # ---- the greatest ------------------------------------------------------------------------------
 
 # What is compared: a number that is greater where an element comes first, and its index.
-Entry = tuple[V, V]
+HeapEntry = tuple[V, V]
 
 
 @emits(TopK, facts=_Along())
@@ -179,23 +179,23 @@ class _Heap:
         zeros = f.value(f"call i64 @llvm.ctlz.i64({size}, i1 false)", "i64")
         return _Heap(f, pointer, f.at(pointer, size, 8), size, f.op("sub", i64(63), zeros))
 
-    def get(self, place: V) -> Entry:
+    def get(self, place: V) -> HeapEntry:
         """The entry at a place."""
         number, index = (self.f.at(base, place, 8) for base in (self.numbers, self.indices))
         return self.f.load(number, "i64", 8), self.f.load(index, "i64", 8)
 
-    def put(self, place: V, entry: Entry) -> None:
+    def put(self, place: V, entry: HeapEntry) -> None:
         """Write the entry at a place."""
         for base, part in zip((self.numbers, self.indices), entry):
             self.f.store(part, self.f.at(base, place, 8), 8)
 
-    def comes_before(self, a: Entry, b: Entry) -> V:
+    def comes_before(self, a: HeapEntry, b: HeapEntry) -> V:
         """Whether a comes first: it is greater, or equal and of a lower index."""
         f = self.f
         lower = f.op("and", f.compare("icmp eq", a[0], b[0]), f.compare("icmp slt", a[1], b[1]))
         return f.op("or", f.compare("icmp sgt", a[0], b[0]), lower)
 
-    def replace_top(self, entry: Entry) -> None:
+    def replace_top(self, entry: HeapEntry) -> None:
         """Take the top away, and let an entry sink to where no child comes behind it.
 
         It goes on down to the last level; where it stays, nothing is moved.

@@ -25,7 +25,7 @@ class Side:
 
 
 @dataclass(frozen=True)
-class Job:
+class ReductionJob:
     """result[k] = finish(reduction of compute(sources[k, s]) over s), as one launch.
 
     Attributes:
@@ -64,18 +64,18 @@ class Job:
         if not isinstance(columns, int):
             return [(0, lanes)], [(0, 1)]
         # Panels are as equal as they can be.
-        count = len(list(pieces_of(columns, lanes)))
+        count = len(list(vector_runs(columns, lanes)))
         panels = max(1, -(-count // self.accumulators))
         size = -(-count // panels) * lanes
-        main = pieces_of(size, lanes) if size <= columns else ()
-        return list(main), list(pieces_of(columns % size, lanes))
+        main = vector_runs(size, lanes) if size <= columns else ()
+        return list(main), list(vector_runs(columns % size, lanes))
 
     def rows(self, columns: int) -> int:
         """How many rows are added up side by side, of that many vectors each."""
         return max(1, self.accumulators >> (columns - 1).bit_length())
 
 
-def pieces_of(count: int, lanes: int) -> Iterator[VectorRun]:
+def vector_runs(count: int, lanes: int) -> Iterator[VectorRun]:
     """Whole vectors, then ever narrower ones."""
     first = 0
     while first < count:

@@ -78,8 +78,8 @@ def matmul(code: NodeCode) -> None:
     )
     schedule = code.schedule
     if isinstance(schedule, schedules.Strips):
-        # Pieces of rows that lie side by side stay near while all rows of x go over them; each
-        # adds to the result.
+        # Blocks of rows (K-blocking) are L2-resident while all rows of x go over them; each adds
+        # to the result.
         result = _result(code)
         write_fill(code, z.shape, result, 0)
         part = replace(what, result=along(result), others=(), finish=None)
@@ -129,8 +129,8 @@ def _finish(code: NodeCode, result: Access) -> None:
 def _write_transposed(code: NodeCode, what: Contraction, schedule: schedules.Transposed) -> None:
     """Write a product with a large matrix whose columns are its rows in memory, as a weight is.
 
-    The other way round: the vectors run over the rows of x, which is turned for it, and so is the
-    result. A task has some columns, and takes a piece of each at a time.
+    The other way round: the vectors run over the rows of x, which is transposed for it, and so is
+    the result. A task has some columns, and takes a piece of each at a time.
     """
     rows, columns, inner = (what.sizes[axis] for axis in "mnk")
     assert isinstance(columns, int)
@@ -179,6 +179,6 @@ def _write_transposed(code: NodeCode, what: Contraction, schedule: schedules.Tra
 
 
 def _rows(code: NodeCode, place: int) -> Access:
-    """An operand in row order, copied where it lies otherwise."""
+    """A row-major operand, copied where it lies otherwise."""
     type_ = code.operand_types[place]
     return Access(row_operand(code, place), type_.dtype, row_major(type_.shape))

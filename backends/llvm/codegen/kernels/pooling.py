@@ -121,7 +121,7 @@ def maximum_backward(code: NodeCode) -> None:
     """dy added where the first maximum of each window stands."""
     x, dy, dx = code.operand_access(0), code.operand_access(1), code.result_access()
     types = code.operand_types[0], code.operand_types[1]
-    places = _noted(code, DType.I32, types[1])
+    places = _saved_indices(code, DType.I32, types[1])
     with each_window(code, *types, (x, places)) as window:
         for run in window.runs():
             run.write(_first_maximum(run, x.dtype))
@@ -154,7 +154,7 @@ def average_backward(code: NodeCode) -> None:
     """The share of each window added to its cells."""
     dy, dx = code.operand_access(0), code.result_access()
     types = code.result_types[0], code.operand_types[0]
-    shares = _noted(code, dy.dtype, types[1])
+    shares = _saved_indices(code, dy.dtype, types[1])
     with each_window(code, *types, (dy, shares)) as window:
         area = _area(window, dy.dtype)
         for run in window.runs():
@@ -184,7 +184,7 @@ def _area(window: Pixel, dtype: DType) -> V:
     return window.stage.f.cast("sitofp", window.area(), COMPUTED[dtype])
 
 
-def _noted(code: NodeCode, dtype: DType, y: TensorType) -> Access:
+def _saved_indices(code: NodeCode, dtype: DType, y: TensorType) -> Access:
     """Memory of the node's own, channels-last, for one element of every window and channel."""
     _, channels, rows, columns = y.shape
     slot = code.scratch(y.size * dtype.itemsize)

@@ -11,7 +11,7 @@ from .....ir.layout import Strides
 from .....ir.ops import reduce
 from ...lowering.access import Access, row_major
 from ...registry import Facts, Types
-from ...schedule.reduction import Reduction, reduction
+from ...schedule.reduction import Accumulators, reduction
 from ...schedule.schedule import Choice, Setting
 from ..builder import V, i64
 from ..code import COMPUTED, Epilogue, NodeCode, Stage, emits
@@ -20,7 +20,7 @@ from ..math.elements import compare
 from .accumulate import write_job
 from .copies import row_operand
 from .elementwise import load
-from .jobs import Job, Side
+from .jobs import ReductionJob, Side
 
 
 class _Reduction(Facts):
@@ -60,7 +60,7 @@ def reduction_over_axes(code: NodeCode) -> None:
         op = reduce.Sum(op.axes, op.keepdims)
     axes = reduce.normalize_axes(op.axes, x.rank, op.name)
     before, schedule = code.prologue, code.schedule
-    assert before is not None and isinstance(schedule, Reduction)
+    assert before is not None and isinstance(schedule, Accumulators)
     after = code.epilogue or Epilogue((), lambda stage, lanes, total, values: total)
     kept = [axis for axis in before.order if axis not in axes]
     summed = [axis for axis in before.order if axis in axes]
@@ -84,7 +84,7 @@ def reduction_over_axes(code: NodeCode) -> None:
     result, *others = map(Side, results, outer_steps[len(sources) :])
     write_reduction(
         code,
-        Job(
+        ReductionJob(
             op,
             x.dtype,
             outer,
@@ -122,7 +122,7 @@ def _chosen(dims: Strides, axes: list[int]) -> Strides:
     return tuple(dims[axis] for axis in axes)
 
 
-def write_reduction(code: NodeCode, job: Job, schedule: Reduction) -> None:
+def write_reduction(code: NodeCode, job: ReductionJob, schedule: Accumulators) -> None:
     """Write a reduction; what is long is cut into parts first, which are merged in order."""
     if 0 in job.kept:
         return
@@ -173,7 +173,7 @@ def write_reduction(code: NodeCode, job: Job, schedule: Reduction) -> None:
         write_job(code, merged)
 
 
-def _step(code: NodeCode, job: Job) -> int:
+def _step(code: NodeCode, job: ReductionJob) -> int:
     """How many elements of each result are added up side by side."""
     lanes = job.lanes(code)
     if job.across:

@@ -18,7 +18,7 @@ from ..code import NodeCode, Stage, emits
 from ..iteration import unravel
 from ..math.elements import scalar_constant
 from .elementwise import load, store
-from .resize_tables import Axis, Reader, Table, write_tables
+from .resize_tables import Reader, ResizedAxis, Table, write_tables
 from .windows import Stretch, stretches
 
 
@@ -41,7 +41,7 @@ def resize(code: NodeCode) -> None:
         length, resized = x.shape[axis], y.shape[axis]
         times = op.repeats(place, length, resized)
         if times is None:
-            axes[axis] = Axis(op, place, length, resized, _weights(x), step[axis] * item)
+            axes[axis] = ResizedAxis(op, place, length, resized, _weights(x), step[axis] * item)
         else:
             repeats[axis] = times
     _write_gather(code, write_tables(code, axes), repeats, op.extrapolation_value)
@@ -54,7 +54,9 @@ def resize_backward(code: NodeCode) -> None:
     (dy,), (dx,), step = code.operand_types, code.result_types, code.operand_access(0).strides
     item = dy.dtype.itemsize
     axes = {
-        axis: Axis(op, place, dx.shape[axis], dy.shape[axis], _weights(dy), step[axis] * item)
+        axis: ResizedAxis(
+            op, place, dx.shape[axis], dy.shape[axis], _weights(dy), step[axis] * item
+        )
         for place, axis in enumerate(op.axes_of(dy.rank))
     }
     _write_gather(code, write_tables(code, axes, transposed=True), {}, 0)

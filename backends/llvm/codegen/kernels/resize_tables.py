@@ -102,7 +102,7 @@ def _kind(dtype: DType) -> str:
 
 
 @dataclass(frozen=True)
-class Axis:
+class ResizedAxis:
     """An axis that is resized from ``length`` to ``resized`` places.
 
     Attributes:
@@ -123,12 +123,12 @@ class Axis:
         """Whether some places may lie outside."""
         return self.op.coordinate_transformation_mode == "tf_crop_and_resize"
 
-    def table(self, code: NodeCode, turned: bool = False) -> Table:
-        """Memory for what each place of the result reads; ``turned`` says that the table is but a
-        step to one turned round, which wants numbers of places and the ends of their entries."""
+    def table(self, code: NodeCode, transposed: bool = False) -> Table:
+        """Memory for what each place of the result reads; ``transposed`` says that the table is but
+        a step to one transposed, which wants numbers of places and the ends of their entries."""
         taps = self.op.taps(self.place, self.length, self.resized)
         entries = self.resized * taps
-        weighted, ends = self.op.mode != "nearest", turned or self.op.antialias
+        weighted, ends = self.op.mode != "nearest", transposed or self.op.antialias
         return Table(
             self.resized,
             taps,
@@ -136,10 +136,10 @@ class Axis:
             code.scratch(entries * self.dtype.itemsize) if weighted else None,
             self.dtype,
             code.scratch(self.resized * _WORD) if ends else None,
-            inside=code.scratch(self.resized * _WORD) if self.crops and not turned else None,
+            inside=code.scratch(self.resized * _WORD) if self.crops and not transposed else None,
         )
 
-    def turned(self, code: NodeCode, forward: Table) -> Table:
+    def transposed(self, code: NodeCode, forward: Table) -> Table:
         """Memory for which places of the result read each place."""
         entries = self.resized * forward.taps
         return Table(
@@ -154,14 +154,14 @@ class Axis:
 
 
 def write_tables(
-    code: NodeCode, axes: Mapping[int, Axis], transposed: bool = False
+    code: NodeCode, axes: Mapping[int, ResizedAxis], transposed: bool = False
 ) -> dict[int, Table]:
     """Write one launch, of one task, that fills a table for each axis: of what each place of the
     result reads, or transposed of which places of the result read each place."""
     if not axes:
         return {}
     forward = {number: axis.table(code, transposed) for number, axis in axes.items()}
-    turned = {n: axis.turned(code, forward[n]) for n, axis in axes.items() if transposed}
+    reverse = {n: axis.transposed(code, forward[n]) for n, axis in axes.items() if transposed}
     entries = sum((table.places * table.taps for table in forward.values()), start=0)
     with code.stage(1, entries) as stage:
         work: list[Callable[[], None]] = []
@@ -169,19 +169,19 @@ def write_tables(
             step = i64(1) if transposed else stage.dim(axis.step)
             work.append(partial(_Line(stage, axis).write, forward[number].at(stage), step))
             if transposed:
-                tables = forward[number].at(stage), turned[number].at(stage)
+                tables = forward[number].at(stage), reverse[number].at(stage)
                 sizes = (stage.dim(size) for size in (axis.length, axis.resized, axis.step))
-                work.append(partial(_turn_round, *tables, *sizes))
+                work.append(partial(_transpose, *tables, *sizes))
         with stage.tasks():
             for write in work:
                 write()
-    return turned if transposed else forward
+    return reverse if transposed else forward
 
 
 class _Line:
     """The axis in the launch that writes its table."""
 
-    def __init__(self, stage: Stage, axis: Axis) -> None:
+    def __init__(self, stage: Stage, axis: ResizedAxis) -> None:
         f, self.f, self.op, self.axis = stage.f, stage.f, axis.op, axis
         self.stage, self.reach = stage, float(REACH[axis.op.mode])
         self.length, self.resized = stage.dim(axis.length), stage.dim(axis.resized)
@@ -328,7 +328,7 @@ class _Line:
             f.store(rounded.v, f.at(reader.weights, entry, size), size)
 
 
-def _turn_round(old: Reader, new: Reader, length: V, resized: V, step: V) -> None:
+def _transpose(old: Reader, new: Reader, length: V, resized: V, step: V) -> None:
     """Sort the entries of a table, each with the place that has it, by the place that it reads.
 
     ``ends`` has one number more than there are places. Each counts the entries of the place

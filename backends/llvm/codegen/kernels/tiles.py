@@ -11,7 +11,7 @@ from ...schedule.tiles import Loops, Tiling, groups_of
 from ..builder import V
 from ..code import Finish, NodeCode, Stage
 from .contraction import Contraction, Operand, write_contraction
-from .elementwise import write_map
+from .elementwise import write_elementwise
 
 Steps = dict[str, Dim]
 
@@ -86,4 +86,4 @@ def add_parts(
         value = total_of(stage, values[: len(parts)])
         return value if finish is None else finish(stage, lanes, value, values[len(parts) :])
 
-    write_map(code, space, (*parts, *arrays), code.result_access(), total)
+    write_elementwise(code, space, (*parts, *arrays), code.result_access(), total)

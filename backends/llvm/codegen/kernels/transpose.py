@@ -1,7 +1,7 @@
 """Copies that transpose an array: what lies side by side in the source lies apart in the result.
 
 Element by element, each would come from another line of the cache, and another page. Squares of
-as many rows as a vector has lanes are turned in registers instead, so that both arrays are gone
+as many rows as a vector has lanes are transposed in registers instead, so that both arrays are gone
 through in vectors; what is left over at the edges goes element by element.
 """
 
@@ -17,7 +17,7 @@ from ...schedule.tasks import SQUARES, transposes_in_registers
 from ..builder import vector
 from ..code import STORED, NodeCode
 from ..iteration import Placed, collapse, unravel
-from .elementwise import write_map
+from .elementwise import write_elementwise
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def find_transpose(
 def _write_plain(
     code: NodeCode, space: Shape, source: Access, result: Access, order: Order | None = None
 ) -> None:
-    write_map(code, space, [source], result, lambda stage, lanes, values: values[0], order)
+    write_elementwise(code, space, [source], result, lambda stage, lanes, values: values[0], order)
 
 
 def _write_squares(code: NodeCode, copy: TransposedCopy, lanes: int) -> None:

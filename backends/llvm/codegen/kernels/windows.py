@@ -3,7 +3,7 @@
 Both directions gather. A launch goes over the pixels of one array, whose rows threads share, and
 visits for each pixel a span of rows times a span of columns: forward the cells of a window,
 backward the windows that hold a cell. So each element is written once, and what is added to it is
-added in row order. Channels, side by side in memory, fill the vectors.
+added in row-major order. Channels, side by side in memory, fill the vectors.
 """
 
 from __future__ import annotations
@@ -204,7 +204,7 @@ class Pixel:
                 yield Run(self, arrays, part.lanes, part.count)
 
     def cell(self, row: V, column: V) -> V:
-        """The number of a cell of x in row order. An image has less than 2**31 of them."""
+        """The number of a cell of x in row-major order. An image has less than 2**31 of them."""
         f = self.stage.f
         return f.cast("trunc", f.add(f.mul(row, self.axes[1].size), column), "i32")
 

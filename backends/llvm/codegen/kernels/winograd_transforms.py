@@ -16,7 +16,7 @@ from ..iteration import Placed, unravel
 from ..math.elements import scalar_constant
 from ..math.winograd import TRANSFORMS, Transform, both_axes
 from .elementwise import load, load_apart, store
-from .jobs import pieces_of
+from .jobs import vector_runs
 
 
 class TileTransform:
@@ -115,7 +115,7 @@ def runs(count: int, lanes: int) -> Iterator[tuple[int, int, int]]:
     whole = count // lanes * lanes
     if whole:
         yield 0, whole, lanes
-    for first, width in pieces_of(count - whole, lanes):
+    for first, width in vector_runs(count - whole, lanes):
         yield whole + first, whole + first + width, width
 
 

@@ -21,46 +21,46 @@ _TWO_THIRDS = (2 / 3, 2.0**-54 * 2 / 3)
 
 
 @dataclass(frozen=True)
-class Pair:
+class DoubleDouble:
     """The unevaluated sum of two numbers, ``low`` far smaller than ``high``."""
 
     high: Num
     low: Num
 
-    def __add__(self, other: Pair) -> Pair:
+    def __add__(self, other: DoubleDouble) -> DoubleDouble:
         """The sum, for |other| <= |self| or a self of 0."""
         total = _sum(self.high, other.high)
-        return Pair(total.high, total.low + (self.low + other.low))
+        return DoubleDouble(total.high, total.low + (self.low + other.low))
 
-    def __mul__(self, other: Pair) -> Pair:
+    def __mul__(self, other: DoubleDouble) -> DoubleDouble:
         """The product, without that of the two low numbers."""
         whole = _product(self.high, other.high)
         crossed = self.high.fma(other.low, other.high.fma(self.low, whole.low))
         return _sum(whole.high, crossed)
 
 
-def _sum(a: Num, b: Num) -> Pair:
+def _sum(a: Num, b: Num) -> DoubleDouble:
     """a + b exactly, for |b| <= |a| or a = 0."""
     high = a + b
-    return Pair(high, b - (high - a))
+    return DoubleDouble(high, b - (high - a))
 
 
-def _halves(a: Num) -> Pair:
+def _halves(a: Num) -> DoubleDouble:
     """The upper 26 bits of a number, and the others."""
     upper = (a.bits() & _UPPER).number()
-    return Pair(upper, a - upper)
+    return DoubleDouble(upper, a - upper)
 
 
-def _product(a: Num, b: Num) -> Pair:
+def _product(a: Num, b: Num) -> DoubleDouble:
     """a * b, exactly but for the last bits of ``low``, also where nothing is fused."""
     high = a * b
     p, q = _halves(a), _halves(b)
     rest = p.high.fma(q.high, -high)
     rest = p.low.fma(q.high, p.high.fma(q.low, rest))
-    return Pair(high, p.low.fma(q.low, rest))
+    return DoubleDouble(high, p.low.fma(q.low, rest))
 
 
-def _log(x: Num) -> Pair:
+def _log(x: Num) -> DoubleDouble:
     """The logarithm of a positive finite f64, wrong by less than 2**-62 of itself.
 
     log m = s (2 + z (2/3 + z p(z))), as in ``log``, where all but z p(z) is in pairs.
@@ -73,15 +73,15 @@ def _log(x: Num) -> Pair:
     back = _product(quotient, d.high)
     # What the quotient leaves: f - quotient * d.
     left = (f - back.high) - back.low - quotient * d.low
-    s = Pair(quotient, left / d.high)
+    s = DoubleDouble(quotient, left / d.high)
     z = s * s
     series = _sum(x.full(_TWO_THIRDS[0]), z.high * polynomial(z.high, format.log))
-    series = Pair(series.high, series.low + _TWO_THIRDS[1])
-    log_m = s * (Pair(x.full(2.0), zero) + z * series)
-    return Pair(k * format.log2[0], k * format.log2[1]) + log_m
+    series = DoubleDouble(series.high, series.low + _TWO_THIRDS[1])
+    log_m = s * (DoubleDouble(x.full(2.0), zero) + z * series)
+    return DoubleDouble(k * format.log2[0], k * format.log2[1]) + log_m
 
 
-def _exp(x: Pair) -> Num:
+def _exp(x: DoubleDouble) -> Num:
     """e**x; the sum 1 + r of ``exp`` is a pair, so that hardly more is lost than by rounding."""
     inside = clamped(x.high)
     low = inside.equals(x.high).select(x.low, x.low.full(0.0))
@@ -99,7 +99,7 @@ def _size(x: Num, y: Num) -> Num:
     if x.kind == "float":
         wide = exp(y.cast("fpext", "double") * log(x.cast("fpext", "double")))
         return wide.cast("fptrunc", "float")
-    return _exp(Pair(y, y.full(0.0)) * _log(x))
+    return _exp(DoubleDouble(y, y.full(0.0)) * _log(x))
 
 
 def _is_whole(x: Num) -> Num:
