@@ -82,6 +82,12 @@ class OpPattern:
         self.name = name
         self.rest = rest
         self.commutative = commutative
+        # Most nodes are told from what matches by the classes of what makes their operands.
+        self._makers = [
+            (place, pattern.cls)
+            for place, pattern in enumerate(operands)
+            if type(pattern) is OpPattern
+        ]
 
     def match(self, value: Value, match: Match) -> bool:
         return value.node is not None and self.match_node(value.node, match)
@@ -97,6 +103,8 @@ class OpPattern:
         if self.commutative:
             orders.append(operands[::-1])
         for order in orders:
+            if not self._could_match(order):
+                continue
             trial = Match(match.root, dict(match.values), dict(match.nodes))
             if all(pattern.match(value, trial) for pattern, value in zip(self.operands, order)):
                 match.values, match.nodes = trial.values, trial.nodes
@@ -106,6 +114,14 @@ class OpPattern:
                     match.values[f"{self.rest}{i}"] = value
                 return True
         return False
+
+    def _could_match(self, operands: Sequence[Value]) -> bool:
+        """Whether the classes of the ops that make the operands are those of the patterns."""
+        for place, cls in self._makers:
+            maker = operands[place].node
+            if maker is None or not isinstance(maker.op, cls):
+                return False
+        return True
 
 
 class Rule:

@@ -6,17 +6,16 @@ so is what a reduction adds up, which then is never in memory.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import partial
 from itertools import count
+from typing import NamedTuple
 
 from ....ir import Graph, Node, Op, TensorType, Value
 from ....ir.ops.fused import Kernel, enclose
 from ..registry import Facts, facts_of
 
 
-@dataclass(frozen=True)
-class Anchor:
+class Anchor(NamedTuple):
     """What a node does beside elementwise ops.
 
     Attributes:
