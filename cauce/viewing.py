@@ -367,4 +367,4 @@ def _memory_plan(found: MemoryMap) -> MemoryPlan:
         family = type(anchor_of(maker).op).__module__.rpartition(".")[2]
         where = (buffer.offset, buffer.nbytes, buffer.first, buffer.last)
         buffers.append(Buffer(names, family, *where, not buffer.values))
-    return MemoryPlan(found.entry, found.nbytes, found.pieces, found.launches, buffers)
+    return MemoryPlan(found.entry, found.nbytes, found.micro_batches, found.launches, buffers)

@@ -54,7 +54,7 @@ class MemoryPlan(NamedTuple):
     Attributes:
         entry: its name.
         bytes: of the arena.
-        pieces: how many images of the batch run at a time, stage by stage; none where all do.
+        micro_batches: how many images run at a time, stage by stage; none where all do.
             ``2 x 4`` are four images on each of two threads.
         launches: of each the layer and the op.
         buffers: what the arena holds.
@@ -62,7 +62,7 @@ class MemoryPlan(NamedTuple):
 
     entry: str
     bytes: int
-    pieces: Sequence[str]
+    micro_batches: Sequence[str]
     launches: Sequence[tuple[str, str]]
     buffers: Sequence[Buffer]
 

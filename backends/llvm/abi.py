@@ -19,11 +19,11 @@ from .target import Target
 # What a caller may ask of the rounding of results.
 PRECISIONS = ("strict", "default", "fast")
 
-# Work for each piece of a batch that hides what its call costs.
-_FLOPS_PER_PIECE = 100_000_000
+# Work for each micro-batch that hides what its call costs.
+_FLOPS_PER_MICRO_BATCH = 100_000_000
 
 # How much longer than its share of the work may take what runs beside others, before all threads
-# share each piece instead: some wait at the end of all pieces then, and not of every launch.
+# share each micro-batch instead: some wait at the end of all of them then, and not of every launch.
 _UNEVEN = 1.07
 
 
@@ -61,28 +61,28 @@ class Word(IntEnum):
 
 
 class Job(IntEnum):
-    """The words of a call for a batch in pieces, by byte offset.
+    """The words of a call for a batch in micro-batches, by byte offset.
 
-    A stream is what takes pieces one by one: a thread by itself, or all of them together. It has a
-    table of addresses of its own, made for each piece: where its memory begins, or where the first
-    image lies, and for each piece before it some bytes more.
+    A stream is what takes micro-batches one by one: a thread by itself, or all of them together. It
+    has a table of addresses of its own, made for each micro-batch: where its memory begins, or
+    where the first image lies, and for each micro-batch before it some bytes more.
     """
 
     FUNCTION = 0  # runs some launches, as ``entry`` does
     POOL = 8  # that shares each launch; null where each stream is one thread
     STREAMS = 16
-    PIECES = 24
+    MICRO_BATCHES = 24
     ENTRIES = 32  # of a table
-    STARTS = 40  # a table for each stream: the addresses for the first piece
-    STEPS = 48  # a table: the bytes from piece to piece
-    TABLES = 56  # a table for each stream, for its piece
-    SIZES = 64  # the sizes of the dimensions for a piece
+    STARTS = 40  # a table for each stream: the addresses for the first micro-batch
+    STEPS = 48  # a table: the bytes from micro-batch to micro-batch
+    TABLES = 56  # a table for each stream, for its micro-batch
+    SIZES = 64  # the sizes of the dimensions for a micro-batch
     LAST = 72  # and for the last one
-    TIMES = 80  # of the first piece; null where no time is noted
-    CLOCK = 88  # bytes from the times of a piece to those of the next
+    TIMES = 80  # of the first micro-batch; null where no time is noted
+    CLOCK = 88  # bytes from the times of a micro-batch to those of the next
     FAILED = 96  # the number of a check that failed; 0 where none did
-    WHERE = 104  # the piece in which it did
-    NEXT = 128  # the next piece that no stream has taken
+    WHERE = 104  # the micro-batch in which it did
+    NEXT = 128  # the next micro-batch that no stream has taken
 
 
 JOB_BYTES = 192
@@ -144,14 +144,14 @@ class Check(NamedTuple):
 
 
 class Share(NamedTuple):
-    """How the images of a batch are shared out: how many make a piece, and how many streams take
-    pieces, each of which is one thread; with one stream all threads share each piece."""
+    """How the images of a batch are shared out: how many make a micro-batch, and how many streams
+    take those, each of which is one thread; with one stream all threads share each micro-batch."""
 
-    piece: int
+    micro_batch: int
     streams: int
 
     def __str__(self) -> str:
-        return f"{self.streams} x {self.piece}" if self.streams > 1 else str(self.piece)
+        return f"{self.streams} x {self.micro_batch}" if self.streams > 1 else str(self.micro_batch)
 
 
 class BatchStage(Record):
@@ -171,20 +171,23 @@ class BatchStage(Record):
     def share(self, count: int, threads: int) -> Share:
         """How ``count`` images run on so many threads.
 
-        The fewer there are in a piece, the nearer stays what one kernel writes and the next one
-        reads; but each piece reads all weights. Threads do best apart, each with pieces and memory
-        of its own: none waits for another, or reads what another one wrote. Where images cannot be
-        shared out evenly, all threads share each piece instead.
+        The fewer there are in a micro-batch, the nearer a cache holds what one kernel writes and
+        the next one reads; but each micro-batch reads all weights. Threads do best apart, each with
+        micro-batches and memory of its own: none waits for another, or reads what another one
+        wrote. Where images cannot be shared out evenly, all threads share each micro-batch instead.
         """
-        calls = math.ceil(_FLOPS_PER_PIECE / max(1, self.flops))
+        calls = math.ceil(_FLOPS_PER_MICRO_BATCH / max(1, self.flops))
         own = max(1 << (calls - 1).bit_length(), 1 << self.together.bit_length() >> 1)
-        piece = min(own, math.ceil(count / threads))
-        while piece:
-            pieces, rest = divmod(count, piece)
-            turns, others = divmod(pieces, threads)
-            if threads * (turns * piece + (piece if others else rest)) <= _UNEVEN * count:
-                return Share(piece, threads)
-            piece //= 2
+        micro_batch = min(own, math.ceil(count / threads))
+        while micro_batch:
+            micro_batches, rest = divmod(count, micro_batch)
+            turns, others = divmod(micro_batches, threads)
+            if (
+                threads * (turns * micro_batch + (micro_batch if others else rest))
+                <= _UNEVEN * count
+            ):
+                return Share(micro_batch, threads)
+            micro_batch //= 2
         return Share(min(count, own * threads), 1)
 
 

@@ -13,7 +13,7 @@ from .abi import Artifact
 from .codegen import kernels as _kernels  # noqa: F401 - registers them
 from .codegen.assemble import compile_text
 from .codegen.builder import Module
-from .codegen.pieces import write_pieces
+from .codegen.micro_batches import write_micro_batches
 from .codegen.plan import Plan, add_plan, make_plan
 from .codegen.sequence import write_launches
 from .codegen.thread_pool import write_pool
@@ -67,7 +67,7 @@ def build(
     prepare = make_plan(parts.prepare, lowered.schedules, target, "prepare", (), {}, once=True)
     module = Module()
     write_pool(module, target)
-    write_pieces(module)
+    write_micro_batches(module)
     write_launches(module, target)
     for plan in (main, prepare):
         add_plan(module, plan, target)

@@ -55,7 +55,7 @@ class MemoryMap(NamedTuple):
     Attributes:
         entry: its name.
         nbytes: of the arena.
-        pieces: how many images of the batch run at a time, stage by stage; none where all do.
+        micro_batches: how many images run at a time, stage by stage; none where all do.
             ``2 x 4`` are four images on each of two threads.
         launches: of each the layer and the op.
         buffers: in the arena.
@@ -63,7 +63,7 @@ class MemoryMap(NamedTuple):
 
     entry: str
     nbytes: int
-    pieces: tuple[str, ...]
+    micro_batches: tuple[str, ...]
     launches: tuple[tuple[str, str], ...]
     buffers: tuple[PlacedBuffer, ...]
 

@@ -44,7 +44,7 @@ class Step:
     free: tuple[int, ...]
 
 
-class Schedule:
+class KernelSequence:
     """A graph as steps over numbered slots; inputs take the first slots, in order."""
 
     def __init__(self, graph: Graph) -> None:
@@ -106,8 +106,8 @@ class NumpyProgram(Program):
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
         self._parts = split(lower(graph))
-        self._prepare = Schedule(self._parts.prepare)
-        self._main = Schedule(self._parts.main)
+        self._prepare = KernelSequence(self._parts.prepare)
+        self._main = KernelSequence(self._parts.main)
         self._leaving = list(self._parts.main.outputs.values())
         self._idle: list[Arena] = []
 

@@ -53,7 +53,7 @@ class Memory {
       event.stopPropagation();
     });
     const most = Math.max(0, ...live);
-    return el("section", {}, el("h3", {}, `${plan.entry}: an arena of ${short(plan.bytes, "B")}${plan.pieces.length ? `, for ${plan.pieces.join(", then ")} of the batch at a time` : ""}`),
+    return el("section", {}, el("h3", {}, `${plan.entry}: an arena of ${short(plan.bytes, "B")}${plan.micro_batches.length ? `, for ${plan.micro_batches.join(", then ")} of the batch at a time` : ""}`),
       el("p", { class: "small soft" }, `${plan.buffers.length} buffers that would take ${short(plan.buffers.reduce((sum, buffer) => sum + buffer.bytes, 0), "B")} apart; ${short(most, "B")} are in use at the most (the line).`),
       drawing, note);
   }

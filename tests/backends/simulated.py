@@ -1,6 +1,6 @@
 """Native code simulated in a memory where every element has a name: whose element it is.
 
-A plan is run as the program would run it, piece by piece where a batch is cut, with the addresses
+A plan is run as the program would run it, by micro-batches where a batch is cut, with the addresses
 that the program hands to the code. But a launch only checks, for every element of its operands,
 that the memory it would read holds that element, and names what it would write. So what is
 overwritten too early, what lies where something else lies, what is read before it is written and
@@ -60,7 +60,7 @@ class _Machine:
 
     Attributes:
         ranges: where each buffer begins, and its bytes.
-        addresses: what the code is told of them: images further on, in a later piece of a batch.
+        addresses: what the code is told of them: images further on, in a later micro-batch.
         images: those that run now.
         names: of what each place holds.
     """
@@ -125,8 +125,8 @@ class _Machine:
 
     def function(self, name: str, *arguments: object, result: object) -> Callable[..., int]:
         """What the program calls in place of native code."""
-        if name == "pieces":
-            return self._pieces
+        if name == "micro_batches":
+            return self._micro_batches
 
         def call(table: int, dims: ctypes.Array[ctypes.c_int64], pool: None, times: None) -> int:
             entry = self.entry
@@ -153,16 +153,16 @@ class _Machine:
         """A number that stands for a function."""
         return [part_name(self.entry.name, n) for n in range(len(self.plan.spans))].index(name)
 
-    def _pieces(self, pool: None, job: int) -> int:
-        """Run one function for all pieces of a batch, in one stream."""
+    def _micro_batches(self, pool: None, job: int) -> int:
+        """Run one function for all micro-batches of a batch, in one stream."""
         words = dict(zip(Job, (_numbers(job + word, 1)[0] for word in Job)))
         assert words[Job.STREAMS] == 1
         function = self.function(part_name(self.entry.name, words[Job.FUNCTION]), result=None)
         count = words[Job.ENTRIES]
         starts, steps = (np.array(_numbers(words[w], count)) for w in (Job.STARTS, Job.STEPS))
-        for piece in range(words[Job.PIECES]):
-            table = starts + piece * steps
-            last = piece == words[Job.PIECES] - 1
+        for micro_batch in range(words[Job.MICRO_BATCHES]):
+            table = starts + micro_batch * steps
+            last = micro_batch == words[Job.MICRO_BATCHES] - 1
             sizes = _numbers(words[Job.LAST if last else Job.SIZES], len(self.entry.symbols))
             function(table.ctypes.data, sizes, None, None)
         return 0

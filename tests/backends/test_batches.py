@@ -114,7 +114,7 @@ def predicted(model: cauce.Model, x: Array, threads: int) -> Array:
 @pytest.mark.parametrize("function", [with_head, without_head])
 def test_streams_change_no_bit(function: object, monkeypatch: pytest.MonkeyPatch) -> None:
     """Pieces on threads of their own, as the sizes have it: all that a call can meet."""
-    monkeypatch.setattr(artifact, "_FLOPS_PER_PIECE", 1)
+    monkeypatch.setattr(artifact, "_FLOPS_PER_MICRO_BATCH", 1)
     model = cauce.network(function).init(x=("N", 3, 10, 10), seed=3)
     for count in (2, 3, 8, 13, 32):
         x = images(count, 3, 10, 10)

@@ -104,7 +104,7 @@ class Plan:
         batch = find_batch(self.graph, [node for _, node in self.launches])
         if batch is None:
             return None
-        # What crosses a cut is written piece by piece: images must lie one after the other.
+        # Micro-batches write what crosses a cut in turn: images must lie one after the other.
         spans = spans_of(len(self.launches), batch, ())
         across = {buffer.slot for buffer in crossing(self.buffers, spans)}
         roots = [root for root in set(self.assignment.roots.values()) if self.slot(root) in across]

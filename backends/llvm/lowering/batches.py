@@ -1,6 +1,6 @@
-"""Whether the images of a batch do not meet: a large batch can then run in pieces that stay in
-the cache, with the same results. Where the graph says how many images there are, a symbol takes the
-place of the number.
+"""Whether the images of a batch do not meet: a large batch can then run in micro-batches that stay
+in the cache, with the same results. Where the graph says how many images there are, a symbol takes
+the place of the number.
 """
 
 from __future__ import annotations

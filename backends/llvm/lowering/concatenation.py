@@ -11,7 +11,7 @@ from ..registry import order_of
 from .kernels import anchor_of
 
 
-class Part(NamedTuple):
+class ConcatPart(NamedTuple):
     """Where a value lies in a concatenation: so many places along the axis of the whole."""
 
     whole: Value
@@ -47,12 +47,12 @@ def concat_roots(graph: Graph) -> dict[Value, Value]:
     return roots
 
 
-def concat_parts(graph: Graph) -> dict[Value, Part]:
+def concat_parts(graph: Graph) -> dict[Value, ConcatPart]:
     """The values that are written into the result of a concatenation, and no memory of their own.
 
     A value can lie in one place alone, so the first concatenation that can have it takes it.
     """
-    parts: dict[Value, Part] = {}
+    parts: dict[Value, ConcatPart] = {}
     for node, axis in _concats(graph):
         if axis > 1:
             continue  # along rows or columns, the zeros around one part would lie in the next
@@ -63,7 +63,7 @@ def concat_parts(graph: Graph) -> dict[Value, Part]:
             once = sum(operand is value for operand in node.operands) == 1
             alike = order_of(value.type) == order_of(whole.type)
             if made and once and alike and value not in parts and not graph.leaves(value):
-                parts[value] = Part(whole, axis, offset)
+                parts[value] = ConcatPart(whole, axis, offset)
             offset = offset + value.type.shape[axis]
     return parts
 

@@ -16,13 +16,13 @@ from ....ir.errors import CauceError
 from ...contract import Dims, NodeTime, Request
 from ...recent import Recent
 from ..abi import JOB_BYTES, Check, Entry, Job, Place, RankSum, Share
-from .layout import CallLayout, Part, Pieces, lay_out, shares, size_of
+from .layout import CallLayout, MicroBatches, Part, lay_out, shares, size_of
 from .library import Code
 from .memory import Arena, aligned, aligned_copy, aligned_together
 from .threads import Pool
 
 _SIGNATURE = [ctypes.c_void_p] * 4  # the pointers, the sizes, the pool, the clock
-_PIECES = [ctypes.c_void_p] * 2  # the pool, the job
+_MICRO_BATCHES = [ctypes.c_void_p] * 2  # the pool, the job
 
 
 class Fixed:
@@ -65,42 +65,42 @@ class Frame:
         self.pointers = np.empty(len(entry.table), np.int64)
         self.pointers_address = self.pointers.ctypes.data
         self.tables = {
-            part.name: _Tables(part, part.pieces, self.arena, len(entry.table))
+            part.name: _Tables(part, part.micro_batches, self.arena, len(entry.table))
             for part in layout.parts
-            if part.pieces is not None
+            if part.micro_batches is not None
         }
 
 
 class _Tables:
-    """What native code is told of a batch in pieces.
+    """What native code is told of a batch in micro-batches.
 
     Attributes:
         job: its words.
-        starts: for each stream, the addresses for the first piece.
+        starts: for each stream, the addresses for the first micro-batch.
     """
 
-    def __init__(self, part: Part, pieces: Pieces, arena: Arena, entries: int) -> None:
-        self.starts = np.empty((pieces.streams, entries), np.int64)
-        self._own, self._addresses = pieces.own, arena.addresses[pieces.slices]
-        self._tables = aligned(pieces.streams * entries * 8, None).view(np.int64)
+    def __init__(self, part: Part, micro_batches: MicroBatches, arena: Arena, entries: int) -> None:
+        self.starts = np.empty((micro_batches.streams, entries), np.int64)
+        self._own, self._addresses = micro_batches.own, arena.addresses[micro_batches.slices]
+        self._tables = aligned(micro_batches.streams * entries * 8, None).view(np.int64)
         self.job = aligned(JOB_BYTES, None).view(np.int64)
         self.job[:] = 0
         self.address = self.job.ctypes.data
-        self.set(Job.STREAMS, pieces.streams)
-        self.set(Job.PIECES, pieces.total)
+        self.set(Job.STREAMS, micro_batches.streams)
+        self.set(Job.MICRO_BATCHES, micro_batches.total)
         self.set(Job.ENTRIES, entries)
         self.set(Job.STARTS, self.starts.ctypes.data)
-        self.set(Job.STEPS, pieces.steps.ctypes.data)
+        self.set(Job.STEPS, micro_batches.steps.ctypes.data)
         self.set(Job.TABLES, self._tables.ctypes.data)
         self.set(Job.SIZES, ctypes.addressof(part.sizes.array))
-        self.set(Job.LAST, ctypes.addressof(pieces.last.array))
+        self.set(Job.LAST, ctypes.addressof(micro_batches.last.array))
 
     def set(self, word: Job, value: int) -> None:
         """Write a word of the job."""
         self.job[word // 8] = value
 
     def begin(self, pointers: Array) -> None:
-        """All pieces are to be done, with these addresses for the first one."""
+        """All micro-batches are to be done, with these addresses for the first one."""
         self.starts[:] = pointers
         if self._own.size:
             self.starts[:, self._own] = self._addresses
@@ -183,14 +183,14 @@ class Caller:
         """Call the parts one by one; what ends a part is summed over all ranks."""
         frame.pointers[:] = frame.addresses[self._table]
         for part in frame.layout.parts:
-            count = 1 if part.pieces is None else part.pieces.total
+            count = 1 if part.micro_batches is None else part.micro_batches.total
             times = None
             if profile is not None:
                 times = np.zeros((count, len(self.entry.launches) + 1, 2), np.int64)
-            if part.pieces is None:
+            if part.micro_batches is None:
                 self._call(part, frame, pool, times)
             else:
-                self._call_for_pieces(part, part.pieces, frame, pool, times)
+                self._call_for_micro_batches(part, part.micro_batches, frame, pool, times)
             if profile is not None and times is not None:
                 profile += self._rows(times, part)
             if communicator is not None and part.last in self._reductions:
@@ -209,29 +209,31 @@ class Caller:
             check = self.entry.checks[failed - 1]
             raise self._wrong_index(check, frame, int(frame.addresses[check.slot]), part.sizes.dims)
 
-    def _call_for_pieces(
+    def _call_for_micro_batches(
         self,
         part: Part,
-        pieces: Pieces,
+        micro_batches: MicroBatches,
         frame: Frame,
         pool: int | None,
         times: Array | None,
     ) -> None:
-        """Run some launches for all pieces of the batch."""
+        """Run some launches for all micro-batches of the batch."""
         tables = frame.tables[part.name]
         tables.begin(frame.pointers)
         tables.set(Job.FUNCTION, self._code.address(part.name))
-        tables.set(Job.POOL, (pool or 0) if pieces.streams == 1 else 0)
+        tables.set(Job.POOL, (pool or 0) if micro_batches.streams == 1 else 0)
         tables.set(Job.TIMES, 0 if times is None else times.ctypes.data)
         tables.set(Job.CLOCK, 0 if times is None else times.strides[0])
-        failed = self._code.function("pieces", *_PIECES, result=ctypes.c_int64)(
+        failed = self._code.function("micro_batches", *_MICRO_BATCHES, result=ctypes.c_int64)(
             pool, tables.address
         )
         if failed:
-            check, piece = self.entry.checks[failed - 1], int(tables.job[Job.WHERE // 8])
-            step = int(pieces.steps[self.entry.table.index(check.slot)])
-            address = int(frame.addresses[check.slot]) + step * piece
-            raise self._wrong_index(check, frame, address, pieces.sized(piece, part.sizes).dims)
+            check, micro_batch = self.entry.checks[failed - 1], int(tables.job[Job.WHERE // 8])
+            step = int(micro_batches.steps[self.entry.table.index(check.slot)])
+            address = int(frame.addresses[check.slot]) + step * micro_batch
+            raise self._wrong_index(
+                check, frame, address, micro_batches.sized(micro_batch, part.sizes).dims
+            )
 
     def _wrong_index(self, check: Check, frame: Frame, address: int, dims: Dims) -> CauceError:
         """What a check found, of which the status and the indices, at an address, are as it left
@@ -249,14 +251,18 @@ class Caller:
     def _rows(self, times: Array, part: Part) -> Iterator[NodeTime]:
         """The time of each node, from the clock before the first launch and after each. Of streams
         that run side by side each counts for its share."""
-        launches, pieces = self.entry.launches[part.first : part.last], part.pieces
-        streams = 1 if pieces is None else pieces.streams
-        for piece, table in enumerate(times):
+        launches, micro_batches = self.entry.launches[part.first : part.last], part.micro_batches
+        streams = 1 if micro_batches is None else micro_batches.streams
+        for micro_batch, table in enumerate(times):
             clock = table[part.first : part.last + 1]
             seconds: dict[int, float] = {}
             for number, each in zip(launches, np.diff(clock[:, 0] + clock[:, 1] * 1e-9)):
                 seconds[number] = seconds.get(number, 0.0) + float(each) / streams
-            sizes = part.sizes if pieces is None else pieces.sized(piece, part.sizes)
+            sizes = (
+                part.sizes
+                if micro_batches is None
+                else micro_batches.sized(micro_batch, part.sizes)
+            )
             for number, taken in seconds.items():
                 row, dims = self.entry.rows[number], sizes.dims
                 work = size_of(row.flops, dims), size_of(row.bytes, dims)

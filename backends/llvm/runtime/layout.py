@@ -1,4 +1,4 @@
-"""What calls with the same sizes share: where buffers lie, and how a batch is cut into pieces."""
+"""What calls with the same sizes share: where buffers lie, and how a batch is cut."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ class Sized(NamedTuple):
     array: Any
 
 
-class Pieces(NamedTuple):
-    """A batch in pieces.
+class MicroBatches(NamedTuple):
+    """A batch in micro-batches.
 
     Attributes:
         total: how many there are.
         streams: what takes them; one is all threads together, several are a thread each.
-        last: the sizes of the last piece.
-        steps: for each buffer in the table of the entry, the bytes from piece to piece.
+        last: the sizes of the last micro-batch.
+        steps: for each buffer in the table of the entry, the bytes from micro-batch to micro-batch.
         own: the places, in that table, of buffers that each stream has for itself.
         slices: for each stream, where these are in the list of all slices of the arena.
     """
@@ -43,19 +43,19 @@ class Pieces(NamedTuple):
     own: Array
     slices: Array
 
-    def sized(self, piece: int, sizes: Sized) -> Sized:
-        """The sizes of a piece; ``sizes`` are those of the first."""
-        return self.last if piece == self.total - 1 else sizes
+    def sized(self, micro_batch: int, sizes: Sized) -> Sized:
+        """The sizes of a micro-batch; ``sizes`` are those of the first."""
+        return self.last if micro_batch == self.total - 1 else sizes
 
 
 class Part(NamedTuple):
-    """One call of native code: some of the launches, for the whole batch or for all its pieces."""
+    """One call of native code: some of the launches, for the whole batch or all micro-batches."""
 
     name: str
     first: int
     last: int
     sizes: Sized
-    pieces: Pieces | None
+    micro_batches: MicroBatches | None
 
 
 class CallLayout(NamedTuple):
@@ -93,8 +93,8 @@ def shares(entry: Entry, dims: Dims, threads: int) -> list[Share]:
     count = dims[batch.symbol]
     found = [stage.share(count, threads) for stage in batch.stages]
     if entry.checks:  # there is one place for what they find
-        found = [Share(each.piece * each.streams, 1) for each in found]
-    return found if count > 1 and min(each.piece for each in found) < count else []
+        found = [Share(each.micro_batch * each.streams, 1) for each in found]
+    return found if count > 1 and min(each.micro_batch for each in found) < count else []
 
 
 def lay_out(entry: Entry, dims: Dims, threads: int) -> CallLayout:
@@ -111,7 +111,7 @@ class _Layout:
         found: list[Share | None] = [*shares(entry, dims, threads)]
         found += [None] * (len(bounds) - len(found))
         self._spans = [
-            _Span(name, *bound, share if share and share.piece < self._count else None)
+            _Span(name, *bound, share if share and share.micro_batch < self._count else None)
             for name, bound, share in zip(names, bounds, found)
         ]
 
@@ -145,7 +145,7 @@ class _Layout:
         """Where in the memory of a stream its buffers lie, and how large that is: whole pages, for
         no two threads are to write to one line."""
         assert span.share is not None
-        dims = self._of_piece(span.share.piece)
+        dims = self._of_micro_batch(span.share.micro_batch)
         own = [buffer for buffer in self._entry.buffers if span.covers(buffer)]
         intervals = [Interval(_size(b, dims, 1), b.first, b.last) for b in own]
         offsets, nbytes = pack(intervals, ALIGN)
@@ -155,13 +155,14 @@ class _Layout:
     def _interval(self, buffer: Buffer) -> Interval:
         """How large a buffer is, and when it is in use.
 
-        One that is gone before its stage ends holds one piece. One that crosses to another stage
-        holds all images, for as long as the launches of both run again for other pieces.
+        One that is gone before its stage ends holds one micro-batch. One that crosses to another
+        stage holds all images, for as long as the launches of both run again for other
+        micro-batches.
         """
         start = next(span for span in self._spans if buffer.first < span.last)
         end = next(span for span in self._spans if buffer.last < span.last)
         if start is end:
-            dims = self._of_piece(start.share.piece) if start.share else self._dims
+            dims = self._of_micro_batch(start.share.micro_batch) if start.share else self._dims
             return Interval(_size(buffer, dims, self._threads), buffer.first, buffer.last)
         first = start.first if start.share else buffer.first
         last = end.last - 1 if end.share else buffer.last
@@ -170,29 +171,29 @@ class _Layout:
     def _part(self, span: _Span, places: Mapping[tuple[int, int], int], steps: Array) -> Part:
         if span.share is None:
             return Part(span.name, span.first, span.last, self._sized(self._dims), None)
-        piece, streams = span.share
-        count = -(-self._count // piece)
-        last = self._count - (count - 1) * piece
+        micro_batch, streams = span.share
+        count = -(-self._count // micro_batch)
+        last = self._count - (count - 1) * micro_batch
         table, slots = self._entry.table, set[int]()
         if span.apart:
             slots = {buffer.slot for buffer in self._entry.buffers if span.covers(buffer)}
         own = [at for at, slot in enumerate(table) if slot in slots]
         found = [[places[table[at], stream] for at in own] for stream in range(streams)]
-        pieces = Pieces(
+        micro_batches = MicroBatches(
             count,
             streams,
-            self._sized(self._of_piece(last)),
-            piece * steps,
+            self._sized(self._of_micro_batch(last)),
+            micro_batch * steps,
             np.array(own, np.intp),
             np.array(found, np.intp),
         )
-        sizes = self._sized(self._of_piece(piece))
-        return Part(span.name, span.first, span.last, sizes, pieces)
+        sizes = self._sized(self._of_micro_batch(micro_batch))
+        return Part(span.name, span.first, span.last, sizes, micro_batches)
 
-    def _of_piece(self, piece: int) -> Dims:
-        """The sizes for a piece of the batch."""
+    def _of_micro_batch(self, micro_batch: int) -> Dims:
+        """The sizes for a micro-batch of the batch."""
         assert self._entry.batch is not None
-        return {**self._dims, self._entry.batch.symbol: piece}
+        return {**self._dims, self._entry.batch.symbol: micro_batch}
 
     def _sized(self, dims: Dims) -> Sized:
         sizes = [dims[symbol] for symbol in self._entry.symbols]
@@ -200,7 +201,7 @@ class _Layout:
 
     def _images(self) -> Array:
         """For each buffer in the table of the entry the bytes of an image; 0 where it holds but
-        those of a piece, or none at all."""
+        those of a micro-batch, or none at all."""
         entry, batch = self._entry, self._entry.batch
         steps = np.zeros(entry.count, np.int64)
         if batch is not None and any(span.share for span in self._spans):

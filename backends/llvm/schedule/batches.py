@@ -1,4 +1,4 @@
-"""In what pieces a large batch runs, as far as that is decided before its size is known."""
+"""In what micro-batches a large batch runs, as far as that is decided before its size is known."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Step(NamedTuple):
     """What a launch adds to what those before it have read.
 
     Attributes:
-        weights: bytes that each piece of the batch reads anew.
+        weights: bytes that each micro-batch of the batch reads anew.
         largest: bytes of the largest image.
         flops: of one image.
         divisible: whether a stage may begin with it.
@@ -49,7 +49,7 @@ def stages(steps: Sequence[Step]) -> tuple[BatchStage, ...]:
     and the earlier ones the large images.
 
     Args:
-        steps: of all launches that run in pieces, in order.
+        steps: of all launches that run in micro-batches, in order.
     """
     weights = [0, *accumulate(step.weights for step in steps)]
     flops = [0, *accumulate(step.flops for step in steps)]

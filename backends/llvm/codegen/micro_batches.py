@@ -1,4 +1,4 @@
-"""The code that runs a batch in pieces: streams take them one by one, as threads take chunks."""
+"""The code that runs a batch in micro-batches: streams take them as threads take chunks."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from .builder import Module
 from .thread_pool import addresses
 
 # Streams are the tasks of a launch, so whichever threads there are do them. What each stream takes
-# is a matter of chance; a piece is the same whoever computes it.
-_PIECES = """
-define i64 @pieces(ptr %pool, ptr %job) {
+# is a matter of chance; a micro-batch is the same whoever computes it.
+_MICRO_BATCHES = """
+define i64 @micro_batches(ptr %pool, ptr %job) {
 entry:{WORDS}
   %streams = load i64, ptr %at.streams
   call void @run(ptr %pool, ptr @stream, ptr %job, ptr null, i64 %streams)
@@ -21,7 +21,7 @@ define internal void @stream(ptr %job, ptr %none, i64 %low, i64 %high, i64 %thre
 entry:{WORDS}
   %function = load ptr, ptr %at.function
   %pool = load ptr, ptr %at.pool
-  %pieces = load i64, ptr %at.pieces
+  %micro_batches = load i64, ptr %at.micro_batches
   %entries = load i64, ptr %at.entries
   %starts = load ptr, ptr %at.starts
   %steps = load ptr, ptr %at.steps
@@ -38,8 +38,8 @@ begin:
   %table = getelementptr i64, ptr %tables, i64 %first
   br label %take
 take:
-  %piece = atomicrmw add ptr %at.next, i64 1 monotonic
-  %left = icmp ult i64 %piece, %pieces
+  %micro_batch = atomicrmw add ptr %at.next, i64 1 monotonic
+  %left = icmp ult i64 %micro_batch, %micro_batches
   br i1 %left, label %move, label %end
 move:
   %place = phi i64 [ 0, %take ], [ %next.place, %move ]
@@ -48,24 +48,24 @@ move:
   %at.own = getelementptr i64, ptr %table, i64 %place
   %from = load i64, ptr %at.start
   %step = load i64, ptr %at.step
-  %far = mul i64 %step, %piece
+  %far = mul i64 %step, %micro_batch
   %address = add i64 %from, %far
   store i64 %address, ptr %at.own
   %next.place = add i64 %place, 1
   %more = icmp ult i64 %next.place, %entries
   br i1 %more, label %move, label %do
 do:
-  %after = add i64 %piece, 1
-  %final = icmp eq i64 %after, %pieces
+  %after = add i64 %micro_batch, 1
+  %final = icmp eq i64 %after, %micro_batches
   %own.sizes = select i1 %final, ptr %last, ptr %sizes
-  %late = mul i64 %clock, %piece
+  %late = mul i64 %clock, %micro_batch
   %own.times = getelementptr i8, ptr %times, i64 %late
   %wrong = call i64 %function(ptr %table, ptr %own.sizes, ptr %pool, ptr %own.times)
   %fine = icmp eq i64 %wrong, 0
   br i1 %fine, label %take, label %fail
 fail:
   store i64 %wrong, ptr %at.failed
-  store i64 %piece, ptr %at.where
+  store i64 %micro_batch, ptr %at.where
   br label %end
 end:
   %next.stream = add i64 %stream, 1
@@ -77,10 +77,10 @@ return:
 """
 
 
-def write_pieces(module: Module) -> None:
-    """Write ``pieces(pool, job)``, which does all pieces of a batch: 0, or the number of a check
+def write_micro_batches(module: Module) -> None:
+    """Write ``micro_batches(pool, job)``, which does all of a batch: 0, or the number of a check
     that failed. What the words of a job mean says :class:`Job`.
 
     Checks belong to one stream alone: all streams would write what they found to one place.
     """
-    module.functions.append(_PIECES.replace("{WORDS}", addresses(Job, "job")).strip())
+    module.functions.append(_MICRO_BATCHES.replace("{WORDS}", addresses(Job, "job")).strip())
