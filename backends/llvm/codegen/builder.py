@@ -259,7 +259,13 @@ class Function:
             once: whether at least one round is certain: the test then stands at the end only.
         """
         stop, start = _index(stop), _index(start)
-        once = once or (_known(start) and _known(stop) and int(start.text) < int(stop.text))
+        if _known(start) and _known(stop) and int(start.text) < int(stop.text):
+            if int(start.text) + step >= int(stop.text):  # one round is no loop
+                loop = Loop(start, tuple(carry), tuple(carry))
+                yield loop
+                loop.results = loop.following
+                return
+            once = True
         before = self._block
         name = self.fresh("loop")
         head, body, done = f"{name}.head", f"{name}.body", f"{name}.done"
