@@ -91,9 +91,7 @@ class Listing:
 def _functions(launch: Launch) -> Iterator[Function]:
     """The functions that a launch runs."""
     for own in (launch, *launch.parts):
-        yield own.function
-        if own.function.callee is not None:
-            yield own.function.callee
+        yield from own.function.family()
 
 
 def _schedules(lowered: Lowered) -> Iterator[str]:

@@ -173,9 +173,11 @@ def compiled(graph: Graph, target: Target, **settings: Any) -> Text:
     text = assembly(made.text, target)
     bodies = functions(text)
     layers: dict[str, list[str]] = {}
-    for (_, node), name in zip(made.main.launches, made.main.names):
+    for launch, node in made.main.launches:
         if anchor_of(node).op.name != "reorder":
-            layers.setdefault(anchor_of(node).path, []).append(bodies[name])
+            parts = (own.function for own in (launch, *launch.parts))
+            found = [bodies[own.name] for part in parts for own in part.family()]
+            layers.setdefault(anchor_of(node).path, []).extend(found)
     return Text(made.text, text, layers)
 
 

@@ -6,6 +6,7 @@ needed afterwards: code generation alone gives good machine code.
 
 from __future__ import annotations
 
+import hashlib
 import struct
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -86,7 +87,7 @@ class Function:
 
     Attributes:
         lines: what is written, an instruction or the name of a block each.
-        callee: the function that does the work, where this is no more than a call of it.
+        callees: functions that come into each module that this one does, by name.
     """
 
     def __init__(
@@ -99,13 +100,13 @@ class Function:
         self.name = name
         self.converts_halves = converts_halves
         self.result = result
-        self.callee: Function | None = None
         self.parameters = [V(f"%{arg}", type.split()[0]) for type, arg in parameters]
         self._signature = ", ".join(f"{type} %{arg}" for type, arg in parameters)
         self.lines: list[str] = []
         self._count = 0
         self._block = "entry"
         self.declarations: set[str] = set()
+        self.callees: dict[str, Function] = {}
 
     # ---- text ----------------------------------------------------------------------------------
 
@@ -113,6 +114,18 @@ class Function:
         """The finished function."""
         head = f"define {linkage} {self.result} @{self.name}({self._signature}) #0 {{\nentry:"
         return "\n".join([head.replace("define  ", "define "), *self.lines, "}"])
+
+    def named(self) -> Function:
+        """The finished function, with a name that tells it from all others that any module has."""
+        digest = hashlib.sha256(self.text().encode()).hexdigest()[:8]
+        self.name = f"{self.name}.{digest}"
+        return self
+
+    def family(self) -> Iterator[Function]:
+        """This function and all that it calls, as far as they are its own."""
+        yield self
+        for callee in self.callees.values():
+            yield from callee.family()
 
     def fresh(self, prefix: str = "v") -> str:
         """A new local name."""
@@ -216,6 +229,10 @@ class Function:
             return pointer
         return self.value(f"getelementptr inbounds i8, {pointer}, {moved}", "ptr")
 
+    def local(self, nbytes: int) -> V:
+        """Memory of this call's own; ask for it outside of loops."""
+        return self.value(f"alloca [{nbytes} x i8], align 64", "ptr")
+
     def anchored(self, pointer: V) -> V:
         """The pointer, as one that much is addressed from by constants.
 
@@ -302,15 +319,19 @@ class Function:
     def replace_by_call(self, callee: Function, *further: V) -> None:
         """Let a function without a result do no more than call another one, with its own parameters
         and further ones."""
-        self.callee = callee
+        self.callees = {callee.name: callee}
         self.lines.clear()
         self.line(
             f"tail call void @{callee.name}({', '.join(map(str, (*self.parameters, *further)))})"
         )
         self.ret()
 
-    def call(self, function: str, *operands: V) -> None:
-        """Call a function without a result."""
+    def call(self, function: str | Function, *operands: V) -> None:
+        """Call a function without a result, by its name, or one that was written for any module: it
+        comes into each that this function does."""
+        if isinstance(function, Function):
+            self.callees[function.name] = function
+            function = function.name
         self.line(f"call void @{function}({', '.join(map(str, operands))})")
 
     def ret(self, value: V | None = None) -> None:
@@ -325,18 +346,24 @@ class Module:
     functions: list[str] = field(default_factory=list)
     declarations: set[str] = field(default_factory=set)
     _shared: dict[str, str] = field(default_factory=dict)
+    _called: set[str] = field(default_factory=set)
 
     def share(self, function: Function) -> str:
         """Take in a function, or find an equal one; returns the name it now has in the module."""
         text = function.text()
         known = text in self._shared
         function.name = self._shared.setdefault(text, f"{function.name}.{len(self._shared)}")
+        self._called.add(function.name)
         if not known:
             self.add(function)
         return function.name
 
     def add(self, function: Function, linkage: str = "internal") -> None:
-        """Take in a finished function."""
+        """Take in a finished function, and those that it brings along, each once."""
+        for name, callee in function.callees.items():
+            if name not in self._called:
+                self._called.add(name)
+                self.add(callee)
         self.functions.append(function.text(linkage))
         self.declarations |= function.declarations
 

@@ -81,6 +81,7 @@ def _merged(module: Module, model: Function, form: str, tables: Sequence[_Intege
     filled = iter([read.get(column, column[0]) for column in columns])
     body.lines += re.sub(_HOLE, lambda _: next(filled), form).split("\n")
     body.declarations |= model.declarations
+    body.callees |= model.callees
     module.share(body)
     for number, values in enumerate(zip(*read)):
         content = ", ".join(f"i64 {value}" for value in values)

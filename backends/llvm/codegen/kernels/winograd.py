@@ -15,7 +15,7 @@ for the schedule asks for one that holds the last tiles.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from .....ir.dims import ceil_div, divide_exactly, product
@@ -23,13 +23,13 @@ from .....ir.winograd import TAPS, products, transformed, window
 from ...lowering.access import Access, Shape
 from ...schedule.tiles import groups_of
 from ...schedule.winograd import Winograd
-from ..builder import Function, Index, V, i64
-from ..code import Finish, NodeCode, Stage
+from ..builder import Function, Index, V, i64, vector
+from ..code import STORED, Finish, NodeCode, Stage
 from ..iteration import Placed, unravel
 from ..math.elements import scalar_constant
-from ..math.winograd import TRANSFORMS, both_axes
+from ..math.winograd import TRANSFORMS
 from .elementwise import load, load_apart, store
-from .winograd_transforms import TileTransform, runs
+from .winograd_transforms import Grid, TileTransform, function_of, runs
 
 
 @dataclass(frozen=True)
@@ -78,8 +78,7 @@ class _Sizes:
         self.input_point = schedule.tiles * what.channels + line
         self.output_point = schedule.tiles * self.width + line
         self.input_bytes = self.points * self.input_point * self.item
-        # Behind M a tile of outputs has room.
-        self.output_bytes = (self.points * self.output_point + m * n * self.lanes) * self.item
+        self.output_bytes = self.points * self.output_point * self.item
 
     def input(self, stage: Stage) -> TileTransform:
         """What transforms the tiles of the input."""
@@ -97,6 +96,13 @@ class _Sizes:
             self.schedule.far,
             stride,
         )
+
+    def output(self) -> Function:
+        """What transforms the sums of a tile back."""
+        tile, stride = self.schedule.tile, self.schedule.stride
+        _, back, _ = TRANSFORMS[stride]
+        grid = Grid(back, tile, window(tile, stride), looped=stride > 1)
+        return function_of(grid, self.what.source.dtype, self.lanes)
 
     def place(self, f: Function, v: V, tile: V) -> V:
         """Where the channels of a tile of a block lie in V, of the first point."""
@@ -204,162 +210,152 @@ class _Output:
         """All that becomes of a block of tiles with a group of ``width`` filters."""
         f, sizes, item = self.stage.f, self.sizes, self.sizes.item
         begin = f.mul(group, sizes.width)
-        own = f.mul(begin, sizes.filter)
-        self.multiply(v, f.at(self.weight, own, item), count, -(-width // sizes.lanes))
+        u = f.at(self.weight, f.mul(begin, sizes.filter), item)
+        vectors = -(-width // sizes.lanes)
+        f.call(_products(sizes, vectors), v, u, self.m, count)
+        back, apart = sizes.output(), i64(sizes.output_point * item)
+        line = f.mul(apart, window(sizes.schedule.tile, sizes.schedule.stride)[1])
         with f.loop(count) as tile:
-            place = unravel(self.stage, f.add(first, tile.index), self.extents)
             at = f.at(self.m, f.mul(tile.index, sizes.width), item)
-            for low, high, lanes in runs(width, sizes.lanes):
-                with f.loop(high, low, lanes) as run:
-                    sums = f.anchored(f.at(at, run.index, item))
-                    self.transform(sums, lanes, place, f.add(begin, run.index))
+            # The outputs lie where the sums were.
+            f.call(back, at, line, apart, at, apart, i64(vectors * sizes.lanes))
+            self.finish(at, width, begin, f.add(first, tile.index))
 
-    def multiply(self, v: V, u: V, count: V, vectors: int) -> None:
-        """M[point] = V[point] U[point] for all points, in register tiles.
-
-        The last register tile of a block ends where the block does, and computes again what it
-        shares with the one before; one that is longer than the block computes what nobody reads.
-        """
-        f, sizes, item = self.stage.f, self.sizes, self.sizes.item
-        ((_, columns),) = sizes.schedule.columns
-        channels, width, lanes = sizes.what.channels, sizes.width, sizes.lanes
-        ahead = sizes.schedule.ahead
-        zeros = [scalar_constant(0, self.dtype, lanes)] * (columns * vectors)
-        even = count.text.isdigit() and int(count.text) % columns == 0
-        with f.loop(sizes.points) as point, f.loop(count, step=columns) as step:
-            tile = step.index
-            if not even:
-                last = f.intrinsic("smin", tile, f.op("sub", count, i64(columns)))
-                tile = f.intrinsic("smax", last, i64(0))
-            start = f.add(f.mul(point.index, sizes.input_point), f.mul(tile, channels))
-            pixels = f.at(v, start, item)
-            taps = f.at(u, f.mul(self.filter_point(point.index), channels * width), item)
-            with f.loop(channels, carry=zeros) as channel:
-                at = f.anchored(f.at(taps, f.mul(channel.index, width), item))
-                own = [
-                    load(self.stage, self.dtype, f.at(at, vector * lanes, item), lanes)
-                    for vector in range(vectors)
-                ]
-                for line in range(0, vectors * lanes * item if ahead else 0, sizes.line):
-                    f.prefetch(at, ahead + line, level=2)
-                if sizes.schedule.tiles_ahead:
-                    self.fetch(pixels, channel.index)
-                row, sums = f.anchored(f.at(pixels, channel.index, item)), []
-                for t in range(columns):
-                    one = load(self.stage, self.dtype, f.at(row, t * channels, item), 1)
-                    many = f.broadcast(one, lanes)
-                    before = channel.carried[t * vectors : (t + 1) * vectors]
-                    sums += [f.fma(many, *pair) for pair in zip(own, before)]
-                channel.next(*sums)
-            start = f.add(f.mul(point.index, sizes.output_point), f.mul(tile, width))
-            to = f.at(self.m, start, item)
-            for number, total in enumerate(channel.results):
-                t, vector = divmod(number, vectors)
-                where = f.at(to, t * width + vector * lanes, item)
-                store(self.stage, self.dtype, total, where, lanes)
-
-    def filter_point(self, point: V) -> V:
-        """Which number of a filter is for a point; with stride 2 the middle tap is for several."""
-        f, schedule = self.stage.f, self.sizes.schedule
-        if schedule.stride == 1:
-            return point
-        _, across = window(schedule.tile, schedule.stride)
-        m, n = schedule.tile
-        row = f.intrinsic("smin", f.op("udiv", point, i64(across)), i64(m + 1))
-        column = f.intrinsic("smin", f.op("urem", point, i64(across)), i64(n + 1))
-        return f.add(f.mul(row, n + TAPS - 1), column)
-
-    def fetch(self, pixels: V, channel: V) -> None:
-        """Bring nearer the next line of a tile, or of some: of another one for each channel of a
-        line, so that when that is done all are near."""
+    def finish(self, outputs: V, width: int, begin: V, tile: V) -> None:
+        """Write what becomes of the outputs of a tile that lie within the image."""
         f, sizes = self.stage.f, self.sizes
-        line = sizes.line // sizes.item
-        ((_, columns),) = sizes.schedule.columns
-        within, begin = f.op("and", channel, i64(line - 1)), f.op("and", channel, i64(-line))
-        for first in range(0, columns, line):
-            tile = f.mul(f.add(within, first), sizes.what.channels)
-            f.prefetch(f.at(pixels, f.add(tile, f.add(begin, line)), sizes.item), 0)
-
-    def transform(self, sums: V, width: int, place: Sequence[V], filter_: V) -> None:
-        """Transform a tile back for ``width`` filters; ``place`` is its image, and its row and
-        column of tiles."""
-        f, sizes = self.stage.f, self.sizes
-        m, n = tile = sizes.schedule.tile
-        _, across = window(tile, sizes.schedule.stride)
-        _, back, _ = TRANSFORMS[sizes.schedule.stride]
-
-        def values() -> Iterator[V]:
-            found = [
-                load(self.stage, self.dtype, f.at(sums, p * sizes.output_point, sizes.item), width)
-                for p in range(sizes.points)
-            ]
-            lines = [found[start : start + across] for start in range(0, sizes.points, across)]
-            return both_axes(f, back, tile, lines)
-
-        image, *where = place
-        corner = [f.mul(index, size) for index, size in zip(where, tile)]
-        end = _End(self, (image, *corner, filter_), width)
-        rows, columns = sizes.what.shape[2:]
-        if divide_exactly(rows, m) is not None and divide_exactly(columns, n) is not None:
-            end.store_whole(values())
-            return
-        left = [f.op("sub", size, first) for size, first in zip(self.ends, corner)]
-        down, right = (f.compare("icmp sge", some, i64(size)) for some, size in zip(left, (m, n)))
-        whole = f.op("and", down, right)
-        with f.loop(f.select(whole, i64(1), i64(0))):
-            end.store_whole(values())
-        with f.loop(f.select(whole, i64(0), i64(1))):
-            end.store_part(values(), left)
+        image, *where = unravel(self.stage, tile, self.extents)
+        corner, left = [], []
+        for size, extent, stop, index in zip(
+            sizes.schedule.tile, sizes.what.shape[2:], self.ends, where
+        ):
+            corner.append(f.mul(index, size))
+            some = i64(size)
+            if divide_exactly(extent, size) is None:
+                some = f.intrinsic("smin", f.op("sub", stop, corner[-1]), some)
+            left.append(some)
+        rows, columns = left
+        across = sizes.schedule.tile[1]
+        part = i64(0)
+        if columns.text != str(across):
+            whole = f.compare("icmp eq", columns, i64(across))
+            rows, part = f.select(whole, rows, part), f.select(whole, part, rows)
+        for low, high, lanes in runs(width, sizes.lanes):
+            with f.loop(high, low, lanes) as run:
+                own = f.anchored(f.at(outputs, run.index, sizes.item))
+                end = _End(self, own, (image, *corner, f.add(begin, run.index)), lanes)
+                with f.loop(rows) as row:
+                    end.write(row.index, range(across))
+                if part.text != "0":
+                    with f.loop(part) as row, f.loop(columns) as column:
+                        end.write(row.index, [column.index])
 
 
 class _End:
-    """Writes what becomes of the outputs of a tile, for ``width`` filters."""
+    """Writes what becomes of the outputs of a tile, for ``lanes`` filters."""
 
-    def __init__(self, output: _Output, corner: Sequence[V], width: int) -> None:
-        self.output, self.stage, self.width = output, output.stage, width
+    def __init__(self, output: _Output, outputs: V, corner: Sequence[V], lanes: int) -> None:
+        self.output, self.stage, self.lanes, self.outputs = output, output.stage, lanes, outputs
         # Each array from the first output of the tile on.
         *self.others, self.result = (
-            replace(array, pointer=self.stage.f.anchored(array.at(*corner)))
-            for array in output.arrays
+            replace(array, pointer=array.at(*corner)) for array in output.arrays
         )
         # What is the same for all pixels, a bias, is read once.
         self.fixed = {
-            place: self.read(other, other.pointer)
+            place: self.read(other)
             for place, other in enumerate(self.others)
             if {step.text for step in other.steps[1:3]} == {"0"}
         }
 
-    def read(self, array: Placed, at: V) -> V:
+    def read(self, array: Placed, *pixel: Index) -> V:
         """What an array has at a pixel."""
-        return load_apart(self.stage, array.dtype, at, self.width, array.steps[3])
+        at = array.at(0, *pixel)
+        return load_apart(self.stage, array.dtype, at, self.lanes, array.steps[3])
 
-    def store_whole(self, values: Iterable[V]) -> None:
-        """Store all outputs of the tile."""
-        for number, value in enumerate(values):
-            self.store(value, *divmod(number, self.output.sizes.schedule.tile[1]))
+    def write(self, row: V, columns: Iterable[Index]) -> None:
+        """Finish and store the outputs of a row of the tile."""
+        stage, sizes = self.stage, self.output.sizes
+        f, dtype, apart = stage.f, self.output.dtype, sizes.output_point
 
-    def store_part(self, values: Iterable[V], left: Sequence[V]) -> None:
-        """Store the outputs that lie within the image, of which so many rows and columns are left;
-        they go by way of the scratch."""
-        f, sizes, dtype = self.stage.f, self.output.sizes, self.output.dtype
-        m, n = sizes.schedule.tile
-        behind = f.at(self.output.m, sizes.points * sizes.output_point, sizes.item)
-        for number, value in enumerate(values):
-            at = f.at(behind, number * sizes.lanes, sizes.item)
-            store(self.stage, dtype, value, at, self.width)
-        ends = [f.intrinsic("smin", some, i64(size)) for some, size in zip(left, (m, n))]
-        with f.loop(ends[0]) as row, f.loop(ends[1]) as column:
-            place = f.add(f.mul(row.index, n), column.index)
-            at = f.at(behind, f.mul(place, sizes.lanes), sizes.item)
-            self.store(load(self.stage, dtype, at, self.width), row.index, column.index)
+        def line(array: Placed) -> Placed:
+            return replace(array, pointer=f.anchored(array.at(0, row)))
 
-    def store(self, value: V, i: Index, j: Index) -> None:
-        """Store the output at row i and column j of the tile."""
-        finish = self.output.sizes.what.finish
-        if finish is not None:
-            read = [
-                self.fixed[place] if place in self.fixed else self.read(other, other.at(0, i, j))
-                for place, other in enumerate(self.others)
-            ]
-            value = finish(self.stage, self.width, value, read)
-        store(self.stage, self.result.dtype, value, self.result.at(0, i, j), self.width)
+        fixed, result = self.fixed, line(self.result)
+        others = [own if place in fixed else line(own) for place, own in enumerate(self.others)]
+        start = f.mul(row, sizes.schedule.tile[1] * apart)
+        outputs = f.anchored(f.at(self.outputs, start, sizes.item))
+        for j in columns:
+            value = load(stage, dtype, f.at(outputs, f.mul(j, apart), sizes.item), self.lanes)
+            if sizes.what.finish is not None:
+                read = [
+                    fixed[place] if place in fixed else self.read(own, 0, j)
+                    for place, own in enumerate(others)
+                ]
+                value = sizes.what.finish(stage, self.lanes, value, read)
+            store(stage, result.dtype, value, result.at(0, 0, j), self.lanes)
+
+
+def _products(sizes: _Sizes, vectors: int) -> Function:
+    """The function M[point] = V[point] U[point], for all points, some vectors of filters, and
+    ``count`` tiles of a block, in register tiles; equal layers share it, whatever their epilogues.
+
+    The last register tile of a block ends where the block does, and computes again what it shares
+    with the one before; one that is longer than the block computes what nobody reads.
+    """
+    f = Function("products", [("ptr", "v"), ("ptr", "u"), ("ptr", "m"), ("i64", "count")])
+    v, u, m, count = f.parameters
+    dtype, schedule, item, lanes = sizes.what.source.dtype, sizes.schedule, sizes.item, sizes.lanes
+    ((_, columns),) = schedule.columns
+    channels, width = sizes.what.channels, sizes.width
+    kind = vector(STORED[dtype], lanes)
+    zeros = [scalar_constant(0, dtype, lanes)] * (columns * vectors)
+    last = f.op("sub", count, i64(columns))
+    with f.loop(sizes.points) as point, f.loop(count, step=columns, once=True) as step:
+        tile = f.intrinsic("smax", f.intrinsic("smin", step.index, last), i64(0))
+        start = f.add(f.mul(point.index, sizes.input_point), f.mul(tile, channels))
+        pixels = f.at(v, start, item)
+        place = _filter_point(f, schedule, point.index)
+        taps = f.at(u, f.mul(place, channels * width), item)
+        with f.loop(channels, carry=zeros) as channel:
+            at = f.anchored(f.at(taps, f.mul(channel.index, width), item))
+            own = [f.load(f.at(at, n * lanes, item), kind, item) for n in range(vectors)]
+            for line in range(0, vectors * lanes * item if schedule.ahead else 0, sizes.line):
+                f.prefetch(at, schedule.ahead + line, level=2)
+            if schedule.tiles_ahead:
+                _fetch(f, sizes, pixels, channel.index)
+            row, totals = f.anchored(f.at(pixels, channel.index, item)), []
+            for t in range(columns):
+                one = f.load(f.at(row, t * channels, item), STORED[dtype], item)
+                before = channel.carried[t * vectors : (t + 1) * vectors]
+                many = f.broadcast(one, lanes)
+                totals += [f.fma(many, *pair) for pair in zip(own, before)]
+            channel.next(*totals)
+        start = f.add(f.mul(point.index, sizes.output_point), f.mul(tile, width))
+        to = f.anchored(f.at(m, start, item))
+        for number, total in enumerate(channel.results):
+            t, n = divmod(number, vectors)
+            f.store(total, f.at(to, t * width + n * lanes, item), item)
+    f.ret()
+    return f.named()
+
+
+def _filter_point(f: Function, schedule: Winograd, point: V) -> V:
+    """Which number of a filter is for a point; with stride 2 the middle tap is for several."""
+    if schedule.stride == 1:
+        return point
+    m, n = schedule.tile
+    _, across = window(schedule.tile, schedule.stride)
+    row = f.intrinsic("smin", f.op("udiv", point, i64(across)), i64(m + 1))
+    column = f.intrinsic("smin", f.op("urem", point, i64(across)), i64(n + 1))
+    return f.add(f.mul(row, n + TAPS - 1), column)
+
+
+def _fetch(f: Function, sizes: _Sizes, pixels: V, channel: V) -> None:
+    """Bring nearer the next line of a tile, or of some: of another one for each channel of a line,
+    so that when that is done all are near."""
+    line = sizes.line // sizes.item
+    ((_, columns),) = sizes.schedule.columns
+    within, begin = f.op("and", channel, i64(line - 1)), f.op("and", channel, i64(-line))
+    for first in range(0, columns, line):
+        tile = f.mul(f.add(within, first), sizes.what.channels)
+        f.prefetch(f.at(pixels, f.add(tile, f.add(begin, line)), sizes.item), 0)

@@ -4,19 +4,125 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import cache
+from typing import NamedTuple
 
 from .....ir import Dim, DType, TensorType
 from .....ir.dims import divide_exactly
 from .....ir.layout import Transformed
 from .....ir.winograd import TAPS, transformed
 from ...lowering.access import Access
-from ..builder import Index, V, i64, vector
+from ..builder import Function, Index, V, floating, i64, vector
 from ..code import STORED, NodeCode, Stage
 from ..iteration import Placed, unravel
-from ..math.elements import scalar_constant
 from ..math.winograd import TRANSFORMS, Transform, both_axes
-from .elementwise import load, load_apart, store
+from .elementwise import load, store
 from .jobs import vector_runs
+
+# What lies where: source, down, across, target, apart.
+_Lies = tuple[V, V, V, V, V]
+
+
+class Grid(NamedTuple):
+    """A transform of places in rows and columns, at each of which many elements lie side by side.
+
+    Attributes:
+        transform: what becomes of each column, and then of each row.
+        tile: the rows and columns of outputs of a tile.
+        window: the rows and columns that it reads.
+        fetched: of how many columns rows behind the window can be fetched beforehand.
+        bounded: whether rows and columns from an end on are zeros.
+        looped: whether what is between both axes lies in the target. Else it is on registers, which
+            is faster where most of it has room there, and takes LLVM longer.
+    """
+
+    transform: Transform
+    tile: tuple[int, int]
+    window: tuple[int, int]
+    fetched: int = 0
+    bounded: bool = False
+    looped: bool = False
+
+
+@cache
+def function_of(grid: Grid, dtype: DType, lanes: int) -> Function:
+    """The function that transforms a grid, which all kernels of a module share.
+
+    ``f(source, down, across, target, apart, count)``: rows of the source lie ``down`` bytes apart,
+    columns ``across``, and what becomes of them, row by row, ``apart``; ``count`` elements lie side
+    by side, one vector of ``lanes`` or more. Source and target may be the same. Where any columns
+    are ``fetched`` there follows of how many rows; where ``bounded`` the ends of rows and columns,
+    and where a vector of zeros lies.
+    """
+    parameters = [("ptr", "source"), ("i64", "down"), ("i64", "across")]
+    parameters += [("ptr", "target"), ("i64", "apart"), ("i64", "count")]
+    parameters += [("i64", "behind")] * bool(grid.fetched)
+    parameters += [("i64", "rows"), ("i64", "columns"), ("ptr", "zeros")] * grid.bounded
+    f = Function(grid.transform.__name__, parameters)
+    source, down, across, target, apart, count, *further = f.parameters
+    kind, item = vector(STORED[dtype], lanes), dtype.itemsize
+    with f.loop(count, step=lanes, once=True) as run:
+        start, to = (f.anchored(f.at(pointer, run.index, item)) for pointer in (source, target))
+        if grid.fetched:
+            below, behind = f.at(start, f.mul(down, grid.window[0])), further.pop(0)
+            with f.loop(behind) as row:
+                at = f.anchored(f.at(below, f.mul(down, row.index)))
+                for j in range(grid.fetched):
+                    f.prefetch(at, f.mul(across, j), level=2)
+        lies = start, down, across, to, apart
+        if grid.looped:
+            _looped(f, grid, kind, item, lies)
+        else:
+            _unrolled(f, grid, kind, item, lies, further)
+    f.ret()
+    return f.named()
+
+
+def _unrolled(
+    f: Function, grid: Grid, kind: str, item: int, lies: _Lies, bounds: Sequence[V]
+) -> None:
+    row, down, across, to, apart = lies
+    high, wide = grid.window
+    *ends, zeros = bounds or (None,)
+    real = [
+        [f.compare("icmp sgt", end, i64(place)) for place in range(size)]
+        for end, size in zip(ends, grid.window)
+    ]
+    values = []
+    for i in range(high):
+        pointers = [f.at(row, f.mul(across, j)) for j in range(wide)]
+        if zeros:
+            both = [f.op("and", real[0][i], column) for column in real[1]]
+            pointers = [f.select(*pair, zeros) for pair in zip(both, pointers)]
+        values.append([f.load(pointer, kind, item) for pointer in pointers])
+        row = f.at(row, down)
+    steps = [f.mul(apart, j) for j in range(wide + TAPS)]
+    for made in both_axes(f, grid.transform, grid.tile, values):
+        for value, step in zip(made, steps):
+            f.store(value, f.at(to, step), item)
+        to = f.at(to, steps[len(made)])
+
+
+def _looped(f: Function, grid: Grid, kind: str, item: int, lies: _Lies) -> None:
+    source, down, across, to, apart = lies
+    high, wide = grid.window
+
+    def axis(outputs: int, size: int, at: V, step: V) -> list[V]:
+        values = [f.load(f.at(at, f.mul(step, place)), kind, item) for place in range(size)]
+        return grid.transform(f, outputs, values)
+
+    line = f.mul(apart, max(wide, grid.tile[1] + TAPS - 1))  # none becomes longer
+    with f.loop(wide) as column:
+        at = f.anchored(f.at(source, f.mul(across, column.index)))
+        made = axis(grid.tile[0], high, at, down)
+        below = f.anchored(f.at(to, f.mul(apart, column.index)))
+        for i, value in enumerate(made):
+            f.store(value, f.at(below, f.mul(line, i)), item)
+    with f.loop(len(made)) as row:
+        made = axis(grid.tile[1], wide, f.anchored(f.at(to, f.mul(line, row.index))), apart)
+        beside = f.anchored(f.at(to, f.mul(f.mul(apart, len(made)), row.index)))
+        for j, value in enumerate(made):
+            f.store(value, f.at(beside, f.mul(apart, j)), item)
 
 
 class TileTransform:
@@ -49,65 +155,35 @@ class TileTransform:
         ahead: bool,
         stride: int = 1,
     ) -> None:
-        self.stage, self.channels, self.tile, self.window = stage, channels, tile, window
+        self.stage, self.channels = stage, channels
         self.steps = tile[0] * stride, tile[1] * stride  # from one tile to the next
-        self.transform, self.point, self.ahead = transform, point, ahead
+        self.grid = Grid(transform, tile, window, self.steps[1], looped=stride > 1)
+        self.behind = i64(self.steps[0] if ahead else 0)
         self.image = Placed.of(stage, image, (0, 2, 3, 1))
+        self.item = image.dtype.itemsize
+        self.apart = [stage.f.mul(step, self.item) for step in (*self.image.steps[1:3], point)]
         self.extents = [stage.dim(size) for size in space]
-        self.lanes = stage.target.lanes(image.dtype.itemsize)
-        self.ends: list[V | None] = [None, None]
-        self.zeros: V | None = None
+        self.ends: list[V] = []
 
     def stop_at(self, ends: Sequence[Dim], zeros: V) -> None:
         """Read ``zeros``, a vector of them, in the place of rows and columns from ``ends`` on."""
-        self.zeros = zeros
-        self.ends = [
-            None if divide_exactly(end, step) is not None else self.stage.dim(end)
-            for end, step in zip(ends, self.steps)
-        ]
+        if any(divide_exactly(end, step) is None for end, step in zip(ends, self.steps)):
+            self.ends, self.zeros = [self.stage.dim(end) for end in ends], zeros
+            self.grid = self.grid._replace(bounded=True)
 
     def write(self, tile: V, target: V) -> None:
         """Transform all channels of a tile; those of the first point go to ``target``."""
-        f, stage, dtype = self.stage.f, self.stage, self.image.dtype
-        image, *place = unravel(stage, tile, self.extents)
+        f, dtype, item = self.stage.f, self.image.dtype, self.item
+        image, *place = unravel(self.stage, tile, self.extents)
         corner = [f.mul(index, step) for index, step in zip(place, self.steps)]
         start = self.image.at(image, *corner)
-        inside = [
-            [None if end is None else f.compare("icmp slt", f.add(first, i), end) for i in range(n)]
-            for first, end, n in zip(corner, self.ends, self.window)
-        ]
-        for low, high, width in runs(self.channels, self.lanes):
-            with f.loop(high, low, width) as channel:
-                here = f.anchored(f.at(start, channel.index, dtype.itemsize))
-                own = replace(self.image, pointer=here)
-                pixels = [
-                    [
-                        load(stage, dtype, self._or_zeros(own.at(0, i, j), down, across), width)
-                        for j, across in enumerate(inside[1])
-                    ]
-                    for i, down in enumerate(inside[0])
-                ]
-                if self.ahead:
-                    self._fetch(own)
-                to = f.anchored(f.at(target, channel.index, dtype.itemsize))
-                for number, value in enumerate(both_axes(f, self.transform, self.tile, pixels)):
-                    at = f.at(to, f.mul(self.point, number), dtype.itemsize)
-                    store(stage, dtype, value, at, width)
-
-    def _fetch(self, pixels: Placed) -> None:
-        """Bring nearer what the tile below has that this one has not."""
-        rows, columns = self.steps
-        for i in range(rows):
-            for j in range(columns):
-                self.stage.f.prefetch(pixels.at(0, self.window[0] + i, j), 0, level=2)
-
-    def _or_zeros(self, pointer: V, *conditions: V | None) -> V:
-        """A pointer, or that to zeros where a condition does not hold."""
-        for condition in conditions:
-            if condition is not None:
-                assert self.zeros is not None
-                pointer = self.stage.f.select(condition, pointer, self.zeros)
-        return pointer
+        down, across, apart = self.apart
+        left = [f.op("sub", end, first) for end, first in zip(self.ends, corner)]
+        bounds = [*left, self.zeros] if left else []
+        for low, high, lanes in runs(self.channels, self.stage.target.lanes(item)):
+            own = function_of(self.grid, dtype, lanes)
+            source, to = (f.at(pointer, low, item) for pointer in (start, target))
+            f.call(own, source, down, across, to, apart, i64(high - low), self.behind, *bounds)
 
 
 def runs(count: int, lanes: int) -> Iterator[tuple[int, int, int]]:
@@ -127,54 +203,41 @@ def write_filters(
     channels, filters = (type_.shape[axis] for axis in layout.order[2:])
     assert isinstance(channels, int) and isinstance(filters, int)
     block, lanes = layout.block, code.target.lanes(DType.F64.itemsize)
-    dtype, groups = type_.dtype, -(-filters // block)
+    dtype, groups, points = type_.dtype, -(-filters // block), transformed(layout.tile)
     _, _, transform = TRANSFORMS[layout.stride]
+    grid = Grid(transform, layout.tile, (TAPS, TAPS), looped=True)
+    own = function_of(grid, DType.F64, lanes)
+    apart = lanes * DType.F64.itemsize
+    places = list(range(TAPS * TAPS))[:: -1 if layout.flip else 1]
     with code.stage(groups * channels) as stage:
         f, target = stage.f, stage.pointer(slot)
-        *taps, summed, across = layout.order
-        read = Placed.of(stage, source, (summed, across, *taps))
+        *axes, summed, across = layout.order
+        read = Placed.of(stage, source, (summed, across, *axes))
+        taps, made = f.local(len(places) * apart), f.local(points * apart)
         with stage.tasks() as task:
             group, channel = unravel(stage, task, [i64(groups), i64(channels)])
             first = f.mul(group, block)
-            points = transformed(layout.tile)
             place = f.add(f.mul(group, points * channels * block), f.mul(channel, block))
             to = f.at(target, place, dtype.itemsize)
-            end = f.intrinsic("smin", f.op("sub", i64(filters), first), i64(block))
-            whole = f.op("and", end, i64(-lanes))
-
-            def write(index: V, values: Sequence[V], width: int) -> None:
-                own = f.anchored(f.at(to, index, dtype.itemsize))
-                for number, value in enumerate(values):
-                    at = f.at(own, number * channels * block, dtype.itemsize)
-                    store(stage, dtype, value, at, width)
-
-            spans = [(i64(0), whole, lanes), (whole, end, 1)]
-            for low, high, width in spans[: 1 if filters % lanes == 0 else 2]:
-                with f.loop(high, low, width) as run:
-                    own = read.within(channel, f.add(first, run.index))
-                    own = replace(own, pointer=f.anchored(own.pointer))
-                    found = _taps(stage, own, read.steps[1], width, layout.flip)
-                    values = both_axes(f, transform, layout.tile, found)
-                    write(run.index, [_as(stage, dtype, value, width) for value in values], width)
-            with f.loop(block, end) as run:
-                write(run.index, [scalar_constant(0, dtype)] * points, 1)
-
-
-def _taps(stage: Stage, filters: Placed, apart: V, width: int, flip: int) -> list[list[V]]:
-    """The taps of ``width`` filters in float64."""
-    places = range(TAPS)[:: -1 if flip else 1]
-    return [
-        [
-            _as(
-                stage,
-                DType.F64,
-                load_apart(stage, filters.dtype, filters.at(i, j), width, apart),
-                width,
-            )
-            for j in places
-        ]
-        for i in places
-    ]
+            with f.loop(block, step=lanes) as run:
+                with f.loop(lanes) as lane:  # those behind the last filter are zeros
+                    filter_ = f.add(f.add(first, run.index), lane.index)
+                    real = f.compare("icmp slt", filter_, i64(filters))
+                    one = read.within(channel, f.intrinsic("smin", filter_, i64(filters - 1)))
+                    one = replace(one, pointer=f.anchored(one.pointer))
+                    own_taps = f.anchored(f.at(taps, lane.index, DType.F64.itemsize))
+                    for number, tap in enumerate(places):
+                        value = load(stage, dtype, one.at(*divmod(tap, TAPS)), 1)
+                        value = f.select(
+                            real, _as(stage, DType.F64, value, 1), floating(0, "double")
+                        )
+                        store(stage, DType.F64, value, f.at(own_taps, number * apart), 1)
+                f.call(own, taps, i64(TAPS * apart), i64(apart), made, i64(apart), i64(lanes))
+                with f.loop(points) as point:
+                    value = load(stage, DType.F64, f.at(made, point.index, apart), lanes)
+                    at = f.add(f.mul(point.index, channels * block), run.index)
+                    value = _as(stage, dtype, value, lanes)
+                    store(stage, dtype, value, f.at(to, at, dtype.itemsize), lanes)
 
 
 def _as(stage: Stage, dtype: DType, value: V, width: int) -> V:

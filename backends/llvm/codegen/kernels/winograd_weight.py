@@ -259,9 +259,9 @@ def _end(code: NodeCode, sizes: _Sizes, slot: int) -> None:
                 ]
                 lines = [found[start : start + across] for start in range(0, len(found), across)]
                 own = result.within(filter_, channel)
-                for number, value in enumerate(both_axes(f, of_sums, (m, n), lines)):
-                    to = own.at(*divmod(number, TAPS))
-                    store_apart(stage, dtype, value, to, width, result.steps[0])
+                for r, row in enumerate(both_axes(f, of_sums, (m, n), lines)):
+                    for s, value in enumerate(row):
+                        store_apart(stage, dtype, value, own.at(r, s), width, result.steps[0])
 
 
 def _zero(sizes: _Sizes) -> V:

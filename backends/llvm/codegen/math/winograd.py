@@ -17,12 +17,12 @@ Transform = Callable[[Function, int, Sequence[V]], list[V]]
 
 def both_axes(
     f: Function, transform: Transform, tile: tuple[int, int], values: Sequence[Sequence[V]]
-) -> Iterator[V]:
+) -> Iterator[list[V]]:
     """A transform down the columns of ``values`` and then along the rows: the results row by row,
     each written when it is asked for, so that what is stored at once needs no register longer."""
     rows, columns = tile
     downwards = list(zip(*[transform(f, rows, column) for column in zip(*values)]))
-    return (value for row in downwards for value in transform(f, columns, row))
+    return (transform(f, columns, row) for row in downwards)
 
 
 def of_input(f: Function, outputs: int, values: Sequence[V]) -> list[V]:
