@@ -115,7 +115,7 @@ def test_targets(limit: str) -> None:
     [
         (4, (3, 3), 4, 0, "there are no points for tiles of 3 x 3"),
         (4, (4, 4), 0, 0, "a block has a tile at least"),
-        (4, (4, 4), 4, -1, "no negative number of parts"),
+        (4, (4, 4), 4, -1, "there are 0 to"),
         (40, (4, 4), 4, 0, "needs more than the"),
     ],
 )
