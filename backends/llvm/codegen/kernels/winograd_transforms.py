@@ -207,37 +207,37 @@ def write_filters(
     _, _, transform = TRANSFORMS[layout.stride]
     grid = Grid(transform, layout.tile, (TAPS, TAPS), looped=True)
     own = function_of(grid, DType.F64, lanes)
-    apart = lanes * DType.F64.itemsize
+    row = block * DType.F64.itemsize
     places = list(range(TAPS * TAPS))[:: -1 if layout.flip else 1]
     with code.stage(groups * channels) as stage:
         f, target = stage.f, stage.pointer(slot)
         *axes, summed, across = layout.order
         read = Placed.of(stage, source, (summed, across, *axes))
-        taps, made = f.local(len(places) * apart), f.local(points * apart)
+        taps, made = f.local(len(places) * row), f.local(points * row)
         with stage.tasks() as task:
             group, channel = unravel(stage, task, [i64(groups), i64(channels)])
             first = f.mul(group, block)
-            place = f.add(f.mul(group, points * channels * block), f.mul(channel, block))
-            to = f.at(target, place, dtype.itemsize)
-            with f.loop(block, step=lanes) as run:
-                with f.loop(lanes) as lane:  # those behind the last filter are zeros
-                    filter_ = f.add(f.add(first, run.index), lane.index)
-                    real = f.compare("icmp slt", filter_, i64(filters))
-                    one = read.within(channel, f.intrinsic("smin", filter_, i64(filters - 1)))
-                    one = replace(one, pointer=f.anchored(one.pointer))
-                    own_taps = f.anchored(f.at(taps, lane.index, DType.F64.itemsize))
-                    for number, tap in enumerate(places):
-                        value = load(stage, dtype, one.at(*divmod(tap, TAPS)), 1)
-                        value = f.select(
-                            real, _as(stage, DType.F64, value, 1), floating(0, "double")
-                        )
-                        store(stage, DType.F64, value, f.at(own_taps, number * apart), 1)
-                f.call(own, taps, i64(TAPS * apart), i64(apart), made, i64(apart), i64(lanes))
-                with f.loop(points) as point:
-                    value = load(stage, DType.F64, f.at(made, point.index, apart), lanes)
-                    at = f.add(f.mul(point.index, channels * block), run.index)
-                    value = _as(stage, dtype, value, lanes)
-                    store(stage, dtype, value, f.at(to, at, dtype.itemsize), lanes)
+            with f.loop(block) as place:  # those behind the last filter are zeros
+                filter_ = f.add(first, place.index)
+                real = f.compare("icmp slt", filter_, i64(filters))
+                one = read.within(channel, f.intrinsic("smin", filter_, i64(filters - 1)))
+                one = replace(one, pointer=f.anchored(one.pointer))
+                to = f.anchored(f.at(taps, place.index, DType.F64.itemsize))
+                for number, tap in enumerate(places):
+                    value = load(stage, dtype, one.at(*divmod(tap, TAPS)), 1)
+                    value = f.select(real, _as(stage, DType.F64, value, 1), floating(0, "double"))
+                    store(stage, DType.F64, value, f.at(to, number * row), 1)
+            f.call(own, taps, i64(TAPS * row), i64(row), made, i64(row), i64(block))
+            start = f.add(f.mul(group, points * channels * block), f.mul(channel, block))
+            start = f.at(target, start, dtype.itemsize)
+            # All filters of a point one after the other: the points lie far apart.
+            with f.loop(points) as point:
+                values = f.at(made, point.index, row)
+                to = f.at(start, f.mul(point.index, channels * block), dtype.itemsize)
+                with f.loop(block, step=lanes) as run:
+                    at = f.at(values, run.index, DType.F64.itemsize)
+                    value = _as(stage, dtype, load(stage, DType.F64, at, lanes), lanes)
+                    store(stage, dtype, value, f.at(to, run.index, dtype.itemsize), lanes)
 
 
 def _as(stage: Stage, dtype: DType, value: V, width: int) -> V:
