@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from functools import cache
 from typing import NamedTuple
 
@@ -16,7 +15,6 @@ from ..builder import Function, Index, V, floating, i64, vector
 from ..code import STORED, NodeCode, Stage
 from ..iteration import Placed, unravel
 from ..math.winograd import TRANSFORMS, Transform, both_axes
-from .elementwise import load, store
 from .jobs import vector_runs
 
 # What lies where: source, down, across, target, apart.
@@ -205,43 +203,74 @@ def write_filters(
     block, lanes = layout.block, code.target.lanes(DType.F64.itemsize)
     dtype, groups, points = type_.dtype, -(-filters // block), transformed(layout.tile)
     _, _, transform = TRANSFORMS[layout.stride]
-    grid = Grid(transform, layout.tile, (TAPS, TAPS), looped=True)
-    own = function_of(grid, DType.F64, lanes)
-    row = block * DType.F64.itemsize
-    places = list(range(TAPS * TAPS))[:: -1 if layout.flip else 1]
+    own = function_of(Grid(transform, layout.tile, (TAPS, TAPS), looped=True), DType.F64, lanes)
     with code.stage(groups * channels) as stage:
         f, target = stage.f, stage.pointer(slot)
         *axes, summed, across = layout.order
-        read = Placed.of(stage, source, (summed, across, *axes))
-        taps, made = f.local(len(places) * row), f.local(points * row)
+        read = Placed.of(stage, source, (across, summed, *axes))
+        between, _, *steps = (f.mul(step, dtype.itemsize) for step in read.steps)
+        corner = (TAPS - 1, TAPS - 1) if layout.flip else (0, 0)  # where the taps begin
+        if layout.flip:
+            steps = [f.mul(step, -1) for step in steps]
+        row = i64(block * DType.F64.itemsize)
+        taps, made = (f.local(lines * block * DType.F64.itemsize) for lines in (TAPS**2, points))
         with stage.tasks() as task:
             group, channel = unravel(stage, task, [i64(groups), i64(channels)])
             first = f.mul(group, block)
-            with f.loop(block) as place:  # those behind the last filter are zeros
-                filter_ = f.add(first, place.index)
-                real = f.compare("icmp slt", filter_, i64(filters))
-                one = read.within(channel, f.intrinsic("smin", filter_, i64(filters - 1)))
-                one = replace(one, pointer=f.anchored(one.pointer))
-                to = f.anchored(f.at(taps, place.index, DType.F64.itemsize))
-                for number, tap in enumerate(places):
-                    value = load(stage, dtype, one.at(*divmod(tap, TAPS)), 1)
-                    value = f.select(real, _as(stage, DType.F64, value, 1), floating(0, "double"))
-                    store(stage, DType.F64, value, f.at(to, number * row), 1)
-            f.call(own, taps, i64(TAPS * row), i64(row), made, i64(row), i64(block))
-            start = f.add(f.mul(group, points * channels * block), f.mul(channel, block))
-            start = f.at(target, start, dtype.itemsize)
-            # All filters of a point one after the other: the points lie far apart.
-            with f.loop(points) as point:
-                values = f.at(made, point.index, row)
-                to = f.at(start, f.mul(point.index, channels * block), dtype.itemsize)
-                with f.loop(block, step=lanes) as run:
-                    at = f.at(values, run.index, DType.F64.itemsize)
-                    value = _as(stage, dtype, load(stage, DType.F64, at, lanes), lanes)
-                    store(stage, dtype, value, f.at(to, run.index, dtype.itemsize), lanes)
+            real = f.intrinsic("smin", f.op("sub", i64(filters), first), i64(block))
+            start = read.at(first, channel, *corner)
+            f.call(_gather(dtype), start, between, *steps, taps, row, real, i64(block))
+            f.call(own, taps, f.mul(row, TAPS), row, made, row, i64(block))
+            place = f.add(f.mul(group, points * channels * block), f.mul(channel, block))
+            to, apart = f.at(target, place, dtype.itemsize), i64(channels * block * dtype.itemsize)
+            f.call(_round(dtype, lanes), made, row, to, apart, i64(points), i64(block))
 
 
-def _as(stage: Stage, dtype: DType, value: V, width: int) -> V:
+@cache
+def _gather(dtype: DType) -> Function:
+    """The function that puts the taps of a block of filters into float64, each tap in a row: where
+    fewer filters are ``real``, zeros take the place of the others."""
+    parameters = [("ptr", "source"), ("i64", "between"), ("i64", "down"), ("i64", "across")]
+    parameters += [("ptr", "target"), ("i64", "row"), ("i64", "real"), ("i64", "block")]
+    f = Function("taps", parameters)
+    source, between, down, across, target, row, real, block = f.parameters
+    last = f.add(real, -1)
+    with f.loop(block, once=True) as place:
+        inside = f.compare("icmp slt", place.index, real)
+        line = f.at(source, f.mul(f.intrinsic("smin", place.index, last), between))
+        to = f.at(target, place.index, DType.F64.itemsize)
+        for _ in range(TAPS):
+            at = line
+            for _ in range(TAPS):
+                value = _as(f, DType.F64, f.load(at, STORED[dtype], dtype.itemsize), 1)
+                value = f.select(inside, value, floating(0, "double"))
+                f.store(value, to, DType.F64.itemsize)
+                at, to = f.at(at, across), f.at(to, row)
+            line = f.at(line, down)
+    f.ret()
+    return f.named()
+
+
+@cache
+def _round(dtype: DType, lanes: int) -> Function:
+    """The function that rounds rows of float64, one for each point, to where the points lie: all of
+    a row at once, for those places are far ``apart``."""
+    parameters = [("ptr", "source"), ("i64", "row"), ("ptr", "target"), ("i64", "apart")]
+    f = Function("rounded", [*parameters, ("i64", "points"), ("i64", "block")])
+    source, row, target, apart, points, block = f.parameters
+    kind = vector(STORED[DType.F64], lanes)
+    with f.loop(points, once=True) as point:
+        values, to = f.at(source, f.mul(point.index, row)), f.at(target, f.mul(point.index, apart))
+        with f.loop(block, step=lanes, once=True) as run:
+            value = f.load(f.at(values, run.index, DType.F64.itemsize), kind, DType.F64.itemsize)
+            at = f.at(to, run.index, dtype.itemsize)
+            f.store(_as(f, dtype, value, lanes), at, dtype.itemsize)
+    f.ret()
+    return f.named()
+
+
+def _as(f: Function, dtype: DType, value: V, width: int) -> V:
     """A number in another floating-point type; as it is where that is its own."""
     kind = vector(STORED[dtype], width)
     how = "fpext" if dtype is DType.F64 else "fptrunc"
-    return value if value.type == kind else stage.f.cast(how, value, kind)
+    return value if value.type == kind else f.cast(how, value, kind)
