@@ -39,6 +39,9 @@ def unravel(stage: Stage, index: V, sizes: Sequence[V]) -> list[V]:
     f = stage.f
     result: list[V] = []
     for size in list(sizes)[:0:-1]:
+        if size.text == "1":
+            result.append(i64(0))
+            continue
         result.append(f.op("urem", index, size))
         index = f.op("udiv", index, size)
     if sizes:
