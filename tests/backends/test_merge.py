@@ -37,25 +37,45 @@ def shared(functions: Sequence[Function]) -> tuple[Module, list[str]]:
     return module, [function.name for function in functions]
 
 
-def test_alike_functions_become_calls_of_one_with_a_table_each() -> None:
+def test_alike_functions_become_one_with_a_table_each() -> None:
     functions = [written(3, 70), written(5, 90), written(3, 70)]
     module, names = shared(functions)
-    assert names[0] == names[2] != names[1]
-    tables = [text for text in module.functions if "constant" in text]
+    assert len(set(names)) == 1
+    first, second, third = (function.integers for function in functions)
+    assert first == third != second and first is not None and second is not None
+    tables = dict(re.findall(r"^(@\S+) = private constant (.*)", "\n".join(module.functions), re.M))
     # The stride and the end of the loop; the four bytes of an element are the same.
-    assert [re.findall(r"i64 (\d+)", text) for text in tables] == [["3", "70"], ["5", "90"]]
+    assert re.findall(r"i64 (\d+)", tables[first.text]) == ["3", "70"]
+    assert re.findall(r"i64 (\d+)", tables[second.text]) == ["5", "90"]
     body, *others = (text for text in module.functions if "mul nsw" in text)
     assert not others and "<i32 1, i32 1, i32 1, i32 1>, i32 2, i64 3" in body
     assert re.search(r"mul nsw i64 %\w+, %integer0", body)
+
+
+def test_groups_that_become_the_same_function_have_tables_of_their_own() -> None:
+    module = Module()
+    functions = [written(3, 70), written(5, 90)], [written(7, 70), written(9, 91)]
+    for group in functions:
+        merge.share_similar(module, group)
+    found = [function for group in functions for function in group]
+    assert len({function.name for function in found}) == 1
+    assert len({function.integers for function in found}) == 4
+    assert len(module.functions) == 5
+
+
+def test_what_reads_sizes_stays() -> None:
+    functions = [written(3, 70), written(5, 90)]
     for function in functions:
-        assert len(function.callees) == 1 and len(function.lines) == 2
+        function.lines.insert(0, "  %size = load i64, ptr %dims, align 8")
+    _, names = shared(functions)
+    assert len(set(names)) == 2 and not any(function.integers for function in functions)
 
 
 def test_different_instructions_stay_apart() -> None:
     functions = [written(3, 70), written(1, 70)]  # times one is no instruction
     module, names = shared(functions)
     assert len(set(names)) == 2 and not any("constant" in text for text in module.functions)
-    assert not any(function.callees for function in functions)
+    assert not any(function.integers for function in functions)
 
 
 def test_a_function_of_its_own_is_as_it_was() -> None:
@@ -120,13 +140,12 @@ def test_results_have_the_same_bits(name: str, monkeypatch: pytest.MonkeyPatch) 
     assert cauce.compile(model, backend="llvm")(image).tobytes() == merged.tobytes()
 
 
-def test_the_code_of_a_layer_has_the_body() -> None:
+def test_the_code_of_a_layer_has_the_function() -> None:
     model = layers.init(image=("N", 3, 64, 48), seed=1)
     program = cauce.compile(model, backend="llvm")
     paths = {node.path for node in program.graph.nodes if node.op.name == "conv2d"}
-    calls = 0
-    for text in (program.code("llvm", path) for path in paths):
+    texts = [program.code("llvm", path) for path in paths]
+    assert sum(text.count("define internal void @merged") for text in texts)
+    for text in texts:
         called = set(re.findall(r"call void (@merged[.0-9]*)", text))
         assert all(f"define internal void {name}(" in text for name in called)
-        calls += len(called)
-    assert calls

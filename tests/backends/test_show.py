@@ -167,7 +167,7 @@ def test_the_code_of_a_layer_is_that_of_its_functions(native: Executable, layer:
     for part in ir.split("\n\n"):
         assert part in native.code()
     for part in assembly.split("\n\n"):
-        assert part.partition("\n")[0] in native.code("assembly") and re.search("ret|jmp", part)
+        assert part.partition("\n")[0] in native.code("assembly") and "ret" in part
 
 
 def test_a_layer_within_a_kernel_has_its_code(native: Executable) -> None:

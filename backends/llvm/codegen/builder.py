@@ -88,6 +88,7 @@ class Function:
     Attributes:
         lines: what is written, an instruction or the name of a block each.
         callees: functions that come into each module that this one does, by name.
+        integers: the table that it reads where it was merged with others.
     """
 
     def __init__(
@@ -107,6 +108,7 @@ class Function:
         self._block = "entry"
         self.declarations: set[str] = set()
         self.callees: dict[str, Function] = {}
+        self.integers: V | None = None
 
     # ---- text ----------------------------------------------------------------------------------
 
@@ -315,16 +317,6 @@ class Function:
         self.lines[place:place] = header
         self.start(done)
         loop.results = loop.following if once else phis
-
-    def replace_by_call(self, callee: Function, *further: V) -> None:
-        """Let a function without a result do no more than call another one, with its own parameters
-        and further ones."""
-        self.callees = {callee.name: callee}
-        self.lines.clear()
-        self.line(
-            f"tail call void @{callee.name}({', '.join(map(str, (*self.parameters, *further)))})"
-        )
-        self.ret()
 
     def call(self, function: str | Function, *operands: V) -> None:
         """Call a function without a result, by its name, or one that was written for any module: it

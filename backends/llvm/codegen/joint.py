@@ -94,7 +94,8 @@ def joined(launch: Launch, target: Target, symbols: Sequence[str]) -> Launch:
     def call(low: V, high: V) -> None:
         for member, own_table, others, share in shares:
             edges = (f.intrinsic("smin", f.mul(edge, share), others) for edge in (low, high))
-            f.call(member.function.name, own_table, dims, *edges, thread)
+            given = member.function.integers or dims
+            f.call(member.function.name, own_table, given, *edges, thread)
 
     if launch.turn is None:
         call(first, last)

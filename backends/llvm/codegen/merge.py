@@ -14,7 +14,6 @@ import re
 from collections.abc import Iterable, Sequence
 
 from .builder import Function, Module, V
-from .code import PARAMETERS
 
 # What instructions are made of, as far as it has digits; last what is an integer of 64 bits where
 # it stands in an instruction for such integers.
@@ -23,28 +22,34 @@ _TOKEN = re.compile(
     r"|(?<![\w.])(?P<integer>-?\d+)(?![\w.])"
 )
 
-
 _HOLE = "\0"  # where an integer stood
+_GIVEN = "%dims"  # the parameter for the table: only a function that reads no sizes gets one
 
 # The integers of a function, in order.
 _Integers = tuple[str, ...]
 
 
 def share_similar(module: Module, functions: Iterable[Function]) -> None:
-    """Take in the functions of launches; each of those that are alike becomes a call."""
+    """Take in the functions of launches. Those that are alike become one, and each has a table of
+    its integers, which it is given in the place of ``dims``."""
     alike: dict[str, list[tuple[Function, _Integers]]] = {}
     for function in functions:
         form, integers = _parted(function)
         alike.setdefault(form, []).append((function, integers))
     for form, members in alike.items():
         tables = list(dict.fromkeys(integers for _, integers in members))
-        if len(tables) > 1:
-            body = _merged(module, members[0][0], form, tables)
-            for function, integers in members:
-                name = f"@{body.name}.integers{tables.index(integers)}"
-                function.replace_by_call(body, V(name, "ptr"))
+        one = len(tables) > 1 and _GIVEN not in form
+        lines, contents = _merged(form, tables) if one else ([], [])
         for function, _ in members:
+            if one:
+                function.name, function.lines = "merged", lines
             module.share(function)
+        for integers, content in zip(tables, contents):
+            table = V(f"@integers.{len(module.functions)}", "ptr")
+            module.functions.append(f"{table.text} = private constant {content}")
+            for function, own in members:
+                if own == integers:
+                    function.integers = table
 
 
 def _parted(function: Function) -> tuple[str, _Integers]:
@@ -61,31 +66,23 @@ def _parted(function: Function) -> tuple[str, _Integers]:
     return "\n".join(lines), tuple(integers)
 
 
-def _merged(module: Module, model: Function, form: str, tables: Sequence[_Integers]) -> Function:
-    """Write the function that others become calls of, and the tables that they give it.
+def _merged(form: str, tables: Sequence[_Integers]) -> tuple[list[str], list[str]]:
+    """The instructions of a function that reads what differs, and the tables that it reads.
 
     Args:
-        model: one of the others.
-        form: their instructions.
-        tables: the integers of each of them.
+        form: the instructions with holes.
+        tables: what stands in them in each function.
     """
-    body = Function("merged", (*PARAMETERS, ("ptr", "integers")))
     columns = list(zip(*tables))  # the values of each integer
     read: dict[tuple[str, ...], str] = {}  # once, where several always have the same value
+    lines: list[str] = []
     for column in columns:
         if len(set(column)) > 1 and column not in read:
             number = len(read)
             read[column] = f"%integer{number}"
-            body.line(f"%at{number} = getelementptr i64, {body.parameters[-1]}, i64 {number}")
-            body.line(f"{read[column]} = load i64, ptr %at{number}, align 8")
+            lines.append(f"  %at{number} = getelementptr i64, ptr {_GIVEN}, i64 {number}")
+            lines.append(f"  {read[column]} = load i64, ptr %at{number}, align 8")
     filled = iter([read.get(column, column[0]) for column in columns])
-    body.lines += re.sub(_HOLE, lambda _: next(filled), form).split("\n")
-    body.declarations |= model.declarations
-    body.callees |= model.callees
-    module.share(body)
-    for number, values in enumerate(zip(*read)):
-        content = ", ".join(f"i64 {value}" for value in values)
-        module.functions.append(
-            f"@{body.name}.integers{number} = private constant [{len(values)} x i64] [{content}]"
-        )
-    return body
+    lines += re.sub(_HOLE, lambda _: next(filled), form).split("\n")
+    contents = [", ".join(f"i64 {value}" for value in values) for values in zip(*read)]
+    return lines, [f"[{len(read)} x i64] [{content}]" for content in contents]

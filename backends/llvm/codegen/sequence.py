@@ -1,8 +1,8 @@
 """The functions that run launches one after the other: each walks a table of them.
 
-The table is data, so what LLVM has to compile does not grow with the number of launches. A function
-stands in it as the distance from its own row: the code may lie anywhere, and nothing has to be
-filled in when it is loaded.
+The table is data, so what LLVM has to compile does not grow with the number of launches. Functions
+and tables of integers stand in it as distances from their row: the code may lie anywhere, and
+nothing has to be filled in when it is loaded.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ from .builder import Module, V, i64
 from .code import Launch, Stage
 
 # Of a launch: the function, the place of its buffers in the table of all, how many tasks it has,
-# whether one thread does them alone, and the number of its check, 0 where it has none. Tasks below
-# zero count the places of an array that is computed from the sizes of a call: -1 is its first.
-_ROW = "{ i32, i32, i64, i32, i32 }"
-_ROW_BYTES = 24
+# whether one thread does them alone, the number of its check, and its table of integers, 0 where it
+# has none. Tasks below zero count the places of an array that is computed from the sizes of a call:
+# -1 is its first.
+_ROW = "{ i32, i32, i64, i32, i32, i32 }"
+_ROW_BYTES = 32
 
 # A check that fails has left another number than -1 where its first buffer lies.
 _LAUNCHES = """
@@ -46,6 +47,7 @@ read:
   %at.tasks = getelementptr {ROW}, ptr %row, i64 0, i32 2
   %at.alone = getelementptr {ROW}, ptr %row, i64 0, i32 3
   %at.check = getelementptr {ROW}, ptr %row, i64 0, i32 4
+  %at.integers = getelementptr {ROW}, ptr %row, i64 0, i32 5
   %distance = load i32, ptr %row
   %far = sext i32 %distance to i64
   %function = getelementptr i8, ptr %row, i64 %far
@@ -56,6 +58,11 @@ read:
   %together = icmp eq i32 %alone, 0
   %threads = select i1 %together, ptr %pool, ptr null
   %check = load i32, ptr %at.check
+  %beyond = load i32, ptr %at.integers
+  %past = sext i32 %beyond to i64
+  %integers = getelementptr i8, ptr %row, i64 %past
+  %sized = icmp eq i32 %beyond, 0
+  %sizes = select i1 %sized, ptr %dims, ptr %integers
   %given = load i64, ptr %at.tasks
   %known = icmp sge i64 %given, 0
   br i1 %known, label %run, label %compute
@@ -66,7 +73,7 @@ compute:
   br label %run
 run:
   %tasks = phi i64 [ %given, %read ], [ %found, %compute ]
-  call void @run(ptr %threads, ptr %function, ptr %own, ptr %dims, i64 %tasks)
+  call void @run(ptr %threads, ptr %function, ptr %own, ptr %sizes, i64 %tasks)
   %plain = icmp eq i32 %check, 0
   br i1 %plain, label %next, label %look
 look:
@@ -121,14 +128,15 @@ def write_sequence(
     place = sum(len(launch.slots) for launch in before)
     for launch in launches:
         row = f"ptr getelementptr (i8, ptr {table_name}, i64 {len(rows) * _ROW_BYTES})"
-        function = f"ptr @{launch.function.name}"
-        far = f"i64 sub (i64 ptrtoint ({function} to i64), i64 ptrtoint ({row} to i64))"
+        integers = launch.function.integers
+        far = _distance(row, f"ptr @{launch.function.name}")
+        further = _distance(row, str(integers)) if integers else "i32 0"
         tasks = launch.tasks
         if not isinstance(tasks, int):
             tasks = -1 - computed.setdefault(tasks, len(computed))
         check = launch.check if launch.check and launch.slots[0] == status else 0
-        rest = f"i32 {place}, i64 {tasks}, i32 {int(launch.alone)}, i32 {check}"
-        rows.append(f"{_ROW} {{ i32 trunc ({far} to i32), {rest} }}")
+        fields = f"i32 {place}, i64 {tasks}, i32 {int(launch.alone)}, i32 {check}"
+        rows.append(f"{_ROW} {{ {far}, {fields}, {further} }}")
         place += len(launch.slots)
     content = ",\n  ".join(rows)
     module.functions.append(
@@ -143,3 +151,9 @@ def write_sequence(
     given = (first, count, array, *f.parameters, earlier)
     f.ret(f.value(f"call i64 @launches({', '.join(map(str, given))})", "i64"))
     module.add(f, "")
+
+
+def _distance(start: str, end: str) -> str:
+    """The way from one pointer to another, as a constant of 32 bits."""
+    far = f"sub (i64 ptrtoint ({end} to i64), i64 ptrtoint ({start} to i64))"
+    return f"i32 trunc (i64 {far} to i32)"
