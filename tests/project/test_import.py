@@ -138,6 +138,7 @@ def test_no_module_has_two_names_by_now() -> None:
     assert twins(dict(sys.modules)) == {}
 
 
+@pytest.mark.slow
 def test_no_module_has_two_names_after_a_session() -> None:
     """A session that collects all tests and doctests has imported every file there is."""
     script = (
