@@ -44,12 +44,12 @@ def share_similar(module: Module, functions: Iterable[Function]) -> None:
             if one:
                 function.name, function.lines = "merged", lines
             module.share(function)
+        given: dict[_Integers, V] = {}
         for integers, content in zip(tables, contents):
-            table = V(f"@integers.{len(module.functions)}", "ptr")
+            given[integers] = table = V(f"@integers.{len(module.functions)}", "ptr")
             module.functions.append(f"{table.text} = private constant {content}")
-            for function, own in members:
-                if own == integers:
-                    function.integers = table
+        for function, integers in members:
+            function.integers = given.get(integers)
 
 
 def _parted(function: Function) -> tuple[str, _Integers]:
