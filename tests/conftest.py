@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
@@ -45,6 +46,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def accept(pytestconfig: pytest.Config) -> bool:
     """Whether golden files take what the code gives."""
     return bool(pytestconfig.getoption("--accept"))
+
+
+@pytest.fixture
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache for one test."""
+    monkeypatch.setenv(_CACHE, str(tmp_path / "cache"))
+    monkeypatch.delenv("CAUCE_CACHE", raising=False)
+    return tmp_path / "cache"
 
 
 def pytest_configure(config: pytest.Config) -> None:

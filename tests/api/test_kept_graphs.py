@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +17,8 @@ from cauce.ir.errors import GraphError, ParseError
 from cauce.ir.tensors_file import load_tensors, save_tensors
 from cauce.kept import kept
 
+from .starts import assert_spared
+
 
 @cauce.network
 def small(image: Tensor) -> Tensor:
@@ -31,11 +31,8 @@ X = np.random.default_rng(2).standard_normal((2, 3, 4, 4)).astype(np.float32)
 
 
 @pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty cache for each test."""
-    monkeypatch.setenv("CAUCE_CACHE_DIR", str(tmp_path / "cache"))
-    monkeypatch.delenv("CAUCE_CACHE", raising=False)
-    return tmp_path / "cache"
+def folder(own_cache: Path) -> Path:
+    return own_cache
 
 
 @pytest.fixture
@@ -145,20 +142,5 @@ print("\\n".join(sys.modules))
 def test_the_second_start_imports_neither_llvm_nor_passes_nor_ops(
     path: Path, tmp_path: Path
 ) -> None:
-    results, modules = [], []
-    for turn in range(3):
-        result = tmp_path / f"{turn}.npy"
-        done = subprocess.run(
-            [sys.executable, "-c", _SCRIPT, str(path), str(result)],
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        modules.append(set(done.stdout.split()))
-        results.append(np.load(result))
     spared = {"llvmlite", "cauce.passes.pipelines", "cauce.ir.parser", "cauce.ir.ops"}
-    assert spared <= modules[0]
-    for later in modules[1:]:
-        assert not spared & later
-    np.testing.assert_array_equal(results[0], results[1], strict=True)
-    np.testing.assert_array_equal(results[0], results[2], strict=True)
+    assert_spared(_SCRIPT, path, tmp_path, spared)

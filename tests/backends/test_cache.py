@@ -39,11 +39,8 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty cache for each test."""
-    monkeypatch.setenv("CAUCE_CACHE_DIR", str(tmp_path / "cache"))
-    monkeypatch.delenv("CAUCE_CACHE", raising=False)
-    return tmp_path / "cache"
+def folder(own_cache: Path) -> Path:
+    return own_cache
 
 
 @pytest.fixture
