@@ -12,15 +12,17 @@ from . import worked_examples
 from .worked_examples import EXAMPLES, PAGE, explained
 
 
-def nodes_of(html: str) -> Any:
-    found = re.search(r'id="data-nodes">([^<]*)</script>', html)
-    assert found is not None
-    return json.loads(zlib.decompress(b64decode(found[1]), -zlib.MAX_WBITS))
+def taken_apart(html: str) -> tuple[str, Any]:
+    """The page without its nodes, and these: versions of zlib pack the same to different bytes."""
+    before, packed, after = re.split(r'(?<=id="data-nodes">)([^<]*)(?=</script>)', html)
+    return before + after, json.loads(zlib.decompress(b64decode(packed), -zlib.MAX_WBITS))
 
 
 def test_the_page_is_up_to_date() -> None:
-    told = nodes_of(explained().page().html())
-    assert nodes_of(PAGE.read_text("utf-8")) == told, "run `make docs`"
+    # All of it: one word of a script that is not the one its policy has the digest of, and no
+    # browser runs it.
+    made = taken_apart(explained().page().html())
+    assert taken_apart(PAGE.read_text("utf-8")) == made, "run `make docs`"
 
 
 def test_its_numbers_are_those_of_the_table_that_links_to_it() -> None:
