@@ -175,7 +175,7 @@ def test_layers_drawn_at_random(target: Target) -> None:
         ({"tiles": 0}, "a block has a tile at least"),
         ({"ahead": -64}, "nothing is fetched behind its use"),
         ({"columns": (("t", 40),)}, "needs more than the"),
-        ({"columns": (("t", 8),)}, "8 tiles in a register tile, and 7 in a block"),
+        ({"columns": (("t", 8),), "vectors": 1}, "8 tiles in a register tile, and 7 in a block"),
         ({"columns": (("j", 4),)}, "columns along"),
     ],
 )
