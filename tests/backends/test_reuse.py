@@ -29,7 +29,7 @@ def plan_of(blocks: list[Block], shape: tuple[int | str, ...] = ("N", 8, 12, 12)
 
     model = chain.init(image=shape, seed=0)
     graph = cauce.compile(model, backend="numpy").graph
-    return build(graph, Target.host()).main
+    return build(graph, Target.named("avx512", "x86_64-linux")).main  # no code runs here
 
 
 def functions(plan: Plan) -> list[str]:
