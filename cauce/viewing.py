@@ -243,10 +243,10 @@ class _Subject:
     ) -> tuple[list[MemoryPlan], dict[str, dict[str, str]]]:
         """The memory plans and the code; the lowered graph is a further stage."""
         from .backends.llvm.details import memory_map, node_details
-        from .backends.llvm.show import Listing
+        from .backends.llvm.show import BuildListing
 
         listing = program.listing
-        assert isinstance(listing, Listing)
+        assert isinstance(listing, BuildListing)
         build = listing.build
         kernels = {
             name: {

@@ -110,7 +110,7 @@ class Buffer(NamedTuple):
     per_thread: bool = False
 
 
-class Place(NamedTuple):
+class Binding(NamedTuple):
     """An array that goes in or comes out: its name, its buffer, its type and its bytes."""
 
     name: str
@@ -273,9 +273,9 @@ class Entry(Record):
     table: tuple[int, ...]
     buffers: tuple[Buffer, ...]
     constants: Mapping[int, Array]
-    inputs: tuple[Place, ...]
-    outputs: tuple[Place, ...]
-    updates: tuple[Place, ...]
+    inputs: tuple[Binding, ...]
+    outputs: tuple[Binding, ...]
+    updates: tuple[Binding, ...]
     in_place: frozenset[str]
     rows: tuple[Row, ...]
     launches: tuple[int, ...]
@@ -286,7 +286,7 @@ class Entry(Record):
     reductions: tuple[RankSum, ...] = ()
 
 
-class Image(Record):
+class MemoryImage(Record):
     """An object file as it will lie in memory, wherever that may be.
 
     It has three parts of whole pages, for each is to be protected in its own way::
@@ -324,7 +324,7 @@ class Artifact(Record):
         interface: what goes in and comes out.
     """
 
-    code: bytes | Image
+    code: bytes | MemoryImage
     digest: str
     target: Target
     interface: Interface

@@ -25,7 +25,7 @@ from .stored import from_bytes, to_bytes
 from .target import Target
 
 if TYPE_CHECKING:
-    from .show import Listing
+    from .show import BuildListing
 
 
 def load_or_compile(request: Request) -> LlvmProgram:
@@ -98,12 +98,12 @@ class _Maker(Record):
 
     chosen: Target | None
 
-    def listing(self, program: LlvmProgram, request: Request) -> Listing:
+    def listing(self, program: LlvmProgram, request: Request) -> BuildListing:
         from .build import build
-        from .show import Listing
+        from .show import BuildListing
 
         made = build(program.graph, program.target, **_settings(request))
-        return Listing(made, program.target, program.callers)
+        return BuildListing(made, program.target, program.callers)
 
     def recipe(
         self, program: LlvmProgram, request: Request

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from .runtime.memory import ArenaSlice
 
 
-class Listing:
+class BuildListing:
     """A build as text.
 
     Args:

@@ -16,7 +16,18 @@ from ...ir.dims import as_dim
 from ...ir.errors import CompileError
 from ...ir.record import Record
 from ..contract import Interface
-from .abi import Artifact, Batch, BatchStage, Buffer, Check, Entry, Image, Place, RankSum, Row
+from .abi import (
+    Artifact,
+    Batch,
+    BatchStage,
+    Binding,
+    Buffer,
+    Check,
+    Entry,
+    MemoryImage,
+    RankSum,
+    Row,
+)
 from .target import Caches, Target
 
 _MAGIC = b"cauce artifact 9\n"
@@ -28,13 +39,13 @@ _ROLES = {role.value: role for role in Role}
 def to_bytes(artifact: Artifact) -> bytes:
     """All of an artifact."""
     plain, code = _Plain(), artifact.code
-    content = code.content if isinstance(code, Image) else code
+    content = code.content if isinstance(code, MemoryImage) else code
     header = {
         "digest": artifact.digest,
         "target": artifact.target,
         "interface": artifact.interface,
         "code": len(content),
-        "image": code if isinstance(code, Image) else None,
+        "image": code if isinstance(code, MemoryImage) else None,
         "entries": (artifact.prepare, artifact.main),
         "types": plain.types,  # the last, for all others add to them
     }
@@ -88,7 +99,7 @@ class _Plain:
             return sorted(value)
         assert isinstance(value, Record)
         names = [field.name for field in fields(value)]
-        if isinstance(value, Image):
+        if isinstance(value, MemoryImage):
             names.remove("content")
         return {name: getattr(value, name) for name in names}
 
@@ -122,9 +133,9 @@ def _read(data: bytes) -> Artifact:
     return Artifact(code, header["digest"], target, interface, *entries)
 
 
-def _image(known: Mapping[str, Any], content: bytes) -> Image:
+def _image(known: Mapping[str, Any], content: bytes) -> MemoryImage:
     parts, inner = tuple(known["parts"]), tuple(known["inner"])
-    return Image(known["machine"], parts, inner, known["outer"], known["entries"], content)
+    return MemoryImage(known["machine"], parts, inner, known["outer"], known["entries"], content)
 
 
 def _interface(known: Mapping[str, Any], types: Sequence[TensorType]) -> Interface:
@@ -136,9 +147,9 @@ def _interface(known: Mapping[str, Any], types: Sequence[TensorType]) -> Interfa
 def _entry(
     known: Mapping[str, Any], constants: dict[int, Array], types: Sequence[TensorType]
 ) -> Entry:
-    def places(key: str) -> tuple[Place, ...]:
+    def places(key: str) -> tuple[Binding, ...]:
         return tuple(
-            [Place(name, slot, types[n], _dim(nbytes)) for name, slot, n, nbytes in known[key]]
+            [Binding(name, slot, types[n], _dim(nbytes)) for name, slot, n, nbytes in known[key]]
         )
 
     return Entry(

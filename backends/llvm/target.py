@@ -29,6 +29,12 @@ class Caches(Record):
     line: int = 64
 
     @property
+    def aliasing(self) -> int:
+        """Bytes apart from which on places share few sets of the first level: half of the 4 KiB
+        after which its sets begin anew."""
+        return 2048
+
+    @property
     def usable(self) -> Caches:
         """What of these sizes schedules may count on. A virtual machine reports the whole of a
         third-level cache that it shares with others."""

@@ -26,7 +26,7 @@ from cauce.backends.llvm.codegen.code import Launch
 from cauce.backends.llvm.codegen.plan import Plan
 from cauce.backends.llvm.lowering.indices import index_operands
 from cauce.backends.llvm.runtime.invocation import Caller
-from cauce.backends.llvm.runtime.threads import Pool
+from cauce.backends.llvm.runtime.threads import ThreadPool
 from cauce.backends.llvm.schedule.schedule import Schedule
 from cauce.backends.llvm.schedule.winograd import WinogradWeight
 from cauce.ir import Array, Dim, Node, Value
@@ -68,7 +68,9 @@ class _Machine:
     def __init__(self, plan: Plan, sizes: Sizes, schedules: Mapping[str, Schedule]) -> None:
         self.plan, self.sizes, self.entry = plan, sizes, plan.describe()
         self.schedules = schedules
-        self.caller = Caller(self.entry, self, Pool(1), Request(plan.graph, Optimized(plan.graph)))
+        self.caller = Caller(
+            self.entry, self, ThreadPool(1), Request(plan.graph, Optimized(plan.graph))
+        )
         self.frames = dict(_frames(plan))
         self.unit = math.gcd(*(a.dtype.itemsize for a in plan.assignment.accesses.values())) or 1
         self.count = 0  # of names given
@@ -97,11 +99,11 @@ class _Machine:
         self._whole()
         for value in given:
             self._write(value, sizes)
-        frame = self.caller.new_frame(layout)
+        workspace = self.caller.new_workspace(layout)
         for slot, (address, _) in self.ranges.items():
-            frame.addresses[slot] = address
+            workspace.addresses[slot] = address
         arrays: Any = {slot: _array_at(self.ranges[slot][0]) for slot in external}
-        self.caller.run(arrays, frame)
+        self.caller.run(arrays, workspace)
         if entry.batch is not None:
             assert len(self.done) == len(plan.spans)
             assert set(self.done.values()) == {sizes[entry.batch.symbol]}

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cauce.backends.llvm.abi import Image
+from cauce.backends.llvm.abi import MemoryImage
 from cauce.backends.llvm.runtime.elf import image_of
 from cauce.backends.llvm.runtime.loader import LoadError, write
 
@@ -264,7 +264,7 @@ def signed(field: int, bits: int) -> int:
 class Written(NamedTuple):
     """An image in memory: where that begins, and what is in it."""
 
-    image: Image
+    image: MemoryImage
     base: int
     content: bytes
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import cauce
-from cauce.backends.llvm.runtime.threads import Pool, thread_count
+from cauce.backends.llvm.runtime.threads import ThreadPool, thread_count
 from cauce.ir import Array
 from cauce.ir.errors import AttributeMistake
 
@@ -221,7 +221,7 @@ def test_the_number_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(AttributeMistake, match="threads must be at most 1024"):
         thread_count(20_000)
     addresses: list[int | None] = []
-    Pool(1).lend(Idle(), addresses.append)
+    ThreadPool(1).lend(Idle(), addresses.append)
     assert addresses == [None]
 
 

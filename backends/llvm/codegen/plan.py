@@ -14,10 +14,10 @@ from ....ir.ops.constant import Constant
 from ....ir.types import Array
 from ..abi import (
     Batch,
+    Binding,
     Buffer,
     Check,
     Entry,
-    Place,
     RankSum,
     Row,
     crossing,
@@ -130,8 +130,8 @@ class Plan:
         nodes = [node for node in graph.nodes if node in launched]
         rows = {node: place for place, node in enumerate(nodes)}
 
-        def place(name: str, value: Value) -> Place:
-            return Place(name, self.slot(value), value.type, nbytes(value.type))
+        def place(name: str, value: Value) -> Binding:
+            return Binding(name, self.slot(value), value.type, nbytes(value.type))
 
         return Entry(
             self.entry,

@@ -14,7 +14,7 @@ from ....ir.ops import shape
 from ....ir.ops.fused import Region
 from ..abi import Batch
 from ..registry import known_facts
-from ..schedule.batches import Step, is_large_matrix, stages
+from ..schedule.batches import LaunchCost, is_large_matrix, stages
 from .access import nbytes
 from .kernels import anchor_of
 
@@ -37,10 +37,10 @@ def find_batch(graph: Graph, nodes: Sequence[Node]) -> Batch | None:
         return None
     large = (place for place, node in enumerate(nodes) if _reads_large_matrix(node))
     cut = next(large, len(nodes))
-    return Batch(name, stages(list(_steps(nodes[:cut], name, batched)))) if cut else None
+    return Batch(name, stages(list(_costs(nodes[:cut], name, batched)))) if cut else None
 
 
-def _steps(nodes: Sequence[Node], name: str, batched: Set[Value]) -> Iterator[Step]:
+def _costs(nodes: Sequence[Node], name: str, batched: Set[Value]) -> Iterator[LaunchCost]:
     """What each launch adds; what stands in a node is added by its first."""
     known: set[Value] = set()
     seen: set[Node] = set()
@@ -48,7 +48,7 @@ def _steps(nodes: Sequence[Node], name: str, batched: Set[Value]) -> Iterator[St
         begins = node not in seen
         fresh = [v for v in node.operands if v not in known]
         images = (v for v in node.operands if v in batched)
-        yield Step(
+        yield LaunchCost(
             sum(_of_one(nbytes(v.type), name) for v in fresh if v not in batched),
             max((_of_one(nbytes(v.type), name) for v in images), default=0),
             _of_one(node.cost.flops, name) if begins else 0,

@@ -21,7 +21,7 @@ from itertools import pairwise
 from typing import Any
 
 from ....ir.record import Record
-from ..abi import Image
+from ..abi import MemoryImage
 from .loader import AARCH64, X86_64, LoadError
 
 _FILE = struct.Struct("<4sBBB9xHHIQQQIHHHHHH")
@@ -44,7 +44,7 @@ Section = namedtuple("Section", "name type flags addr offset size link info addr
 Symbol = namedtuple("Symbol", "name info other shndx value size")
 
 
-def image_of(code: bytes) -> Image:
+def image_of(code: bytes) -> MemoryImage:
     """An object file as it will lie in memory.
 
     Tables for unwinding are left out: no exception passes through generated code.
@@ -72,7 +72,7 @@ class _Object:
         self._read_symbols()
         self._parts = self._lay_out(self._contents(names))
 
-    def image(self) -> Image:
+    def image(self) -> MemoryImage:
         """All of it in its place."""
         content = bytearray(self._filled)
         for number, start in self._starts.items():
@@ -107,7 +107,7 @@ class _Object:
             for number, place in places.items()
             if place is not None and place < self._parts[0]
         }
-        return Image(self._number, self._parts, tuple(inner), outer, entries, bytes(content))
+        return MemoryImage(self._number, self._parts, tuple(inner), outer, entries, bytes(content))
 
     # ---- layout --------------------------------------------------------------------------------
 

@@ -15,11 +15,11 @@ from ....ir.communicator import Communicator
 from ....ir.errors import CauceError
 from ...contract import Dims, NodeTime, Request
 from ...recent import Recent
-from ..abi import JOB_BYTES, Check, Entry, Job, Place, RankSum, Share
+from ..abi import JOB_BYTES, Binding, Check, Entry, Job, RankSum, Share
 from .layout import CallLayout, MicroBatches, Part, lay_out, shares, size_of
 from .library import Code
 from .memory import Arena, aligned, aligned_copy, aligned_together
-from .threads import Pool
+from .threads import ThreadPool
 
 _SIGNATURE = [ctypes.c_void_p] * 4  # the pointers, the sizes, the pool, the clock
 _MICRO_BATCHES = [ctypes.c_void_p] * 2  # the pool, the job
@@ -51,7 +51,7 @@ def _fixed(arrays: Mapping[int, Array]) -> Fixed:
     return Fixed(copies)
 
 
-class Frame:
+class Workspace:
     """The memory of one call and its tables, which a later one of the same sizes takes over."""
 
     def __init__(self, layout: CallLayout, entry: Entry, constants: Fixed) -> None:
@@ -115,7 +115,7 @@ class Caller:
         request: what was compiled, whose source knows the lines of the layers.
     """
 
-    def __init__(self, entry: Entry, code: Code, pool: Pool, request: Request) -> None:
+    def __init__(self, entry: Entry, code: Code, pool: ThreadPool, request: Request) -> None:
         self.entry = entry
         self._request = request
         self._code = code
@@ -142,11 +142,11 @@ class Caller:
             key, lambda: lay_out(self.entry, self.sizes(dims), self._pool.threads)
         )
 
-    def new_frame(self, layout: CallLayout) -> Frame:
-        """A frame for one call at a time."""
-        return Frame(layout, self.entry, self._constants)
+    def new_workspace(self, layout: CallLayout) -> Workspace:
+        """The memory of one call at a time."""
+        return Workspace(layout, self.entry, self._constants)
 
-    def constants(self, places: Sequence[Place]) -> dict[int, Array]:
+    def constants(self, places: Sequence[Binding]) -> dict[int, Array]:
         """Those that are constants, which no launch writes, by buffer."""
         known = self._constants.arrays
         return {place.slot: known[place.slot] for place in places if place.slot in known}
@@ -154,7 +154,7 @@ class Caller:
     def run(
         self,
         arrays: Mapping[int, Array],
-        frame: Frame,
+        workspace: Workspace,
         packed: Fixed | None = None,
         profile: list[NodeTime] | None = None,
         communicator: Communicator | None = None,
@@ -163,63 +163,69 @@ class Caller:
 
         Raises:
             ShapeError: an index out of range. The launches after its check have not run then, and
-                the frame must not be used again.
+                the workspace must not be used again.
         """
-        addresses = frame.addresses
+        addresses = workspace.addresses
         if packed is not None:
             packed.enter(addresses)
         for slot, array in arrays.items():
             addresses[slot] = array.ctypes.data
-        frame.status[0] = -1
-        self._pool.lend(self._code, lambda pool: self._launch(frame, pool, profile, communicator))
+        workspace.status[0] = -1
+        self._pool.lend(
+            self._code, lambda pool: self._launch(workspace, pool, profile, communicator)
+        )
 
     def _launch(
         self,
-        frame: Frame,
+        workspace: Workspace,
         pool: int | None,
         profile: list[NodeTime] | None,
         communicator: Communicator | None,
     ) -> None:
         """Call the parts one by one; what ends a part is summed over all ranks."""
-        frame.pointers[:] = frame.addresses[self._table]
-        for part in frame.layout.parts:
+        workspace.pointers[:] = workspace.addresses[self._table]
+        for part in workspace.layout.parts:
             count = 1 if part.micro_batches is None else part.micro_batches.total
             times = None
             if profile is not None:
                 times = np.zeros((count, len(self.entry.launches) + 1, 2), np.int64)
             if part.micro_batches is None:
-                self._call(part, frame, pool, times)
+                self._call(part, workspace, pool, times)
             else:
-                self._call_for_micro_batches(part, part.micro_batches, frame, pool, times)
+                self._call_for_micro_batches(part, part.micro_batches, workspace, pool, times)
             if profile is not None and times is not None:
                 profile += self._rows(times, part)
             if communicator is not None and part.last in self._reductions:
                 start, reduction = time.perf_counter(), self._reductions[part.last]
-                communicator.all_reduce(_array_of(reduction, frame, part.sizes.dims))
+                communicator.all_reduce(_array_of(reduction, workspace, part.sizes.dims))
                 if profile is not None:  # the last row is that of the op
                     waited = time.perf_counter() - start
                     profile[-1] = replace(profile[-1], seconds=profile[-1].seconds + waited)
 
-    def _call(self, part: Part, frame: Frame, pool: int | None, times: Array | None) -> None:
+    def _call(
+        self, part: Part, workspace: Workspace, pool: int | None, times: Array | None
+    ) -> None:
         """Run some launches for the whole batch."""
         function = self._code.function(part.name, *_SIGNATURE, result=ctypes.c_int64)
         clock = None if times is None else times.ctypes.data
-        failed = function(frame.pointers_address, part.sizes.array, pool, clock)
+        failed = function(workspace.pointers_address, part.sizes.array, pool, clock)
         if failed:
             check = self.entry.checks[failed - 1]
-            raise self._wrong_index(check, frame, int(frame.addresses[check.slot]), part.sizes.dims)
+            raise self._wrong_index(
+                check, workspace, int(workspace.addresses[check.slot]), part.sizes.dims
+            )
 
     def _call_for_micro_batches(
         self,
         part: Part,
         micro_batches: MicroBatches,
-        frame: Frame,
+        workspace: Workspace,
         pool: int | None,
         times: Array | None,
     ) -> None:
         """Run some launches for all micro-batches of the batch."""
-        tables = frame.tables[part.name]
-        tables.begin(frame.pointers)
+        tables = workspace.tables[part.name]
+        tables.begin(workspace.pointers)
         tables.set(Job.FUNCTION, self._code.address(part.name))
         tables.set(Job.POOL, (pool or 0) if micro_batches.streams == 1 else 0)
         tables.set(Job.TIMES, 0 if times is None else times.ctypes.data)
@@ -230,16 +236,18 @@ class Caller:
         if failed:
             check, micro_batch = self.entry.checks[failed - 1], int(tables.job[Job.WHERE // 8])
             step = int(micro_batches.steps[self.entry.table.index(check.slot)])
-            address = int(frame.addresses[check.slot]) + step * micro_batch
+            address = int(workspace.addresses[check.slot]) + step * micro_batch
             raise self._wrong_index(
-                check, frame, address, micro_batches.sized(micro_batch, part.sizes).dims
+                check, workspace, address, micro_batches.sized(micro_batch, part.sizes).dims
             )
 
-    def _wrong_index(self, check: Check, frame: Frame, address: int, dims: Dims) -> CauceError:
+    def _wrong_index(
+        self, check: Check, workspace: Workspace, address: int, dims: Dims
+    ) -> CauceError:
         """What a check found, of which the status and the indices, at an address, are as it left
         them."""
         item = check.dtype.itemsize
-        place = address + int(frame.status[0]) * item
+        place = address + int(workspace.status[0]) * item
         (index,) = np.frombuffer(ctypes.string_at(place, item), check.dtype.numpy)
         from ....ir.ops.shape import index_error
 
@@ -269,9 +277,9 @@ class Caller:
                 yield NodeTime(row.path, row.op, taken, *work)
 
 
-def _array_of(reduction: RankSum, frame: Frame, dims: Dims) -> Array:
+def _array_of(reduction: RankSum, workspace: Workspace, dims: Dims) -> Array:
     """The elements of a buffer that is summed, in its memory."""
     dtype, count = reduction.dtype.numpy, size_of(reduction.size, dims)
-    address = int(frame.addresses[reduction.slot])
+    address = int(workspace.addresses[reduction.slot])
     memory = (ctypes.c_char * (count * dtype.itemsize)).from_address(address)
     return np.ndarray((count,), dtype, memoryview(memory))

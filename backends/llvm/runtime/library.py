@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 from typing import Any, Protocol
 
-from ..abi import Image
+from ..abi import MemoryImage
 from ..target import Target, initialized_llvm
 
 
@@ -40,7 +40,7 @@ class Library:
         return int(self._engine.get_function_address(name))
 
 
-def laid_out(code: bytes) -> bytes | Image:
+def laid_out(code: bytes) -> bytes | MemoryImage:
     """An object file as it will lie in memory; as it is where that is to be left to LLVM's loader.
 
     To lay it out takes longer than all else of loading, so it is done once, before code is kept.
@@ -56,7 +56,7 @@ def laid_out(code: bytes) -> bytes | Image:
     return image
 
 
-def load(code: bytes | Image, target: Target) -> Code:
+def load(code: bytes | MemoryImage, target: Target) -> Code:
     """Code in this process: an image without LLVM, an object file by LLVM.
 
     Raises:

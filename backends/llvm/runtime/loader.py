@@ -18,7 +18,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ....ir.errors import CauceError
-from ..abi import Image
+from ..abi import MemoryImage
 
 # The numbers that ELF gives the processors that are known here.
 X86_64, AARCH64 = 62, 183
@@ -42,7 +42,7 @@ class LoadedImage:
         LoadError: the image cannot be loaded here.
     """
 
-    def __init__(self, image: Image) -> None:
+    def __init__(self, image: MemoryImage) -> None:
         if image.machine != _this_machine():
             raise LoadError("the code is for another processor")
         if any(nbytes % mmap.PAGESIZE for nbytes in image.parts):
@@ -76,7 +76,7 @@ class LoadedImage:
         return self._memory.address + self._entries[name]
 
 
-def write(image: Image, base: int, find: Callable[[str], int]) -> None:
+def write(image: MemoryImage, base: int, find: Callable[[str], int]) -> None:
     """Write an image to memory, with all addresses filled in.
 
     Args:

@@ -26,7 +26,7 @@ from ...contract import (
 )
 from ..abi import Artifact
 from .cache import default_store
-from .invocation import Caller, Fixed, Frame
+from .invocation import Caller, Fixed, Workspace
 from .key import sizes_key
 from .layout import size_of
 from .library import load
@@ -81,7 +81,7 @@ class LlvmProgram(Program):
         pool = shared_pool(self.threads)
         self._prepare = Caller(artifact.prepare, self._code, pool, request)
         self._main = Caller(artifact.main, self._code, pool, request)
-        self._idle: list[Frame] = []
+        self._idle: list[Workspace] = []
         self._looked_up = False
         # How the buffers of a call get their arrays.
         main, updates = artifact.main, artifact.interface.updates
@@ -172,7 +172,7 @@ class LlvmProgram(Program):
                 arrays[slot] = room
         packed = {place.name: rooms[place.slot] for place in entry.outputs}
         with arriving(list(rooms.values())):
-            self._prepare.run(arrays, self._prepare.new_frame(self._prepare.layout({})))
+            self._prepare.run(arrays, self._prepare.new_workspace(self._prepare.layout({})))
         slots = {place.name: place.slot for place in self._main.entry.inputs}
         fixed = {slots[name]: array for name, array in packed.items()}
         for place in self._leaving:
@@ -185,21 +185,21 @@ class LlvmProgram(Program):
     def new_state(self, values: Mapping[str, Array]) -> ArrayState:
         return AlignedState(self._interface.updated, values)
 
-    def new_arena(self, dims: Dims) -> Frame:
-        """The frame of an earlier call with these sizes, if there is one; its memory is warm."""
+    def new_arena(self, dims: Dims) -> Workspace:
+        """That of an earlier call with these sizes, if there is one; its memory is warm."""
         layout = self._main.layout(dims)
         try:
-            frame = self._idle.pop()
+            workspace = self._idle.pop()
         except IndexError:
-            return self._main.new_frame(layout)
-        return frame if frame.layout is layout else self._main.new_frame(layout)
+            return self._main.new_workspace(layout)
+        return workspace if workspace.layout is layout else self._main.new_workspace(layout)
 
     def main(
         self,
         dims: Dims,
         packed: Fixed,
         state: State | None,
-        arena: Frame,
+        arena: Workspace,
         inputs: Sequence[Array],
         outputs: Sequence[Array | None],
         profile: list[NodeTime] | None = None,

@@ -55,7 +55,7 @@ def thread_count(threads: int | None = None) -> int:
     return count
 
 
-class Pool:
+class ThreadPool:
     """Some threads and the memory through which they are told what to do.
 
     The threads start at the first call, in the code of the program that is called: all programs
@@ -119,12 +119,12 @@ class Pool:
         self.reset()
 
 
-_pools: dict[int, Pool] = {}
+_pools: dict[int, ThreadPool] = {}
 
 
-def shared_pool(threads: int) -> Pool:
+def shared_pool(threads: int) -> ThreadPool:
     """The pool of this process with that many threads."""
-    return _pools.setdefault(threads, Pool(threads))
+    return _pools.setdefault(threads, ThreadPool(threads))
 
 
 def _after_fork() -> None:

@@ -23,7 +23,7 @@ _MOST = 4
 _WORTH = 0.75
 
 
-class Step(NamedTuple):
+class LaunchCost(NamedTuple):
     """What a launch adds to what those before it have read.
 
     Attributes:
@@ -44,23 +44,23 @@ def is_large_matrix(nbytes: Dim) -> bool:
     return isinstance(nbytes, int) and nbytes >= _LARGE
 
 
-def stages(steps: Sequence[Step]) -> tuple[BatchStage, ...]:
+def stages(launches: Sequence[LaunchCost]) -> tuple[BatchStage, ...]:
     """In which stages launches run: one, or two where the later layers have most of the weights,
     and the earlier ones the large images.
 
     Args:
-        steps: of all launches that run in micro-batches, in order.
+        launches: of all that run in micro-batches, in order.
     """
-    weights = [0, *accumulate(step.weights for step in steps)]
-    flops = [0, *accumulate(step.flops for step in steps)]
-    before = [0, *accumulate((step.largest for step in steps), max)]
-    behind = [0, *accumulate((step.largest for step in reversed(steps)), max)][::-1]
-    end = len(steps)
+    weights = [0, *accumulate(launch.weights for launch in launches)]
+    flops = [0, *accumulate(launch.flops for launch in launches)]
+    before = [0, *accumulate((launch.largest for launch in launches), max)]
+    behind = [0, *accumulate((launch.largest for launch in reversed(launches)), max)][::-1]
+    end = len(launches)
     whole, together = _reading(weights[end], before[end])
     least = whole * _WORTH
     found: tuple[BatchStage, ...] = (BatchStage(end, flops[end], together),)
     for place in range(1, end):
-        if steps[place].divisible:
+        if launches[place].divisible:
             first, few = _reading(weights[place], before[place])
             second, many = _reading(weights[end] - weights[place], behind[place])
             if first + second < least:

@@ -5,15 +5,13 @@ from __future__ import annotations
 from ....ir import TensorType
 from ..target import Target
 
-# Bytes apart from which on many pixels share few sets of a first-level cache.
-_SAME_SETS = 2048
-
 
 def pixel_pad(image: TensorType, target: Target) -> int:
     """How many unused elements lie behind the channels of a pixel: a cache line of them where
     pixels would lie a power of two apart."""
     channels, item = (image.shape[1:2] or (0,))[0], image.dtype.itemsize
-    if not isinstance(channels, int) or not channels or channels * item % _SAME_SETS:
+    apart = target.caches.aliasing
+    if not isinstance(channels, int) or not channels or channels * item % apart:
         return 0
     return target.caches.line // item
 

@@ -21,7 +21,7 @@ from ..builder import Function, Index, V, i64
 from ..code import COMPUTED, NodeCode, Stage
 from ..iteration import Placed, unravel
 from ..math.elements import extremum, scalar_constant
-from .elementwise import load_apart, store_apart
+from .elementwise import load_strided, store_strided
 from .jobs import ReductionJob, VectorRun, vector_runs
 
 # Elements that are loaded once, before the loops that do not move them: by source, place across
@@ -307,7 +307,9 @@ class _ReductionWriter:
         down, over = self.summed[which][-1], self.kept[which][-1] if self.job.across else i64(0)
         moved = f.add(f.mul(down, cell.down), f.mul(over, cell.over))
         step = over if self.job.across else down
-        return load_apart(self.stage, dtype, f.at(pointer, moved, dtype.itemsize), cell.width, step)
+        return load_strided(
+            self.stage, dtype, f.at(pointer, moved, dtype.itemsize), cell.width, step
+        )
 
     # ---- results -------------------------------------------------------------------------------
 
@@ -352,6 +354,6 @@ class _ReductionWriter:
             places.append((side.access.dtype, where, step))
         (dtype, target, apart), *others = places
         if job.finish is not None:
-            values = [load_apart(stage, d, where, width, step) for d, where, step in others]
+            values = [load_strided(stage, d, where, width, step) for d, where, step in others]
             total = job.finish(stage, width, total, values)
-        store_apart(stage, dtype, total, target, width, apart)
+        store_strided(stage, dtype, total, target, width, apart)

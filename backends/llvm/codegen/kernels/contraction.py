@@ -20,7 +20,7 @@ from ..builder import Index, V, i64
 from ..code import Finish, NodeCode, Stage
 from ..iteration import unravel
 from ..math.elements import scalar_constant
-from .elementwise import load, load_apart, store
+from .elementwise import load, load_strided, store
 
 AxisStrides = Mapping[str, Dim]
 Indices = dict[str, V]
@@ -308,7 +308,7 @@ class _ContractionWriter:
         if key not in loaded:
             at = self._moved(pointer, which, place)
             step = self.strides[which].get(self.loops.vector, i64(0))
-            loaded[key] = load_apart(self.stage, array.dtype, at, width, step)
+            loaded[key] = load_strided(self.stage, array.dtype, at, width, step)
         return loaded[key]
 
     def _moved(self, pointer: V, which: int, place: Mapping[str, Index]) -> V:

@@ -26,9 +26,9 @@ from ..code import Finish, NodeCode, emits
 from ..iteration import Placed, unravel
 from .contraction import Contraction, Operand
 from .copies import write_fill
-from .elementwise import load, store_apart
+from .elementwise import load, store_strided
 from .tiles import Steps, cut, end_of, total_of, write_tiles
-from .winograd import Tiles, write_winograd
+from .winograd import TiledConvolution, write_winograd
 from .winograd_weight import WeightTiles, write_winograd_weight
 
 # Weights [O, C, r, s]: outputs side by side for a convolution, inputs for its transpose.
@@ -196,7 +196,7 @@ def _add_weights(code: NodeCode, weight: TensorType, parts: Sequence[Access]) ->
                 place = (f.mul(block, width), channel, row.index, column.index)
                 *sums, at = (array.at(*place) for array in placed)
                 total = total_of(stage, [load(stage, weight.dtype, part, width) for part in sums])
-                store_apart(stage, weight.dtype, total, at, width, placed[-1].steps[0])
+                store_strided(stage, weight.dtype, total, at, width, placed[-1].steps[0])
 
 
 @emits(conv.Conv2dBackwardData, facts=_BackwardData())
@@ -256,10 +256,10 @@ def conv2d_backward_data(code: NodeCode) -> None:
 
 def _tiles(
     code: NodeCode, first: Sequence[int], arrays: Sequence[Access], finish: Finish | None
-) -> Tiles:
+) -> TiledConvolution:
     """The image of a convolution of stride 1, from row and column ``first`` on, in tiles."""
     image, result = code.operand_types[0], code.node.result.type
-    return Tiles(
+    return TiledConvolution(
         _from(code.operand_access(0), first),
         sizes(image.shape[1:2])[0],
         code.operand_access(1).slot,

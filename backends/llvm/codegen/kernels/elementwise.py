@@ -35,7 +35,7 @@ def store(stage: Stage, dtype: DType, value: V, pointer: V, lanes: int) -> None:
     stage.f.store(value, pointer, dtype.itemsize)
 
 
-def load_apart(stage: Stage, dtype: DType, pointer: V, lanes: int, step: V) -> V:
+def load_strided(stage: Stage, dtype: DType, pointer: V, lanes: int, step: V) -> V:
     """Read ``lanes`` elements that lie ``step`` elements apart; one for all where that is 0."""
     f = stage.f
     if lanes == 1 or step.text == "1":
@@ -50,7 +50,7 @@ def load_apart(stage: Stage, dtype: DType, pointer: V, lanes: int, step: V) -> V
     return value
 
 
-def store_apart(stage: Stage, dtype: DType, value: V, pointer: V, lanes: int, step: V) -> None:
+def store_strided(stage: Stage, dtype: DType, value: V, pointer: V, lanes: int, step: V) -> None:
     """Write ``lanes`` elements that lie ``step`` elements apart."""
     f = stage.f
     if lanes == 1 or step.text == "1":

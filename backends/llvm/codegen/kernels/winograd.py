@@ -28,12 +28,12 @@ from ..code import STORED, Finish, NodeCode, Stage
 from ..iteration import Placed, unravel
 from ..math.elements import scalar_constant
 from ..math.winograd import TRANSFORMS
-from .elementwise import load, load_apart, store
+from .elementwise import load, load_strided, store
 from .winograd_transforms import Grid, TileTransform, function_of, runs
 
 
 @dataclass(frozen=True)
-class Tiles:
+class TiledConvolution:
     """What to compute: a convolution with 3x3 taps, in tiles of its outputs.
 
     Attributes:
@@ -57,7 +57,7 @@ class Tiles:
 class _Sizes:
     """What all launches of a convolution share."""
 
-    def __init__(self, code: NodeCode, what: Tiles, schedule: Winograd) -> None:
+    def __init__(self, code: NodeCode, what: TiledConvolution, schedule: Winograd) -> None:
         self.what, self.schedule = what, schedule
         self.item = what.result.dtype.itemsize
         self.lanes = code.target.lanes(self.item)
@@ -109,7 +109,7 @@ class _Sizes:
         return f.at(v, f.mul(tile, self.what.channels), self.item)
 
 
-def write_winograd(code: NodeCode, what: Tiles, schedule: Winograd) -> None:
+def write_winograd(code: NodeCode, what: TiledConvolution, schedule: Winograd) -> None:
     """Write the launches of a convolution."""
     sizes = _Sizes(code, what, schedule)
     if schedule.order == "tiles":
@@ -270,7 +270,7 @@ class _End:
     def read(self, array: Placed, *pixel: Index) -> V:
         """What an array has at a pixel."""
         at = array.at(0, *pixel)
-        return load_apart(self.stage, array.dtype, at, self.lanes, array.steps[3])
+        return load_strided(self.stage, array.dtype, at, self.lanes, array.steps[3])
 
     def write(self, row: V, columns: Iterable[Index]) -> None:
         """Finish and store the outputs of a row of the tile."""

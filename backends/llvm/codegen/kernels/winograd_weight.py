@@ -25,7 +25,7 @@ from ..iteration import Placed, unravel
 from ..math.elements import scalar_constant
 from ..math.winograd import both_axes, of_input, of_slope, of_sums
 from .copies import write_fill
-from .elementwise import load, store, store_apart
+from .elementwise import load, store, store_strided
 from .tiles import total_of
 from .winograd_transforms import TileTransform, runs
 
@@ -261,7 +261,7 @@ def _end(code: NodeCode, sizes: _Sizes, slot: int) -> None:
                 own = result.within(filter_, channel)
                 for r, row in enumerate(both_axes(f, of_sums, (m, n), lines)):
                     for s, value in enumerate(row):
-                        store_apart(stage, dtype, value, own.at(r, s), width, result.steps[0])
+                        store_strided(stage, dtype, value, own.at(r, s), width, result.steps[0])
 
 
 def _zero(sizes: _Sizes) -> V:
