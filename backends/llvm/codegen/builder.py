@@ -119,7 +119,7 @@ class Function:
 
     def named(self) -> Function:
         """The finished function, with a name that tells it from all others that any module has."""
-        digest = hashlib.sha256(self.text().encode()).hexdigest()[:8]
+        digest = hashlib.sha256(self.text().encode()).hexdigest()[:16]
         self.name = f"{self.name}.{digest}"
         return self
 
