@@ -60,6 +60,10 @@ REASONS: list[tuple[str, str]] = [
     ("op:Einsum GridSample RoiAlign DeformConv Col2Im Det TensorScatter BitCast", _LATER),
 ]
 
+# On the NumPy backend they pass or fail by the processor: softmax of a thousand equal logits near
+# 1e10 is even only where BLAS rounds all of them alike. ``test_light.py`` takes other weights.
+BY_BLAS = {"test_squeezenet"}
+
 
 def reason(case: Case) -> str | None:
     """Why a case is known to fail; None where nothing says so."""
