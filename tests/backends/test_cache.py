@@ -214,6 +214,7 @@ def test_another_llvm_makes_another_key(
 def test_another_target_makes_other_code(
     model: Model, compiled: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.delenv(LIMIT, raising=False)
     native(model)
     for limit in ("scalar", "scalar", ""):
         monkeypatch.setenv(LIMIT, limit)
