@@ -147,7 +147,7 @@ def _interface(known: Mapping[str, Any], types: Sequence[TensorType]) -> Interfa
 def _entry(
     known: Mapping[str, Any], constants: dict[int, Array], types: Sequence[TensorType]
 ) -> Entry:
-    def places(key: str) -> tuple[Binding, ...]:
+    def bindings(key: str) -> tuple[Binding, ...]:
         return tuple(
             [Binding(name, slot, types[n], _dim(nbytes)) for name, slot, n, nbytes in known[key]]
         )
@@ -159,9 +159,9 @@ def _entry(
         tuple(known["table"]),
         tuple(Buffer(slot, _dim(size), *span) for slot, size, *span in known["buffers"]),
         constants,
-        places("inputs"),
-        places("outputs"),
-        places("updates"),
+        bindings("inputs"),
+        bindings("outputs"),
+        bindings("updates"),
         frozenset(known["in_place"]),
         tuple(Row(path, op, *map(_dim, costs)) for path, op, *costs in known["rows"]),
         tuple(known["launches"]),

@@ -130,7 +130,7 @@ class Plan:
         nodes = [node for node in graph.nodes if node in launched]
         rows = {node: place for place, node in enumerate(nodes)}
 
-        def place(name: str, value: Value) -> Binding:
+        def binding(name: str, value: Value) -> Binding:
             return Binding(name, self.slot(value), value.type, nbytes(value.type))
 
         return Entry(
@@ -140,9 +140,9 @@ class Plan:
             tuple(slot for launch, _ in self.launches for slot in launch.slots),
             tuple(self.buffers),
             self.constants,
-            tuple(place(value.name, value) for value in graph.inputs),
-            tuple(place(name, value) for name, value in graph.outputs.items()),
-            tuple(place(target.name, value) for target, value in graph.updates.items()),
+            tuple(binding(value.name, value) for value in graph.inputs),
+            tuple(binding(name, value) for name, value in graph.outputs.items()),
+            tuple(binding(target.name, value) for target, value in graph.updates.items()),
             frozenset(value.name for value in self.assignment.in_place),
             tuple(map(_row, nodes)),
             tuple(rows[node] for _, node in self.launches),

@@ -146,10 +146,10 @@ class Caller:
         """The memory of one call at a time."""
         return Workspace(layout, self.entry, self._constants)
 
-    def constants(self, places: Sequence[Binding]) -> dict[int, Array]:
+    def constants(self, bindings: Sequence[Binding]) -> dict[int, Array]:
         """Those that are constants, which no launch writes, by buffer."""
         known = self._constants.arrays
-        return {place.slot: known[place.slot] for place in places if place.slot in known}
+        return {own.slot: known[own.slot] for own in bindings if own.slot in known}
 
     def run(
         self,

@@ -186,7 +186,7 @@ class LlvmProgram(Program):
         return AlignedState(self._interface.updated, values)
 
     def new_arena(self, dims: Dims) -> Workspace:
-        """That of an earlier call with these sizes, if there is one; its memory is warm."""
+        """What an earlier call with these sizes left, if one did: its memory is warm."""
         layout = self._main.layout(dims)
         try:
             workspace = self._idle.pop()

@@ -10,8 +10,7 @@ def pixel_pad(image: TensorType, target: Target) -> int:
     """How many unused elements lie behind the channels of a pixel: a cache line of them where
     pixels would lie a power of two apart."""
     channels, item = (image.shape[1:2] or (0,))[0], image.dtype.itemsize
-    apart = target.caches.aliasing
-    if not isinstance(channels, int) or not channels or channels * item % apart:
+    if not isinstance(channels, int) or not channels or channels * item % target.caches.aliasing:
         return 0
     return target.caches.line // item
 
